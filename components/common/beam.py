@@ -1,0 +1,200 @@
+"""The one Beam graph: work on each element, merge the results in a fixed order, bring one result back.
+
+An element is small (a file and its range), its result a mergeable state as bytes. The same graph runs on every
+runner. Results are merged along a tree over the elements' order, never in the order of bundles, so that a
+cluster, a laptop and one worker give the same bytes.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import tempfile
+import uuid
+import warnings
+from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+
+# Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+
+import apache_beam as beam  # noqa: E402
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions  # noqa: E402
+from apache_beam.transforms.window import GlobalWindow  # noqa: E402
+from apache_beam.utils.windowed_value import WindowedValue  # noqa: E402
+
+from headwater.components.common import storage  # noqa: E402
+from headwater.components.common.errors import HeadwaterError  # noqa: E402
+from headwater.components.common.pool import Pool, cores, outcome  # noqa: E402
+from headwater.components.common.progress import Progress  # noqa: E402
+
+Item = TypeVar("Item")
+
+_FANOUT = 16
+_LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
+_OK, _ERROR = b"\0", b"\1"
+
+# A run's progress, for the DoFns that happen to live in the driver's process.
+_progress: dict[str, Progress] = {}
+
+
+def map_merge(
+    label: str,
+    items: Sequence[Item],
+    work: Callable[[Item], bytes],
+    merge: Callable[[list[bytes]], bytes],
+    *,
+    sizes: Sequence[int],
+    unit: str = "rows",
+    beam_pipeline_args: Sequence[str] = (),
+    workers: int = 0,
+    scratch: str = "",
+    preload: Sequence[str] = (),
+) -> bytes:
+    """Runs `work` on each item and merges the results, on any Beam runner.
+
+    Args:
+      label: what this is, for progress and step names.
+      items: picklable elements, in the order that merging keeps.
+      work: a module-level function, or a `functools.partial` of one; runs in a pool of processes.
+      merge: merges the results of neighbouring items. Associative; also called with a single result, and with
+        none when there are no items.
+      sizes: each item's size in `unit`s.
+      unit: "rows" or "bytes".
+      beam_pipeline_args: Beam's command-line options. Without a runner, and with DirectRunner, the graph runs
+        in this process.
+      workers: processes per Beam worker; 0 means one per core, 1 means none beside Beam's own.
+      scratch: URI of a folder that the driver and all workers reach; a temporary folder by default, which
+        serves the in-process runner.
+      preload: modules that the pool's server imports once.
+
+    Returns:
+      The merged result.
+
+    Raises:
+      HeadwaterError: raised by `work` or `merge`, or an option that cannot be honoured.
+    """
+    options = pipeline_options(beam_pipeline_args)
+    if not items:
+        return merge([])
+    local = options.view_as(StandardOptions).runner == "FnApiRunner"
+    if not local and not scratch:
+        raise HeadwaterError(
+            f"beam_pipeline_args: {options.view_as(StandardOptions).runner} has workers elsewhere, so data_root must be "
+            "set to a place that they reach"
+        )
+    workers = min(workers or cores(), len(items)) if local else workers or cores()
+    run = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
+        _progress[run] = progress
+        target = storage.join(scratch or temporary, f"_result-{run}")
+        try:
+            with beam.Pipeline(options=options) as pipeline:
+                results = (
+                    pipeline
+                    | f"{label}/Elements" >> beam.Create(list(zip(range(len(items)), items, sizes)))
+                    | f"{label}/Work" >> beam.ParDo(_Work(work, workers, tuple(preload), run))
+                )
+                width, level = len(items), 0
+                while level == 0 or width > 1:
+                    results = (
+                        results
+                        | f"{label}/Group{level}" >> beam.Map(_to_group)
+                        | f"{label}/Shuffle{level}" >> beam.GroupByKey()
+                        | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
+                    )
+                    width, level = -(-width // _FANOUT), level + 1
+                _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+            content = storage.read_bytes(target)
+        finally:
+            del _progress[run]
+            storage.delete(target)
+        if content[:1] == _ERROR:
+            raise HeadwaterError(content[1:].decode())
+    return content[1:]
+
+
+def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
+    """Beam's options, with the local runner named so that nothing is downloaded or started.
+
+    `DirectRunner` would first try to fetch and start Prism; here it means Beam's in-process runner.
+
+    Raises:
+      HeadwaterError: a runner or a mode that is known to lose data or to open ports without authentication.
+    """
+    options = PipelineOptions(list(beam_pipeline_args))
+    standard = options.view_as(StandardOptions)
+    runner = standard.runner or ""
+    if runner.rpartition(".")[2] == "DaskRunner":
+        raise HeadwaterError("beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable runner")
+    if runner.rpartition(".")[2] in _LOCAL_RUNNERS:
+        mode = options.view_as(DirectOptions).direct_running_mode
+        if mode == "multi_processing":
+            raise HeadwaterError(
+                "beam_pipeline_args: direct_running_mode=multi_processing opens ports without authentication; leave it "
+                "out, all cores are used anyway"
+            )
+        standard.runner = "FnApiRunner"
+    return options
+
+
+class _Work(beam.DoFn):
+    """Runs elements in a process pool, a bounded number at a time, results in the elements' order."""
+
+    def __init__(self, work: Callable[[Any], bytes], workers: int, preload: tuple[str, ...], run: str):
+        self._work, self._workers, self._preload, self._run = work, workers, preload, run
+
+    def setup(self) -> None:
+        self._pool = Pool(self._workers, self._preload)
+
+    def start_bundle(self) -> None:
+        self._pending: collections.deque = collections.deque()
+
+    def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
+        index, item, size = element
+        while len(self._pending) >= 2 * self._workers:
+            yield self._next()
+        self._pending.append((index, size, self._pool.submit(_attempt, self._work, item)))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._pending:
+            yield WindowedValue(self._next(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def teardown(self) -> None:
+        self._pool.close()
+
+    def _next(self) -> tuple[int, bytes]:
+        index, size, future = self._pending.popleft()
+        try:
+            result = outcome(future)
+        except HeadwaterError as error:
+            result = _ERROR + str(error).encode()
+        if self._run in _progress:
+            _progress[self._run].advance(size)
+        return index, result
+
+
+def _attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
+    # What is wrong with the user's data is a result: Beam would retry an exception and bury its message.
+    try:
+        return _OK + work(item)
+    except HeadwaterError as error:
+        return _ERROR + str(error).encode()
+
+
+def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:
+    return pair[0] // _FANOUT, pair
+
+
+def _merge_group(
+    merge: Callable[[list[bytes]], bytes], group: tuple[int, Iterable[tuple[int, bytes]]]
+) -> tuple[int, bytes]:
+    results = [result for _, result in sorted(group[1])]
+    for result in results:
+        if result[:1] == _ERROR:
+            return group[0], result
+    return group[0], _attempt(merge, [result[1:] for result in results])
+
+
+def _write_result(target: str, pair: tuple[int, bytes]) -> None:
+    storage.make_parent(target)
+    storage.write_bytes(target, pair[1])

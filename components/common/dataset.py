@@ -1,0 +1,249 @@
+"""Datasets: the folder that components pass to each other, and plain files that stand in for one.
+
+    _manifest.json                  what the dataset is: name, span, version, key, schema, accounts, lineage
+    _shards-<split>-<attempt>.parquet   one row a shard
+    split=<name>/part-<n>-<attempt>.parquet
+    _rejected/part-<n>-<attempt>.parquet    records that were not passed on, and why
+
+Any Parquet reader opens the folder. `open_dataset` needs pyarrow alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from typing import Any, Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from headwater.components.common import results, storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Home, Result
+
+ROW_ID = "_row_id"
+"""The key of a dataset whose user named none: fixed_size_binary[16]."""
+
+OWN_PREFIX = "_"
+"""Columns that begin with it are Headwater's; statistics, schema and drift skip them."""
+
+WHOLE = "all"
+"""The one split of plain input without `split=` folders."""
+
+SHARD_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("digest", pa.string()),
+        ("source", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+    ]
+)
+"""The columns of a shard index. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
+and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("row", pa.int64()),
+        ("column", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.string()),
+    ]
+)
+"""The columns of rejected records. `value` holds at most 256 bytes."""
+
+_SPLIT = re.compile(r"(?:^|/)split=([^/]+)/")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of a dataset with its checksum: an element that can be read by itself."""
+
+    uri: str
+    rows: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset, or plain files taken as one.
+
+    Attributes:
+      result: its identity and, for a dataset of ours, its manifest.
+      schema: the columns with their Arrow types, ours included.
+      key: the columns that identify a row; empty for plain files.
+      parts: the elements of each split, in a fixed order. An element has `rows`; `read_element` reads it.
+    """
+
+    result: Result
+    schema: pa.Schema
+    key: list[str]
+    parts: Mapping[str, list[Any]]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits' names; the first is the one that trains."""
+        return list(self.parts)
+
+    @property
+    def home(self) -> Home | None:
+        """Its place under a `data_root`, if it has one."""
+        return self.result.home
+
+    def elements(self, split: str) -> list[Any]:
+        """The elements of one split."""
+        return self.parts[split]
+
+    def rows(self, split: str) -> int:
+        """How many rows a split has."""
+        return sum(element.rows for element in self.parts[split])
+
+
+def load_dataset(uri: str, **beam: object) -> Dataset:
+    """Opens a dataset of ours, or a plain Parquet or CSV file, folder or glob.
+
+    Args:
+      uri: path or URI. In plain input, folders named `split=<name>` are splits; else there is one, `all`.
+      **beam: options of `beam.map_merge`, for reading plain files once for their checksums and types.
+
+    Raises:
+      HeadwaterError: nothing is there, the dataset was not accepted when it was collected, or its format is
+        unknown.
+    """
+    folder = storage.normalise(uri)
+    if not storage.exists(storage.join(folder, results.MANIFEST)):
+        return _load_plain(folder, beam)
+    result = results.load(folder, "dataset")
+    body = result.body
+    if not body["accepted"]:
+        raise HeadwaterError(f"{result.uri}: this dataset was not accepted when it was collected: {body['refusal']}")
+    parts = {split: [Shard(s["uri"], s["rows"], s["sha256"]) for s in shard_index(result, split)] for split in body["splits"]}
+    return Dataset(result, decode_schema(body["schema"]), list(body["key"]), parts)
+
+
+def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
+    """A dataset's rows as a `pyarrow.dataset`, for training and for looking.
+
+    Args:
+      path_or_uri: the dataset's folder, local or at a store, or the folder of a KFP artifact.
+      split: one split's name; all by default, told apart by the column `split`.
+
+    Returns:
+      The dataset; nothing is read yet.
+
+    Raises:
+      HeadwaterError: there is no dataset, it was not accepted, or it has no such split.
+    """
+    result = results.load(path_or_uri, "dataset")
+    body = result.body
+    if not body["accepted"]:
+        raise HeadwaterError(f"{result.uri}: this dataset was not accepted when it was collected: {body['refusal']}")
+    if split is not None and split not in body["splits"]:
+        raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
+    store, _ = storage.filesystem(_base(result))
+    fragments = []
+    layout = pads.ParquetFileFormat()
+    for name in [split] if split else body["splits"]:
+        for shard in shard_index(result, name):
+            _, path = storage.filesystem(shard["uri"])
+            guarantee = pads.field("split") == name
+            fragments.append(layout.make_fragment(path, store, partition_expression=guarantee))
+    schema = decode_schema(body["schema"]).append(pa.field("split", pa.string()))
+    return pads.FileSystemDataset(fragments, schema, layout, store)
+
+
+def shard_index(result: Result, split: str) -> list[dict[str, Any]]:
+    """The shards of a split, in order: the columns of `SHARD_SCHEMA` and the shard's `uri`.
+
+    Raises:
+      HeadwaterError: the index was altered or removed.
+    """
+    body = result.body
+    entry = body["splits"][split]
+    uri = storage.join(result.folder, entry["index"])
+    content = storage.read_bytes(uri)
+    results.check(uri, content, entry["index_sha256"])
+    base = _base(result)
+    rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+    return [{**row, "uri": storage.join(base, row["path"])} for row in rows]
+
+
+def rejected(result: Result) -> pa.Table:
+    """The records that were not passed on: the columns of `REJECTED_SCHEMA`.
+
+    Args:
+      result: a dataset's, accepted or not.
+    """
+    tables = [REJECTED_SCHEMA.empty_table()]
+    for file in result.body["rejected"]["files"]:
+        uri = storage.join(_base(result), file["path"])
+        content = storage.read_bytes(uri)
+        results.check(uri, content, file["sha256"])
+        tables.append(pq.read_table(pa.BufferReader(content)))
+    return pa.concat_tables(tables)
+
+
+def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of one element as record batches of exactly `schema`.
+
+    Raises:
+      HeadwaterError: a shard is missing or altered; a plain file has a record that cannot be read.
+    """
+    if isinstance(element, Shard):
+        try:
+            content = storage.read_bytes(element.uri)
+        except HeadwaterError as error:
+            raise HeadwaterError(f"{error}; this dataset was removed or moved: run again with caching off") from None
+        results.check(element.uri, content, element.sha256)
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
+        return
+    from headwater.components.common import sources
+
+    for batch, _, rejections in sources.read_element(element, schema):
+        if rejections:
+            first = rejections[0]
+            where = f", column {first.column!r}" if first.column else ""
+            raise HeadwaterError(
+                f"{element.file.uri}: row {first.row:,}{where}: {first.reason}; collect rejects and counts such rows, "
+                "plain input must have none"
+            )
+        yield batch
+
+
+def encode_schema(schema: pa.Schema) -> str:
+    """An Arrow schema as text, for a manifest."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def decode_schema(text: str) -> pa.Schema:
+    """The Arrow schema that `encode_schema` wrote."""
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+
+
+def _base(result: Result) -> str:
+    return result.home.folder("dataset") if result.home else result.folder
+
+
+def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:
+    from headwater.components.common import sources
+
+    files, ranges = sources.fingerprint_files(sources.discover([folder]), label="read: scan", **beam)
+    opened = sources.open_sources(files, ranges, own_columns=True, label="read: infer types", **beam)
+    parts: dict[str, list[Any]] = {}
+    for element in opened.elements:
+        match = _SPLIT.search(element.file.uri)
+        parts.setdefault(match[1] if match else WHOLE, []).append(element)
+    if not any(element.rows for elements in parts.values() for element in elements):
+        raise HeadwaterError(f"{folder}: there are columns and no rows")
+    # Plain input has no manifest; what it is made of identifies it.
+    identity = sources.fingerprint(opened.files)
+    manifest = {"kind": "dataset", "fingerprint": identity, "home": None, "body": {}}
+    ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
+    return Dataset(Result(folder, manifest, identity), opened.schema, [], ordered)

@@ -1,0 +1,200 @@
+"""Hashes of values and rows: vectorised, and the same on every machine, library version and run.
+
+They are part of the data contract: a row's split, its `_row_id` and a shard's digest are made of them, so a change
+here is a change of the format. They find differences that arise by accident; against an attacker stand the SHA-256s.
+
+Numbers hash by value (5, 5.0 and an int8 of 5 alike; -0.0 as 0; every NaN as one), text and bytes by their bytes,
+missing as a value of its own, nested values by their parts and positions.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_MISSING = np.uint64(0x9E3779B97F4A7C15)
+_STEP = np.uint64(0xD1B54A32D192ED03)
+_TEXT = np.uint64(0x8CB92BA72F3D8DD7)
+_REAL = np.uint64(0xABC98388FB8FAC03)
+_NEST = np.uint64(0x49858ABB2D3A1C7F)
+_MANY = 4096
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """Spreads 64-bit values over all 64 bits, one to one (the finaliser of SplitMix64, Steele et al., 2014)."""
+    values = values.astype(np.uint64, copy=True)
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def hash_rows(columns: Sequence[pa.Array]) -> np.ndarray:
+    """A 64-bit hash of each row over `columns`, which are of one length; their order counts, their names do not.
+
+    Returns:
+      uint64, one a row.
+    """
+    total = np.zeros(len(columns[0]), np.uint64)
+    for position, column in enumerate(columns):
+        total = mix(total + np.uint64(position) * _STEP + hash_values(column))
+    return total
+
+
+def hash_values(array: pa.Array) -> np.ndarray:
+    """A 64-bit hash of each value of an array of any Arrow type.
+
+    Returns:
+      uint64, one a value.
+    """
+    kind = array.type
+    if isinstance(kind, pa.ExtensionType):
+        return hash_values(array.storage)
+    if pa.types.is_null(kind):
+        return np.full(len(array), _MISSING)
+    if pa.types.is_dictionary(kind):
+        # Appending a missing value gives missing indices a place to point to.
+        known = np.append(_hash_present(array.dictionary), _MISSING)
+        known[:-1][_numpy(pc.is_null(array.dictionary))] = _MISSING
+        return known[_numpy(pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary)))]
+    if len(array) >= _MANY and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        # Most text columns repeat their values, and finding that out costs less than hashing each.
+        return hash_values(array.dictionary_encode())
+    hashes = _hash_present(array)
+    if array.null_count:
+        hashes[_numpy(pc.is_null(array))] = _MISSING
+    return hashes
+
+
+def digest(row_hashes: np.ndarray) -> int:
+    """A 128-bit digest of a set of rows that does not depend on their order: add digests modulo 2**128 to join sets."""
+    low = int(np.add.reduce(row_hashes, dtype=np.uint64)) if len(row_hashes) else 0
+    high = int(np.add.reduce(mix(row_hashes ^ _NEST), dtype=np.uint64)) if len(row_hashes) else 0
+    return high << 64 | low
+
+
+def add_digests(digests: Sequence[int]) -> int:
+    """The digest of all the rows that `digests` stand for."""
+    high = sum(value >> 64 for value in digests) % 2**64
+    low = sum(value % 2**64 for value in digests) % 2**64
+    return high << 64 | low
+
+
+def row_ids(fingerprint: str, positions: np.ndarray) -> pa.Array:
+    """128-bit identifiers of a source's records.
+
+    Args:
+      fingerprint: the source's SHA-256, in hexadecimal.
+      positions: the records' numbers in the source, int64.
+
+    Returns:
+      fixed_size_binary[16]; no two of one source are equal.
+    """
+    high = mix(positions.astype(np.uint64) + np.uint64(int(fingerprint[:16], 16)))
+    low = mix(positions.astype(np.uint64) ^ np.uint64(int(fingerprint[16:32], 16)))
+    data = np.stack([high, low], axis=1).astype(">u8").tobytes()
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(positions), [None, pa.py_buffer(data)])
+
+
+def shares(hashes: np.ndarray) -> np.ndarray:
+    """Each hash as a number in [0, 1), uniform over hashes."""
+    return (mix(hashes) >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _hash_present(array: pa.Array) -> np.ndarray:
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        return _hash_integers(_numpy(pc.fill_null(array, False)))
+    if pa.types.is_float16(kind):
+        raw = np.frombuffer(array.buffers()[1], np.float16, len(array) + array.offset)
+        return _hash_reals(raw[array.offset :].astype(np.float64))
+    if pa.types.is_integer(kind):
+        return _hash_integers(_numpy(pc.fill_null(array, 0)))
+    if pa.types.is_floating(kind):
+        return _hash_reals(_numpy(pc.fill_null(array, 0.0)).astype(np.float64))
+    if pa.types.is_temporal(kind):
+        width = np.int32 if kind.bit_width == 32 else np.int64
+        raw = np.frombuffer(array.buffers()[1], width, len(array) + array.offset)
+        return _hash_integers(raw[array.offset :])
+    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        offsets = _offsets(array, np.int64 if "large" in str(kind) else np.int32)
+        return _hash_bytes(array.buffers()[2], offsets)
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_decimal(kind):
+        width = kind.byte_width
+        offsets = (np.arange(len(array) + 1, dtype=np.int64) + array.offset) * width
+        return _hash_bytes(array.buffers()[1], offsets)
+    if pa.types.is_struct(kind):
+        return hash_rows(array.flatten()) if kind.num_fields else np.full(len(array), _NEST)
+    if pa.types.is_fixed_size_list(kind):
+        offsets = (np.arange(len(array) + 1, dtype=np.int64) + array.offset) * kind.list_size
+        return _hash_lists(hash_values(array.values), offsets)
+    if pa.types.is_map(kind):
+        entries = hash_rows([array.keys, array.items])
+        return _hash_lists(entries, _offsets(array, np.int32))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        offsets = _offsets(array, np.int64 if pa.types.is_large_list(kind) else np.int32)
+        return _hash_lists(hash_values(array.values), offsets)
+    raise TypeError(f"no hash is defined for the Arrow type {kind}")
+
+
+def _numpy(array: pa.Array) -> np.ndarray:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _offsets(array: pa.Array, width: type) -> np.ndarray:
+    raw = np.frombuffer(array.buffers()[1], width, len(array) + 1 + array.offset)
+    return raw[array.offset :].astype(np.int64)
+
+
+def _hash_integers(values: np.ndarray) -> np.ndarray:
+    if values.dtype != np.uint64:
+        values = values.astype(np.int64).view(np.uint64)
+    return mix(values)
+
+
+def _hash_reals(values: np.ndarray) -> np.ndarray:
+    whole = np.isfinite(values) & (np.abs(values) < 2.0**63)
+    whole[whole] = values[whole] == np.trunc(values[whole])
+    bits = np.where(np.isnan(values), np.nan, values).view(np.uint64)
+    hashes = mix(bits ^ _REAL)
+    hashes[whole] = _hash_integers(values[whole].astype(np.int64))
+    return hashes
+
+
+def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
+    """Hashes byte strings eight bytes at a time: each word is mixed with its place, then the words are added."""
+    lengths = np.diff(offsets)
+    hashes = mix(lengths.astype(np.uint64) ^ _TEXT)
+    if buffer is None or not lengths.any():
+        return hashes
+    words = (lengths + 7) // 8
+    first = np.cumsum(words) - words
+    owner = np.repeat(np.arange(len(lengths)), words)
+    place = np.arange(int(words.sum()), dtype=np.int64) - first[owner]
+    start = offsets[:-1][owner] + 8 * place
+    base, end = int(offsets[0]), int(offsets[-1])
+    padded = np.zeros(end - base + 8, np.uint8)
+    padded[: end - base] = np.frombuffer(buffer, np.uint8, end - base, base)
+    view = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
+    value = view[start - base].astype(np.uint64)
+    left = np.minimum(8, lengths[owner] - 8 * place).astype(np.uint64)
+    value &= np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * left)
+    mixed = mix(value + mix(place.astype(np.uint64) + _TEXT))
+    filled = words > 0
+    hashes[filled] += np.add.reduceat(mixed, first[filled])
+    return mix(hashes)
+
+
+def _hash_lists(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    lengths = np.diff(offsets)
+    values = values[offsets[0] : offsets[-1]]
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(values), dtype=np.int64) - (offsets[:-1] - offsets[0])[owner]
+    mixed = mix(values + mix(place.astype(np.uint64) + _NEST))
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)])
+    return mix(sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]] + mix(lengths.astype(np.uint64) ^ _NEST))

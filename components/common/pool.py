@@ -1,0 +1,78 @@
+"""A pool of worker processes that uses every core of one machine, safe beside gRPC and TensorFlow threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import sys
+from typing import Any, Callable, Iterator, Sequence
+
+from headwater.components.common.errors import HeadwaterError
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Pool:
+    """Runs functions in processes forked from a clean server, never from this process and its threads.
+
+    Args:
+      workers: how many processes. With one, functions run in this process.
+      preload: names of the modules that the server imports once for all its processes. It is one server for the
+        life of this process, so the first pool's list counts; later ones are imported where they are used.
+    """
+
+    def __init__(self, workers: int, preload: Sequence[str]):
+        self._executor = None
+        if workers > 1:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(list(preload))
+            self._executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
+        """Starts `function(*arguments)`; both must pickle."""
+        if self._executor is None:
+            future: concurrent.futures.Future = concurrent.futures.Future()
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+        with _without_main():
+            return self._executor.submit(function, *arguments)
+
+    def close(self) -> None:
+        """Ends the processes; work not started is dropped."""
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+
+def outcome(future: concurrent.futures.Future) -> Any:
+    """The result of a submitted function.
+
+    Raises:
+      HeadwaterError: a worker process died, most often for want of memory.
+    """
+    try:
+        return future.result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise HeadwaterError(
+            "a worker process was ended from outside, most often for want of memory; use fewer workers or more memory"
+        ) from None
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    # A new worker would import the main module again: a user's unguarded script would run twice, and kfp's
+    # executor would cost every worker a second.
+    main = sys.modules["__main__"]
+    saved = {name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(saved)

@@ -1,0 +1,319 @@
+"""What a component leaves behind: a folder of files with a `_manifest.json`, and its place under `data_root`.
+
+Every result (a dataset, statistics, a schema, anomalies) is a folder whose `_manifest.json` is written last:
+the result exists when its manifest does. Under `data_root` the folders lie at
+
+    <data_root>/<dataset>/span=<n>/version=<v>/{data,statistics,schema,anomalies,labels,reports}/
+
+A version's folder of a kind belongs to the fingerprint that claims it first (`_claim.json`, created
+conditionally). An attempt with the same fingerprint writes the same content there, or adopts what is
+committed; one with another fingerprint moves to the next version, so nobody overwrites anybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Any, Mapping
+
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+
+FORMAT_VERSION = "1.0"
+MANIFEST = "_manifest.json"
+PRODUCER = "headwater 0.1.0"
+
+FOLDERS = {"dataset": "data", "statistics": "statistics", "schema": "schema", "anomalies": "anomalies"}
+"""The folder of each kind of result below `version=<v>`."""
+
+_CLAIM = "_claim.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """A dataset's span and version under `data_root`.
+
+    Attributes:
+      data_root: URI of the durable home of all datasets.
+      name: the dataset's name, one path segment.
+      span: the span's number, from 0.
+      version: the version within the span, from 1.
+    """
+
+    data_root: str
+    name: str
+    span: int
+    version: int
+
+    def folder(self, kind: str) -> str:
+        """URI of the folder of `kind` (a key of `FOLDERS`) here."""
+        return storage.join(self._version_folder(), FOLDERS[kind])
+
+    def report(self, kind: str) -> str:
+        """URI of the page of `kind` here."""
+        return storage.join(self._version_folder(), "reports", f"{kind}.html")
+
+    def _version_folder(self) -> str:
+        return storage.join(self.data_root, self.name, f"span={self.span}", f"version={self.version}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A committed result.
+
+    Attributes:
+      folder: URI of the folder this was read from or written to.
+      manifest: the parsed manifest.
+      sha256: SHA-256 of the manifest's bytes; it covers the files, whose checksums the manifest holds.
+    """
+
+    folder: str
+    manifest: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def kind(self) -> str:
+        return self.manifest["kind"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the content by what it was made from, wherever it lies."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """What is particular to the kind."""
+        return self.manifest["body"]
+
+    @property
+    def home(self) -> Home | None:
+        """Its place under a `data_root`, if it has one."""
+        home = self.manifest.get("home")
+        return Home(**home) if home else None
+
+    @property
+    def uri(self) -> str:
+        """The exact URI to refer to it by: under `data_root` where it has a home, else its folder."""
+        return self.home.folder(self.kind) if self.home else self.folder
+
+    def files(self) -> list[str]:
+        """The paths of its files, relative to the folder."""
+        return sorted(self.manifest["files"])
+
+    def read(self, path: str) -> bytes:
+        """The content of one of its files, its checksum verified.
+
+        Raises:
+          HeadwaterError: the file is missing, altered, or not part of this result.
+        """
+        if path not in self.manifest["files"]:
+            raise HeadwaterError(f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}")
+        uri = storage.join(self.folder, path)
+        content = storage.read_bytes(uri)
+        check(uri, content, self.manifest["files"][path]["sha256"])
+        return content
+
+    def reference(self) -> dict[str, str]:
+        """The exact URI and checksums that a later result records as its input."""
+        return {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
+
+
+def check(uri: str, content: bytes, expected: str) -> None:
+    """Compares content with the checksum that its manifest recorded.
+
+    Raises:
+      HeadwaterError: they differ.
+    """
+    if storage.sha256(content) != expected:
+        raise HeadwaterError(f"{uri}: the file was altered after it was written: its SHA-256 is not the recorded {expected}")
+
+
+def load(folder: str, kind: str) -> Result:
+    """Reads a result's manifest.
+
+    Args:
+      folder: path or URI of the result's folder.
+      kind: what is expected: a key of `FOLDERS`.
+
+    Raises:
+      HeadwaterError: there is no result, it is of another kind, or of a format that this version cannot read.
+    """
+    folder = storage.normalise(folder)
+    uri = storage.join(folder, MANIFEST)
+    if not storage.exists(uri):
+        raise HeadwaterError(f"{folder}: no {kind} is here (there is no {MANIFEST})")
+    content = storage.read_bytes(uri)
+    try:
+        manifest = json.loads(content)
+    except ValueError:
+        raise HeadwaterError(f"{uri}: not a manifest: it does not parse as JSON") from None
+    if not isinstance(manifest, dict) or "format_version" not in manifest:
+        raise HeadwaterError(f"{uri}: not a Headwater manifest: it has no format_version")
+    version = str(manifest["format_version"])
+    if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise HeadwaterError(
+            f"{uri}: format_version {version} is unknown; this Headwater reads {FORMAT_VERSION.split('.')[0]}.x"
+        )
+    if manifest.get("kind") != kind:
+        raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kind} is needed")
+    return Result(folder, manifest, storage.sha256(content))
+
+
+def fingerprint(kind: str, inputs: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """Identifies a result by what determines it: its kind, its inputs' fingerprints and its settings."""
+    text = json.dumps([PRODUCER, FORMAT_VERSION, kind, inputs, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(
+    kind: str,
+    output: str,
+    *,
+    files: Mapping[str, bytes],
+    body: Mapping[str, Any],
+    inputs: Mapping[str, Result],
+    settings: Mapping[str, Any],
+    home: Home | None,
+    page: str | None = None,
+) -> Result:
+    """Writes a result to `output`, and under its home's `data_root` if it has one.
+
+    The content must be a function of kind, inputs and settings: that is what lets a second attempt adopt the
+    first one's result.
+
+    Args:
+      kind: a key of `FOLDERS`, other than "dataset".
+      output: folder to write to, as a path or URI: a KFP artifact's, or any.
+      files: content of each file by its path relative to the folder.
+      body: what is particular to the kind; JSON values only.
+      inputs: the results it was made from, by role.
+      settings: the parameters that shaped it; JSON values only.
+      home: the span under `data_root` that it belongs to; the version is taken from there upwards.
+      page: an HTML page to lie under `reports/`, and beside the files as `page.html`.
+
+    Returns:
+      The result at `output`; its `uri` is the durable one where there is a home.
+    """
+    output = storage.normalise(output)
+    if page is not None:
+        files = {**files, "page.html": page.encode()}
+    identity = fingerprint(kind, {role: result.fingerprint for role, result in inputs.items()}, settings)
+    home = claim(home, kind, identity) if home else None
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "producer": PRODUCER,
+        "fingerprint": identity,
+        "home": dataclasses.asdict(home) if home else None,
+        "inputs": {role: result.reference() for role, result in sorted(inputs.items())},
+        "settings": settings,
+        "files": {
+            path: {"bytes": len(content), "sha256": storage.sha256(content)} for path, content in sorted(files.items())
+        },
+        "body": body,
+    }
+    content = encode(manifest)
+    if home:
+        folder = home.folder(kind)
+        if not storage.exists(storage.join(folder, MANIFEST)):
+            for path, file in files.items():
+                _write(storage.join(folder, path), file)
+            if page is not None:
+                _write(home.report(kind), page.encode())
+            storage.create(storage.join(folder, MANIFEST), content)
+    for path, file in files.items():
+        _write(storage.join(output, path), file)
+    _write(storage.join(output, MANIFEST), content)
+    return Result(output, json.loads(content), storage.sha256(content))
+
+
+def encode(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as bytes, the same for the same content."""
+    return (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def claim(home: Home, kind: str, identity: str) -> Home:
+    """The first version from `home.version` upwards that is free or that belongs to `identity` already."""
+    while not claim_exactly(home, kind, identity):
+        home = dataclasses.replace(home, version=home.version + 1)
+    return home
+
+
+def claim_exactly(home: Home, kind: str, identity: str) -> bool:
+    """Whether this version's folder of `kind` now belongs to the fingerprint `identity`."""
+    uri = storage.join(home.folder(kind), _CLAIM)
+    content = encode({"fingerprint": identity})
+    return storage.create(uri, content) or storage.read_bytes(uri) == content
+
+
+def check_name(name: str) -> None:
+    """Raises HeadwaterError unless `name` can be one path segment of a dataset."""
+    if not _NAME.fullmatch(name):
+        raise HeadwaterError(
+            f"name: {name!r} cannot name a dataset; use letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        )
+
+
+def committed(data_root: str, name: str, kind: str) -> list[Home]:
+    """Every committed result of `kind` of a dataset, by rising span and version."""
+    found = []
+    root = storage.join(data_root, name)
+    for span in _numbered(root, "span"):
+        for version in _numbered(storage.join(root, f"span={span}"), "version"):
+            home = Home(data_root, name, span, version)
+            if storage.exists(storage.join(home.folder(kind), MANIFEST)):
+                found.append(home)
+    return found
+
+
+def find(reference: str, kind: str, home: Home | None) -> Result | None:
+    """Resolves a reference to an earlier result.
+
+    Args:
+      reference: a path or URI of a result's folder; `latest` (the highest span), `previous` (the highest span
+        below `home.span`), or `span:<n>`, each with the highest version there; `auto`, which is `previous`
+        where there is one and nothing otherwise; `none`, which is nothing.
+      kind: a key of `FOLDERS`.
+      home: the span that asks; without one only a URI, `auto` and `none` can be resolved.
+
+    Returns:
+      The result, or None for `none`, and for `auto` when there is no earlier one.
+
+    Raises:
+      HeadwaterError: there is no such result.
+    """
+    reference = reference.strip()
+    if reference == "none" or (reference == "auto" and home is None):
+        return None
+    if reference not in ("auto", "latest", "previous") and not reference.startswith("span:"):
+        return load(reference, kind)
+    if home is None:
+        raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, and no data_root is set")
+    homes = committed(home.data_root, home.name, kind)
+    if reference.startswith("span:"):
+        number = reference[len("span:") :]
+        if not number.isdigit():
+            raise HeadwaterError(f"{reference!r}: a span is a whole number, as in span:3")
+        homes = [other for other in homes if other.span == int(number)]
+    elif reference != "latest":
+        homes = [other for other in homes if other.span < home.span]
+    if homes:
+        return load(homes[-1].folder(kind), kind)
+    if reference == "auto":
+        return None
+    raise HeadwaterError(
+        f"{reference!r} does not exist: there is no such {kind} of dataset {home.name!r} under {home.data_root}"
+    )
+
+
+def _numbered(folder: str, label: str) -> list[int]:
+    names = [name[len(label) + 1 :] for name in storage.list_folders(folder) if name.startswith(f"{label}=")]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _write(uri: str, content: bytes) -> None:
+    storage.make_parent(uri)
+    storage.write_bytes(uri, content)

@@ -1,0 +1,126 @@
+"""Arrow types of columns: how two are widened to one, how a user names one, how values are cast row by row."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.components.common.errors import HeadwaterError
+
+_PARAMETRIC = re.compile(r"(timestamp|time32|time64|duration|decimal128|dictionary)\[([^\]]*)\]")
+_NAMES = (
+    "bool, int8 … int64, uint8 … uint64, float32, float64, string, binary, date32, timestamp[us], timestamp[us, UTC], "
+    "time32[ms], time64[us], duration[us], decimal128[12, 2]"
+)
+_UNITS = ("s", "ms", "us", "ns")
+
+
+def parse_type(name: str) -> pa.DataType:
+    """The Arrow type that a user names, as in `int64`, `timestamp[us, UTC]` or `decimal128[12, 2]`.
+
+    Raises:
+      HeadwaterError: no type has that name.
+    """
+    text = name.strip()
+    try:
+        match = _PARAMETRIC.fullmatch(text)
+        if not match:
+            return pa.type_for_alias(text)
+        parts = [part.strip().removeprefix("tz=") for part in match[2].split(",")]
+        if match[1] == "decimal128":
+            return pa.decimal128(int(parts[0]), int(parts[1]))
+        return getattr(pa, match[1])(*parts)
+    except (ValueError, IndexError, TypeError, AttributeError, pa.ArrowInvalid):
+        raise HeadwaterError(f"{name!r} is not a type; use one of: {_NAMES}") from None
+
+
+def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """The narrowest type that holds the values of both, or None when only text could.
+
+    Null gives way to anything, integers to wider ones and to float64, dictionaries to their values, dates to
+    timestamps, timestamps to the finer unit.
+    """
+    if first.equals(second):
+        return first
+    for one, other in ((first, second), (second, first)):
+        if pa.types.is_null(one):
+            return other
+        if pa.types.is_dictionary(one):
+            return widen(one.value_type, other)
+        if pa.types.is_large_string(one) and pa.types.is_string(other):
+            return one
+        if pa.types.is_large_binary(one) and pa.types.is_binary(other):
+            return one
+        if pa.types.is_date32(one) and pa.types.is_timestamp(other) and other.tz is None:
+            return other
+        if pa.types.is_floating(one) and (pa.types.is_floating(other) or pa.types.is_integer(other)):
+            return pa.float64()
+    if pa.types.is_integer(first) and pa.types.is_integer(second):
+        return _widen_integers(first, second)
+    if pa.types.is_timestamp(first) and pa.types.is_timestamp(second) and first.tz == second.tz:
+        return pa.timestamp(max(first.unit, second.unit, key=_UNITS.index), first.tz)
+    return None
+
+
+def cast_rows(
+    values: pa.Array, target: pa.DataType, cast: Callable[[pa.Array], pa.Array] | None = None
+) -> tuple[pa.Array, np.ndarray]:
+    """Casts the values that can be, one by one where need be.
+
+    Args:
+      values: an array.
+      target: the type wanted.
+      cast: casts an array or raises ArrowInvalid; a safe Arrow cast by default.
+
+    Returns:
+      The values as `target`, missing where they could not be cast; and the positions that could not, int64.
+    """
+    cast = cast or (lambda part: pc.cast(part, target))
+    parts: list[pa.Array] = []
+    bad: list[int] = []
+    _cast_part(values, 0, cast, target, parts, bad)
+    return pa.concat_arrays(parts) if parts else pa.array([], target), np.array(bad, np.int64)
+
+
+def _cast_part(
+    values: pa.Array,
+    start: int,
+    cast: Callable[[pa.Array], pa.Array],
+    target: pa.DataType,
+    parts: list[pa.Array],
+    bad: list[int],
+) -> None:
+    # Halving finds few bad values among many in few casts.
+    try:
+        parts.append(cast(values))
+        return
+    except pa.ArrowInvalid:
+        pass
+    if len(values) == 1:
+        parts.append(pa.nulls(1, target))
+        bad.append(start)
+        return
+    half = len(values) // 2
+    _cast_part(values.slice(0, half), start, cast, target, parts, bad)
+    _cast_part(values.slice(half), start + half, cast, target, parts, bad)
+
+
+def concat(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
+    """Each chunked column as one array."""
+    return [
+        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        for column in columns
+    ]
+
+
+def _widen_integers(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    signed = [kind for kind in (first, second) if pa.types.is_signed_integer(kind)]
+    unsigned = [kind for kind in (first, second) if pa.types.is_unsigned_integer(kind)]
+    if not signed or not unsigned:
+        return max(first, second, key=lambda kind: kind.bit_width)
+    width = max(signed[0].bit_width, 2 * unsigned[0].bit_width)
+    return {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width, pa.float64())

