@@ -20,7 +20,7 @@ setup(
     package_dir={"headwater.components": "components", "headwater.pipelines": "pipelines"},
     packages=packages,
     package_data={
-        "headwater.components": ["*/component.yaml", "*/templates/*", "*/README.md"],
+        "headwater.components": ["*/*.yaml", "*/templates/*", "*/README.md"],
         "headwater.pipelines": ["*.yaml"],
     },
     # Ranges that admit both worlds of TFDV's dependencies; the locks under images/locks fix each.

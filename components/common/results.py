@@ -20,10 +20,11 @@ from typing import Any, Mapping
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.version import VERSION
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "_manifest.json"
-PRODUCER = "headwater 0.1.0"
+PRODUCER = f"headwater {VERSION}"
 
 FOLDERS = {"dataset": "data", "statistics": "statistics", "schema": "schema", "anomalies": "anomalies"}
 """The folder of each kind of result below `version=<v>`."""
@@ -317,3 +318,8 @@ def _numbered(folder: str, label: str) -> list[int]:
 def _write(uri: str, content: bytes) -> None:
     storage.make_parent(uri)
     storage.write_bytes(uri, content)
+
+
+def copy_page(result: Result, path: str) -> None:
+    """Copies a result's page to a local path: that of a KFP artifact."""
+    _write(path, result.read("page.html"))

@@ -1,0 +1,54 @@
+"""collect as a KFP component."""
+
+from typing import Dict, List, NamedTuple
+
+from headwater.components.common.version import IMAGE
+from kfp import dsl
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def collect(
+    sources: List[str],
+    dataset: dsl.Output[dsl.Dataset],
+    name: str = "data",
+    span: int = -1,
+    splits: Dict[str, float] = {"train": 0.8, "eval": 0.2},
+    key: List[str] = [],
+    types: Dict[str, str] = {},
+    delimiter: str = ",",
+    max_rejected_share: float = 0.01,
+    data_root: str = "",
+    beam_pipeline_args: List[str] = [],
+    workers: int = 0,
+) -> NamedTuple("Outputs", uri=str, accepted=bool):
+    """Collects CSV or Parquet files into a typed, keyed, split dataset with every record accounted for.
+
+    Args:
+        sources: Paths, folders, globs or URIs of CSV or Parquet files.
+        dataset: The dataset; its metadata key `kind` is `headwater.dataset`.
+        name: The dataset's name under `data_root`.
+        span: The span's number; -1 for the next one, or the one where this very content was collected before.
+        splits: Names and weights of the splits; the first one trains.
+        key: Columns that identify a row; none to have `_row_id` made.
+        types: Declared Arrow types by column; the others are inferred.
+        delimiter: What parts the values of a CSV.
+        max_rejected_share: The dataset is not accepted when a larger share of its records is rejected.
+        data_root: Durable home of all datasets (local, gs:// or s3://); empty to keep everything in the artifact.
+        beam_pipeline_args: Beam's options.
+        workers: Processes per Beam worker; 0 for one per core.
+
+    Returns:
+        uri: The dataset's exact URI.
+        accepted: Whether few enough records were rejected.
+    """
+    from headwater.components.collect import collect_dataset
+    from headwater.components.common.errors import clear_errors
+
+    with clear_errors():
+        result = collect_dataset(
+            sources, dataset.path, name=name, span=span, splits=splits, key=key, types=types, delimiter=delimiter,
+            max_rejected_share=max_rejected_share, data_root=data_root, beam_pipeline_args=beam_pipeline_args,
+            workers=workers,
+        )
+    dataset.metadata.update(kind="headwater.dataset", uri=result.uri, **result.body["accounts"])
+    return (result.uri, result.body["accepted"])

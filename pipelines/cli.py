@@ -1,0 +1,296 @@
+"""The command line: the main pipeline on a user's own data, and each component alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, Sequence
+
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+
+DATA_ROOT = ".headwater"
+"""Where `headwater run` keeps datasets and results by default."""
+
+NOT_BLESSED, FAILED = 1, 2
+"""Exit codes: the data must not go on; the work could not be done."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+      0; `NOT_BLESSED` when the data must not go on, like a linter; `FAILED` for a wrong setting or input.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except HeadwaterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    from headwater.components.collect.settings import check_settings
+    from headwater.pipelines.local import run_locally
+
+    settings = _collect_settings(options)
+    check_settings(**settings)
+    outcome = run_locally(
+        {
+            **settings,
+            "sources": options.source,
+            "data_root": options.data_root,
+            "base_schema": options.base_schema,
+            "baseline": options.baseline,
+            "curation": _read_curation(options.curation),
+            "fail_on": options.fail_on,
+            "beam_pipeline_args": options.beam,
+            "workers": options.workers,
+        },
+        verbose=options.verbose,
+    )
+    print(outcome.summary)
+    return 0 if outcome.passed else NOT_BLESSED
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from headwater.components.collect import collect_dataset
+
+    result = collect_dataset(
+        options.source,
+        options.output,
+        data_root=options.data_root,
+        beam_pipeline_args=options.beam,
+        workers=options.workers,
+        **_collect_settings(options),
+    )
+    accounts = result.body["accounts"]
+    print(f"{result.uri}: {accounts['read']:,} read, {accounts['written']:,} written, {accounts['rejected']:,} rejected")
+    if not result.body["accepted"]:
+        print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
+        return NOT_BLESSED
+    return 0
+
+
+def _generate_statistics(options: argparse.Namespace) -> int:
+    from headwater.components.generate_statistics import compute_statistics
+
+    result = compute_statistics(
+        options.dataset, options.output, beam_pipeline_args=options.beam, workers=options.workers
+    )
+    print(f"{result.uri}: {', '.join(result.files())}")
+    return 0
+
+
+def _infer_schema(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import derive_schema
+
+    result = derive_schema(
+        options.statistics,
+        options.output,
+        mode=options.mode,
+        base_schema=options.base_schema,
+        curation=_read_curation(options.curation),
+        max_string_domain_size=options.max_string_domain_size,
+    )
+    print(f"{result.uri}: {result.body['mode']}, {', '.join(result.files())}")
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from headwater.components.validate import check_statistics
+
+    result = check_statistics(
+        options.statistics,
+        options.schema,
+        options.output,
+        baseline=options.baseline,
+        environment=options.environment,
+        drift_threshold_categorical=options.drift_threshold_categorical,
+        drift_threshold_numeric=options.drift_threshold_numeric,
+    )
+    print(f"{result.uri}: {result.body['verdict']}")
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from headwater.components.validate import enforce
+
+    try:
+        print(enforce(options.anomalies, fail_on=options.fail_on))
+    except HeadwaterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_BLESSED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headwater", description="Collects data, measures it, and stops it before it trains a model when it is bad."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run the main pipeline on your data, here")
+    run.add_argument("source", nargs="+", metavar="PATH_OR_URI", help="CSV or Parquet files, folders or globs")
+    run.add_argument(
+        "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
+    )
+    _add_collect(run)
+    _add_references(run)
+    _add_fail_on(run)
+    _add_beam(run)
+    run.add_argument("--verbose", action="store_true", help="show every line that the tasks print")
+
+    collect = _command(commands, "collect", _collect, "files → a dataset, every record accounted for")
+    collect.add_argument("source", nargs="+", metavar="PATH_OR_URI", help="CSV or Parquet files, folders or globs")
+    _add_output(collect)
+    collect.add_argument("--data-root", default="", help="durable home for the shards (default: the output folder)")
+    _add_collect(collect)
+    _add_beam(collect)
+
+    statistics = _command(
+        commands, "generate-statistics", _generate_statistics, "a dataset → TFDV's statistics of each split, and a page"
+    )
+    statistics.add_argument("dataset", help="a dataset's folder, or plain Parquet or CSV")
+    _add_output(statistics)
+    _add_beam(statistics)
+
+    schema = _command(commands, "infer-schema", _infer_schema, "statistics → a schema, or the agreed one unchanged")
+    schema.add_argument("statistics", help="folder of generate-statistics")
+    _add_output(schema)
+    schema.add_argument(
+        "--mode", default="auto", choices=("auto", "infer", "frozen", "propose"),
+        help="propose puts a widened candidate beside the agreed schema (default: frozen with a base, else infer)",
+    )
+    _add_base_schema(schema)
+    schema.add_argument(
+        "--max-string-domain-size", type=int, default=100, metavar="N",
+        help="text with more distinct values gets no closed domain (default: %(default)s)",
+    )
+
+    validate = _command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
+    validate.add_argument("statistics", help="folder of generate-statistics")
+    validate.add_argument("schema", help="folder of infer-schema")
+    _add_output(validate)
+    _add_baseline(validate)
+    validate.add_argument("--environment", default="", help="schema environment to validate in")
+    validate.add_argument(
+        "--drift-threshold-categorical", type=float, default=0.05, metavar="X",
+        help="L-infinity that is too much where the schema sets none (default: %(default)s)",
+    )
+    validate.add_argument(
+        "--drift-threshold-numeric", type=float, default=0.1, metavar="X",
+        help="Jensen-Shannon divergence that is too much where the schema sets none (default: %(default)s)",
+    )
+
+    gate = _command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
+    gate.add_argument("anomalies", help="folder of validate")
+    _add_fail_on(gate)
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(command=function)
+    return command
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the result goes")
+
+
+def _add_collect(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the dataset")
+    group.add_argument("--name", default="data", help="its name (default: %(default)s)")
+    group.add_argument("--span", type=int, default=-1, metavar="N", help="its span (default: the next one)")
+    group.add_argument(
+        "--splits", type=_weights, default={"train": 0.8, "eval": 0.2}, metavar="NAME=WEIGHT,…",
+        help="the first split trains (default: train=0.8,eval=0.2)",
+    )
+    group.add_argument("--key", type=_names, default=[], metavar="COLUMN,…", help="columns that identify a row")
+    group.add_argument(
+        "--type", type=_pair, action="append", default=[], dest="types", metavar="COLUMN=TYPE",
+        help="declare a column's Arrow type, as in zip=string; the others are inferred",
+    )
+    group.add_argument("--delimiter", default=",", help="what parts the values of a CSV (default: a comma)")
+    group.add_argument(
+        "--max-rejected-share", type=float, default=0.01, metavar="X",
+        help="the data is not accepted when more of it is rejected (default: %(default)s)",
+    )
+
+
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    _add_base_schema(parser)
+    _add_baseline(parser)
+
+
+def _add_base_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base-schema", default="auto", metavar="REF",
+        help="the agreed schema: a URI, latest, previous, span:N or none (default: the previous span's, if any)",
+    )
+    parser.add_argument("--curation", metavar="FILE", help="JSON file of changes to the schema by feature")
+
+
+def _add_baseline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline", default="auto", metavar="REF",
+        help="statistics to measure drift from: a URI, latest, previous, span:N or none (default: the previous span's)",
+    )
+
+
+def _add_fail_on(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fail-on", default="error", choices=("error", "warning", "none"),
+        help="the least severity of a finding that fails (default: %(default)s)",
+    )
+
+
+def _add_beam(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
+    parser.add_argument(
+        "--beam", action="append", default=[], metavar="ARG", help="an option for Beam, as in --beam=--runner=FlinkRunner"
+    )
+
+
+def _collect_settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "name": options.name,
+        "span": options.span,
+        "splits": options.splits,
+        "key": options.key,
+        "types": dict(options.types),
+        "delimiter": options.delimiter,
+        "max_rejected_share": options.max_rejected_share,
+    }
+
+
+def _read_curation(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    content = storage.read_bytes(storage.normalise(path))
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise HeadwaterError(f"{path}: does not parse as JSON: {error}") from None
+
+
+def _weights(text: str) -> dict[str, float]:
+    return {name: float(weight) for name, weight in map(_pair, text.split(","))}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=VALUE")
+    return name, value
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

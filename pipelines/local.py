@@ -1,0 +1,196 @@
+"""The main pipeline on this machine, through kfp's local runner, told in a few lines."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import urllib.parse
+import warnings
+from typing import Any, Iterator, Mapping
+
+from headwater.components.common import results, storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.progress import TERMINAL
+from headwater.components.common.results import Result
+
+_STAGES = {
+    "collect": ("collect", "dataset", "dataset"),
+    "generate-statistics": ("generate-statistics", "statistics", "statistics"),
+    "infer-schema": ("infer-schema", "schema", "schema"),
+    "validate": ("validate", "anomalies", "anomalies"),
+}
+_OURS = re.compile(r"\s*((?:collect|read|generate-statistics|infer-schema|validate)\b.*|error: .*)")
+_MOST_FINDINGS = 12
+_LAST_LINES = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      passed: whether the gate let the data pass.
+      summary: what happened, in a few lines that a person can read.
+      results: what each stage left, by kind: dataset, statistics, schema, anomalies.
+    """
+
+    passed: bool
+    summary: str
+    results: Mapping[str, Result]
+
+
+def run_locally(parameters: Mapping[str, Any], verbose: bool = False) -> Outcome:
+    """Runs the main pipeline through kfp's local runner.
+
+    Args:
+      parameters: of `main.headwater_pipeline`; `sources` and `data_root` are paths or URIs.
+      verbose: whether to show every line that the tasks print, and not only progress.
+
+    Returns:
+      What came of it; also when the data was refused or the gate failed.
+
+    Raises:
+      HeadwaterError: the pipeline could not do its work.
+    """
+    parameters = dict(parameters)
+    data_root = storage.normalise(parameters["data_root"])
+    parameters["data_root"] = _shield(data_root)
+    parameters["sources"] = [_shield(storage.normalise(source)) for source in parameters["sources"]]
+    with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
+        relay = _Relay(sys.stdout, verbose)
+        passed = _run_pipeline(parameters, root, relay)
+        found = dict(_collected(root))
+        if not passed and "anomalies" not in found and not _refused(found):
+            raise HeadwaterError(relay.reason())
+        return Outcome(passed, summarise(found, passed, str(parameters.get("fail_on", "error"))), found)
+
+
+def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
+    """What a run did, in a few lines."""
+    lines = [""]
+    dataset = found["dataset"].body
+    accounts = dataset["accounts"]
+    names = [os.path.basename(source["uri"]) for source in dataset["lineage"]["sources"]]
+    source = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} … {names[-1]}"
+    splits = ", ".join(f"{split} {entry['rows']:,}" for split, entry in dataset["splits"].items())
+    lines.append(f"collected   {accounts['read']:,} rows from {source} as {dataset['name']}, span {dataset['span']}: {splits}")
+    if accounts["rejected"]:
+        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in dataset["rejected"]["reasons"].items())
+        lines.append(f"rejected    {accounts['rejected']:,} rows: {reasons}; see {storage.join(found['dataset'].uri, '_rejected')}")
+    else:
+        lines.append("rejected    none")
+    if not dataset["accepted"]:
+        lines.append(f"refused     {dataset['refusal']}")
+    if "statistics" in found:
+        body = found["statistics"].body
+        features = max(split["features"] for split in body["splits"].values())
+        lines.append(
+            f"statistics  {features} features of {sum(split['rows'] for split in body['splits'].values()):,} rows "
+            f"in {len(body['splits'])} splits"
+        )
+    if "anomalies" in found:
+        lines += _verdict_lines(found["anomalies"], passed, fail_on)
+    pages = [result.home.report(kind) for kind, result in found.items() if "page.html" in result.manifest.get("files", {})]
+    if pages:
+        lines.append(f"pages       {pages[0]}")
+        lines += [f"            {page}" for page in pages[1:]]
+    return "\n".join(_here(line) for line in lines)
+
+
+def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
+    body = anomalies.body
+    lines = [f"validation  {body['verdict']}"]
+    if body["baseline"]:
+        lines.append(f"            compared with {body['baseline']['uri']}")
+    for finding in body["findings"][:_MOST_FINDINGS]:
+        where = f"{finding['split']}/{finding['feature']}" if finding["feature"] else finding["split"]
+        lines.append(f"            {finding['severity']:7}  {where}: {finding['message']}")
+    if len(body["findings"]) > _MOST_FINDINGS:
+        lines.append(f"            … and {len(body['findings']) - _MOST_FINDINGS} more on the page")
+    lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
+    return lines
+
+
+def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bool:
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*non-Python base image.*")
+    from headwater.pipelines.main import headwater_pipeline
+    from kfp import local
+
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
+    try:
+        with contextlib.redirect_stdout(relay):
+            headwater_pipeline(**parameters)
+        return True
+    except RuntimeError:
+        # kfp's words for a failed task; the task's own are in its log and its results.
+        return False
+
+
+def _collected(root: str) -> Iterator[tuple[str, Result]]:
+    for task, output, kind in _STAGES.values():
+        for manifest in pathlib.Path(root).glob(f"*/{task}/{output}/{results.MANIFEST}"):
+            yield kind, results.load(str(manifest.parent), kind)
+
+
+def _refused(found: Mapping[str, Result]) -> bool:
+    return "dataset" in found and not found["dataset"].body["accepted"]
+
+
+def _shield(uri: str) -> str:
+    """A path as a URI that kfp's runner leaves alone: it replaces the text "python3" wherever it stands."""
+    if "python3" not in uri or storage.scheme(uri):
+        return uri
+    return "file://" + urllib.parse.quote(uri).replace("python3", "%70ython3")
+
+
+def _here(line: str) -> str:
+    return line.replace(os.getcwd() + os.sep, "")
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[None]:
+    """Lets tasks, whose output is piped, draw their progress on the user's terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
+    try:
+        yield
+    finally:
+        del os.environ[TERMINAL]
+
+
+class _Relay(io.TextIOBase):
+    """Passes on the lines of our own that tasks print, and remembers the rest for when one fails."""
+
+    def __init__(self, target: Any, verbose: bool):
+        self._target, self._verbose = target, verbose
+        self._partial = ""
+        self._lines: list[str] = []
+
+    def write(self, text: str) -> int:
+        *lines, self._partial = (self._partial + text).split("\n")
+        for line in lines:
+            self._lines = [*self._lines[-_LAST_LINES:], line]
+            ours = _OURS.match(line)
+            if self._verbose:
+                self._target.write(line + "\n")
+            elif ours and not ours[1].startswith("error: "):
+                self._target.write(ours[1] + "\n")
+        self._target.flush()
+        return len(text)
+
+    def reason(self) -> str:
+        """The last error that a task printed, or its last lines when it printed none."""
+        for line in reversed(self._lines):
+            ours = _OURS.match(line)
+            if ours and ours[1].startswith("error: "):
+                return ours[1].removeprefix("error: ")
+        return "a task ended without saying why; the last lines it printed:\n" + "\n".join(self._lines)
