@@ -42,7 +42,7 @@ def hash_rows(columns: Sequence[pa.Array]) -> np.ndarray:
     """
     total = np.zeros(len(columns[0]), np.uint64)
     for position, column in enumerate(columns):
-        total = mix(total + np.uint64(position) * _STEP + hash_values(column))
+        total = mix(total + np.uint64(position * int(_STEP) % 2**64) + hash_values(column))
     return total
 
 
@@ -171,7 +171,7 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     lengths = np.diff(offsets)
     hashes = mix(lengths.astype(np.uint64) ^ _TEXT)
     if buffer is None or not lengths.any():
-        return hashes
+        return mix(hashes)
     words = (lengths + 7) // 8
     first = np.cumsum(words) - words
     owner = np.repeat(np.arange(len(lengths)), words)

@@ -43,7 +43,12 @@ class Pool:
                 future.set_exception(error)
             return future
         with _without_main():
-            return self._executor.submit(function, *arguments)
+            try:
+                return self._executor.submit(function, *arguments)
+            except concurrent.futures.process.BrokenProcessPool as error:
+                future = concurrent.futures.Future()
+                future.set_exception(error)
+                return future
 
     def close(self) -> None:
         """Ends the processes; work not started is dropped."""

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+
+import pytest
+from headwater.components.common import beam
+from headwater.components.common.errors import HeadwaterError
+from jobs import bracket, die, double, fail_at, join, where
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 300])
+def test_results_are_merged_in_the_items_order(count):
+    items = list(range(count))
+    content = beam.map_merge("t", items, double, join, sizes=[1] * count, workers=1)
+    assert content == b"".join(double(item) for item in items)
+
+
+def test_the_tree_of_merging_depends_on_the_items_alone():
+    results = {
+        beam.map_merge("t", list(range(40)), double, bracket, sizes=[1] * 40, workers=workers) for workers in (1, 2, 3)
+    }
+    assert len(results) == 1
+
+
+def test_work_runs_in_as_many_processes_as_asked():
+    def processes(workers):
+        content = beam.map_merge("t", list(range(20)), where, join, sizes=[1] * 20, workers=workers)
+        return {int(part) for part in content.split(b";") if part}
+
+    assert processes(1) == {os.getpid()}
+    several = processes(2)
+    assert os.getpid() not in several and len(several) <= 2
+
+
+def test_the_users_error_comes_through_as_it_is():
+    with pytest.raises(HeadwaterError) as error:
+        beam.map_merge("t", list(range(40)), functools.partial(fail_at, 21), join, sizes=[1] * 40, workers=2)
+    assert str(error.value) == "item 21 is bad"
+
+
+def test_a_worker_that_dies_is_told():
+    with pytest.raises(HeadwaterError, match="for want of memory"):
+        beam.map_merge("t", [1, 2], die, join, sizes=[1, 1], workers=2)
+
+
+@pytest.mark.parametrize("runner", ["DirectRunner", "FnApiRunner", "BundleBasedDirectRunner"])
+def test_local_runners_are_the_in_process_one(runner):
+    assert beam.pipeline_options([f"--runner={runner}"]).view_as(beam.StandardOptions).runner == "FnApiRunner"
+    assert beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=[f"--runner={runner}"]) == b"2;"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runner=DaskRunner"], "DaskRunner loses data"),
+        (["--direct_running_mode=multi_processing"], "without authentication"),
+    ],
+)
+def test_what_loses_data_or_opens_ports_is_refused(arguments, message):
+    with pytest.raises(HeadwaterError, match=message):
+        beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=arguments)
+
+
+def test_workers_elsewhere_need_a_place_that_they_reach():
+    with pytest.raises(HeadwaterError, match="data_root must be set"):
+        beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=["--runner=PortableRunner"])
+
+
+def test_a_local_run_opens_no_connection_and_starts_no_foreign_binary(few_flights, tmp_path):
+    script = f"""
+import sys
+seen = []
+def watch(event, arguments):
+    if event == "socket.connect" and not isinstance(arguments[1], (str, bytes)):
+        seen.append((event, str(arguments[1])))
+    if event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "urllib.Request"):
+        seen.append((event, str(arguments[0])))
+sys.addaudithook(watch)
+from headwater.components.collect import collect_dataset
+collect_dataset({str(few_flights)!r}, {str(tmp_path / "out")!r}, workers=2, beam_pipeline_args=["--runner=DirectRunner"])
+print("SEEN", [event for event in seen if "uname" not in event[1]])
+"""
+    # An environment without proxies or credentials: what would be reached for, would be reached for plainly.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert output.stdout.splitlines()[-1:] == ["SEEN []"], output.stdout + output.stderr
+
+
+def test_an_unguarded_script_is_not_run_twice_by_its_workers(few_flights, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('STARTED')\n"
+        "from headwater.components.common.beam import map_merge\n"
+        "from headwater.components.common.storage import sha256\n"
+        "map_merge('t', [b'a', b'b', b'c'], bytes.upper, b''.join, sizes=[1, 1, 1], workers=2)\n"
+    )
+    output = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert output.returncode == 0, output.stderr
+    assert output.stdout.count("STARTED") == 1

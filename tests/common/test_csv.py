@@ -1,0 +1,185 @@
+"""CSV ranges and rows, against Python's own csv module reading the whole file."""
+
+from __future__ import annotations
+
+import csv as python_csv
+import io
+
+import pyarrow as pa
+import pytest
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import csv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NAMES = ["a", "b"]
+TEXT = {"a": pa.string(), "b": pa.string()}
+
+values = st.text(st.sampled_from('x,"\n\r é'), max_size=6)
+
+
+def ranges_of(path, block_bytes, delimiter=","):
+    data = path.read_bytes()
+    blocks = [
+        csv.scan_block(data[start : start + block_bytes], delimiter, data[start - 1 : start] or b"\n")
+        for start in range(0, len(data), block_bytes)
+    ]
+    return csv.chain_blocks(str(path), blocks, len(data), delimiter)
+
+
+def rows_of(path, ranges, kinds=TEXT):
+    data = path.read_bytes()
+    rows, numbers = [], []
+    first = csv.FIRST_ROW
+    for start, stop in ranges:
+        batch, found, rejections = csv.read_rows(data[start:stop], NAMES, kinds, ",", first)
+        count, _ = csv.infer_types(data[start:stop], NAMES, ",")
+        assert count == batch.num_rows + len(rejections)
+        first += count
+        rows += zip(*[column.to_pylist() for column in batch.columns])
+        numbers += found.tolist() + [rejection.row for rejection in rejections]
+    assert sorted(numbers) == list(range(csv.FIRST_ROW, first))
+    return rows
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=st.lists(st.tuples(values, values), min_size=1, max_size=12), block_bytes=st.integers(1, 40))
+def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
+    sink = io.StringIO()
+    writer = python_csv.writer(sink, quoting=python_csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(NAMES)
+    writer.writerows(table)
+    path = tmp_path / "t.csv"
+    path.write_bytes(sink.getvalue().encode())
+    assert rows_of(path, ranges_of(path, block_bytes)) == [(a or None, b or None) for a, b in table]
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.lists(st.sampled_from(['x', '"', ",", "\n", '""', '"x,\n"', ' 5" pipe']), max_size=30),
+    block_bytes=st.integers(1, 24),
+)
+def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(body))
+    try:
+        ranges = ranges_of(path, block_bytes)
+    except HeadwaterError as error:
+        # The whole file in one block agrees that a quote never closes.
+        assert "never closes" in str(error)
+        monkeypatch.setattr(csv, "BLOCK_BYTES", 1 << 20)
+        with pytest.raises(HeadwaterError, match="never closes"):
+            ranges_of(path, 1 << 20)
+        return
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 1 << 20)
+    assert rows_of(path, ranges) == rows_of(path, ranges_of(path, 1 << 20))
+
+
+def test_an_unclosed_quote_names_its_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n1,x\n2,"y\n3,z\n')
+    with pytest.raises(HeadwaterError, match=r"t.csv: a quote opens on line 3 and never closes"):
+        ranges_of(path, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"\n", "names no column"),
+        (b"a,,c\n", "column 2 of 3 has no name"),
+        ("é,b\n".encode("latin-1"), "header is not UTF-8"),
+        (b"\xff\xfea\0", "UTF-16"),
+        (b"a,b\0\n", "NUL byte"),
+    ],
+)
+def test_a_header_that_names_no_columns_is_refused(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(HeadwaterError, match=message):
+        csv.read_header(str(path), ",")
+
+
+def test_a_header_may_have_a_byte_order_mark_and_quotes(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xef\xbb\xbf"a","b ""c""\nd"\n1,2\n')
+    assert csv.read_header(str(path), ",") == ["a", 'b "c"\nd']
+    [(start, stop)] = ranges_of(path, 1 << 20)
+    assert path.read_bytes()[start:stop] == b"1,2\n"
+
+
+def test_bad_rows_are_rejected_with_row_column_and_reason():
+    data = b'1,x\n2\n3,\xff\n\n"4 ""q""\n",y\nz,w\n5,"n\0l"\n6\xfe\n7,ok\n'
+    batch, rows, rejections = csv.read_rows(data, NAMES, {"a": pa.int64(), "b": pa.string()}, ",", 2)
+    assert batch.to_pydict() == {"a": [1, 7], "b": ["x", "ok"]}
+    assert rows.tolist() == [2, 9]
+    assert [tuple(rejection) for rejection in rejections] == [
+        (3, None, "ragged_row: 1 values where the header has 2", "2"),
+        (4, "b", "encoding: not UTF-8", "\ufffd"),
+        (5, "a", "type: not an int64", '4 "q"\n'),
+        (6, "a", "type: not an int64", "z"),
+        (7, "b", "nul_byte: the value holds a NUL byte", "n␀l"),
+        (8, None, "ragged_row: 1 values where the header has 2", "6\ufffd"),
+    ]
+
+
+def test_one_bad_byte_does_not_change_what_a_column_is():
+    count, kinds = csv.infer_types(b"1,2\n3,\0\n5,\xff6\n", NAMES, ",")
+    assert count == 3
+    assert kinds == {"a": pa.int64(), "b": pa.int64()}
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.decimal128(9, 2)])
+@pytest.mark.parametrize(
+    "text",
+    ["5", " 5 ", "+5", "-5", "0x1F", "1e3", "1.50", ".5", "inf", "-Inf", "NaN", "NA", "", "true", "T", "0", "2013-01-01",
+     "2013-01-01 05:00", "2013-1-1", "1_000", "99999999999999999999", '"', "é"],
+)
+def test_a_bad_neighbour_does_not_change_how_a_value_is_read(kind, text):
+    """The fast conversion of a whole column and the slow one around bad values agree."""
+    kinds = {"a": pa.string(), "b": kind}
+    row = b"r," + (f'"{text}"' if '"' not in text else '""""').encode() + b"\n"
+    alone, _, refused = csv.read_rows(row, NAMES, kinds, ",", 2)
+    both, _, refused_both = csv.read_rows(row + b"r,#bad\n", NAMES, kinds, ",", 2)
+    assert both.to_pydict() == alone.to_pydict() or "NaN" in text
+    assert refused_both[: len(refused)] == refused
+    assert len(refused_both) == len(refused) + 1
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (b"1\n2", pa.int64()),
+        (b"1\n2.5", pa.float64()),
+        (b"1\n", pa.int64()),
+        (b"NA\n1", pa.int64()),
+        (b"NA\nx", pa.string()),
+        (b"true\nfalse", pa.bool_()),
+        (b"2013-01-01\n", pa.date32()),
+        (b"2013-01-01 05:00:00\n", pa.timestamp("us")),
+        (b"2013-01-01T05:00:00Z\n", pa.timestamp("us", "UTC")),
+        (b"05:00\n", pa.time32("ms")),
+        (b"02139\n10001", pa.string()),
+        (b"0.5\n10", pa.float64()),
+        (b"12345678901234567890\n1", pa.string()),
+        (b"1e300\n1", pa.float64()),
+        (b"x\n1", pa.string()),
+        (b"", pa.null()),
+    ],
+)
+def test_types_are_inferred_without_losing_a_digit(column, kind):
+    data = b"".join(b"r," + value + b"\n" for value in column.split(b"\n"))
+    assert csv.infer_types(data, NAMES, ",")[1]["b"] == kind
+
+
+def test_a_column_of_text_keeps_na_and_loses_empty():
+    batch, _, _ = csv.read_rows(b'NA,1\n,NA\n"",\n', NAMES, {"a": pa.string(), "b": pa.int64()}, ",", 2)
+    assert batch.to_pydict() == {"a": ["NA", None, None], "b": [1, None, None]}
+
+
+def test_a_rejected_value_is_kept_up_to_256_bytes():
+    data = b"1," + "é".encode() * 1000 + b"\n"
+    _, _, [rejection] = csv.read_rows(data, NAMES, {"a": pa.int64(), "b": pa.int64()}, ",", 2)
+    assert len(rejection.value.encode()) <= csv.VALUE_BYTES

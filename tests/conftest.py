@@ -1,0 +1,33 @@
+"""Real data for all tests."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def months(tmp_path_factory) -> dict[int, pathlib.Path]:
+    """Flights from New York in January (27,004 rows) and July (29,425 rows) 2013, as CSV by month."""
+    from headwater.pipelines.sample import write_months
+
+    return write_months(tmp_path_factory.mktemp("flights"))
+
+
+@pytest.fixture(scope="session")
+def few_flights(months, tmp_path_factory) -> pathlib.Path:
+    """The first 2,000 flights of January."""
+    path = tmp_path_factory.mktemp("few") / "few.csv"
+    with open(months[1], encoding="utf-8") as whole:
+        path.write_text("".join(line for line, _ in zip(whole, range(2001))), encoding="utf-8")
+    return path
+
+
+def pytest_sessionfinish(session):
+    """Fails the run if a checkout's folders were imported as packages of their own beside `headwater.*`."""
+    twice = [name for name in sys.modules if name.split(".")[0] in ("components", "pipelines")]
+    if twice:
+        session.exitstatus = 1
+        print(f"\nerror: imported as second modules, which breaks pickles and isinstance: {', '.join(sorted(twice))}")

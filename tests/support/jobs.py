@@ -1,0 +1,33 @@
+"""Functions that tests hand to worker processes, which import them by this module's name."""
+
+from __future__ import annotations
+
+import os
+
+from headwater.components.common.errors import HeadwaterError
+
+
+def double(item):
+    return f"{item * 2};".encode()
+
+
+def where(item):
+    return f"{os.getpid()};".encode()
+
+
+def fail_at(bad, item):
+    if item == bad:
+        raise HeadwaterError(f"item {item} is bad")
+    return double(item)
+
+
+def die(item):
+    os._exit(9)
+
+
+def join(parts):
+    return b"".join(parts)
+
+
+def bracket(parts):
+    return b"(" + b"".join(parts) + b")"
