@@ -40,6 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     outcome = run_locally(
         {
             **settings,
+            "splits": options.splits,
             "sources": options.source,
             "data_root": options.data_root,
             "base_schema": options.base_schema,
@@ -206,8 +207,8 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", default="data", help="its name (default: %(default)s)")
     group.add_argument("--span", type=int, default=-1, metavar="N", help="its span (default: the next one)")
     group.add_argument(
-        "--splits", type=_weights, default={"train": 0.8, "eval": 0.2}, metavar="NAME=WEIGHT,…",
-        help="the first split trains (default: train=0.8,eval=0.2)",
+        "--splits", default="train=0.8,eval=0.2", metavar="NAME=WEIGHT,…",
+        help="the first split trains (default: %(default)s)",
     )
     group.add_argument("--key", type=_names, default=[], metavar="COLUMN,…", help="columns that identify a row")
     group.add_argument(
@@ -256,10 +257,12 @@ def _add_beam(parser: argparse.ArgumentParser) -> None:
 
 
 def _collect_settings(options: argparse.Namespace) -> dict[str, Any]:
+    from headwater.components.collect.settings import parse_splits
+
     return {
         "name": options.name,
         "span": options.span,
-        "splits": options.splits,
+        "splits": parse_splits(options.splits),
         "key": options.key,
         "types": dict(options.types),
         "delimiter": options.delimiter,
@@ -275,10 +278,6 @@ def _read_curation(path: str | None) -> dict[str, Any]:
         return json.loads(content)
     except ValueError as error:
         raise HeadwaterError(f"{path}: does not parse as JSON: {error}") from None
-
-
-def _weights(text: str) -> dict[str, float]:
-    return {name: float(weight) for name, weight in map(_pair, text.split(","))}
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ def headwater_pipeline(
     data_root: str = "",
     name: str = "data",
     span: int = -1,
-    splits: Dict[str, float] = {"train": 0.8, "eval": 0.2},
+    splits: str = "train=0.8,eval=0.2",
     key: List[str] = [],
     types: Dict[str, str] = {},
     delimiter: str = ",",

@@ -12,7 +12,7 @@ def collect(
     dataset: dsl.Output[dsl.Dataset],
     name: str = "data",
     span: int = -1,
-    splits: Dict[str, float] = {"train": 0.8, "eval": 0.2},
+    splits: str = "train=0.8,eval=0.2",
     key: List[str] = [],
     types: Dict[str, str] = {},
     delimiter: str = ",",
@@ -42,11 +42,12 @@ def collect(
         accepted: Whether few enough records were rejected.
     """
     from headwater.components.collect import collect_dataset
+    from headwater.components.collect.settings import parse_splits
     from headwater.components.common.errors import clear_errors
 
     with clear_errors():
         result = collect_dataset(
-            sources, dataset.path, name=name, span=span, splits=splits, key=key, types=types, delimiter=delimiter,
+            sources, dataset.path, name=name, span=span, splits=parse_splits(splits), key=key, types=types, delimiter=delimiter,
             max_rejected_share=max_rejected_share, data_root=data_root, beam_pipeline_args=beam_pipeline_args,
             workers=workers,
         )

@@ -78,6 +78,25 @@ class Settings(pydantic.BaseModel):
         return delimiter
 
 
+def parse_splits(text: str) -> dict[str, float]:
+    """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
+
+    Raises:
+      HeadwaterError: the text has another form.
+    """
+    splits: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            raise HeadwaterError(f"splits: {part.strip()!r} should be NAME=WEIGHT, as in train=0.8,eval=0.2") from None
+        if name in splits:
+            raise HeadwaterError(f"splits: {name!r} is named twice")
+        splits[name] = number
+    return splits
+
+
 def check_settings(**settings: object) -> Settings:
     """The settings, checked.
 

@@ -93,7 +93,7 @@ def discover(uris: Sequence[str]) -> list[SourceFile]:
     for uri in uris:
         files = storage.expand(uri)
         kinds = [(file, _FORMATS.get(os.path.splitext(file.uri)[1].lower())) for file in files]
-        if len(kinds) == 1 and kinds[0][1] is None:
+        if [storage.normalise(uri)] == [file.uri for file in files] and kinds[0][1] is None:
             raise HeadwaterError(f"{kinds[0][0].uri}: the ending says neither .csv nor .parquet")
         known = [SourceFile(file.uri, kind, file.size) for file, kind in kinds if kind]
         if not known:
