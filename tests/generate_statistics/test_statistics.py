@@ -1,0 +1,407 @@
+"""generate_statistics against TFDV's own calls on the same rows."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import math
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from headwater.components.collect import collect_dataset
+from headwater.components.common import open_dataset
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.tfdv import tfdv
+from headwater.components.generate_statistics import compute_statistics, state, tfdv_internals, values
+from headwater.components.generate_statistics.conversion import rules, to_lists
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+STATS = statistics_pb2.DatasetFeatureStatisticsList
+LOST_BY_PANDAS = "time_hour"
+
+
+def read(result, split):
+    return STATS.FromString(result.read(f"Split-{split}/FeatureStats.pb")).datasets[0]
+
+
+def by_name(dataset):
+    return {".".join(feature.path.step): feature for feature in dataset.features}
+
+
+def common(feature):
+    return getattr(feature, feature.WhichOneof("stats")).common_stats
+
+
+def assert_equal(ours, theirs):
+    """Equal by the rules of DESIGN: counts, extremes and strings exactly, mean and std to 1e-12."""
+    assert ours.num_examples == theirs.num_examples
+    ours, theirs = by_name(ours), by_name(theirs)
+    assert set(ours) == set(theirs)
+    for name, theirs_feature in theirs.items():
+        feature = ours[name]
+        # A data frame holds integers with gaps as floats.
+        if feature.type != feature.INT or theirs_feature.type != feature.FLOAT or not common(feature).num_missing:
+            assert feature.type == theirs_feature.type, name
+        for field in ("num_missing", "num_non_missing", "min_num_values", "max_num_values", "tot_num_values"):
+            assert getattr(common(feature), field) == getattr(common(theirs_feature), field), (name, field)
+        mine, other = feature.num_stats, theirs_feature.num_stats
+        assert (mine.min, mine.max, mine.num_zeros) == (other.min, other.max, other.num_zeros), name
+        assert [h.num_nan for h in mine.histograms] == [h.num_nan for h in other.histograms], name
+        for field in ("mean", "std_dev"):
+            a, b = getattr(mine, field), getattr(other, field)
+            assert a == b or math.isclose(a, b, rel_tol=1e-12) or math.isnan(a) and math.isnan(b), (name, field)
+        texts, others = feature.string_stats, theirs_feature.string_stats
+        assert texts.unique == others.unique, name
+        assert math.isclose(texts.avg_length, others.avg_length, rel_tol=1e-6), name
+        assert list(texts.top_values) == list(others.top_values), name
+
+
+def from_frame(frame):
+    return tfdv.generate_statistics_from_dataframe(frame).datasets[0]
+
+
+def frame_of(result, split, drop=()):
+    table = open_dataset(result.folder, split).to_table().drop(["split", "_row_id", *drop])
+    frame = table.to_pandas()
+    for name in frame.columns[frame.dtypes == object]:
+        frame[name] = frame[name].where(frame[name].notna(), None)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def flights(months, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flights")
+    dataset = collect_dataset(str(months[1]), str(folder / "data"))
+    return dataset, compute_statistics(dataset.folder, str(folder / "statistics"))
+
+
+def test_flights_are_measured_as_tfdv_measures_them(flights):
+    dataset, result = flights
+    for split in ("train", "eval"):
+        ours = read(result, split)
+        kept = [feature for feature in ours.features if feature.path.step[0] not in (LOST_BY_PANDAS, "tailnum")]
+        ours = statistics_pb2.DatasetFeatureStatistics(num_examples=ours.num_examples, features=kept)
+        assert_equal(ours, from_frame(frame_of(dataset, split, drop=[LOST_BY_PANDAS, "tailnum"])))
+
+
+def test_more_values_than_tfdvs_sketch_holds_are_still_exact(flights):
+    dataset, result = flights
+    expected = frame_of(dataset, "train")["tailnum"].value_counts()
+    texts = by_name(read(result, "train"))["tailnum"].string_stats
+    assert texts.unique == len(expected) > 1024
+    assert {value.value: value.frequency for value in texts.top_values} == {
+        value.value: expected[value.value] for value in texts.top_values
+    }
+    assert [value.frequency for value in texts.top_values] == sorted(expected, reverse=True)[: len(texts.top_values)]
+
+
+def test_the_result_says_what_it_covers(flights):
+    dataset, result = flights
+    assert result.body["splits"] == {
+        split: {"rows": dataset.body["splits"][split]["rows"], "features": 19} for split in ("train", "eval")
+    }
+    assert result.body["conversions"] == {
+        LOST_BY_PANDAS: "timestamp[us, tz=UTC] → INT, microseconds since 1970-01-01 UTC"
+    }
+    feature = by_name(read(result, "train"))[LOST_BY_PANDAS]
+    assert [(custom.name, custom.str) for custom in feature.custom_stats] == [
+        ("headwater.conversion", "timestamp[us, tz=UTC] → INT, microseconds since 1970-01-01 UTC")
+    ]
+    assert not any(name.startswith("_") for name in by_name(read(result, "train")))
+    assert [d.name for d in STATS.FromString(result.read("Split-train/FeatureStats.pb")).datasets] == ["train"]
+
+
+def test_tfdv_reads_and_uses_our_file(flights, tmp_path):
+    _, result = flights
+    path = tmp_path / "FeatureStats.pb"
+    path.write_bytes(result.read("Split-train/FeatureStats.pb"))
+    loaded = tfdv.load_stats_binary(str(path))
+    schema = tfdv.infer_schema(loaded)
+    assert {feature.name for feature in schema.feature} == set(by_name(loaded.datasets[0]))
+    assert not tfdv.validate_statistics(loaded, schema).anomaly_info
+
+
+def hard_frame(seed, rows=700):
+    chance = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "number": chance.normal(size=rows),
+            "gaps": np.where(chance.random(rows) < 0.3, np.nan, chance.lognormal(size=rows)),
+            "heavy": chance.standard_cauchy(size=rows),
+            "whole": chance.integers(-5, 5, rows),
+            "large": chance.integers(-(2**62), 2**62, rows),
+            "flag": chance.random(rows) < 0.5,
+            "category": chance.choice(["a", "b", "", "<script>alert(1)</script>", "{{ 7 * 7 }}", "é"], rows),
+            "many": [f"v{value}" for value in chance.zipf(1.5, rows) % 600],
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hard_columns_are_measured_as_tfdv_measures_them(tmp_path, seed):
+    frame = hard_frame(seed)
+    frame.loc[::7, "category"] = None
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t.parquet", row_group_size=100)
+    result = compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / "out"))
+    assert_equal(read(result, "all"), from_frame(frame))
+
+
+def test_infinities_and_not_a_number_are_values(tmp_path):
+    values = [1.0, math.inf, -math.inf, math.nan, None, 0.0]
+    pq.write_table(pa.table({"x": pa.array(values)}), tmp_path / "t.parquet")
+    feature = by_name(read(compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / "out")), "all"))["x"]
+    assert common(feature).num_missing == 1
+    assert (feature.num_stats.min, feature.num_stats.max, feature.num_stats.num_zeros) == (-math.inf, math.inf, 1)
+    assert feature.num_stats.histograms[0].num_nan == 1
+
+
+@pytest.mark.parametrize("distinct", [values.CAPACITY - 10, values.CAPACITY * 2])
+def test_top_values_are_exact_below_the_sketch_and_the_same_each_time_above(tmp_path, distinct):
+    texts = [f"v{number % distinct}" for number in range(distinct * 3)] + ["v7"] * 50 + ["v3"] * 40
+    pq.write_table(pa.table({"x": texts}), tmp_path / "t.parquet", row_group_size=5000)
+    runs = [compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / name), workers=1) for name in "ab"]
+    contents = [run.read("Split-all/FeatureStats.pb") for run in runs]
+    assert contents[0] == contents[1]
+    texts = by_name(read(runs[0], "all"))["x"].string_stats
+    if distinct < values.CAPACITY:
+        assert texts.unique == distinct
+        assert [(value.value, value.frequency) for value in texts.top_values[:2]] == [("v7", 53), ("v3", 43)]
+
+
+def test_one_and_two_workers_give_the_same_bytes(months, tmp_path, monkeypatch):
+    from headwater.components.common.sources import csv
+
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 400_000)
+    dataset = collect_dataset(str(months[1]), str(tmp_path / "data"), workers=1)
+    assert dataset.body["splits"]["train"]["shards"] > 5
+    runs = [compute_statistics(dataset.folder, str(tmp_path / f"{workers}"), workers=workers) for workers in (1, 2)]
+    assert runs[0].manifest == runs[1].manifest
+
+
+NESTED = pa.struct([("a", pa.int32()), ("b", pa.list_(pa.string()))])
+MOMENT = datetime.datetime(2013, 1, 1, 5, tzinfo=datetime.timezone.utc)
+TYPES = [
+    (pa.null(), [None, None]),
+    (pa.bool_(), [True, False]),
+    *[(kind, [1, 0]) for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32())],
+    (pa.uint64(), [2**64 - 1, 0]),
+    (pa.float16(), [np.float16(1.5), np.float16(0)]),
+    (pa.float32(), [1.5, 0.0]),
+    (pa.float64(), [1.5, 0.0]),
+    (pa.decimal128(9, 2), [decimal.Decimal("1.25"), decimal.Decimal(0)]),
+    (pa.decimal256(40, 2), [decimal.Decimal("1.25"), decimal.Decimal(0)]),
+    (pa.string(), ["a", ""]),
+    (pa.large_string(), ["a", ""]),
+    (pa.binary(), [b"\xff", b""]),
+    (pa.large_binary(), [b"\xff", b""]),
+    (pa.binary(3), [b"abc", b"\0\0\0"]),
+    (pa.date32(), [MOMENT.date(), MOMENT.date()]),
+    (pa.date64(), [MOMENT.date(), MOMENT.date()]),
+    *[(pa.timestamp(unit), [MOMENT.replace(tzinfo=None)] * 2) for unit in ("s", "ms", "us", "ns")],
+    (pa.timestamp("us", "America/New_York"), [MOMENT, MOMENT]),
+    (pa.time32("s"), [datetime.time(5), datetime.time(6)]),
+    (pa.time64("ns"), [datetime.time(5), datetime.time(6)]),
+    (pa.duration("ms"), [datetime.timedelta(seconds=1)] * 2),
+    (pa.list_(pa.int64()), [[1, None, 2], []]),
+    (pa.large_list(pa.string()), [["a"], []]),
+    (pa.list_(pa.float32(), 2), [[1.0, None], [2.0, 3.0]]),
+    (pa.list_(pa.list_(pa.int64())), [[[1], [], None], []]),
+    (NESTED, [{"a": 1, "b": ["x", None]}, {"a": None, "b": None}]),
+    (pa.list_(NESTED), [[{"a": 1, "b": ["x"]}, None], []]),
+    (pa.map_(pa.string(), pa.int64()), [[("k", 1), ("l", None)], []]),
+]
+
+
+@pytest.mark.parametrize(("kind", "pair"), TYPES, ids=[str(kind) for kind, _ in TYPES])
+def test_every_type_is_measured_and_none_is_dropped(kind, pair):
+    array = pa.array([*pair, None, *pair], kind)
+    if pa.types.is_null(kind):
+        array = pa.nulls(5)
+    schema = pa.schema([("x", kind), ("_own", pa.int64())])
+    batch = pa.RecordBatch.from_arrays([array, pa.array(range(5))], schema=schema)
+    whole = state.to_statistics(state.measure([batch], schema), "s").datasets[0]
+    assert whole.num_examples == 5
+    features = by_name(whole)
+    assert {name.split(".")[0] for name in features} == {"x"}
+    assert common(features["x"]).num_missing == array.null_count
+    parts = [state.measure([batch.slice(start, length)], schema) for start, length in ((0, 1), (1, 3), (4, 1))]
+    assert_equal(state.to_statistics(state.merge(parts), "s").datasets[0], whole)
+    empty = state.to_statistics(state.measure([], schema), "s").datasets[0]
+    assert empty.num_examples == 0 and set(by_name(empty)) == set(features)
+
+
+def test_dictionaries_are_their_values():
+    batch = pa.RecordBatch.from_arrays([pa.array(["a", None, "b", "a"]).dictionary_encode()], ["x"])
+    assert to_lists(batch).column(0).to_pylist() == [["a"], None, ["b"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (pa.array([True, None]), [[1], None]),
+        (pa.array([MOMENT], pa.timestamp("s", "UTC")), [[1357016400000000]]),
+        (pa.array([-1, 1999], pa.timestamp("ns")), [[-1], [1]]),
+        (pa.array([15706], pa.date32()), [[15706]]),
+        (pa.array([15706 * 86_400_000], pa.date64()), [[15706]]),
+        (pa.array([1], pa.time32("s")), [[1_000_000]]),
+        (pa.array([decimal.Decimal("1.25")]), [[1.25]]),
+        (pa.array([b"abc", None, b"def"], pa.binary(3)).slice(1), [None, [b"def"]]),
+        (pa.array([[1, None], None, []], pa.list_(pa.int64())), [[1], None, []]),
+        (pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int64(), 2)).slice(1), [None, [3, 4]]),
+        (pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())), [[{"key": ["k"], "value": [1]}], None, []]),
+        (pa.array([{"a": 1}, None], pa.struct([("a", pa.int64())])), [[{"a": [1]}], None]),
+    ],
+)
+def test_values_are_converted_by_the_stated_rule(array, expected):
+    assert to_lists(pa.RecordBatch.from_arrays([array], ["x"])).column(0).to_pylist() == expected
+
+
+def test_what_is_converted_is_said():
+    schema = pa.schema([("plain", pa.int64()), ("d", pa.date32()), ("n", pa.timestamp("ns")), ("l", pa.list_(pa.bool_()))])
+    assert rules(schema) == {
+        "d": "date32[day] → INT, days since 1970-01-01",
+        "n": "timestamp[ns] → INT, microseconds since 1970-01-01, rounded down",
+        "l": "bool → INT, 0 or 1",
+    }
+
+
+@settings(deadline=None, max_examples=25)
+@given(cuts=st.lists(st.integers(0, 700), max_size=5), seed=st.integers(0, 3))
+def test_states_of_parts_merge_to_the_state_of_the_whole(cuts, seed):
+    batch = pa.RecordBatch.from_pandas(hard_frame(seed), preserve_index=False)
+    edges = [0, *sorted(cuts), batch.num_rows]
+    parts = [state.measure([batch.slice(a, b - a)], batch.schema) for a, b in zip(edges, edges[1:])]
+    whole = state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0]
+    merged = state.to_statistics(state.merge(parts), "s").datasets[0]
+    assert_equal(merged, whole)
+    half = len(parts) // 2
+    if half:
+        nested = state.merge([state.merge(parts[:half]), state.merge(parts[half:])])
+        assert_equal(state.to_statistics(nested, "s").datasets[0], whole)
+
+
+def test_the_stored_states_of_splits_merge_to_the_whole(flights):
+    dataset, result = flights
+    merged = state.merge([result.read("Split-train/State.arrow"), result.read("Split-eval/State.arrow")])
+    frame = pd.concat([frame_of(dataset, split, drop=[LOST_BY_PANDAS, "tailnum"]) for split in ("train", "eval")], ignore_index=True)
+    ours = state.to_statistics(merged, "both").datasets[0]
+    # 3,148 tail numbers are more than TFDV's own sketch counts exactly.
+    kept = [feature for feature in ours.features if feature.path.step[0] not in (LOST_BY_PANDAS, "tailnum")]
+    ours = statistics_pb2.DatasetFeatureStatistics(num_examples=ours.num_examples, features=kept)
+    assert_equal(ours, from_frame(frame))
+
+
+def test_a_state_that_is_none_is_refused():
+    with pytest.raises(HeadwaterError, match="no state of statistics"):
+        state.merge([b"nonsense"])
+    table = pa.table({"x": [1]}).replace_schema_metadata({"headwater.state": "9"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '1'"):
+        state.to_statistics(sink.getvalue().to_pybytes(), "s")
+
+
+def test_states_of_columns_whose_type_changed_do_not_merge():
+    states = [
+        state.measure([pa.RecordBatch.from_arrays([pa.array(values)], ["x"])], pa.schema([("x", kind)]))
+        for values, kind in (([1], pa.int64()), (["a"], pa.string()))
+    ]
+    with pytest.raises(HeadwaterError, match="states cannot be merged: Cannot determine the type of feature x"):
+        state.merge(states)
+
+
+def test_tfdv_still_keeps_what_a_state_is_made_of():
+    """Fails when a new TFDV keeps other things in its accumulators: then `tfdv_internals` wants a look."""
+    assert {name: sorted(part.__slots__) for name, part in tfdv_internals._PARTS.items()} == {
+        "MeanVarAccumulator": ["count", "mean", "variance"],
+        "_PartialBasicStats": ["bytes_stats", "common_stats", "numeric_stats", "string_stats"],
+        "_PartialBytesStats": ["max_num_bytes", "min_num_bytes", "total_num_bytes"],
+        "_PartialCommonStats": ["has_weights", "presence_and_valency_stats", "type"],
+        "_PartialNumericStats": [
+            "finite_max", "finite_min", "has_weights", "max", "mean_var_accumulator", "min", "num_nan", "num_zeros",
+            "pos_inf_count", "pos_inf_weighted_count", "quantiles_summary", "weighted_mean_var_accumulator",
+            "weighted_quantiles_summary",
+        ],
+        "_PartialStringStats": ["invalid_utf8_count", "total_bytes_length"],
+        "_PresenceAndValencyStats": [
+            "innermost_num_values_summary", "is_top_nested", "max_innermost_num_values", "max_num_values",
+            "min_innermost_num_values", "min_num_values", "num_non_missing", "num_values_summary", "total_num_values",
+            "weighted_num_non_missing", "weighted_total_num_values",
+        ],
+    }
+    assert type(tfdv_internals.Combiner()._basic).__name__ == "BasicStatsGenerator"
+
+
+def test_a_split_without_rows_is_measured(tmp_path):
+    (tmp_path / "t.csv").write_text("id,x\n1,a\n")
+    dataset = collect_dataset(str(tmp_path / "t.csv"), str(tmp_path / "data"), splits={"fit": 1, "never": 1e-9})
+    result = compute_statistics(dataset.folder, str(tmp_path / "out"))
+    assert result.body["splits"]["never"] == {"rows": 0, "features": 2}
+    assert read(result, "never").num_examples == 0
+
+
+def test_an_altered_shard_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("id,x\n1,a\n")
+    dataset = collect_dataset(str(tmp_path / "t.csv"), str(tmp_path / "data"), splits={"fit": 1})
+    path = tmp_path / "data/split=fit/part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"X")
+    with pytest.raises(HeadwaterError, match="part-00000.parquet: the file was altered"):
+        compute_statistics(dataset.folder, str(tmp_path / "out"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    texts=st.lists(st.sampled_from([b"a", b"b", b"", b"\xff", b"c" * 2000, "é".encode()]), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+)
+def test_counts_of_values_add_up(texts, cut):
+    expected = collections.Counter(
+        values.LARGE if len(text) > 1024 else values.NOT_TEXT if text == b"\xff" else text for text in texts
+    )
+    parts = [values.count_values(pa.array(part, pa.binary())) for part in (texts[:cut], texts[cut:])]
+    whole = values.decode(values.encode(values.add_counts(parts)))
+    assert dict(zip(*[column.to_pylist() for column in whole.table.columns])) == expected
+    assert whole.removed == 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 3000), max_size=4))
+def test_counts_beyond_the_limit_keep_their_bound(seed, cuts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values, "CAPACITY", 50)
+        texts = [f"v{number % 400}" for number in np.random.default_rng(seed).zipf(1.3, 3000)]
+        exact = collections.Counter(text.encode() for text in texts)
+        edges = [0, *sorted(cuts), len(texts)]
+        parts = [values.count_values(pa.array(texts[a:b], pa.string())) for a, b in zip(edges, edges[1:])]
+        found = values.add_counts(parts)
+    kept = dict(zip(*[column.to_pylist() for column in found.table.columns]))
+    assert len(kept) <= 50
+    # Misra-Gries: no count is too high, none too low by more than what was removed, at most n / (capacity + 1).
+    assert found.removed <= len(texts) / 51
+    for text, count in exact.items():
+        assert count - found.removed <= kept.get(text, 0) <= count
+
+
+def test_the_page_is_self_contained_escaped_and_small(tmp_path):
+    frame = hard_frame(1)
+    wide = pd.concat([frame.add_suffix(f"_{number}") for number in range(13)], axis=1)
+    wide["<img src=x>"] = frame["category"]
+    pq.write_table(pa.Table.from_pandas(wide, preserve_index=False), tmp_path / "t.parquet")
+    page = compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / "out"), workers=1).read("page.html").decode()
+    assert len(wide.columns) > 100 and len(page.encode()) < 500_000
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<img" not in page and "&lt;img src=x&gt;" in page
+    assert "{{ 7 * 7 }}" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_dates_stand_as_dates_on_the_page(flights):
+    _, result = flights
+    page = result.read("page.html").decode()
+    assert "2013-01-01 10:00:00" in page and "1357034400000000" not in page
