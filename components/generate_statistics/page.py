@@ -7,12 +7,12 @@ import datetime
 import math
 from typing import Any, Mapping
 
+from headwater.components.common.charts import HEIGHT, WIDTH, outlines
 from headwater.components.common.pages import number, render
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _TOP_VALUES = 5
 _TYPES = {0: "INT", 1: "FLOAT", 2: "STRING", 3: "BYTES", 4: "STRUCT"}
-_WIDTH, _HEIGHT = 200, 48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,12 @@ def render_page(body: Mapping[str, Any], statistics: Mapping[str, statistics_pb2
     features = []
     for name in names:
         mine = {split: found[name, split] for split in datasets if (name, split) in found}
-        edges = _edges(list(mine.values()))
+        drawn = outlines(list(mine.values()))
         rule = body["conversions"].get(name.split(".")[0], "")
-        measures = [_measure(split, feature, datasets[split].num_examples, rule, edges) for split, feature in mine.items()]
+        measures = [
+            _measure(split, feature, datasets[split].num_examples, rule, outline)
+            for (split, feature), outline in zip(mine.items(), drawn)
+        ]
         first = next(iter(mine.values()))
         features.append({"name": name, "type": _TYPES.get(first.type, ""), "rule": rule, "measures": measures})
     return render(
@@ -56,8 +59,8 @@ def render_page(body: Mapping[str, Any], statistics: Mapping[str, statistics_pb2
         span=body["dataset"]["span"],
         splits=body["splits"],
         features=features,
-        width=_WIDTH,
-        height=_HEIGHT,
+        width=WIDTH,
+        height=HEIGHT,
     )
 
 
@@ -66,7 +69,7 @@ def _measure(
     feature: statistics_pb2.FeatureNameStatistics,
     examples: int,
     rule: str,
-    edges: tuple[float, float] | None,
+    outline: str,
 ) -> _Measure:
     common = getattr(feature, feature.WhichOneof("stats")).common_stats if feature.WhichOneof("stats") else None
     missing = common.num_missing / examples if common and examples else 0.0
@@ -85,43 +88,7 @@ def _measure(
         top = [(value.value, value.frequency / total) for value in texts.top_values[:_TOP_VALUES]]
     if common and common.max_num_values > 1:
         facts.append(("values a row", f"{common.min_num_values:,} to {common.max_num_values:,}"))
-    return _Measure(split, missing, facts, top, _outline(feature, edges))
-
-
-def _edges(features: list[statistics_pb2.FeatureNameStatistics]) -> tuple[float, float] | None:
-    buckets = [bucket for feature in features for bucket in _buckets(feature)]
-    if not buckets:
-        return None
-    return min(bucket.low_value for bucket in buckets), max(bucket.high_value for bucket in buckets)
-
-
-def _buckets(feature: statistics_pb2.FeatureNameStatistics) -> list[Any]:
-    standard = [h for h in feature.num_stats.histograms if h.type == statistics_pb2.Histogram.STANDARD]
-    buckets = standard[0].buckets if standard else []
-    return [bucket for bucket in buckets if math.isfinite(bucket.low_value) and math.isfinite(bucket.high_value)]
-
-
-def _outline(feature: statistics_pb2.FeatureNameStatistics, edges: tuple[float, float] | None) -> str:
-    """The histogram's outline as an SVG path: shares per unit of width, so that splits of any size compare."""
-    buckets = _buckets(feature)
-    total = sum(bucket.sample_count for bucket in buckets)
-    if not buckets or not total:
-        return ""
-    low, high = edges
-    spread = (high - low) or 1.0
-    heights = [bucket.sample_count / total / ((bucket.high_value - bucket.low_value) / spread or 1.0) for bucket in buckets]
-    highest = max(heights) or 1.0
-    points = [f"M{_x(buckets[0].low_value, low, spread)} {_HEIGHT}"]
-    for bucket, height in zip(buckets, heights):
-        y = f"{_HEIGHT - 2 - (_HEIGHT - 4) * height / highest:.1f}"
-        right = bucket.high_value if spread > 0 and high > low else low + 1
-        points.append(f"L{_x(bucket.low_value, low, spread)} {y}L{_x(right, low, spread)} {y}")
-    points.append(f"L{_x(buckets[-1].high_value if high > low else low + 1, low, spread)} {_HEIGHT}")
-    return "".join(points)
-
-
-def _x(value: float, low: float, spread: float) -> str:
-    return f"{(value - low) / spread * _WIDTH:.1f}"
+    return _Measure(split, missing, facts, top, outline)
 
 
 def _moment(value: float, rule: str) -> str:

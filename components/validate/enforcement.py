@@ -1,0 +1,42 @@
+"""The gate: reads a verdict, and fails where the data must not go on."""
+
+from __future__ import annotations
+
+from headwater.components.common import results
+from headwater.components.common.errors import HeadwaterError
+
+LEVELS = ("error", "warning", "none")
+"""What a gate can fail on, from the gravest on; `none` lets everything pass."""
+
+_MOST = 20
+
+
+def enforce(anomalies: str, *, fail_on: str = "error") -> str:
+    """Lets data pass or stops it.
+
+    Args:
+      anomalies: path or URI of a result of validate.
+      fail_on: the least severity that stops it: `error`, `warning`, or `none`.
+
+    Returns:
+      The verdict, when the data may go on.
+
+    Raises:
+      HeadwaterError: it may not; the message holds the findings. Or `fail_on` is none of `LEVELS`.
+    """
+    if fail_on not in LEVELS:
+        raise HeadwaterError(f"fail_on: {fail_on!r} is not one of {', '.join(LEVELS)}")
+    body = results.load(anomalies, "anomalies").body
+    failing = LEVELS[: LEVELS.index(fail_on) + 1] if fail_on != "none" else ()
+    stopping = [finding for finding in body["findings"] if finding["severity"] in failing]
+    if not stopping:
+        return body["verdict"]
+    lines = [f"{finding['severity']}: {where(finding)}: {finding['message']}" for finding in stopping[:_MOST]]
+    if len(stopping) > _MOST:
+        lines.append(f"… and {len(stopping) - _MOST} more")
+    raise HeadwaterError("\n  ".join([body["verdict"], *lines]))
+
+
+def where(finding: dict) -> str:
+    """The place a finding is about, as in `train/carrier`."""
+    return "/".join(part for part in (finding["split"], finding["feature"]) if part)
