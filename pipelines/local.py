@@ -19,11 +19,12 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.results import Result
 
-_STAGES = {
-    "collect": ("collect", "dataset", "dataset"),
-    "generate-statistics": ("generate-statistics", "statistics", "statistics"),
-    "infer-schema": ("infer-schema", "schema", "schema"),
-    "validate": ("validate", "anomalies", "anomalies"),
+# The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
+_TASKS = {
+    "dataset": "collect",
+    "statistics": "generate-statistics",
+    "schema": "infer-schema",
+    "anomalies": "validate",
 }
 _OURS = re.compile(r"\s*((?:collect|read|generate-statistics|infer-schema|validate)\b.*|error: .*)")
 _MOST_FINDINGS = 12
@@ -134,8 +135,8 @@ def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bo
 
 
 def _collected(root: str) -> Iterator[tuple[str, Result]]:
-    for task, output, kind in _STAGES.values():
-        for manifest in pathlib.Path(root).glob(f"*/{task}/{output}/{results.MANIFEST}"):
+    for kind, task in _TASKS.items():
+        for manifest in pathlib.Path(root).glob(f"*/{task}/{kind}/{results.MANIFEST}"):
             yield kind, results.load(str(manifest.parent), kind)
 
 

@@ -27,7 +27,13 @@ def few_flights(months, tmp_path_factory) -> pathlib.Path:
 
 def pytest_sessionfinish(session):
     """Fails the run if a checkout's folders were imported as packages of their own beside `headwater.*`."""
-    twice = [name for name in sys.modules if name.split(".")[0] in ("components", "pipelines")]
+    checkout = pathlib.Path(__file__).resolve().parents[1]
+    folders = tuple(str(checkout / name) + "/" for name in ("components", "pipelines"))
+    twice = [
+        name
+        for name, module in list(sys.modules.items())
+        if not name.startswith("headwater.") and str(getattr(module, "__file__", None) or "").startswith(folders)
+    ]
     if twice:
         session.exitstatus = 1
         print(f"\nerror: imported as second modules, which breaks pickles and isinstance: {', '.join(sorted(twice))}")

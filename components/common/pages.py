@@ -12,8 +12,7 @@ def render(package: str, template: str, **context: Any) -> str:
     """Renders a template of a component.
 
     Args:
-      package: import name of the package that has the folder `templates`,
-        as in "headwater.components.validate".
+      package: import name of the component's package, which has the folder `templates`.
       template: the file's name there. It may extend `base.html`, which has the blocks `title` and `content`.
       **context: the template's variables. Strings are escaped.
 

@@ -275,8 +275,8 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     """Resolves a reference to an earlier result.
 
     Args:
-      reference: a path or URI of a result's folder; `latest` (the highest span), `previous` (the highest span
-        below `home.span`), or `span:<n>`, each with the highest version there; `auto`, which is `previous`
+      reference: a path or URI of a result's folder; `latest` (the highest span but the one that asks), `previous` (the
+        highest span below `home.span`), or `span:<n>`, each with the highest version there; `auto`, which is `previous`
         where there is one and nothing otherwise; `none`, which is nothing.
       kind: a key of `FOLDERS`.
       home: the span that asks; without one only a URI, `auto` and `none` can be resolved.
@@ -300,7 +300,9 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
         if not number.isdigit():
             raise HeadwaterError(f"{reference!r}: a span is a whole number, as in span:3")
         homes = [other for other in homes if other.span == int(number)]
-    elif reference != "latest":
+    elif reference == "latest":
+        homes = [other for other in homes if other.span != home.span]
+    else:
         homes = [other for other in homes if other.span < home.span]
     if homes:
         return load(homes[-1].folder(kind), kind)

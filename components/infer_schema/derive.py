@@ -65,7 +65,7 @@ def derive_schema(
         raise HeadwaterError(f"mode: {mode!r} is not one of {', '.join(MODES)}")
     if max_string_domain_size < 0:
         raise HeadwaterError(f"max_string_domain_size: must be 0 or more; given: {max_string_domain_size}")
-    checked = check_curation(curation or {})
+    checked = check_curation({} if curation is None else curation)
     measured = results.load(statistics, "statistics")
     if mode == "infer" and base_schema not in ("auto", "none"):
         raise HeadwaterError(f"mode infer takes no base, and base_schema is {base_schema!r}; use frozen or propose")

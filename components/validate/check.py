@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from google.protobuf import text_format
 from headwater.components.common import results
@@ -78,7 +78,8 @@ def check_statistics(
                 environment=environment or None,
                 previous_statistics=previous if comparison.possible else None,
             )
-            findings += _schema_findings(split, anomalies, comparison.set_by, inferred=described.body["inferred"])
+            findings += _schema_findings(split, anomalies, inferred=described.body["inferred"])
+            findings += _drift_findings(split, comparison.measures(anomalies))
         if earlier:
             findings += [
                 _finding(split, name, "COMPARISON_IMPOSSIBLE", "warning", reason)
@@ -112,23 +113,36 @@ def check_statistics(
     )
 
 
-def _schema_findings(
-    split: str, anomalies: anomalies_pb2.Anomalies, set_by: Mapping[str, str], *, inferred: bool
-) -> list[dict[str, Any]]:
+def _schema_findings(split: str, anomalies: anomalies_pb2.Anomalies, *, inferred: bool) -> list[dict[str, Any]]:
     found = []
     for name in sorted(anomalies.anomaly_info):
         info = anomalies.anomaly_info[name]
         for reason in info.reason:
             kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-            guessed = set_by.get(name) == "default" if kind in _DRIFT else inferred
-            mild = info.severity == anomalies_pb2.AnomalyInfo.WARNING
-            severity = "warning" if guessed or mild else "error"
+            if kind in _DRIFT:
+                continue
+            severity = "warning" if inferred or info.severity == anomalies_pb2.AnomalyInfo.WARNING else "error"
             found.append(_finding(split, name, kind, severity, f"{reason.short_description}: {reason.description}"))
     for reason in anomalies.dataset_anomaly_info.reason:
         kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
         severity = "warning" if inferred else "error"
         found.append(_finding(split, "", kind, severity, f"{reason.short_description}: {reason.description}"))
     return found
+
+
+def _drift_findings(split: str, measures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        _finding(
+            split,
+            measure["feature"],
+            "DRIFT",
+            "error" if measure["set_by"] == "schema" else "warning",
+            f"it moved away from the earlier span: {measure['measure']} {measure['value']:.3g}, more than "
+            f"{'the agreed' if measure['set_by'] == 'schema' else 'the default'} {measure['threshold']:g}",
+        )
+        for measure in measures
+        if measure["value"] is not None and measure["value"] > measure["threshold"]
+    ]
 
 
 def _finding(split: str, feature: str, kind: str, severity: str, message: str) -> dict[str, Any]:

@@ -70,6 +70,12 @@ def test_references_resolve_to_a_span(tmp_path, reference, span):
     assert found.home.span == span
 
 
+def test_latest_is_never_the_asking_spans_own(tmp_path):
+    save(tmp_path / "out", home(tmp_path, 3))
+    with pytest.raises(HeadwaterError, match="'latest' does not exist"):
+        results.find("latest", "statistics", home(tmp_path, 3))
+
+
 def test_a_reference_takes_the_highest_version_of_its_span(tmp_path):
     save(tmp_path / "a", home(tmp_path), {"x": 1})
     save(tmp_path / "b", home(tmp_path), {"x": 2})

@@ -1,7 +1,5 @@
 """Other teams' pipelines load our YAML, on data that we did not make."""
 
-from __future__ import annotations
-
 import pathlib
 
 import pyarrow as pa

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.tfdv import tfdv
+from headwater.components.infer_schema import derive_schema
+from headwater.components.validate import check_statistics, enforce
+from spans import orders, save_statistics
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+
+class Spans:
+    """Runs spans one after the other, as the pipeline does."""
+
+    def __init__(self, folder):
+        self.folder, self.number = folder, 0
+
+    def run(self, frames, schema=None, **settings):
+        self.number += 1
+        frames = frames if isinstance(frames, dict) else {"train": frames}
+        self.statistics = save_statistics(self.folder, frames, span=self.number)
+        self.schema = derive_schema(self.statistics.folder, str(self.folder / f"schema-{self.number}"), **(schema or {}))
+        output = self.folder / f"anomalies-{self.number}"
+        return check_statistics(self.statistics.folder, self.schema.folder, str(output), **settings)
+
+
+@pytest.fixture
+def spans(tmp_path):
+    return Spans(tmp_path)
+
+
+def found(result):
+    return {(f["split"], f["feature"], f["kind"], f["severity"]) for f in result.body["findings"]}
+
+
+def spoilt():
+    frame = orders(2)
+    frame["quantity"] = frame["quantity"].astype(str) + " pcs"
+    frame.loc[::10, "kind"] = "gift"
+    frame["amount"] += 3
+    return frame.drop(columns=["country"])
+
+
+def test_the_first_span_has_no_baseline_and_is_blessed(spans):
+    result = spans.run(orders(1))
+    assert result.body["blessed"] and result.body["baseline"] is None and result.body["measures"] == []
+    assert "no baseline" in result.body["verdict"]
+
+
+def test_unchanged_data_is_blessed(spans):
+    spans.run(orders(1))
+    result = spans.run(orders(2))
+    assert result.body["blessed"] and result.body["findings"] == []
+    assert {m["feature"] for m in result.body["measures"]} == {"amount", "quantity", "kind", "country"}
+    assert all(m["value"] < m["threshold"] for m in result.body["measures"])
+
+
+def test_a_type_change_a_new_category_a_missing_column_and_a_shifted_number_are_found(spans):
+    spans.run(orders(1))
+    result = spans.run(spoilt())
+    assert not result.body["blessed"]
+    kinds = found(result)
+    assert ("train", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "error") in kinds
+    assert ("train", "country", "SCHEMA_MISSING_COLUMN", "error") in kinds
+    assert ("train", "amount", "DRIFT", "warning") in kinds
+    assert any(feature == "quantity" and severity == "error" for _, feature, _, severity in kinds)
+    assert ("train", "quantity", "COMPARISON_IMPOSSIBLE", "warning") in kinds
+    [message] = [f["message"] for f in result.body["findings"] if f["feature"] == "kind" and f["severity"] == "error"]
+    assert "gift" in message
+
+
+def test_each_split_is_compared_with_its_own(spans):
+    shifted = orders(3)
+    shifted["amount"] += 3
+    spans.run({"train": orders(1), "eval": orders(2)})
+    result = spans.run({"train": orders(4), "eval": shifted})
+    assert found(result) == {("eval", "amount", "DRIFT", "warning")}
+
+
+def test_the_anomalies_are_those_of_tfdvs_own_call(spans):
+    spans.run(orders(1))
+    result = spans.run(spoilt())
+    schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(spans.statistics.read("Split-train/FeatureStats.pb"))
+    expected = tfdv.validate_statistics(statistics, schema)
+    ours = anomalies_pb2.Anomalies.FromString(result.read("Split-train/SchemaDiff.pb"))
+
+    def reasons(anomalies):
+        drift = {anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH, anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH}
+        return {
+            (name, r.type, r.description)
+            for name, info in anomalies.anomaly_info.items()
+            for r in info.reason
+            if r.type not in drift
+        }
+
+    assert reasons(ours) == reasons(expected)
+    assert result.files() == ["Split-train/SchemaDiff.pb", "page.html"]
+
+
+def test_distances_are_those_of_tfdv_with_the_thresholds_in_the_schema(spans):
+    first = spans.run(orders(1)) and spans.statistics
+    result = spans.run(spoilt())
+    schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
+    tfdv.get_feature(schema, "kind").drift_comparator.infinity_norm.threshold = 0.05
+    tfdv.get_feature(schema, "amount").drift_comparator.jensen_shannon_divergence.threshold = 0.1
+
+    def read(result):
+        return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read("Split-train/FeatureStats.pb"))
+
+    expected = tfdv.validate_statistics(read(spans.statistics), schema, previous_statistics=read(first))
+    theirs = {info.path.step[0]: info.drift_measurements[0].value for info in expected.drift_skew_info}
+    ours = {m["feature"]: m["value"] for m in result.body["measures"]}
+    assert {name: ours[name] for name in ("kind", "amount")} == theirs
+
+
+def test_what_was_agreed_is_an_error_and_what_was_guessed_a_warning(spans):
+    other = orders(2)
+    other.loc[::10, "kind"] = "gift"
+    first = spans.run({"train": orders(1), "eval": other})
+    assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "warning") in found(first) and first.body["blessed"]
+    second = spans.run({"train": orders(3), "eval": other})
+    assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "error") in found(second)
+
+
+def test_drift_beyond_an_agreed_threshold_is_an_error(spans):
+    shifted = orders(2)
+    shifted["amount"] += 3
+    curation = {"features": {"amount": {"drift_threshold": 0.2}}}
+    spans.run(orders(1), schema={"curation": curation})
+    result = spans.run(shifted)
+    assert ("train", "amount", "DRIFT", "error") in found(result) and not result.body["blessed"]
+    [measure] = [m for m in result.body["measures"] if m["feature"] == "amount"]
+    assert (measure["threshold"], measure["set_by"]) == (0.2, "schema")
+
+
+@pytest.mark.parametrize(
+    ("changes", "feature", "kind"),
+    [
+        ({"kind": {"domain": ["book", "film"]}}, "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"),
+        ({"quantity": {"max": 4}}, "quantity", "INT_TYPE_BIG_INT"),
+        ({"quantity": {"min": 2}}, "quantity", "INT_TYPE_SMALL_INT"),
+        ({"amount": {"max": 10.5}}, "amount", "FLOAT_TYPE_BIG_FLOAT"),
+        ({"country": {"min_fraction": 0.9}}, "country", "FEATURE_TYPE_LOW_FRACTION_PRESENT"),
+        ({"kind": {"drift_threshold": 1e-6}}, "kind", "DRIFT"),
+    ],
+)
+def test_every_key_of_a_curation_changes_the_verdict(spans, changes, feature, kind):
+    spans.run(orders(1))
+    assert spans.run(orders(2)).body["blessed"]
+    result = spans.run(orders(3), schema={"curation": {"features": changes}})
+    assert (feature, kind) in {(f["feature"], f["kind"]) for f in result.body["findings"]}
+    assert not result.body["blessed"]
+
+
+def test_a_lower_share_of_values_can_be_agreed(spans):
+    gaps = orders(2)
+    gaps.loc[::4, "kind"] = None
+    spans.run(orders(1))
+    assert "kind" in {f["feature"] for f in spans.run(gaps).body["findings"] if f["severity"] == "error"}
+    gaps = gaps.sample(frac=1, random_state=1, ignore_index=True)
+    result = spans.run(gaps, schema={"curation": {"features": {"kind": {"min_fraction": 0.5}}}}, baseline="none")
+    assert "kind" not in {f["feature"] for f in result.body["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "feature"), [("drift_threshold_numeric", "amount"), ("drift_threshold_categorical", "kind")]
+)
+def test_default_thresholds_are_settings(spans, setting, feature):
+    spans.run(orders(1))
+    assert spans.run(orders(2)).body["findings"] == []
+    result = spans.run(orders(3), **{setting: 0.0})
+    assert ("train", feature, "DRIFT", "warning") in found(result) and result.body["blessed"]
+
+
+def test_an_environment_leaves_out_what_it_does_not_expect(spans, tmp_path):
+    spans.run(orders(1))
+    schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
+    schema.default_environment.extend(["TRAINING", "SERVING"])
+    tfdv.get_feature(schema, "kind").not_in_environment.append("SERVING")
+    (tmp_path / "agreed.pbtxt").write_text(text_format.MessageToString(schema))
+    base = {"base_schema": str(tmp_path / "agreed.pbtxt")}
+    frame = orders(2).drop(columns=["kind"])
+    assert not spans.run(frame, schema=base, environment="TRAINING").body["blessed"]
+    assert spans.run(frame.sample(frac=1, random_state=1, ignore_index=True), schema=base, environment="SERVING").body["blessed"]
+    with pytest.raises(HeadwaterError, match="no environment 'TEST'; it has TRAINING, SERVING"):
+        spans.run(frame.sample(frac=1, random_state=2, ignore_index=True), schema=base, environment="TEST")
+
+
+def test_a_baseline_is_found_named_or_left_out(spans):
+    spans.run(orders(1))
+    first = spans.statistics
+    spans.run(orders(2))
+    assert spans.run(orders(3), baseline="span:1").body["baseline"]["uri"] == first.uri
+    assert spans.run(orders(4), baseline=first.uri).body["baseline"] == first.reference()
+    assert spans.run(orders(5), baseline="none").body["baseline"] is None
+    with pytest.raises(HeadwaterError, match="'span:9' does not exist"):
+        spans.run(orders(6), baseline="span:9")
+
+
+def test_what_cannot_be_compared_is_said(spans):
+    many = orders(1).assign(code=[f"c{n}" for n in range(1000)])
+    spans.run({"train": many})
+    wide = orders(2, rows=3000).assign(code=[f"c{n}" for n in range(3000)])
+    wide["country"] = None
+    wide["country"] = wide["country"].astype(object)
+    result = spans.run({"train": wide, "eval": orders(3)})
+    notes = {m["feature"]: m["note"] for m in result.body["measures"] if m["note"]}
+    assert notes["code"] == "more than 1,000 distinct values"
+    assert ("eval", "", "COMPARISON_IMPOSSIBLE", "warning") in found(result)
+
+
+def test_times_have_no_default_threshold(tmp_path):
+    from headwater.components.collect import collect_dataset
+    from headwater.components.generate_statistics import compute_statistics
+
+    for span, day in ((1, "2013-01-01"), (2, "2014-06-01")):
+        path = tmp_path / f"{span}.csv"
+        path.write_text("x,at\n" + "".join(f"{n % 9},{day}T{n % 24:02d}:00:00Z\n" for n in range(500)))
+        data = collect_dataset(str(path), str(tmp_path / f"d{span}"), data_root=str(tmp_path / "root"), workers=1)
+        measured = compute_statistics(data.folder, str(tmp_path / f"s{span}"), workers=1)
+        schema = derive_schema(measured.folder, str(tmp_path / f"c{span}"))
+        result = check_statistics(measured.folder, schema.folder, str(tmp_path / f"a{span}"))
+    assert {m["feature"]: m["note"] for m in result.body["measures"] if m["split"] == "train"} == {
+        "at": "a time moves on from span to span", "x": "",
+    }
+    assert result.body["blessed"] and "at" not in {f["feature"] for f in result.body["findings"]}
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_split_without_rows_on_either_side_is_a_finding(spans, side):
+    frames = [{"train": orders(1), "eval": orders(2, rows=0 if side == number else 100)} for number in (1, 2)]
+    spans.run(frames[0])
+    frames[1]["train"] = orders(5)
+    result = spans.run(frames[1])
+    assert ("eval", "", "COMPARISON_IMPOSSIBLE", "warning") in found(result)
+    assert (("eval", "", "EMPTY_SPLIT", "warning") in found(result)) == (side == 2)
+
+
+def test_no_features_in_common_is_an_error(spans):
+    spans.run(orders(1))
+    result = spans.run(orders(2).rename(columns=lambda name: f"new_{name}"))
+    assert not result.body["blessed"]
+    assert {"kind", "new_kind"} <= {f["feature"] for f in result.body["findings"]}
+
+
+def test_infinities_and_not_a_number_do_not_break_it(spans):
+    frame = orders(1)
+    spans.run(frame)
+    frame = orders(2)
+    frame.loc[:10, "amount"] = np.inf
+    frame.loc[10:20, "amount"] = -np.inf
+    spans.run(frame)
+
+
+@pytest.mark.parametrize(("fail_on", "stops"), [("error", False), ("warning", True), ("none", False)])
+def test_a_gate_stops_from_where_it_is_told(spans, fail_on, stops):
+    spans.run(orders(1))
+    shifted = orders(2)
+    shifted["amount"] += 3
+    result = spans.run(shifted)
+    if stops:
+        with pytest.raises(HeadwaterError, match="warning: train/amount: it moved away from the earlier span"):
+            enforce(result.folder, fail_on=fail_on)
+    else:
+        assert enforce(result.folder, fail_on=fail_on) == result.body["verdict"]
+
+
+def test_a_gates_error_holds_the_findings_and_counts_the_rest(spans):
+    wide = orders(1).assign(**{f"c{n}": n for n in range(30)})
+    spans.run(wide)
+    result = spans.run(orders(2))
+    with pytest.raises(HeadwaterError) as error:
+        enforce(result.folder)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("NOT blessed: 30 errors") and lines[-1] == "  … and 10 more" and len(lines) == 22
+
+
+def test_a_gate_refuses_an_unknown_level_and_an_unknown_format(spans):
+    result = spans.run(orders(1))
+    with pytest.raises(HeadwaterError, match="fail_on: 'fatal' is not one of error, warning, none"):
+        enforce(result.folder, fail_on="fatal")
+    path = spans.folder / "anomalies-1/_manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": "7.0"}))
+    with pytest.raises(HeadwaterError, match="format_version 7.0 is unknown"):
+        enforce(result.folder)
+
+
+def test_a_gate_imports_no_tensorflow(spans):
+    result = spans.run(orders(1))
+    script = (
+        "import sys\nfrom headwater.components.validate import enforce\n"
+        f"print(enforce({result.folder!r}))\nprint([n for n in ('tensorflow', 'apache_beam', 'kfp') if n in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert output.stdout.splitlines()[-1] == "[]", output.stderr
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("name", ["numeric", "categorical"])
+def test_a_threshold_out_of_range_is_told(spans, name, value):
+    with pytest.raises(HeadwaterError, match=f"drift_threshold_{name}: must be between 0 and 1"):
+        spans.run(orders(1), **{f"drift_threshold_{name}": value})
+
+
+def test_the_page_shows_verdict_and_drift_and_keeps_hostile_values_as_text(spans):
+    spans.run(orders(1))
+    frame = spoilt().rename(columns={"quantity": "<img src=x onerror=alert(2)>"})
+    frame.loc[::9, "kind"] = "<script>alert(1)</script>{{ 7 * 7 }}"
+    page = spans.run(frame).read("page.html").decode()
+    assert "not blessed" in page and "What drifted" in page and "<svg" in page
+    assert "<script" not in page and "<img" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 7 }}" in page
