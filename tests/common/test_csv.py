@@ -93,6 +93,7 @@ def test_an_unclosed_quote_names_its_line(tmp_path):
         ("é,b\n".encode("latin-1"), "header is not UTF-8"),
         (b"\xff\xfea\0", "UTF-16"),
         (b"a,b\0\n", "NUL byte"),
+        (b"a,b\r1,2\r", "lines end in CR alone"),
     ],
 )
 def test_a_header_that_names_no_columns_is_refused(tmp_path, content, message):

@@ -77,9 +77,6 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
     from kfp import local
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
-    shutil.copytree(cwd / ".headwater", tmp_path / "home")
-    # The manifests name where they were made; a copy elsewhere starts its own history there.
-    shutil.rmtree(tmp_path / "home")
     parameters = {"data_root": str(tmp_path / "home"), "workers": 1}
     headwater_pipeline(sources=[str(cwd / "monday.csv")], **parameters)
     with pytest.raises(RuntimeError, match="gate"):

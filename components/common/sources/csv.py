@@ -72,6 +72,8 @@ def read_header(uri: str, delimiter: str) -> list[str]:
         raise HeadwaterError(f"{uri}: the file is empty; a CSV file begins with a header that names the columns")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise HeadwaterError(f"{uri}: the file is UTF-16; convert it to UTF-8")
+    if b"\n" not in data and b"\r" in data:
+        raise HeadwaterError(f"{uri}: lines end in CR alone; convert the line ends to LF")
     end = scan_block(data, delimiter).starts[0] or len(data)
     try:
         text = data[:end].decode("utf-8-sig")
