@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from headwater.components.common.lazy import lazy
 
-__all__ = ["collect", "collect_dataset"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "collect":
-        from headwater.components.collect.component import collect
-
-        return collect
-    if name == "collect_dataset":
-        from headwater.components.collect.ingest import collect_dataset
-
-        return collect_dataset
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_NAMES = {"collect": "component", "collect_dataset": "ingest"}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

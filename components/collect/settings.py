@@ -9,6 +9,7 @@ import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
+from headwater.components.common.settings import checked
 from headwater.components.common.sources.types import parse_type
 
 AUTO = -1
@@ -103,16 +104,7 @@ def check_settings(**settings: object) -> Settings:
     Raises:
       HeadwaterError: names the setting, what is wrong with it and what is allowed.
     """
-    try:
-        return Settings(**settings)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            raise HeadwaterError(f"{where}: there is no such setting; the settings are {known}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise HeadwaterError(f"{where}: {message[0].lower()}{message[1:]}; given: {first['input']!r}") from None
+    return checked(Settings, settings)
 
 
 def _valid(check, value):

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from headwater.components.common.lazy import lazy
 
-__all__ = ["HeadwaterError", "open_dataset"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "open_dataset":
-        from headwater.components.common.dataset import open_dataset
-
-        return open_dataset
-    if name == "HeadwaterError":
-        from headwater.components.common.errors import HeadwaterError
-
-        return HeadwaterError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_NAMES = {"HeadwaterError": "errors", "open_dataset": "dataset"}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Mapping
 import pydantic
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.settings import checked
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 _Positive = Annotated[float, pydantic.Field(gt=0, le=1)]
@@ -48,17 +49,7 @@ def check_curation(curation: Mapping[str, Any]) -> Curation:
     Raises:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
-    try:
-        return Curation(**curation)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["curation", *[str(part) for part in first["loc"]]])
-        if first["type"] == "extra_forbidden":
-            known = FeatureCuration if len(first["loc"]) > 1 else Curation
-            raise HeadwaterError(f"{where}: there is no such key; the keys are {', '.join(known.model_fields)}") from None
-        raise HeadwaterError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; given: {first['input']!r}") from None
-    except TypeError:
-        raise HeadwaterError(f"curation: must be a mapping with the key features; given: {curation!r}") from None
+    return checked(Curation, curation, "curation")
 
 
 def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:

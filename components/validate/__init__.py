@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from headwater.components.common.lazy import lazy
 
-__all__ = ["check_statistics", "enforce", "gate", "validate"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("validate", "gate"):
-        from headwater.components.validate import component
-
-        return getattr(component, name)
-    if name == "check_statistics":
-        from headwater.components.validate.check import check_statistics
-
-        return check_statistics
-    if name == "enforce":
-        from headwater.components.validate.enforcement import enforce
-
-        return enforce
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_NAMES = {"check_statistics": "check", "enforce": "enforcement", "gate": "component", "validate": "component"}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

@@ -115,8 +115,8 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"base_schema": "span:9"}, "'span:9' does not exist"),
         ({"base_schema": "/nowhere/schema.pbtxt"}, "neither a schema file nor a folder"),
         ({"max_string_domain_size": -1}, "max_string_domain_size: must be 0 or more"),
-        ({"curation": {"feature": {}}}, "curation.feature: there is no such key; the keys are features"),
-        ({"curation": {"features": {"kind": {"colour": 1}}}}, "curation.features.kind.colour: there is no such key"),
+        ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; the settings are features"),
+        ({"curation": {"features": {"kind": {"colour": 1}}}}, "curation.features.kind.colour: there is no such setting; the settings are drift_threshold, domain"),
         ({"curation": {"features": {"kind": {"drift_threshold": "a"}}}}, r"curation.features.kind.drift_threshold: .*'a'"),
         ({"curation": {"features": {"kind": {"drift_threshold": 0}}}}, "greater than 0"),
         ({"curation": {"features": {"nothing": {}}}}, "curation.features.nothing: the schema has no such feature; it has"),
@@ -124,7 +124,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"curation": {"features": {"amount": {"domain": ["a"]}}}}, "the feature is no text; numbers take min and max"),
         ({"curation": {"features": {"amount": {"min": 2, "max": 1}}}}, "min 2.0 is above max 1.0"),
         ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is no whole number"),
-        ({"curation": []}, "curation: must be a mapping"),
+        ({"curation": []}, "curation: input should be a valid dictionary"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, settings, message):
