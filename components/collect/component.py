@@ -51,5 +51,7 @@ def collect(
             max_rejected_share=max_rejected_share, data_root=data_root, beam_pipeline_args=beam_pipeline_args,
             workers=workers,
         )
-    dataset.metadata.update(kind="headwater.dataset", uri=result.uri, **result.body["accounts"])
-    return (result.uri, result.body["accepted"])
+    uri = result.uri if result.home else dataset.uri
+    counts = {name: result.body["accounts"][name] for name in ("read", "written", "rejected")}
+    dataset.metadata.update(kind="headwater.dataset", uri=uri, **counts)
+    return (uri, result.body["accepted"])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID
+from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Element, Rejection, read_element
 
 
@@ -112,7 +113,10 @@ class _Sink:
         self.digests: list[int] = []
 
     def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
-        self._writer.write_table(pa.Table.from_batches([batch]))
+        try:
+            self._writer.write_table(pa.Table.from_batches([batch]))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise HeadwaterError(f"this version of pyarrow cannot write such a column to Parquet: {error}") from None
         self.rows += batch.num_rows
         self.digests.append(hashing.digest(hashes))
 

@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
 
 import apache_beam as beam  # noqa: E402
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions  # noqa: E402
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions  # noqa: E402
 from apache_beam.transforms.window import GlobalWindow  # noqa: E402
 from apache_beam.utils.windowed_value import WindowedValue  # noqa: E402
 
@@ -62,8 +62,8 @@ def map_merge(
       beam_pipeline_args: Beam's command-line options. Without a runner, and with DirectRunner, the graph runs
         in this process.
       workers: processes per Beam worker; 0 means one per core, 1 means none beside Beam's own.
-      scratch: URI of a folder that the driver and all workers reach; a temporary folder by default, which
-        serves the in-process runner.
+      scratch: URI of a folder that the driver and all workers reach; by default Beam's `--temp_location`, else a
+        temporary folder, which serves the in-process runner.
       preload: modules that the pool's server imports once.
 
     Returns:
@@ -76,10 +76,11 @@ def map_merge(
     if not items:
         return merge([])
     local = options.view_as(StandardOptions).runner == "FnApiRunner"
+    scratch = scratch or options.view_as(GoogleCloudOptions).temp_location or ""
     if not local and not scratch:
         raise HeadwaterError(
-            f"beam_pipeline_args: {options.view_as(StandardOptions).runner} has workers elsewhere, so data_root must be "
-            "set to a place that they reach"
+            f"beam_pipeline_args: {options.view_as(StandardOptions).runner} has workers elsewhere; set data_root, or "
+            "Beam's --temp_location, to a place that they reach"
         )
     workers = min(workers or cores(), len(items)) if local else workers or cores()
     run = uuid.uuid4().hex

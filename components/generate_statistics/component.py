@@ -36,5 +36,6 @@ def generate_statistics(
             dataset.path, statistics.path, beam_pipeline_args=beam_pipeline_args, workers=workers
         )
         copy_page(result, page.path)
-    statistics.metadata.update(kind="headwater.statistics", uri=result.uri)
-    return (result.uri,)
+    uri = result.uri if result.home else statistics.uri
+    statistics.metadata.update(kind="headwater.statistics", uri=uri)
+    return (uri,)

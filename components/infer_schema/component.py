@@ -39,5 +39,6 @@ def infer_schema(
             statistics.path, schema.path, mode=mode, base_schema=base_schema, curation=curation,
             max_string_domain_size=max_string_domain_size,
         )
-    schema.metadata.update(kind="headwater.schema", uri=result.uri, mode=result.body["mode"])
-    return (result.uri,)
+    uri = result.uri if result.home else schema.uri
+    schema.metadata.update(kind="headwater.schema", uri=uri, mode=result.body["mode"])
+    return (uri,)

@@ -50,8 +50,9 @@ def validate(
     for severity in ("error", "warning"):
         metrics.log_metric(f"{severity}s", severities.count(severity))
     metrics.log_metric("blessed", int(result.body["blessed"]))
-    anomalies.metadata.update(kind="headwater.anomalies", uri=result.uri, verdict=result.body["verdict"])
-    return (result.uri, result.body["blessed"])
+    uri = result.uri if result.home else anomalies.uri
+    anomalies.metadata.update(kind="headwater.anomalies", uri=uri, verdict=result.body["verdict"])
+    return (uri, result.body["blessed"])
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -65,8 +65,16 @@ def test_what_loses_data_or_opens_ports_is_refused(arguments, message):
 
 
 def test_workers_elsewhere_need_a_place_that_they_reach():
-    with pytest.raises(HeadwaterError, match="data_root must be set"):
+    with pytest.raises(HeadwaterError, match="set data_root, or Beam's --temp_location"):
         beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=["--runner=PortableRunner"])
+
+
+def test_results_pass_through_beams_temp_location(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(beam.storage, "write_bytes", lambda uri, content, write=beam.storage.write_bytes: written.append(uri) or write(uri, content))
+    beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=[f"--temp_location={tmp_path}"])
+    assert [uri.rpartition("/")[0] for uri in written] == [str(tmp_path)]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_local_run_opens_no_connection_and_starts_no_foreign_binary(few_flights, tmp_path):
