@@ -9,6 +9,7 @@ from typing import Any, Sequence
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Home, find
 
 DATA_ROOT = ".headwater"
 """Where `headwater run` keeps datasets and results by default."""
@@ -33,10 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from headwater.components.collect.settings import check_settings
+    from headwater.components.infer_schema.curation import check_curation
     from headwater.pipelines.local import run_locally
 
     settings = _collect_settings(options)
     check_settings(**settings)
+    curation = _read_curation(options.curation)
+    check_curation(curation)
+    _check_references(options)
     outcome = run_locally(
         {
             **settings,
@@ -45,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             "data_root": options.data_root,
             "base_schema": options.base_schema,
             "baseline": options.baseline,
-            "curation": _read_curation(options.curation),
+            "curation": curation,
             "fail_on": options.fail_on,
             "beam_pipeline_args": options.beam,
             "workers": options.workers,
@@ -268,6 +273,16 @@ def _collect_settings(options: argparse.Namespace) -> dict[str, Any]:
         "delimiter": options.delimiter,
         "max_rejected_share": options.max_rejected_share,
     }
+
+
+def _check_references(options: argparse.Namespace) -> None:
+    """Finds out now, and not after minutes of work, that a reference leads nowhere."""
+    span = options.span if options.span >= 0 else sys.maxsize
+    home = Home(storage.normalise(options.data_root), options.name, span, 1)
+    for reference, kind in ((options.baseline, "statistics"), (options.base_schema, "schema")):
+        named = reference in ("latest", "previous") or reference.startswith("span:")
+        if named or (kind == "statistics" and reference not in ("auto", "none")):
+            find(reference, kind, home)
 
 
 def _read_curation(path: str | None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def collect_dataset(
             **beam,
         )
         records = [json.loads(line) for line in lines.splitlines()]
-        body = _body(checked, opened, records, home.span if home else max(checked.span, _FIRST_SPAN))
+        body = _body(checked, opened, records, home.span if home else _FIRST_SPAN if checked.span == AUTO else checked.span)
         content = _finish(body, records, plan, home, identity, shaping)
     except BaseException:
         _remove_attempt(base, attempt)
@@ -217,7 +217,7 @@ def _finish(
 
 def _bring(result: Result, output: str) -> Result:
     """Copies a dataset's small files from its home to `output`; its shards stay where they are."""
-    names = [results.MANIFEST, *[entry["index"] for entry in result.body["splits"].values()]]
+    names = [*[entry["index"] for entry in result.body["splits"].values()], results.MANIFEST]
     for name in names:
         target = storage.join(output, name)
         storage.make_parent(target)

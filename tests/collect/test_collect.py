@@ -436,6 +436,17 @@ def test_progress_is_told_in_plain_lines(few_flights, tmp_path, capfd):
     assert "collect: write: 2,000 rows in" in capfd.readouterr().out
 
 
+def test_no_source_at_all_is_told(tmp_path):
+    with pytest.raises(HeadwaterError, match="sources: none is given"):
+        collect_dataset([], str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("given", "span"), [(-1, 1), (0, 0), (7, 7)])
+def test_the_span_is_recorded_without_a_data_root_too(tmp_path, given, span):
+    result = collect(write(tmp_path / "t.csv", "a\n1\n2\n3\n"), tmp_path / "out", span=given)
+    assert result.body["span"] == span
+
+
 def test_the_first_split_stays_the_first_through_manifest_and_text(tmp_path):
     path = write(tmp_path / "t.csv", "id\n" + "".join(f"{n}\n" for n in range(100)))
     first = collect(path, tmp_path / "a", splits=parse_splits("zeta=0.5, alpha=0.5"))

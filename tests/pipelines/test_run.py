@@ -121,10 +121,15 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
         (["nowhere.csv"], "nowhere.csv: there is no such file or folder"),
         (["ok.csv", "--splits", "train"], "splits: 'train' should be NAME=WEIGHT"),
         (["ok.csv", "--baseline", "latest", "--name", "new"], "'latest' does not exist: there is no such statistics"),
+        (["ok.csv", "--base-schema", "span:3"], "'span:3' does not exist: there is no such schema"),
+        (["ok.csv", "--base-schema", "nowhere.pbtxt"], "neither a schema file nor a folder with schema.pbtxt is here"),
+        (["ok.csv", "--curation", "bad.json"], "curation.features.a.colour: there is no such setting"),
+        (["ok.csv", "--beam=--runner=DaskRunner"], "DaskRunner loses data silently"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, message):
     (tmp_path / "ok.csv").write_text("a,b\n" + "1,2\n" * 20)
+    (tmp_path / "bad.json").write_text('{"features": {"a": {"colour": 1}}}')
     run = headwater("run", *arguments, cwd=tmp_path)
     assert run.returncode == 2
     [line] = run.stderr.strip().splitlines()
