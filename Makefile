@@ -4,9 +4,15 @@ VENV  := .venv
 PY    := $(VENV)/bin/python
 # An interpreter of a version that the locks are made for.
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3; do command -v python$$v >/dev/null 2>&1 && python$$v -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' && { echo python$$v; break; }; done)
-# TFDV 1.21's wheels need glibc 2.39; before that the world is TFDV 1.16's.
+ifeq ($(PYTHON),)
+$(error Headwater needs Python 3.11 (3.11 to 3.13 with glibc 2.39 or on macOS); name one, as in: make PYTHON=/path/to/python run)
+endif
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(VENV)/bin/uv)
+# TFDV 1.21's wheels need glibc 2.39; before that the world is TFDV 1.16's.
 LOCK := images/locks/$(shell $(PYTHON) images/locks/pick.py)
+ifeq ($(filter %.txt,$(LOCK)),)
+$(error there is no lock for this Python and machine)
+endif
 
 .PHONY: run test compile lock clean
 

@@ -131,12 +131,13 @@ def compare(
 def _incomparable(now: statistics_pb2.FeatureNameStatistics, then: statistics_pb2.FeatureNameStatistics | None) -> str:
     if then is None:
         return "the earlier span has no such feature"
-    if now.WhichOneof("stats") != then.WhichOneof("stats"):
-        names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (then, now)]
-        return f"its type was {names[0]} and is {names[1]}"
+    # First, for a feature without values has no type of its own.
     for side, feature in (("the earlier span", then), ("this span", now)):
         if not _values(feature):
             return f"it has no values in {side}"
+    if now.WhichOneof("stats") != then.WhichOneof("stats"):
+        names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (then, now)]
+        return f"its type was {names[0]} and is {names[1]}"
     return ""
 
 

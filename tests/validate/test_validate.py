@@ -213,6 +213,8 @@ def test_what_cannot_be_compared_is_said(spans):
     result = spans.run({"train": wide, "eval": orders(3)})
     notes = {m["feature"]: m["note"] for m in result.body["measures"] if m["note"]}
     assert notes["code"] == "more than 1,000 distinct values"
+    reasons = {f["feature"]: f["message"] for f in result.body["findings"] if f["kind"] == "COMPARISON_IMPOSSIBLE"}
+    assert reasons["country"] == "it has no values in this span"
     assert ("eval", "", "COMPARISON_IMPOSSIBLE", "warning") in found(result)
 
 
