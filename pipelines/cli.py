@@ -73,7 +73,9 @@ def _collect(options: argparse.Namespace) -> int:
         **_collect_settings(options),
     )
     accounts = result.body["accounts"]
-    print(f"{result.uri}: {accounts['read']:,} read, {accounts['written']:,} written, {accounts['rejected']:,} rejected")
+    print(
+        f"{result.uri}: {accounts['read']:,} read, {accounts['written']:,} written, {accounts['rejected']:,} rejected"
+    )
     if not result.body["accepted"]:
         print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
         return NOT_BLESSED
@@ -134,7 +136,8 @@ def _gate(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="headwater", description="Collects data, measures it, and stops it before it trains a model when it is bad."
+        prog="headwater",
+        description="Collects data, measures it, and stops it before it trains a model when it is bad.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -167,12 +170,17 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("statistics", help="folder of generate-statistics")
     _add_output(schema)
     schema.add_argument(
-        "--mode", default="auto", choices=("auto", "infer", "frozen", "propose"),
+        "--mode",
+        default="auto",
+        choices=("auto", "infer", "frozen", "propose"),
         help="propose puts a widened candidate beside the agreed schema (default: frozen with a base, else infer)",
     )
     _add_base_schema(schema)
     schema.add_argument(
-        "--max-string-domain-size", type=int, default=100, metavar="N",
+        "--max-string-domain-size",
+        type=int,
+        default=100,
+        metavar="N",
         help="text with more distinct values gets no closed domain (default: %(default)s)",
     )
 
@@ -183,11 +191,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_baseline(validate)
     validate.add_argument("--environment", default="", help="schema environment to validate in")
     validate.add_argument(
-        "--drift-threshold-categorical", type=float, default=0.05, metavar="X",
+        "--drift-threshold-categorical",
+        type=float,
+        default=0.05,
+        metavar="X",
         help="L-infinity that is too much where the schema sets none (default: %(default)s)",
     )
     validate.add_argument(
-        "--drift-threshold-numeric", type=float, default=0.1, metavar="X",
+        "--drift-threshold-numeric",
+        type=float,
+        default=0.1,
+        metavar="X",
         help="Jensen-Shannon divergence that is too much where the schema sets none (default: %(default)s)",
     )
 
@@ -212,17 +226,27 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", default="data", help="its name (default: %(default)s)")
     group.add_argument("--span", type=int, default=-1, metavar="N", help="its span (default: the next one)")
     group.add_argument(
-        "--splits", default="train=0.8,eval=0.2", metavar="NAME=WEIGHT,…",
+        "--splits",
+        default="train=0.8,eval=0.2",
+        metavar="NAME=WEIGHT,…",
         help="the first split trains (default: %(default)s)",
     )
     group.add_argument("--key", type=_names, default=[], metavar="COLUMN,…", help="columns that identify a row")
     group.add_argument(
-        "--type", type=_pair, action="append", default=[], dest="types", metavar="COLUMN=TYPE",
+        "--type",
+        type=_pair,
+        action="append",
+        default=[],
+        dest="types",
+        metavar="COLUMN=TYPE",
         help="declare a column's Arrow type, as in zip=string; the others are inferred",
     )
     group.add_argument("--delimiter", default=",", help="what parts the values of a CSV (default: a comma)")
     group.add_argument(
-        "--max-rejected-share", type=float, default=0.01, metavar="X",
+        "--max-rejected-share",
+        type=float,
+        default=0.01,
+        metavar="X",
         help="the data is not accepted when more of it is rejected (default: %(default)s)",
     )
 
@@ -234,7 +258,9 @@ def _add_references(parser: argparse.ArgumentParser) -> None:
 
 def _add_base_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--base-schema", default="auto", metavar="REF",
+        "--base-schema",
+        default="auto",
+        metavar="REF",
         help="the agreed schema: a URI, latest, previous, span:N or none (default: the previous span's, if any)",
     )
     parser.add_argument("--curation", metavar="FILE", help="JSON file of changes to the schema by feature")
@@ -242,14 +268,18 @@ def _add_base_schema(parser: argparse.ArgumentParser) -> None:
 
 def _add_baseline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--baseline", default="auto", metavar="REF",
+        "--baseline",
+        default="auto",
+        metavar="REF",
         help="statistics to measure drift from: a URI, latest, previous, span:N or none (default: the previous span's)",
     )
 
 
 def _add_fail_on(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--fail-on", default="error", choices=("error", "warning", "none"),
+        "--fail-on",
+        default="error",
+        choices=("error", "warning", "none"),
         help="the least severity of a finding that fails (default: %(default)s)",
     )
 
@@ -257,7 +287,11 @@ def _add_fail_on(parser: argparse.ArgumentParser) -> None:
 def _add_beam(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
     parser.add_argument(
-        "--beam", action="append", default=[], metavar="ARG", help="an option for Beam, as in --beam=--runner=FlinkRunner"
+        "--beam",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="an option for Beam, as in --beam=--runner=FlinkRunner",
     )
 
 

@@ -34,7 +34,9 @@ def main() -> int:
     from kfp import compiler
 
     if not kfp.__version__.startswith(f"{COMMITTED_WITH}."):
-        print(f"error: committed YAML is compiled with kfp {COMMITTED_WITH}; this is {kfp.__version__}", file=sys.stderr)
+        print(
+            f"error: committed YAML is compiled with kfp {COMMITTED_WITH}; this is {kfp.__version__}", file=sys.stderr
+        )
         return 2
     for path, component in targets().items():
         compiler.Compiler().compile(component, str(path))

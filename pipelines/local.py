@@ -80,10 +80,14 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     names = [os.path.basename(source["uri"]) for source in dataset["lineage"]["sources"]]
     source = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} … {names[-1]}"
     splits = ", ".join(f"{split} {entry['rows']:,}" for split, entry in dataset["splits"].items())
-    lines.append(f"collected   {accounts['read']:,} rows from {source} as {dataset['name']}, span {dataset['span']}: {splits}")
+    lines.append(
+        f"collected   {accounts['read']:,} rows from {source} as {dataset['name']}, span {dataset['span']}: {splits}"
+    )
     if accounts["rejected"]:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in dataset["rejected"]["reasons"].items())
-        lines.append(f"rejected    {accounts['rejected']:,} rows: {reasons}; see {storage.join(found['dataset'].uri, '_rejected')}")
+        lines.append(
+            f"rejected    {accounts['rejected']:,} rows: {reasons}; see {storage.join(found['dataset'].uri, '_rejected')}"
+        )
     else:
         lines.append("rejected    none")
     if not dataset["accepted"]:
@@ -97,7 +101,9 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         )
     if "anomalies" in found:
         lines += _verdict_lines(found["anomalies"], passed, fail_on)
-    pages = [result.home.report(kind) for kind, result in found.items() if "page.html" in result.manifest.get("files", {})]
+    pages = [
+        result.home.report(kind) for kind, result in found.items() if "page.html" in result.manifest.get("files", {})
+    ]
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]

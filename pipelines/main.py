@@ -47,16 +47,22 @@ def headwater_pipeline(
         workers: Processes per Beam worker; 0 for one per core.
     """
     collected = collect(
-        sources=sources, data_root=data_root, name=name, span=span, splits=splits, key=key, types=types,
-        delimiter=delimiter, max_rejected_share=max_rejected_share, beam_pipeline_args=beam_pipeline_args,
+        sources=sources,
+        data_root=data_root,
+        name=name,
+        span=span,
+        splits=splits,
+        key=key,
+        types=types,
+        delimiter=delimiter,
+        max_rejected_share=max_rejected_share,
+        beam_pipeline_args=beam_pipeline_args,
         workers=workers,
     )
     measured = generate_statistics(
         dataset=collected.outputs["dataset"], beam_pipeline_args=beam_pipeline_args, workers=workers
     )
-    described = infer_schema(
-        statistics=measured.outputs["statistics"], base_schema=base_schema, curation=curation
-    )
+    described = infer_schema(statistics=measured.outputs["statistics"], base_schema=base_schema, curation=curation)
     validated = validate(
         statistics=measured.outputs["statistics"], schema=described.outputs["schema"], baseline=baseline
     )

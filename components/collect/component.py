@@ -47,8 +47,17 @@ def collect(
 
     with clear_errors():
         result = collect_dataset(
-            sources, dataset.path, name=name, span=span, splits=parse_splits(splits), key=key, types=types, delimiter=delimiter,
-            max_rejected_share=max_rejected_share, data_root=data_root, beam_pipeline_args=beam_pipeline_args,
+            sources,
+            dataset.path,
+            name=name,
+            span=span,
+            splits=parse_splits(splits),
+            key=key,
+            types=types,
+            delimiter=delimiter,
+            max_rejected_share=max_rejected_share,
+            data_root=data_root,
+            beam_pipeline_args=beam_pipeline_args,
             workers=workers,
         )
     uri = result.uri if result.home else dataset.uri

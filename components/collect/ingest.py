@@ -84,7 +84,9 @@ def collect_dataset(
             **beam,
         )
         records = [json.loads(line) for line in lines.splitlines()]
-        body = _body(checked, opened, records, home.span if home else _FIRST_SPAN if checked.span == AUTO else checked.span)
+        body = _body(
+            checked, opened, records, home.span if home else _FIRST_SPAN if checked.span == AUTO else checked.span
+        )
         content = _finish(body, records, plan, home, identity, shaping)
     except BaseException:
         _remove_attempt(base, attempt)
@@ -128,7 +130,9 @@ def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], .
     return tuple(identities)
 
 
-def _body(settings: Settings, opened: sources.Sources, records: Sequence[Mapping[str, Any]], span: int) -> dict[str, Any]:
+def _body(
+    settings: Settings, opened: sources.Sources, records: Sequence[Mapping[str, Any]], span: int
+) -> dict[str, Any]:
     read = sum(record["read"] for record in records)
     if not read:
         names = ", ".join(file.uri for file in opened.files)
@@ -167,7 +171,13 @@ def _body(settings: Settings, opened: sources.Sources, records: Sequence[Mapping
         },
         "lineage": {
             "sources": [
-                {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": per_file[file.uri]}
+                {
+                    "uri": file.uri,
+                    "format": file.format,
+                    "bytes": file.size,
+                    "sha256": file.sha256,
+                    "rows": per_file[file.uri],
+                }
                 for file in opened.files
             ]
         },

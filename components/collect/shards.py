@@ -146,7 +146,9 @@ def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.
 def _encode(source: str, rejections: list[Rejection]) -> bytes:
     rows, columns, reasons, values = zip(*sorted(rejections, key=lambda rejection: rejection.row))
     arrays = [[source] * len(rows), rows, columns, reasons, values]
-    table = pa.table([pa.array(values, field.type) for values, field in zip(arrays, REJECTED_SCHEMA)], schema=REJECTED_SCHEMA)
+    table = pa.table(
+        [pa.array(values, field.type) for values, field in zip(arrays, REJECTED_SCHEMA)], schema=REJECTED_SCHEMA
+    )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, version="2.6")
     return sink.getvalue().to_pybytes()

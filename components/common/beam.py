@@ -17,15 +17,15 @@ from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 # Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
 
-import apache_beam as beam  # noqa: E402
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions  # noqa: E402
-from apache_beam.transforms.window import GlobalWindow  # noqa: E402
-from apache_beam.utils.windowed_value import WindowedValue  # noqa: E402
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
-from headwater.components.common import storage  # noqa: E402
-from headwater.components.common.errors import HeadwaterError  # noqa: E402
-from headwater.components.common.pool import FAILED, Pool, attempt, cores, outcome  # noqa: E402
-from headwater.components.common.progress import Progress  # noqa: E402
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pool import FAILED, Pool, attempt, cores, outcome
+from headwater.components.common.progress import Progress
 
 Item = TypeVar("Item")
 
@@ -125,7 +125,9 @@ def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     standard = options.view_as(StandardOptions)
     runner = standard.runner or ""
     if runner.rpartition(".")[2] == "DaskRunner":
-        raise HeadwaterError("beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable runner")
+        raise HeadwaterError(
+            "beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable runner"
+        )
     if runner.rpartition(".")[2] in _LOCAL_RUNNERS:
         mode = options.view_as(DirectOptions).direct_running_mode
         if mode == "multi_processing":

@@ -123,7 +123,9 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     body = result.body
     if not body["accepted"]:
         raise HeadwaterError(f"{result.uri}: this dataset was not accepted when it was collected: {body['refusal']}")
-    parts = {split: [Shard(s["uri"], s["rows"], s["sha256"]) for s in shard_index(result, split)] for split in body["splits"]}
+    parts = {
+        split: [Shard(s["uri"], s["rows"], s["sha256"]) for s in shard_index(result, split)] for split in body["splits"]
+    }
     return Dataset(result, decode_schema(body["schema"]), list(body["key"]), parts)
 
 

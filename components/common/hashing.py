@@ -121,7 +121,12 @@ def _hash_present(array: pa.Array) -> np.ndarray:
         width = np.int32 if kind.bit_width == 32 else np.int64
         raw = np.frombuffer(array.buffers()[1], width, len(array) + array.offset)
         return _hash_integers(raw[array.offset :])
-    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_large_binary(kind)
+    ):
         offsets = _offsets(array, np.int64 if "large" in str(kind) else np.int32)
         return _hash_bytes(array.buffers()[2], offsets)
     if pa.types.is_fixed_size_binary(kind) or pa.types.is_decimal(kind):
@@ -197,4 +202,6 @@ def _hash_lists(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     place = np.arange(len(values), dtype=np.int64) - (offsets[:-1] - offsets[0])[owner]
     mixed = mix(values + mix(place.astype(np.uint64) + _NEST))
     sums = np.concatenate([[np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)])
-    return mix(sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]] + mix(lengths.astype(np.uint64) ^ _NEST))
+    return mix(
+        sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]] + mix(lengths.astype(np.uint64) ^ _NEST)
+    )

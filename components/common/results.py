@@ -111,7 +111,9 @@ class Result:
           HeadwaterError: the file is missing, altered, or not part of this result.
         """
         if path not in self.manifest["files"]:
-            raise HeadwaterError(f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}")
+            raise HeadwaterError(
+                f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}"
+            )
         uri = storage.join(self.folder, path)
         content = storage.read_bytes(uri)
         check(uri, content, self.manifest["files"][path]["sha256"])
@@ -129,7 +131,9 @@ def check(uri: str, content: bytes, expected: str) -> None:
       HeadwaterError: they differ.
     """
     if storage.sha256(content) != expected:
-        raise HeadwaterError(f"{uri}: the file was altered after it was written: its SHA-256 is not the recorded {expected}")
+        raise HeadwaterError(
+            f"{uri}: the file was altered after it was written: its SHA-256 is not the recorded {expected}"
+        )
 
 
 def load(folder: str, kind: str) -> Result:

@@ -44,7 +44,9 @@ def scheme(uri: str) -> str:
     if head == "file":
         return ""
     if head not in _REMOTE:
-        raise HeadwaterError(f"{uri}: the scheme {head}:// is not supported; use a local path, gs://, s3:// or minio://")
+        raise HeadwaterError(
+            f"{uri}: the scheme {head}:// is not supported; use a local path, gs://, s3:// or minio://"
+        )
     return head
 
 
@@ -233,7 +235,9 @@ def make_parent(uri: str) -> None:
         try:
             os.makedirs(os.path.dirname(_local(uri)), exist_ok=True)
         except OSError as error:
-            raise HeadwaterError(f"{os.path.dirname(_local(uri))}: the folder cannot be made: {_reason(error)}") from None
+            raise HeadwaterError(
+                f"{os.path.dirname(_local(uri))}: the folder cannot be made: {_reason(error)}"
+            ) from None
 
 
 def sha256(content: bytes) -> str:
@@ -346,6 +350,11 @@ def _create_s3(bucket: str, name: str, content: bytes) -> bool:
         return True
     except ClientError as error:
         # 409: another conditional write of the same key won while this one was under way.
-        if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+        if error.response.get("Error", {}).get("Code") in (
+            "PreconditionFailed",
+            "ConditionalRequestConflict",
+            "412",
+            "409",
+        ):
             return False
         raise

@@ -64,7 +64,9 @@ def compute_statistics(
     found = _unpack(content)
     states = {split: found.get(split) or state.measure([], opened.schema) for split in opened.splits}
     statistics = {split: state.to_statistics(content, split) for split, content in states.items()}
-    files = {FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()}
+    files = {
+        FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()
+    }
     files.update({STATE.format(split=split): content for split, content in states.items()})
     body = {
         "dataset": {
@@ -105,12 +107,16 @@ def _merge(parts: list[bytes]) -> bytes:
     for part in parts:
         for split, content in _unpack(part).items():
             states.setdefault(split, []).append(content)
-    return _pack({split: contents[0] if len(contents) == 1 else state.merge(contents) for split, contents in states.items()})
+    return _pack(
+        {split: contents[0] if len(contents) == 1 else state.merge(contents) for split, contents in states.items()}
+    )
 
 
 def _pack(states: dict[str, bytes]) -> bytes:
     sink = pa.BufferOutputStream()
-    table = pa.table({"split": pa.array(list(states), pa.string()), "state": pa.array(list(states.values()), pa.binary())})
+    table = pa.table(
+        {"split": pa.array(list(states), pa.string()), "state": pa.array(list(states.values()), pa.binary())}
+    )
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()

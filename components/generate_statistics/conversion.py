@@ -135,7 +135,9 @@ def _elements(array: pa.Array, valid: np.ndarray) -> tuple[np.ndarray | None, pa
         return np.where(valid, kind.list_size, 0), window
     if pa.types.is_map(kind):
         raw = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-        entries = pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"]).slice(raw[0], raw[-1] - raw[0])
+        entries = pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"]).slice(
+            raw[0], raw[-1] - raw[0]
+        )
         lengths = np.diff(raw)
         if not valid.all():
             entries = entries.filter(pa.array(np.repeat(valid, lengths)))

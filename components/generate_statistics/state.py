@@ -110,14 +110,14 @@ def _open(state: bytes) -> pa.Table:
         raise HeadwaterError("this is no state of statistics: it is not an Arrow file") from None
     version = (table.schema.metadata or {}).get(b"headwater.state", b"").decode()
     if version != VERSION:
-        raise HeadwaterError(f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {VERSION!r}")
+        raise HeadwaterError(
+            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {VERSION!r}"
+        )
     return table
 
 
 def _rebuild(combiner: Combiner, table: pa.Table) -> Partial:
-    features = [
-        (row["path"], json.loads(row["basic"]), row["sketches"], row["values"]) for row in table.to_pylist()
-    ]
+    features = [(row["path"], json.loads(row["basic"]), row["sketches"], row["values"]) for row in table.to_pylist()]
     return combiner.rebuild(int(table.schema.metadata[b"headwater.examples"]), features)
 
 

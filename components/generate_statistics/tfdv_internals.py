@@ -67,7 +67,9 @@ class Combiner:
         partials = []
         for batch in batches:
             counts = {}
-            for path, leaf, _ in arrow_util.enumerate_arrays(batch, example_weight_map=None, enumerate_leaves_only=True):
+            for path, leaf, _ in arrow_util.enumerate_arrays(
+                batch, example_weight_map=None, enumerate_leaves_only=True
+            ):
                 kind = stats_util.get_feature_type_from_arrow_type(path, leaf.type)
                 if kind == statistics_pb2.FeatureNameStatistics.STRING:
                     flat, _ = array_util.flatten_nested(leaf)

@@ -40,7 +40,9 @@ def count_values(values: pa.Array) -> ValueCounts:
     """Counts the values of a string or binary array without missing ones."""
     counted = values.cast(pa.large_binary()).value_counts()
     distinct, counts = counted.field(0), counted.field(1)
-    distinct = pc.if_else(pc.greater(pc.binary_length(distinct), LONGEST), pa.scalar(LARGE, pa.large_binary()), distinct)
+    distinct = pc.if_else(
+        pc.greater(pc.binary_length(distinct), LONGEST), pa.scalar(LARGE, pa.large_binary()), distinct
+    )
     return _cut(pa.table({"value": _text_only(distinct), "count": counts}), 0)
 
 

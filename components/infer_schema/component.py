@@ -36,7 +36,11 @@ def infer_schema(
 
     with clear_errors():
         result = derive_schema(
-            statistics.path, schema.path, mode=mode, base_schema=base_schema, curation=curation,
+            statistics.path,
+            schema.path,
+            mode=mode,
+            base_schema=base_schema,
+            curation=curation,
             max_string_domain_size=max_string_domain_size,
         )
     uri = result.uri if result.home else schema.uri

@@ -133,7 +133,9 @@ def _parse(base: _Base) -> schema_pb2.Schema:
     except UnicodeDecodeError:
         raise HeadwaterError(f"{base.uri}: not a schema: the file is not UTF-8 text") from None
     except text_format.ParseError as error:
-        raise HeadwaterError(f"{base.uri}: not a schema: line {error.GetLine()}, column {error.GetColumn()}: {error}") from None
+        raise HeadwaterError(
+            f"{base.uri}: not a schema: line {error.GetLine()}, column {error.GetColumn()}: {error}"
+        ) from None
 
 
 def _curated(schema: schema_pb2.Schema, curation: Curation, content: bytes) -> bytes:

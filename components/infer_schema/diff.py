@@ -25,7 +25,9 @@ def diff_schemas(before: schema_pb2.Schema, after: schema_pb2.Schema) -> list[di
         for field in sorted({*old[name], *new[name]}):
             a, b = old[name].get(field), new[name].get(field)
             if a != b:
-                changes.append({"feature": name, "change": _direction(field, a, b), "field": field, "before": a, "after": b})
+                changes.append(
+                    {"feature": name, "change": _direction(field, a, b), "field": field, "before": a, "after": b}
+                )
     return changes
 
 
@@ -58,7 +60,13 @@ def _direction(field: str, before: Any, after: Any) -> str:
         if set(before) < set(after):
             return "widened"
         return "narrowed" if set(after) < set(before) else "changed"
-    if field in ("presence.min_fraction", "presence.min_count", "value_count.min", "int_domain.min", "float_domain.min"):
+    if field in (
+        "presence.min_fraction",
+        "presence.min_count",
+        "value_count.min",
+        "int_domain.min",
+        "float_domain.min",
+    ):
         return "widened" if float(after or 0) < float(before or 0) else "narrowed"
     if field in ("value_count.max", "int_domain.max", "float_domain.max"):
         if before is None or after is None:

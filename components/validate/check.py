@@ -16,7 +16,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 FILE = "Split-{split}/SchemaDiff.pb"
 
 _Statistics = statistics_pb2.DatasetFeatureStatisticsList
-_DRIFT = ("COMPARATOR_L_INFTY_HIGH", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH", "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH")
+_DRIFT = (
+    "COMPARATOR_L_INFTY_HIGH",
+    "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
+    "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH",
+)
 
 
 def check_statistics(
@@ -70,7 +74,9 @@ def check_statistics(
         comparison = compare(current, previous, agreed, thresholds)
         anomalies = anomalies_pb2.Anomalies()
         if not current.datasets[0].num_examples:
-            findings.append(_finding(split, "", "EMPTY_SPLIT", "warning", "the split has no rows; nothing was validated"))
+            findings.append(
+                _finding(split, "", "EMPTY_SPLIT", "warning", "the split has no rows; nothing was validated")
+            )
         else:
             anomalies = tfdv.validate_statistics(
                 current,
@@ -151,7 +157,10 @@ def _finding(split: str, feature: str, kind: str, severity: str, message: str) -
 
 def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
     severities = [finding["severity"] for finding in body["findings"]]
-    counts = [f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}" for level in ("error", "warning")]
+    counts = [
+        f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}"
+        for level in ("error", "warning")
+    ]
     found = ", ".join(text for text in counts if not text.startswith("0 "))
     parts = ["blessed" if body["blessed"] else "NOT blessed", found or "nothing found"]
     if not body["baseline"]:

@@ -42,8 +42,13 @@ def validate(
 
     with clear_errors():
         result = check_statistics(
-            statistics.path, schema.path, anomalies.path, baseline=baseline, environment=environment,
-            drift_threshold_categorical=drift_threshold_categorical, drift_threshold_numeric=drift_threshold_numeric,
+            statistics.path,
+            schema.path,
+            anomalies.path,
+            baseline=baseline,
+            environment=environment,
+            drift_threshold_categorical=drift_threshold_categorical,
+            drift_threshold_numeric=drift_threshold_numeric,
         )
         copy_page(result, page.path)
     severities = [finding["severity"] for finding in result.body["findings"]]

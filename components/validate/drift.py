@@ -59,7 +59,9 @@ class Comparison:
         """Why features could not be compared, those included for which TFDV gave no distance."""
         measured = {_name(info.path) for info in anomalies.drift_skew_info}
         silent = {
-            name: "it has a threshold, and no distance could be measured" for name in self.set_by if name not in measured
+            name: "it has a threshold, and no distance could be measured"
+            for name in self.set_by
+            if name not in measured
         }
         return {**self.reasons, **(silent if self.possible else {})}
 

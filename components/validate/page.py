@@ -39,7 +39,8 @@ def render_page(body: Mapping[str, Any], measured: Result, pairs: Mapping[str, t
 def _compare(pair: tuple[Any, Any], name: str) -> dict[str, Any]:
     """Both distributions of a feature: outlines of numbers, shares of text values."""
     features = [
-        next(feature for feature in side.datasets[0].features if list(feature.path.step) == [name]) for side in reversed(pair)
+        next(feature for feature in side.datasets[0].features if list(feature.path.step) == [name])
+        for side in reversed(pair)
     ]
     shares = [_shares(feature) for feature in features]
     values = sorted({*shares[0], *shares[1]}, key=lambda value: -max(side.get(value, 0.0) for side in shares))

@@ -125,8 +125,12 @@ def test_splits_stay_when_rows_are_added_and_reordered(tmp_path):
 
 
 def test_with_a_key_only_the_key_decides(tmp_path):
-    first = collect(write(tmp_path / "a.csv", "id,x\n" + "".join(f"{n},1\n" for n in range(300))), tmp_path / "a", key=["id"])
-    second = collect(write(tmp_path / "b.csv", "id,x\n" + "".join(f"{n},2\n" for n in range(300))), tmp_path / "b", key=["id"])
+    first = collect(
+        write(tmp_path / "a.csv", "id,x\n" + "".join(f"{n},1\n" for n in range(300))), tmp_path / "a", key=["id"]
+    )
+    second = collect(
+        write(tmp_path / "b.csv", "id,x\n" + "".join(f"{n},2\n" for n in range(300))), tmp_path / "b", key=["id"]
+    )
     assert splits_by(first, "id") == splits_by(second, "id")
     assert first.body["key"] == ["id"] and "_row_id" not in first.body["columns"]
 
@@ -157,12 +161,20 @@ def test_bad_rows_are_rejected_with_their_reason_and_the_accounts_add_up(tmp_pat
     result = collect(path, tmp_path / "out", types={"x": "float64"}, key=["id"], max_rejected_share=0.1)
     assert result.body["accounts"] == {"read": 106, "written": 100, "rejected": 6, "filtered": {}}
     assert result.body["rejected"]["reasons"] == {
-        "encoding": 1, "missing_key": 1, "nul_byte": 1, "ragged_row": 2, "type": 1,
+        "encoding": 1,
+        "missing_key": 1,
+        "nul_byte": 1,
+        "ragged_row": 2,
+        "type": 1,
     }
     table = rejected(result).to_pylist()
     assert [(row["row"], row["column"], row["reason"].partition(":")[0]) for row in table] == [
-        (102, "x", "type"), (103, None, "ragged_row"), (104, None, "ragged_row"), (105, "id", "missing_key"),
-        (106, "t", "encoding"), (107, "t", "nul_byte"),
+        (102, "x", "type"),
+        (103, None, "ragged_row"),
+        (104, None, "ragged_row"),
+        (105, "id", "missing_key"),
+        (106, "t", "encoding"),
+        (107, "t", "nul_byte"),
     ]
     assert {row["source"] for row in table} == {str(path)}
     assert table[0]["value"] == "not a number"
@@ -173,7 +185,9 @@ def test_beyond_the_limit_a_dataset_is_not_accepted_and_keeps_its_evidence(tmp_p
     path = write(tmp_path / "bad.csv", "a,b\n" + "1,2\n" * 8 + "1\n" * 2)
     result = collect(path, tmp_path / "out", max_rejected_share=0.1)
     assert not result.body["accepted"]
-    assert "2 of 10 records (20.0%) were rejected" in result.body["refusal"] and "2 × ragged_row" in result.body["refusal"]
+    assert (
+        "2 of 10 records (20.0%) were rejected" in result.body["refusal"] and "2 × ragged_row" in result.body["refusal"]
+    )
     assert rejected(result).num_rows == 2
     for opener in (load_dataset, open_dataset):
         with pytest.raises(HeadwaterError, match="not accepted when it was collected: 2 of 10"):
@@ -187,7 +201,9 @@ def test_a_declared_type_is_kept(tmp_path):
     result = collect(path, tmp_path / "out", types=kinds)
     schema = decode_schema(result.body["schema"])
     assert [schema.field(name).type for name in ("zip", "n", "when")] == [
-        pa.string(), pa.float32(), pa.timestamp("us", "UTC")
+        pa.string(),
+        pa.float32(),
+        pa.timestamp("us", "UTC"),
     ]
     assert {row["zip"] for row in open_dataset(result.folder).to_table().to_pylist()} == {"02139", "10001"}
 
@@ -250,7 +266,9 @@ def test_a_truncated_parquet_file_is_told(tmp_path, few_flights):
 
 
 def test_a_parquet_file_damaged_inside_is_told(tmp_path):
-    pq.write_table(pa.table({"x": [str(number) for number in range(10_000)]}), tmp_path / "t.parquet", compression="none")
+    pq.write_table(
+        pa.table({"x": [str(number) for number in range(10_000)]}), tmp_path / "t.parquet", compression="none"
+    )
     content = bytearray((tmp_path / "t.parquet").read_bytes())
     content[4:2000] = b"\xff" * 1996
     (tmp_path / "t.parquet").write_bytes(content)
@@ -378,15 +396,27 @@ def test_other_content_for_a_span_is_its_next_version(few_flights, tmp_path):
 
 
 def test_two_attempts_at_once_end_with_one_dataset(few_flights, tmp_path):
-    command = [sys.executable, "-m", "headwater.pipelines.cli", "collect", str(few_flights), "--data-root", str(tmp_path / "root"),
-               "--workers", "1", "--output"]
+    command = [
+        sys.executable,
+        "-m",
+        "headwater.pipelines.cli",
+        "collect",
+        str(few_flights),
+        "--data-root",
+        str(tmp_path / "root"),
+        "--workers",
+        "1",
+        "--output",
+    ]
     attempts = [subprocess.Popen([*command, str(tmp_path / name)], stdout=subprocess.PIPE) for name in "abc"]
     assert [attempt.wait() for attempt in attempts] == [0, 0, 0]
     homes = results.committed(str(tmp_path / "root"), "data", "dataset")
     assert len(homes) == 1
     folder = homes[0].folder("dataset")
     assert pads.dataset(folder, partitioning="hive").count_rows() == open_dataset(folder).count_rows() == 2000
-    suffixes = collections.Counter(file.uri.rsplit("-", 1)[-1] for file in storage.list_files(folder) if file.uri.endswith(".parquet"))
+    suffixes = collections.Counter(
+        file.uri.rsplit("-", 1)[-1] for file in storage.list_files(folder) if file.uri.endswith(".parquet")
+    )
     assert len(suffixes) == 1
 
 

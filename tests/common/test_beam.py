@@ -71,7 +71,11 @@ def test_workers_elsewhere_need_a_place_that_they_reach():
 
 def test_results_pass_through_beams_temp_location(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(beam.storage, "write_bytes", lambda uri, content, write=beam.storage.write_bytes: written.append(uri) or write(uri, content))
+    monkeypatch.setattr(
+        beam.storage,
+        "write_bytes",
+        lambda uri, content, write=beam.storage.write_bytes: written.append(uri) or write(uri, content),
+    )
     beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=[f"--temp_location={tmp_path}"])
     assert [uri.rpartition("/")[0] for uri in written] == [str(tmp_path)]
     assert list(tmp_path.iterdir()) == []

@@ -57,7 +57,7 @@ def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    body=st.lists(st.sampled_from(['x', '"', ",", "\n", '""', '"x,\n"', ' 5" pipe']), max_size=30),
+    body=st.lists(st.sampled_from(["x", '"', ",", "\n", '""', '"x,\n"', ' 5" pipe']), max_size=30),
     block_bytes=st.integers(1, 24),
 )
 def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
@@ -132,11 +132,36 @@ def test_one_bad_byte_does_not_change_what_a_column_is():
     assert kinds == {"a": pa.int64(), "b": pa.int64()}
 
 
-@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.decimal128(9, 2)])
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.decimal128(9, 2)]
+)
 @pytest.mark.parametrize(
     "text",
-    ["5", " 5 ", "+5", "-5", "0x1F", "1e3", "1.50", ".5", "inf", "-Inf", "NaN", "NA", "", "true", "T", "0", "2013-01-01",
-     "2013-01-01 05:00", "2013-1-1", "1_000", "99999999999999999999", '"', "é"],
+    [
+        "5",
+        " 5 ",
+        "+5",
+        "-5",
+        "0x1F",
+        "1e3",
+        "1.50",
+        ".5",
+        "inf",
+        "-Inf",
+        "NaN",
+        "NA",
+        "",
+        "true",
+        "T",
+        "0",
+        "2013-01-01",
+        "2013-01-01 05:00",
+        "2013-1-1",
+        "1_000",
+        "99999999999999999999",
+        '"',
+        "é",
+    ],
 )
 def test_a_bad_neighbour_does_not_change_how_a_value_is_read(kind, text):
     """The fast conversion of a whole column and the slow one around bad values agree."""

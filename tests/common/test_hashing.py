@@ -34,7 +34,9 @@ _VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "pair"), _VALUES, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
+@pytest.mark.parametrize(
+    ("kind", "pair"), _VALUES, ids=lambda value: str(value) if isinstance(value, pa.DataType) else ""
+)
 def test_every_type_tells_values_and_missing_apart_wherever_they_stand(kind, pair):
     first, second = pair
     array = pa.array([first, None, second, first], pa.string() if pa.types.is_dictionary(kind) else kind)

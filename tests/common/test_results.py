@@ -10,8 +10,14 @@ from headwater.components.common.results import Home
 
 def save(output, home=None, settings=None, content=b"content", inputs=None, kind="statistics"):
     return results.save(
-        kind, str(output), files={"Split-train/FeatureStats.pb": content}, body={"n": 1}, inputs=inputs or {},
-        settings=settings or {}, home=home, page="<p>",
+        kind,
+        str(output),
+        files={"Split-train/FeatureStats.pb": content},
+        body={"n": 1},
+        inputs=inputs or {},
+        settings=settings or {},
+        home=home,
+        page="<p>",
     )
 
 
@@ -89,7 +95,9 @@ def test_a_uri_is_a_reference_too(tmp_path):
 
 @pytest.mark.parametrize("reference", ["latest", "previous", "span:7"])
 def test_a_reference_to_what_does_not_exist_is_an_error(tmp_path, reference):
-    with pytest.raises(HeadwaterError, match=f"'{reference}' does not exist: there is no such statistics of dataset 'flights'"):
+    with pytest.raises(
+        HeadwaterError, match=f"'{reference}' does not exist: there is no such statistics of dataset 'flights'"
+    ):
         results.find(reference, "statistics", home(tmp_path))
 
 

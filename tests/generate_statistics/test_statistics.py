@@ -254,7 +254,10 @@ def test_dictionaries_are_their_values():
         (pa.array([b"abc", None, b"def"], pa.binary(3)).slice(1), [None, [b"def"]]),
         (pa.array([[1, None], None, []], pa.list_(pa.int64())), [[1], None, []]),
         (pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int64(), 2)).slice(1), [None, [3, 4]]),
-        (pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())), [[{"key": ["k"], "value": [1]}], None, []]),
+        (
+            pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+            [[{"key": ["k"], "value": [1]}], None, []],
+        ),
         (pa.array([{"a": 1}, None], pa.struct([("a", pa.int64())])), [[{"a": [1]}], None]),
     ],
 )
@@ -263,7 +266,9 @@ def test_values_are_converted_by_the_stated_rule(array, expected):
 
 
 def test_what_is_converted_is_said():
-    schema = pa.schema([("plain", pa.int64()), ("d", pa.date32()), ("n", pa.timestamp("ns")), ("l", pa.list_(pa.bool_()))])
+    schema = pa.schema(
+        [("plain", pa.int64()), ("d", pa.date32()), ("n", pa.timestamp("ns")), ("l", pa.list_(pa.bool_()))]
+    )
     assert rules(schema) == {
         "d": "date32[day] → INT, days since 1970-01-01",
         "n": "timestamp[ns] → INT, microseconds since 1970-01-01, rounded down",
@@ -289,7 +294,9 @@ def test_states_of_parts_merge_to_the_state_of_the_whole(cuts, seed):
 def test_the_stored_states_of_splits_merge_to_the_whole(flights):
     dataset, result = flights
     merged = state.merge([result.read("Split-train/State.arrow"), result.read("Split-eval/State.arrow")])
-    frame = pd.concat([frame_of(dataset, split, drop=[LOST_BY_PANDAS, "tailnum"]) for split in ("train", "eval")], ignore_index=True)
+    frame = pd.concat(
+        [frame_of(dataset, split, drop=[LOST_BY_PANDAS, "tailnum"]) for split in ("train", "eval")], ignore_index=True
+    )
     ours = state.to_statistics(merged, "both").datasets[0]
     # 3,148 tail numbers are more than TFDV's own sketch counts exactly.
     kept = [feature for feature in ours.features if feature.path.step[0] not in (LOST_BY_PANDAS, "tailnum")]
@@ -325,15 +332,33 @@ def test_tfdv_still_keeps_what_a_state_is_made_of():
         "_PartialBytesStats": ["max_num_bytes", "min_num_bytes", "total_num_bytes"],
         "_PartialCommonStats": ["has_weights", "presence_and_valency_stats", "type"],
         "_PartialNumericStats": [
-            "finite_max", "finite_min", "has_weights", "max", "mean_var_accumulator", "min", "num_nan", "num_zeros",
-            "pos_inf_count", "pos_inf_weighted_count", "quantiles_summary", "weighted_mean_var_accumulator",
+            "finite_max",
+            "finite_min",
+            "has_weights",
+            "max",
+            "mean_var_accumulator",
+            "min",
+            "num_nan",
+            "num_zeros",
+            "pos_inf_count",
+            "pos_inf_weighted_count",
+            "quantiles_summary",
+            "weighted_mean_var_accumulator",
             "weighted_quantiles_summary",
         ],
         "_PartialStringStats": ["invalid_utf8_count", "total_bytes_length"],
         "_PresenceAndValencyStats": [
-            "innermost_num_values_summary", "is_top_nested", "max_innermost_num_values", "max_num_values",
-            "min_innermost_num_values", "min_num_values", "num_non_missing", "num_values_summary", "total_num_values",
-            "weighted_num_non_missing", "weighted_total_num_values",
+            "innermost_num_values_summary",
+            "is_top_nested",
+            "max_innermost_num_values",
+            "max_num_values",
+            "min_innermost_num_values",
+            "min_num_values",
+            "num_non_missing",
+            "num_values_summary",
+            "total_num_values",
+            "weighted_num_non_missing",
+            "weighted_total_num_values",
         ],
     }
     assert type(tfdv_internals.Combiner()._basic).__name__ == "BasicStatsGenerator"

@@ -28,7 +28,10 @@ def test_without_a_base_the_schema_is_inferred_from_the_first_split_only(tmp_pat
     proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(measured.read("Split-train/FeatureStats.pb"))
     assert parse(result) == tfdv.infer_schema(proto)
     assert {key: result.body[key] for key in ("mode", "inferred", "base", "split")} == {
-        "mode": "infer", "inferred": True, "base": None, "split": "train",
+        "mode": "infer",
+        "inferred": True,
+        "base": None,
+        "split": "train",
     }
     assert "toy" not in result.read("schema.pbtxt").decode()
 
@@ -44,7 +47,8 @@ def test_a_base_is_kept_byte_for_byte_and_never_widened(tmp_path):
     assert result.read("schema.pbtxt") == base.read("schema.pbtxt")
     assert result.body["mode"] == "frozen" and not result.body["inferred"]
     assert result.body["base"] == {
-        "uri": f"{base.uri}/schema.pbtxt", "sha256": base.manifest["files"]["schema.pbtxt"]["sha256"]
+        "uri": f"{base.uri}/schema.pbtxt",
+        "sha256": base.manifest["files"]["schema.pbtxt"]["sha256"],
     }
 
 
@@ -91,8 +95,12 @@ def test_a_diff_names_each_direction():
         schema_pb2.Schema(),
     )
     assert [(c["feature"], c["change"], c["field"]) for c in diff_schemas(before, after)] == [
-        ("a", "narrowed", "int_domain.max"), ("a", "widened", "int_domain.min"), ("b", "narrowed", "presence.min_fraction"),
-        ("d", "narrowed", "string_domain.value"), ("gone", "removed", ""), ("new", "added", ""),
+        ("a", "narrowed", "int_domain.max"),
+        ("a", "widened", "int_domain.min"),
+        ("b", "narrowed", "presence.min_fraction"),
+        ("d", "narrowed", "string_domain.value"),
+        ("gone", "removed", ""),
+        ("new", "added", ""),
     ]
     assert diff_schemas(before, before) == []
 
@@ -116,10 +124,19 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"base_schema": "/nowhere/schema.pbtxt"}, "neither a schema file nor a folder"),
         ({"max_string_domain_size": -1}, "max_string_domain_size: must be 0 or more"),
         ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; the settings are features"),
-        ({"curation": {"features": {"kind": {"colour": 1}}}}, "curation.features.kind.colour: there is no such setting; the settings are drift_threshold, domain"),
-        ({"curation": {"features": {"kind": {"drift_threshold": "a"}}}}, r"curation.features.kind.drift_threshold: .*'a'"),
+        (
+            {"curation": {"features": {"kind": {"colour": 1}}}},
+            "curation.features.kind.colour: there is no such setting; the settings are drift_threshold, domain",
+        ),
+        (
+            {"curation": {"features": {"kind": {"drift_threshold": "a"}}}},
+            r"curation.features.kind.drift_threshold: .*'a'",
+        ),
         ({"curation": {"features": {"kind": {"drift_threshold": 0}}}}, "greater than 0"),
-        ({"curation": {"features": {"nothing": {}}}}, "curation.features.nothing: the schema has no such feature; it has"),
+        (
+            {"curation": {"features": {"nothing": {}}}},
+            "curation.features.nothing: the schema has no such feature; it has",
+        ),
         ({"curation": {"features": {"kind": {"min": 1}}}}, "the feature is no number; text takes domain"),
         ({"curation": {"features": {"amount": {"domain": ["a"]}}}}, "the feature is no text; numbers take min and max"),
         ({"curation": {"features": {"amount": {"min": 2, "max": 1}}}}, "min 2.0 is above max 1.0"),

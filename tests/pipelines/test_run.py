@@ -83,10 +83,14 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
         headwater_pipeline(sources=[str(cwd / "tuesday.csv")], **parameters)
     for folder in root.glob("*/gate"):
         shutil.rmtree(folder)
-    [anomalies] = [path for path in root.glob("*/validate/anomalies") if not results.load(str(path), "anomalies").body["blessed"]]
+    [anomalies] = [
+        path for path in root.glob("*/validate/anomalies") if not results.load(str(path), "anomalies").body["blessed"]
+    ]
     assert results.load(str(anomalies), "anomalies").read("Split-train/SchemaDiff.pb")
     assert "quantity" in (anomalies.parent / "page").read_text()
-    [dataset] = [path for path in root.glob("*/collect/dataset") if results.load(str(path), "dataset").body["span"] == 2]
+    [dataset] = [
+        path for path in root.glob("*/collect/dataset") if results.load(str(path), "dataset").body["span"] == 2
+    ]
     assert rejected(results.load(str(dataset), "dataset")).num_rows == 1
 
 

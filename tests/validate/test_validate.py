@@ -25,7 +25,9 @@ class Spans:
         self.number += 1
         frames = frames if isinstance(frames, dict) else {"train": frames}
         self.statistics = save_statistics(self.folder, frames, span=self.number)
-        self.schema = derive_schema(self.statistics.folder, str(self.folder / f"schema-{self.number}"), **(schema or {}))
+        self.schema = derive_schema(
+            self.statistics.folder, str(self.folder / f"schema-{self.number}"), **(schema or {})
+        )
         output = self.folder / f"anomalies-{self.number}"
         return check_statistics(self.statistics.folder, self.schema.folder, str(output), **settings)
 
@@ -87,12 +89,17 @@ def test_the_anomalies_are_those_of_tfdvs_own_call(spans):
     spans.run(orders(1))
     result = spans.run(spoilt())
     schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
-    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(spans.statistics.read("Split-train/FeatureStats.pb"))
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(
+        spans.statistics.read("Split-train/FeatureStats.pb")
+    )
     expected = tfdv.validate_statistics(statistics, schema)
     ours = anomalies_pb2.Anomalies.FromString(result.read("Split-train/SchemaDiff.pb"))
 
     def reasons(anomalies):
-        drift = {anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH, anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH}
+        drift = {
+            anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
+            anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
+        }
         return {
             (name, r.type, r.description)
             for name, info in anomalies.anomaly_info.items()
@@ -188,7 +195,9 @@ def test_an_environment_leaves_out_what_it_does_not_expect(spans, tmp_path):
     base = {"base_schema": str(tmp_path / "agreed.pbtxt")}
     frame = orders(2).drop(columns=["kind"])
     assert not spans.run(frame, schema=base, environment="TRAINING").body["blessed"]
-    assert spans.run(frame.sample(frac=1, random_state=1, ignore_index=True), schema=base, environment="SERVING").body["blessed"]
+    assert spans.run(frame.sample(frac=1, random_state=1, ignore_index=True), schema=base, environment="SERVING").body[
+        "blessed"
+    ]
     with pytest.raises(HeadwaterError, match="no environment 'TEST'; it has TRAINING, SERVING"):
         spans.run(frame.sample(frac=1, random_state=2, ignore_index=True), schema=base, environment="TEST")
 
@@ -230,7 +239,8 @@ def test_times_have_no_default_threshold(tmp_path):
         schema = derive_schema(measured.folder, str(tmp_path / f"c{span}"))
         result = check_statistics(measured.folder, schema.folder, str(tmp_path / f"a{span}"))
     assert {m["feature"]: m["note"] for m in result.body["measures"] if m["split"] == "train"} == {
-        "at": "a time moves on from span to span", "x": "",
+        "at": "a time moves on from span to span",
+        "x": "",
     }
     assert result.body["blessed"] and "at" not in {f["feature"] for f in result.body["findings"]}
 

@@ -127,13 +127,18 @@ def fingerprint_files(
     from headwater.components.common.beam import map_merge
 
     blocks = [
-        (file, number * csv.BLOCK_BYTES)
-        for file in files
-        for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
+        (file, number * csv.BLOCK_BYTES) for file in files for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
     ]
     sizes = [min(csv.BLOCK_BYTES, file.size - start) for file, start in blocks]
     content = map_merge(
-        label, blocks, functools.partial(_scan, delimiter), _join_lines, sizes=sizes, unit="bytes", preload=[__name__], **beam
+        label,
+        blocks,
+        functools.partial(_scan, delimiter),
+        _join_lines,
+        sizes=sizes,
+        unit="bytes",
+        preload=[__name__],
+        **beam,
     )
     scanned = [json.loads(line) for line in content.splitlines()]
     result, ranges = [], {}

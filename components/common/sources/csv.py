@@ -78,7 +78,9 @@ def read_header(uri: str, delimiter: str) -> list[str]:
     try:
         text = data[:end].decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise HeadwaterError(f"{uri}: the header is not UTF-8 (byte {error.start + 1}); convert the file to UTF-8") from None
+        raise HeadwaterError(
+            f"{uri}: the header is not UTF-8 (byte {error.start + 1}); convert the file to UTF-8"
+        ) from None
     if "\0" in text:
         raise HeadwaterError(f"{uri}: the header holds a NUL byte; this is not a CSV file in UTF-8")
     names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])

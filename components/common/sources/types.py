@@ -112,7 +112,11 @@ def _cast_part(
 def concat(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
     """Each chunked column as one array."""
     return [
-        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
         for column in columns
     ]
 
