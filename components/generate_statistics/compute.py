@@ -39,10 +39,11 @@ def compute_statistics(
       `Split-<name>/State.arrow`, which `merge` in `state` adds to others.
 
     Raises:
-      HeadwaterError: the dataset is missing, altered, not accepted, or of no columns.
+      HeadwaterError: the dataset is missing, altered, not accepted, or has a column whose type has no statistics.
     """
     pipeline_options(beam_pipeline_args)
     opened = load_dataset(dataset, beam_pipeline_args=beam_pipeline_args, workers=workers)
+    conversions = rules(opened.schema)
     items = [(split, element) for split in opened.splits for element in opened.elements(split)]
     sizes = [element.rows for _, element in items]
     # TFDV takes seconds to import: it begins now, while workers start and shards are read.
@@ -79,7 +80,7 @@ def compute_statistics(
             split: {"rows": proto.datasets[0].num_examples, "features": len(measured(opened.schema))}
             for split, proto in statistics.items()
         },
-        "conversions": rules(opened.schema),
+        "conversions": conversions,
     }
     return results.save(
         "statistics",

@@ -2,20 +2,36 @@
 
 A missing value becomes a missing list, a value a list of one. What is converted is converted by a rule that `rule`
 puts in words, and the statistics name it. Missing elements inside a list are left out: TFDV has no place for them.
+Moments and durations too far off for 64 bits of microseconds become the farthest that fit: they stay extremes, and do
+not come back as ordinary ones.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common.dataset import OWN_PREFIX
+from headwater.components.common.errors import HeadwaterError
 
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}
+RULE = "headwater.conversion"
+"""Name of the custom statistic that says how a feature's values were converted."""
+
+_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _DAY_MILLISECONDS = 86_400_000
+_TAKEN_AS_THEY_ARE = (
+    pa.types.is_null,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
 
 
 def measured(schema: pa.Schema) -> list[str]:
@@ -24,13 +40,34 @@ def measured(schema: pa.Schema) -> list[str]:
 
 
 def rules(schema: pa.Schema) -> dict[str, str]:
-    """The rule of each measured column that is not taken as it is."""
-    found = {name: rule(schema.field(name).type) for name in measured(schema)}
+    """The rule of each measured column that is not taken as it is.
+
+    Raises:
+      HeadwaterError: a column's type has no rule.
+    """
+    found = {}
+    for name in measured(schema):
+        try:
+            found[name] = rule(schema.field(name).type)
+        except HeadwaterError as error:
+            raise HeadwaterError(f"column {name!r}: {error}") from None
     return {name: text for name, text in found.items() if text}
 
 
+def rules_by_path(schema: pa.Schema) -> dict[tuple[str, ...], str]:
+    """The rule of each feature that is not taken as it is: of columns as in `rules`, of what they hold its own."""
+    found: dict[tuple[str, ...], str] = {(name,): text for name, text in rules(schema).items()}
+    for name in measured(schema):
+        found.update(_rules_within((name,), schema.field(name).type))
+    return found
+
+
 def rule(kind: pa.DataType) -> str:
-    """How values of a type are converted, in words; empty when they are taken as they are."""
+    """How values of a type are converted, in words; empty when they are taken as they are.
+
+    Raises:
+      HeadwaterError: the type has no rule.
+    """
     if isinstance(kind, pa.ExtensionType):
         return f"{kind} → its storage; {rule(kind.storage_type)}".rstrip("; ")
     if pa.types.is_boolean(kind):
@@ -42,24 +79,25 @@ def rule(kind: pa.DataType) -> str:
     if pa.types.is_date(kind):
         return f"{kind} → INT, days since 1970-01-01"
     if pa.types.is_timestamp(kind):
-        return f"{kind} → INT, microseconds since 1970-01-01{' UTC' if kind.tz else ''}{_floored(kind)}"
+        return f"{kind} → INT, microseconds since 1970-01-01{' UTC' if kind.tz else ''}{_fitted(kind)}"
     if pa.types.is_time(kind):
-        return f"{kind} → INT, microseconds since midnight{_floored(kind)}"
+        return f"{kind} → INT, microseconds since midnight{_fitted(kind)}"
     if pa.types.is_duration(kind):
-        return f"{kind} → INT, microseconds{_floored(kind)}"
+        return f"{kind} → INT, microseconds{_fitted(kind)}"
     if pa.types.is_fixed_size_binary(kind):
         return f"{kind} → STRING, its bytes"
     if pa.types.is_dictionary(kind):
         return f"dictionary → its values; {rule(kind.value_type)}".rstrip("; ")
     if pa.types.is_map(kind):
-        return "map → list of struct with key and value"
+        return "; ".join(["map → list of struct with key and value", *_parts(kind)])
     if pa.types.is_struct(kind):
-        parts = [f"{field.name}: {text}" for field in kind if (text := rule(field.type))]
-        return "; ".join(["struct → list of struct with list children", *parts])
+        return "; ".join(["struct → list of struct with list children", *_parts(kind)])
     if pa.types.is_fixed_size_list(kind):
         return f"{kind} → list; {rule(kind.value_type)}".rstrip("; ")
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return rule(kind.value_type)
+    if not any(taken(kind) for taken in _TAKEN_AS_THEY_ARE):
+        raise HeadwaterError(f"values of type {kind} have no statistics; cast them to text, a number or a moment")
     return ""
 
 
@@ -70,6 +108,27 @@ def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
     if not arrays:
         return pa.RecordBatch.from_arrays([], [])
     return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _rules_within(path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(kind, pa.ExtensionType):
+        yield from _rules_within(path, kind.storage_type)
+    elif pa.types.is_dictionary(kind) or _is_list(kind):
+        yield from _rules_within(path, kind.value_type)
+    for name, part in _children(kind):
+        if text := rule(part):
+            yield (*path, name), text
+        yield from _rules_within((*path, name), part)
+
+
+def _parts(kind: pa.DataType) -> list[str]:
+    return [f"{name}: {text}" for name, part in _children(kind) if (text := rule(part))]
+
+
+def _children(kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    if pa.types.is_map(kind):
+        return [("key", kind.key_type), ("value", kind.item_type)]
+    return [(field.name, field.type) for field in kind] if pa.types.is_struct(kind) else []
 
 
 def _as_list(array: pa.Array) -> pa.Array:
@@ -119,6 +178,8 @@ def _convert(values: pa.Array) -> pa.Array:
         data = values.buffers()[1].slice(start) if len(values) else pa.py_buffer(b"")
         return pa.BinaryArray.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets.tobytes()), data])
     if pa.types.is_struct(kind):
+        if not kind.num_fields:
+            return values
         children = [_as_list(child) for child in values.flatten()]
         return pa.StructArray.from_arrays(children, [field.name for field in kind])
     if pa.types.is_map(kind) or _is_list(kind):
@@ -171,11 +232,16 @@ def _integers(values: pa.Array) -> np.ndarray:
 def _microseconds(values: pa.Array) -> np.ndarray:
     whole = _integers(values)
     unit = _unit(values.type)
-    return whole // 1_000 if unit == "ns" else whole * _MICROSECONDS[unit]
+    if unit == "ns":
+        return whole // 1_000
+    farthest = (2**63 - 1) // _MICROSECONDS[unit]
+    return whole.clip(-farthest, farthest) * _MICROSECONDS[unit]
 
 
-def _floored(kind: pa.DataType) -> str:
-    return ", rounded down" if _unit(kind) == "ns" else ""
+def _fitted(kind: pa.DataType) -> str:
+    if _unit(kind) == "ns":
+        return ", rounded down"
+    return ", held to 64 bits" if _unit(kind) in ("s", "ms") and not pa.types.is_time(kind) else ""
 
 
 def _unit(kind: pa.DataType) -> str:

@@ -9,10 +9,16 @@ from typing import Any, Mapping
 
 from headwater.components.common.charts import HEIGHT, WIDTH, outlines
 from headwater.components.common.pages import number, render
+from headwater.components.generate_statistics.conversion import RULE
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _TOP_VALUES = 5
 _TYPES = {0: "INT", 1: "FLOAT", 2: "STRING", 3: "BYTES", 4: "STRUCT"}
+_SPREADS = [
+    ("microseconds since 1970-01-01", 86_400e6, "days"),
+    ("days since 1970-01-01", 1, "days"),
+    ("microseconds since midnight", 3_600e6, "hours"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +40,26 @@ def render_page(body: Mapping[str, Any], statistics: Mapping[str, statistics_pb2
       statistics: by split, in the dataset's order.
     """
     datasets = {split: proto.datasets[0] for split, proto in statistics.items()}
-    names: dict[str, None] = {}
-    found: dict[tuple[str, str], statistics_pb2.FeatureNameStatistics] = {}
+    found: dict[tuple[str, ...], dict[str, statistics_pb2.FeatureNameStatistics]] = {}
     for split, dataset in datasets.items():
         for feature in dataset.features:
-            name = ".".join(feature.path.step)
-            names[name] = None
-            found[name, split] = feature
+            found.setdefault(tuple(feature.path.step), {})[split] = feature
     features = []
-    for name in names:
-        mine = {split: found[name, split] for split in datasets if (name, split) in found}
+    for path, mine in found.items():
         drawn = outlines(list(mine.values()))
-        rule = body["conversions"].get(name.split(".")[0], "")
-        measures = [
-            _measure(split, feature, datasets[split].num_examples, rule, outline)
-            for (split, feature), outline in zip(mine.items(), drawn)
-        ]
         first = next(iter(mine.values()))
-        features.append({"name": name, "type": _TYPES.get(first.type, ""), "rule": rule, "measures": measures})
+        rule = next((custom.str for custom in first.custom_stats if custom.name == RULE), "")
+        measures = [_measure(split, feature, rule, outline) for (split, feature), outline in zip(mine.items(), drawn)]
+        features.append(
+            {
+                "name": ".".join(path),
+                "type": _TYPES.get(first.type, ""),
+                "rule": rule,
+                "measures": measures,
+                # A split without rows has none.
+                "top": next((measure.top for measure in measures if measure.top), []),
+            }
+        )
     return render(
         "headwater.components.generate_statistics",
         "page.html",
@@ -67,20 +75,23 @@ def render_page(body: Mapping[str, Any], statistics: Mapping[str, statistics_pb2
 def _measure(
     split: str,
     feature: statistics_pb2.FeatureNameStatistics,
-    examples: int,
     rule: str,
     outline: str,
 ) -> _Measure:
     common = getattr(feature, feature.WhichOneof("stats")).common_stats if feature.WhichOneof("stats") else None
-    missing = common.num_missing / examples if common and examples else 0.0
+    # Of the rows, and for what lies in a struct, of the structs.
+    places = common.num_missing + common.num_non_missing if common else 0
+    missing = common.num_missing / places if places else 0.0
     facts: list[tuple[str, str]] = []
     top: list[tuple[str, float]] = []
     if feature.HasField("num_stats") and feature.num_stats.histograms:
         numbers = feature.num_stats
         values = [("min", numbers.min), ("median", numbers.median), ("mean", numbers.mean), ("max", numbers.max)]
         facts = [(label, _moment(value, rule)) for label, value in values]
-        if not rule:
-            facts += [("std", number(numbers.std_dev)), ("zeros", f"{numbers.num_zeros:,}")]
+        spread = _spread(numbers.std_dev, rule)
+        facts.append(("std", spread or number(numbers.std_dev)))
+        if not spread:
+            facts.append(("zeros", f"{numbers.num_zeros:,}"))
     elif feature.HasField("string_stats"):
         texts = feature.string_stats
         facts = [("distinct", f"{texts.unique:,}"), ("mean bytes", number(texts.avg_length))]
@@ -89,6 +100,14 @@ def _measure(
     if common and common.max_num_values > 1:
         facts.append(("values a row", f"{common.min_num_values:,} to {common.max_num_values:,}"))
     return _Measure(split, missing, facts, top, outline)
+
+
+def _spread(deviation: float, rule: str) -> str:
+    """The standard deviation of moments; empty when the column has none."""
+    for phrase, size, unit in _SPREADS:
+        if phrase in rule:
+            return f"{number(deviation / size)} {unit}"
+    return ""
 
 
 def _moment(value: float, rule: str) -> str:

@@ -17,7 +17,7 @@ from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics, state, tfdv_internals, values
-from headwater.components.generate_statistics.conversion import rules, to_lists
+from headwater.components.generate_statistics.conversion import rules, rules_by_path, to_lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -236,6 +236,47 @@ def test_every_type_is_measured_and_none_is_dropped(kind, pair):
     assert empty.num_examples == 0 and set(by_name(empty)) == set(features)
 
 
+@pytest.mark.parametrize(("kind", "pair"), TYPES, ids=[str(kind) for kind, _ in TYPES])
+@settings(deadline=None, max_examples=20)
+@given(picks=st.lists(st.sampled_from([0, 1, None]), max_size=12), start=st.integers(0, 12), length=st.integers(0, 12))
+def test_a_part_of_a_batch_is_converted_as_it_is_in_the_whole(kind, pair, picks, start, length):
+    values = [None if pick is None else pair[pick] for pick in picks]
+    batch = pa.RecordBatch.from_arrays([pa.array(values, kind)], ["x"])
+    whole = to_lists(batch).column(0).to_pylist()
+    assert to_lists(batch.slice(start, length)).column(0).to_pylist() == whole[start : start + length]
+    missing = [value is None for value in values]
+    assert [value is None for value in whole] == missing
+
+
+def test_moments_beyond_64_bits_stay_extremes():
+    """Multiplied as they are, they would wrap around to ordinary moments."""
+    for unit, kind in (("s", pa.timestamp), ("ms", pa.timestamp), ("s", pa.duration)):
+        array = pa.array([2**62, -(2**62), 1], kind(unit))
+        (highest,), (lowest,), (one,) = to_lists(pa.RecordBatch.from_arrays([array], ["x"])).column(0).to_pylist()
+        assert highest > 9.22e18 and lowest < -9.22e18 and one == {"s": 1_000_000, "ms": 1_000}[unit]
+        assert rules(pa.schema([("x", array.type)]))["x"].endswith(", held to 64 bits")
+
+
+def test_whole_numbers_beyond_int64_keep_their_sign():
+    array = pa.array([2**64 - 1, 2**63, 5], pa.uint64())
+    batch = pa.RecordBatch.from_arrays([array], ["x"])
+    numbers = by_name(state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0])["x"].num_stats
+    assert (numbers.min, numbers.max) == (5, 2**64)  # the nearest double to 2**64 - 1
+    assert math.isclose(numbers.mean, (2**64 - 1 + 2**63 + 5) / 3, rel_tol=1e-12)
+
+
+def test_a_type_without_a_rule_is_refused_by_column():
+    schema = pa.schema([("fine", pa.int64()), ("odd", pa.list_(pa.month_day_nano_interval()))])
+    with pytest.raises(HeadwaterError, match="column 'odd': values of type month_day_nano_interval have no statistics"):
+        state.measure([], schema)
+
+
+def test_a_struct_without_children_is_measured():
+    batch = pa.RecordBatch.from_arrays([pa.array([{}, None], pa.struct([]))], ["x"])
+    feature = by_name(state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0])["x"]
+    assert common(feature).num_missing == 1
+
+
 def test_dictionaries_are_their_values():
     batch = pa.RecordBatch.from_arrays([pa.array(["a", None, "b", "a"]).dictionary_encode()], ["x"])
     assert to_lists(batch).column(0).to_pylist() == [["a"], None, ["b"], ["a"]]
@@ -291,6 +332,23 @@ def test_states_of_parts_merge_to_the_state_of_the_whole(cuts, seed):
         assert_equal(state.to_statistics(nested, "s").datasets[0], whole)
 
 
+def test_what_a_column_holds_has_its_own_rule():
+    entry = pa.struct([("n", pa.int64()), ("day", pa.list_(pa.date32()))])
+    schema = pa.schema([("s", pa.list_(entry)), ("m", pa.map_(pa.string(), pa.timestamp("us")))])
+    day, moment = "date32[day] → INT, days since 1970-01-01", "timestamp[us] → INT, microseconds since 1970-01-01"
+    expected = {
+        ("s",): f"struct → list of struct with list children; day: {day}",
+        ("s", "day"): day,
+        ("m",): f"map → list of struct with key and value; value: {moment}",
+        ("m", "value"): moment,
+    }
+    assert rules_by_path(schema) == expected
+    merged = state.to_statistics(state.merge([state.measure([], schema)] * 2), "s").datasets[0]
+    assert {
+        tuple(feature.path.step): custom.str for feature in merged.features for custom in feature.custom_stats
+    } == expected
+
+
 def test_the_stored_states_of_splits_merge_to_the_whole(flights):
     dataset, result = flights
     merged = state.merge([result.read("Split-train/State.arrow"), result.read("Split-eval/State.arrow")])
@@ -305,6 +363,8 @@ def test_the_stored_states_of_splits_merge_to_the_whole(flights):
 
 
 def test_a_state_that_is_none_is_refused():
+    with pytest.raises(HeadwaterError, match="there are no states to merge"):
+        state.merge([])
     with pytest.raises(HeadwaterError, match="no state of statistics"):
         state.merge([b"nonsense"])
     table = pa.table({"x": [1]}).replace_schema_metadata({"headwater.state": "9"})
@@ -430,3 +490,23 @@ def test_dates_stand_as_dates_on_the_page(flights):
     _, result = flights
     page = result.read("page.html").decode()
     assert "2013-01-01 10:00:00" in page and "1357034400000000" not in page
+
+
+def test_only_dates_stand_as_dates_on_the_page(tmp_path):
+    """A number beside a date in one struct is a number; a column whose name has a dot is found all the same."""
+    day = datetime.date(2013, 1, 1)
+    table = pa.table(
+        {
+            "s": pa.array([{"n": 15000, "day": day}, None, {"n": 16000, "day": None}]),
+            "a.b": pa.array([day, None, day]),
+            "flag": [True, False, None],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    page = compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / "out"), workers=1).read("page.html").decode()
+    rows = {row.split("<code>")[1].split("</code>")[0]: row for row in page.split("<tr>") if "<code>" in row}
+    assert "<dd>15,000</dd>" in rows["s.n"] and "since 1970" not in rows["s.n"]
+    assert "<dd>2013-01-01</dd>" in rows["s.day"] and "<dd>2013-01-01</dd>" in rows["a.b"]
+    # Missing of the two structs, not of the three rows.
+    assert "50.0 %" in rows["s.day"] and "33.3 %" in rows["s"]
+    assert "<dt>zeros</dt><dd>1</dd>" in rows["flag"]

@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from google.protobuf import text_format
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
+from headwater.components.generate_statistics import state
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
+from headwater.components.validate.drift import Thresholds, compare
 from spans import orders, save_statistics
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -243,6 +246,18 @@ def test_times_have_no_default_threshold(tmp_path):
         "x": "",
     }
     assert result.body["blessed"] and "at" not in {f["feature"] for f in result.body["findings"]}
+
+
+def test_a_time_is_known_as_one_inside_a_dictionary_too():
+    def measure(first):
+        moments = pa.array([first + n for n in range(50)], pa.timestamp("s")).dictionary_encode()
+        batch = pa.RecordBatch.from_arrays([moments, pa.array(range(50))], ["at", "x"])
+        return state.to_statistics(state.measure([batch], batch.schema), "train")
+
+    now, then = measure(2_000_000), measure(1_000)
+    comparison = compare(now, then, tfdv.infer_schema(then), Thresholds(0.05, 0.1))
+    assert comparison.notes == {"at": "a time moves on from span to span"}
+    assert comparison.set_by == {"x": "default"}
 
 
 @pytest.mark.parametrize("side", [1, 2])
