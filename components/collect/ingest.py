@@ -202,7 +202,6 @@ def _finish(
         index = f"_shards-{split}{plan.attempt and '-'}{plan.attempt}.parquet"
         content = sink.getvalue().to_pybytes()
         uri = storage.join(plan.base, index)
-        storage.make_parent(uri)
         storage.write_bytes(uri, content)
         body["splits"][split] = {
             "rows": sum(shard["rows"] for shard in shards),
@@ -230,7 +229,6 @@ def _bring(result: Result, output: str) -> Result:
     names = [*[entry["index"] for entry in result.body["splits"].values()], results.MANIFEST]
     for name in names:
         target = storage.join(output, name)
-        storage.make_parent(target)
         storage.write_bytes(target, storage.read_bytes(storage.join(result.folder, name)))
     return results.load(output, "dataset")
 

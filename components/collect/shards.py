@@ -156,6 +156,5 @@ def _encode(source: str, rejections: list[Rejection]) -> bytes:
 
 def _put(base: str, path: str, content: bytes) -> dict[str, Any]:
     uri = storage.join(base, path)
-    storage.make_parent(uri)
     storage.write_bytes(uri, content)
     return {"path": path, "bytes": len(content), "sha256": storage.sha256(content)}

@@ -187,5 +187,4 @@ def _merge_group(
 
 
 def _write_result(target: str, pair: tuple[int, bytes]) -> None:
-    storage.make_parent(target)
     storage.write_bytes(target, pair[1])

@@ -119,10 +119,8 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     folder = storage.normalise(uri)
     if not storage.exists(storage.join(folder, results.MANIFEST)):
         return _load_plain(folder, beam)
-    result = results.load(folder, "dataset")
+    result = _load_accepted(folder)
     body = result.body
-    if not body["accepted"]:
-        raise HeadwaterError(f"{result.uri}: this dataset was not accepted when it was collected: {body['refusal']}")
     parts = {
         split: [Shard(s["uri"], s["rows"], s["sha256"]) for s in shard_index(result, split)] for split in body["splits"]
     }
@@ -142,10 +140,8 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
     Raises:
       HeadwaterError: there is no dataset, it was not accepted, or it has no such split.
     """
-    result = results.load(path_or_uri, "dataset")
+    result = _load_accepted(path_or_uri)
     body = result.body
-    if not body["accepted"]:
-        raise HeadwaterError(f"{result.uri}: this dataset was not accepted when it was collected: {body['refusal']}")
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
     store, _ = storage.filesystem(_base(result))
@@ -227,6 +223,15 @@ def encode_schema(schema: pa.Schema) -> str:
 def decode_schema(text: str) -> pa.Schema:
     """The Arrow schema that `encode_schema` wrote."""
     return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+
+
+def _load_accepted(folder: str) -> Result:
+    result = results.load(folder, "dataset")
+    if not result.body["accepted"]:
+        raise HeadwaterError(
+            f"{result.uri}: this dataset was not accepted when it was collected: {result.body['refusal']}"
+        )
+    return result
 
 
 def _base(result: Result) -> str:

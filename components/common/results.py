@@ -226,13 +226,13 @@ def save(
         folder = home.folder(kind)
         if not storage.exists(storage.join(folder, MANIFEST)):
             for path, file in files.items():
-                _write(storage.join(folder, path), file)
+                storage.write_bytes(storage.join(folder, path), file)
             if page is not None:
-                _write(home.report(kind), page.encode())
+                storage.write_bytes(home.report(kind), page.encode())
             storage.create(storage.join(folder, MANIFEST), content)
     for path, file in files.items():
-        _write(storage.join(output, path), file)
-    _write(storage.join(output, MANIFEST), content)
+        storage.write_bytes(storage.join(output, path), file)
+    storage.write_bytes(storage.join(output, MANIFEST), content)
     return Result(output, json.loads(content), storage.sha256(content))
 
 
@@ -322,11 +322,6 @@ def _numbered(folder: str, label: str) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def _write(uri: str, content: bytes) -> None:
-    storage.make_parent(uri)
-    storage.write_bytes(uri, content)
-
-
 def copy_page(result: Result, path: str) -> None:
     """Copies a result's page to a local path: that of a KFP artifact."""
-    _write(path, result.read("page.html"))
+    storage.write_bytes(path, result.read("page.html"))

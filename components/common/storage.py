@@ -110,7 +110,7 @@ def read_range(uri: str, start: int, stop: int) -> bytes:
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Writes a file whole: a reader sees the old content or the new, never a part.
+    """Writes a file whole, its folders made: a reader sees the old content or the new, never a part.
 
     Raises:
       HeadwaterError: it cannot be written.
@@ -227,17 +227,6 @@ def delete(uri: str) -> None:
     store, path = filesystem(uri)
     if exists(uri):
         store.delete_file(path)
-
-
-def make_parent(uri: str) -> None:
-    """Makes the folder that a local file goes to; stores need none."""
-    if not scheme(uri):
-        try:
-            os.makedirs(os.path.dirname(_local(uri)), exist_ok=True)
-        except OSError as error:
-            raise HeadwaterError(
-                f"{os.path.dirname(_local(uri))}: the folder cannot be made: {_reason(error)}"
-            ) from None
 
 
 def sha256(content: bytes) -> str:

@@ -55,4 +55,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(HeadwaterError, match="file"):
-        storage.make_parent(str(tmp_path / "file" / "below" / "x"))
+        storage.write_bytes(str(tmp_path / "file" / "below" / "x"), b"")
