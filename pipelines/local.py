@@ -90,6 +90,15 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         )
     else:
         lines.append("rejected    none")
+    filtered = {rule: count for rule, count in accounts["filtered"].items() if count}
+    if filtered:
+        lines.append("filtered    " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items()))
+    for place, finding in enumerate(dataset["findings"][:_MOST_FINDINGS]):
+        lines.append(
+            f"{'' if place else 'findings':12}{finding['severity']:7}  {finding['rule']}: {finding['message']}"
+        )
+    if len(dataset["findings"]) > _MOST_FINDINGS:
+        lines.append(f"            … and {len(dataset['findings']) - _MOST_FINDINGS} more on the page")
     if not dataset["accepted"]:
         lines.append(f"refused     {dataset['refusal']}")
     if "statistics" in found:
@@ -102,7 +111,9 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if "anomalies" in found:
         lines += _verdict_lines(found["anomalies"], passed, fail_on)
     pages = [
-        result.home.report(kind) for kind, result in found.items() if "page.html" in result.manifest.get("files", {})
+        result.home.report(kind)
+        for kind, result in found.items()
+        if kind == "dataset" or "page.html" in result.manifest.get("files", {})
     ]
     if pages:
         lines.append(f"pages       {pages[0]}")

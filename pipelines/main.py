@@ -11,7 +11,7 @@ from kfp import dsl
 
 @dsl.pipeline(name="headwater", description="Bad data is stopped before it trains a model.")
 def headwater_pipeline(
-    sources: List[str],
+    sources: List[str] = [],
     data_root: str = "",
     name: str = "data",
     span: int = -1,
@@ -20,6 +20,7 @@ def headwater_pipeline(
     types: Dict[str, str] = {},
     delimiter: str = ",",
     max_rejected_share: float = 0.01,
+    collect_config: Dict = {},
     base_schema: str = "auto",
     baseline: str = "auto",
     curation: Dict[str, Dict[str, Dict]] = {},
@@ -30,7 +31,7 @@ def headwater_pipeline(
     """Collects one span of a dataset, measures it, and lets it pass or stops it.
 
     Args:
-        sources: Paths, folders, globs or URIs of CSV or Parquet files.
+        sources: Paths, folders, globs or URIs of CSV, TSV, JSONL, Parquet, Avro or TFRecord files.
         data_root: Durable home of all datasets: how this run finds the earlier ones.
         name: The dataset's name.
         span: The span's number; -1 for the next one.
@@ -39,6 +40,7 @@ def headwater_pipeline(
         types: Declared Arrow types by column; the others are inferred.
         delimiter: What parts the values of a CSV.
         max_rejected_share: The run stops when a larger share of the records is rejected.
+        collect_config: Further settings of collect, as its README lists them.
         base_schema: The agreed schema; `auto` for the previous span's, if there is one.
         baseline: Statistics to measure drift from; `auto` for the previous span's, if there is one.
         curation: Changes to the schema by feature.
@@ -56,6 +58,7 @@ def headwater_pipeline(
         types=types,
         delimiter=delimiter,
         max_rejected_share=max_rejected_share,
+        config=collect_config,
         beam_pipeline_args=beam_pipeline_args,
         workers=workers,
     )

@@ -1,46 +1,53 @@
-"""collect: from users' files to a dataset, with every record accounted for."""
+"""collect: from users' sources to a dataset, with every record accounted for."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import hashlib
-import json
+import os
 from typing import Any, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.components.collect import duplicates, lookups, profile, report, shaping, spans
+from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.settings import AUTO, Settings, check_settings
-from headwater.components.collect.shards import Plan, write_range
+from headwater.components.collect.shards import Outcome, Plan, write_range
 from headwater.components.common import hashing, results, sources, storage
-from headwater.components.common.beam import map_merge, pipeline_options
+from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID, SHARD_SCHEMA, encode_schema
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 
 _FIRST_SPAN = 1
+# pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
+_PRELOAD = ("headwater.components.collect.shards", "pandas")
 
 
 def collect_dataset(
-    source: str | Sequence[str],
-    output: str,
+    source: str | Sequence[str] = (),
+    output: str = "",
     *,
+    databases: Sequence[Mapping[str, Any]] = (),
     data_root: str = "",
     beam_pipeline_args: Sequence[str] = (),
     workers: int = 0,
     **settings: Any,
 ) -> Result:
-    """Collects CSV or Parquet files into a dataset.
+    """Collects files and tables into a dataset.
 
     Args:
-      source: path, folder, glob or URI, or several.
+      source: path, folder, glob or URI, or several; `{SPAN}`, `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
       output: folder for the dataset; with `data_root`, only its small files (`_…`) go there.
+      databases: queries and tables, as `databases.parse_source` takes them.
       data_root: durable home of all datasets; its shards are written there.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core.
-      **settings: the fields of `settings.Settings`: name, span, splits, key, types, delimiter,
-        max_rejected_share.
+      **settings: the fields of `settings.Settings`.
 
     Returns:
       The dataset. When more records are rejected than allowed, its body has `accepted` False and says why.
@@ -49,6 +56,7 @@ def collect_dataset(
       HeadwaterError: a setting is wrong, the input cannot be read, or it has no rows.
     """
     checked = check_settings(**settings)
+    actions.read_secret(actions.parse_actions(checked.private))
     pipeline_options(beam_pipeline_args)
     output = storage.normalise(output)
     data_root = storage.normalise(data_root) if data_root else ""
@@ -56,67 +64,202 @@ def collect_dataset(
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers,
         "scratch": storage.join(data_root, "_scratch") if data_root else "",
+        "preload": _PRELOAD,
     }
-    found = sources.discover([source] if isinstance(source, str) else list(source))
-    files, ranges = sources.fingerprint_files(found, checked.delimiter, **beam)
-    shaping = checked.model_dump(exclude={"span"} if checked.span == AUTO else set())
-    shaping["types"] = dict(sorted(checked.types.items()))
-    identity = results.fingerprint("dataset", {"sources": sources.fingerprint(files)}, shaping)
-    home = _settle(Home(data_root, checked.name, checked.span, 1), identity) if data_root else None
-    base = home.folder("dataset") if home else output
-    if home and storage.exists(storage.join(base, results.MANIFEST)):
-        print(f"collect: this content was collected before: {base}", flush=True)
-        return _bring(results.load(base, "dataset"), output)
-    opened = sources.open_sources(files, ranges, types=checked.types, delimiter=checked.delimiter, **beam)
-    _check_columns(checked, opened.schema)
-    attempt = storage.attempt_id() if home else ""
-    plan = Plan(
-        base, attempt, opened.schema, tuple(checked.key), tuple(checked.splits.items()), _identities(opened.files)
-    )
-    try:
-        lines = map_merge(
-            "collect: write",
+    warm_up(_PRELOAD)
+    given = [source] if isinstance(source, str) else list(source)
+    chosen = _choose_spans(given, checked)
+    with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
+        return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """The sources of one collection: the URIs to read, the spans they are of, and the versions of all spans there are."""
+
+    uris: list[str]
+    spans: list[spans.Found]
+    available: dict[int, int]
+    number: int
+    end: datetime.datetime | None
+
+
+def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
+    patterns = [uri for uri in given if spans.has_span(uri)]
+    if not patterns:
+        if settings.window > 1:
+            raise HeadwaterError("window: the sources' paths tell no spans; name them by {SPAN} or {YYYY}-{MM}-{DD}")
+        return _Chosen(list(given), [], {}, settings.span, None)
+    found, available = spans.choose(patterns, settings.span, settings.window)
+    plain = [uri for uri in given if not spans.has_span(uri)]
+    number = found[-1].span
+    uris = plain + [uri for part in found for uri in part.uris]
+    return _Chosen(uris, found, available, number, spans.span_end(patterns[0], number))
+
+
+class _Collection:
+    """One collection on its way: each step uses what the step before found."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chosen: _Chosen,
+        output: str,
+        data_root: str,
+        folder: str,
+        beam: Mapping[str, Any],
+    ):
+        self._settings, self._chosen, self._output = settings, chosen, output
+        self._data_root, self._folder, self._beam = data_root, folder, beam
+        self._reading = sources.Reading(settings.delimiter, settings.encoding, tuple(settings.column_names))
+
+    def run(self, databases: Sequence[Mapping[str, Any]]) -> Result:
+        settings = self._settings
+        found = self._export(databases)
+        if self._chosen.uris or not found:
+            found = sources.discover(self._chosen.uris, self._reading) + found
+        scans = sources.scan_files(found, self._folder, self._reading, **self._beam)
+        staged = {
+            name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)
+            for name, lookup in settings.lookups.items()
+        }
+        shaping_of = self._what_shapes()
+        inputs = {"sources": sources.fingerprint([scan.file for scan in scans])}
+        inputs.update({f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()})
+        identity = results.fingerprint("dataset", inputs, shaping_of)
+        home = self._settle(identity) if self._data_root else None
+        base = home.folder("dataset") if home else self._output
+        if home and storage.exists(storage.join(base, results.MANIFEST)):
+            print(f"collect: this content was collected before: {base}", flush=True)
+            return _bring(results.load(base, "dataset"), self._output)
+        attempt = storage.attempt_id() if home else ""
+        places = tuple((name, place) for name, (place, _) in staged.items())
+        try:
+            plan, opened, outcome, measured = self._write(scans, places, base, attempt)
+            span = home.span if home else _FIRST_SPAN if self._chosen.number == AUTO else self._chosen.number
+            body = _body(settings, opened, plan, outcome.records, span)
+            body["lineage"]["spans"] = [[found.span, found.version] for found in self._chosen.spans]
+            _write_indexes(body, outcome.records, plan)
+            page = report.add_report(
+                body,
+                outcome,
+                plan.schema,
+                settings,
+                home=home,
+                as_of=self._as_of(),
+                anonymity=measured,
+                fingerprint=identity,
+                available=self._chosen.available,
+            )
+            content = _finish(body, plan, home, identity, shaping_of, page)
+        except BaseException:
+            _remove_attempt(base, attempt)
+            raise
+        if not home:
+            storage.write_bytes(storage.join(base, results.MANIFEST), content)
+            return results.load(base, "dataset")
+        if not storage.create(storage.join(base, results.MANIFEST), content):
+            _remove_attempt(base, attempt)
+        storage.write_bytes(home.report("dataset"), storage.read_bytes(storage.join(base, _page_of(base))))
+        return _bring(results.load(base, "dataset"), self._output)
+
+    def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
+        if not given:
+            return []
+        from headwater.components.collect import exporting
+
+        return exporting.export_databases(given, self._folder, **self._beam)
+
+    def _what_shapes(self) -> dict[str, Any]:
+        """The settings that the dataset's content is a function of."""
+        settings = self._settings
+        unset = {"span"} if settings.span == AUTO else set()
+        found = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
+        found["types"] = dict(sorted(found["types"].items()))
+        # Where a lookup lies does not shape anything; what it holds is an input.
+        found["lookups"] = {
+            name: lookup.model_dump(mode="json", exclude={"source"}) for name, lookup in settings.lookups.items()
+        }
+        secret = actions.read_secret(actions.parse_actions(settings.private))
+        if secret:
+            found["private_key"] = actions.key_fingerprint(secret)
+        return found
+
+    def _settle(self, identity: str) -> Home:
+        """The span and version that this content belongs to, claimed for it."""
+        home = Home(self._data_root, self._settings.name, self._chosen.number, 1)
+        if home.span != AUTO:
+            return results.claim(home, "dataset", identity)
+        earlier = results.committed(home.data_root, home.name, "dataset")
+        for other in reversed(earlier):
+            if results.load(other.folder("dataset"), "dataset").fingerprint == identity:
+                return other
+        home = dataclasses.replace(home, span=max([other.span for other in earlier], default=_FIRST_SPAN - 1) + 1)
+        while not results.claim_exactly(home, "dataset", identity):
+            home = dataclasses.replace(home, span=home.span + 1)
+        return home
+
+    def _write(
+        self, scans: Sequence[Any], places: tuple[tuple[str, str], ...], base: str, attempt: str
+    ) -> tuple[Plan, sources.Sources, Outcome, dict[str, Any] | None]:
+        """Writes the shards by what the files' beginnings tell; by all that they hold where that does not fit."""
+        settings = self._settings
+        for exact in (False, True):
+            types = {**settings.types, **{name: "string" for name in settings.formats}}
+            opened = sources.open_sources(scans, types=types, exact=exact, **self._beam)
+            shape = shaping.Shape(settings, opened.schema, opened.guessed, places)
+            schema = shaping.check_shape(shape)
+            shaping.check_splits(settings, schema)
+            try:
+                shape, measured = self._look_ahead(shape, opened)
+            except sources.Misfit:
+                continue
+            rows = sum(element.rows for element in opened.elements)
+            rate = min(1.0, profile.SAMPLE_ROWS / max(rows, 1)) if settings.analyse else 0.0
+            plan = Plan(base, attempt, shape, schema, _identities(opened.files), rate)
+            content = map_merge(
+                "collect: write",
+                list(enumerate(opened.elements)),
+                functools.partial(write_range, plan),
+                Outcome.merge,
+                sizes=[element.rows for element in opened.elements],
+                **self._beam,
+            )
+            outcome = Outcome.decode(content)
+            if not any(record.get("misfit") for record in outcome.records):
+                return plan, opened, outcome, measured
+            _remove_shards(base, outcome.records)
+        raise AssertionError("types that were inferred over everything did not fit")
+
+    def _look_ahead(self, shape: shaping.Shape, opened: sources.Sources) -> tuple[shaping.Shape, dict[str, Any] | None]:
+        """Reads the keys, and the groups, where rows must be dropped for what other rows hold."""
+        settings = shape.settings
+        if settings.duplicates == "drop":
+            drops = duplicates.find_duplicates(
+                opened.elements, functools.partial(shaping.read_keys, shape), self._folder, **self._beam
+            )
+            shape = dataclasses.replace(shape, drops=drops)
+        if not settings.anonymity:
+            return shape, None
+        state = map_merge(
+            "collect: groups",
             list(enumerate(opened.elements)),
-            functools.partial(write_range, plan),
-            b"\n".join,
+            functools.partial(shaping.group_state, shape),
+            shaping.merge_groups,
             sizes=[element.rows for element in opened.elements],
-            preload=["headwater.components.collect.shards"],
-            **beam,
+            **self._beam,
         )
-        records = [json.loads(line) for line in lines.splitlines()]
-        body = _body(
-            checked, opened, records, home.span if home else _FIRST_SPAN if checked.span == AUTO else checked.span
-        )
-        content = _finish(body, records, plan, home, identity, shaping)
-    except BaseException:
-        _remove_attempt(base, attempt)
-        raise
-    if not home:
-        storage.write_bytes(storage.join(base, results.MANIFEST), content)
-        return results.load(base, "dataset")
-    if not storage.create(storage.join(base, results.MANIFEST), content):
-        _remove_attempt(base, attempt)
-    return _bring(results.load(base, "dataset"), output)
+        if state == shaping.MISFIT:
+            raise sources.Misfit
+        if settings.anonymity.suppress:
+            shape = dataclasses.replace(shape, small_groups=anonymity.small_groups(state, settings.anonymity.k))
+        return shape, anonymity.measure(state, settings.anonymity.k)
 
-
-def _settle(home: Home, identity: str) -> Home:
-    """The span and version that this content belongs to, claimed for it."""
-    if home.span != AUTO:
-        return results.claim(home, "dataset", identity)
-    spans = results.committed(home.data_root, home.name, "dataset")
-    for earlier in reversed(spans):
-        if results.load(earlier.folder("dataset"), "dataset").fingerprint == identity:
-            return earlier
-    home = dataclasses.replace(home, span=max([earlier.span for earlier in spans], default=_FIRST_SPAN - 1) + 1)
-    while not results.claim_exactly(home, "dataset", identity):
-        home = dataclasses.replace(home, span=home.span + 1)
-    return home
-
-
-def _check_columns(settings: Settings, schema: pa.Schema) -> None:
-    for name in settings.key:
-        if name not in schema.names:
-            raise HeadwaterError(f"key: there is no column {name!r}; the columns are {', '.join(schema.names)}")
+    def _as_of(self) -> datetime.datetime:
+        if self._settings.as_of:
+            found = datetime.datetime.fromisoformat(self._settings.as_of.replace("Z", "+00:00"))
+            return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
+        return self._chosen.end or datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
 
 
 def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], ...]:
@@ -131,7 +274,7 @@ def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], .
 
 
 def _body(
-    settings: Settings, opened: sources.Sources, records: Sequence[Mapping[str, Any]], span: int
+    settings: Settings, opened: sources.Sources, plan: Plan, records: Sequence[Mapping[str, Any]], span: int
 ) -> dict[str, Any]:
     read = sum(record["read"] for record in records)
     if not read:
@@ -139,20 +282,22 @@ def _body(
         raise HeadwaterError(f"{names}: there are columns and no rows")
     rejected = sum(record["rejected"] for record in records)
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
-    if read != written + rejected:
-        raise HeadwaterError(f"the accounts do not add up: {read} read, {written} written, {rejected} rejected")
-    reasons: dict[str, int] = {}
-    for record in records:
-        for reason, count in record["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + count
+    filtered = _sum(record["filtered"] for record in records)
+    if read != written + rejected + sum(filtered.values()):
+        raise HeadwaterError(
+            f"the accounts do not add up: {read} read, {written} written, {rejected} rejected, {filtered} filtered"
+        )
+    reasons = _sum(record["reasons"] for record in records)
     share = rejected / read
     accepted = share <= settings.max_rejected_share and written > 0
-    schema = opened.schema if settings.key else opened.schema.append(pa.field(ROW_ID, pa.binary(16)))
+    schema = plan.schema if settings.key else plan.schema.append(pa.field(ROW_ID, pa.binary(16)))
     refusal = (
         f"{rejected:,} of {read:,} records ({share:.1%}) were rejected, more than max_rejected_share "
         f"{settings.max_rejected_share:.1%} allows: "
         + ", ".join(f"{count:,} × {reason}" for reason, count in sorted(reasons.items()))
     )
+    if not written and share <= settings.max_rejected_share:
+        refusal = f"no row is left of {read:,}: " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items())
     per_file = {file.uri: 0 for file in opened.files}
     for element, record in zip(opened.elements, records):
         per_file[element.file.uri] += record["read"]
@@ -164,7 +309,11 @@ def _body(
         "columns": {field.name: str(field.type) for field in schema},
         "accepted": accepted,
         "refusal": "" if accepted else refusal,
-        "accounts": {"read": read, "written": written, "rejected": rejected, "filtered": {}},
+        "accounts": {"read": read, "written": written, "rejected": rejected, "filtered": filtered},
+        "sentinels": _sum(record["sentinels"] for record in records),
+        "lookups": {
+            name: {"unmatched": count} for name, count in _sum(record["unmatched"] for record in records).items()
+        },
         "rejected": {
             "reasons": dict(sorted(reasons.items())),
             "files": [record["file"] for record in records if "file" in record],
@@ -181,28 +330,27 @@ def _body(
                 for file in opened.files
             ]
         },
-        "findings": [f"{uri}: a header and no rows" for uri, rows in per_file.items() if not rows],
     }
 
 
-def _finish(
-    body: dict[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    plan: Plan,
-    home: Home | None,
-    identity: str,
-    shaping: Mapping[str, Any],
-) -> bytes:
-    """Writes the shard indexes; gives the manifest's bytes."""
+def _sum(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for found in counts:
+        for name, count in found.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _write_indexes(body: dict[str, Any], records: Sequence[Mapping[str, Any]], plan: Plan) -> None:
+    """Writes the shard indexes and adds the splits to the manifest's body."""
     body["splits"] = {}
     for split, _ in plan.splits:
         shards = [record["shards"][split] for record in records if split in record["shards"]]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(shards, SHARD_SCHEMA), sink, version="2.6")
-        index = f"_shards-{split}{plan.attempt and '-'}{plan.attempt}.parquet"
         content = sink.getvalue().to_pybytes()
-        uri = storage.join(plan.base, index)
-        storage.write_bytes(uri, content)
+        index = f"_shards-{split}{plan.suffix}.parquet"
+        storage.write_bytes(storage.join(plan.base, index), content)
         body["splits"][split] = {
             "rows": sum(shard["rows"] for shard in shards),
             "bytes": sum(shard["bytes"] for shard in shards),
@@ -211,6 +359,14 @@ def _finish(
             "index": index,
             "index_sha256": storage.sha256(content),
         }
+
+
+def _finish(
+    body: dict[str, Any], plan: Plan, home: Home | None, identity: str, shaping_of: Mapping[str, Any], page: str
+) -> bytes:
+    """Writes the page; gives the manifest's bytes."""
+    body["page"] = f"_page{plan.suffix}.html"
+    storage.write_bytes(storage.join(plan.base, body["page"]), page.encode())
     return results.encode(
         {
             "format_version": results.FORMAT_VERSION,
@@ -218,23 +374,32 @@ def _finish(
             "producer": results.PRODUCER,
             "fingerprint": identity,
             "home": dataclasses.asdict(home) if home else None,
-            "settings": dict(shaping),
+            "settings": dict(shaping_of),
             "body": body,
         }
     )
 
 
+def _page_of(base: str) -> str:
+    return results.load(base, "dataset").body["page"]
+
+
 def _bring(result: Result, output: str) -> Result:
     """Copies a dataset's small files from its home to `output`; its shards stay where they are."""
-    names = [*[entry["index"] for entry in result.body["splits"].values()], results.MANIFEST]
+    names = [*[entry["index"] for entry in result.body["splits"].values()], result.body["page"], results.MANIFEST]
     for name in names:
-        target = storage.join(output, name)
-        storage.write_bytes(target, storage.read_bytes(storage.join(result.folder, name)))
+        storage.write_bytes(storage.join(output, name), storage.read_bytes(storage.join(result.folder, name)))
     return results.load(output, "dataset")
+
+
+def _remove_shards(base: str, records: Sequence[Mapping[str, Any]]) -> None:
+    for record in records:
+        for part in [*record.get("shards", {}).values(), *([record["file"]] if "file" in record else [])]:
+            storage.delete(storage.join(base, part["path"]))
 
 
 def _remove_attempt(base: str, attempt: str) -> None:
     if attempt:
         for file in storage.list_files(base):
-            if f"-{attempt}." in file.uri:
+            if f"-{attempt}." in os.path.basename(file.uri):
                 storage.delete(file.uri)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import math
-from typing import Annotated
+from typing import Annotated, Any, Literal, Mapping
 
 import pydantic
 
+from headwater.components.collect.consistency import Format, Unit
+from headwater.components.collect.lookups import Lookup
+from headwater.components.collect.privacy.actions import parse_actions
+from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule, seconds
+from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
 from headwater.components.common.settings import checked
@@ -15,31 +21,143 @@ from headwater.components.common.sources.types import parse_type
 AUTO = -1
 """The span that stands for: this content's own, if it was collected before, else one above the highest."""
 
+DUPLICATE_KEY = "duplicate_key"
+SMALL_GROUP = "small_group"
+RULES = (DUPLICATE_KEY, SMALL_GROUP, NO_SPLIT, SPLIT_GAP)
+"""The names of the rules that filter rows, beside those of a user's own filters."""
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 _Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
+class Derived(pydantic.BaseModel):
+    """A column that is made.
+
+    Attributes:
+      name: the column's name.
+      expression: one scalar SQL expression over the columns, those made before it included.
+    """
+
+    model_config = _STRICT
+
+    name: str
+    expression: str
+
+
+class Filter(pydantic.BaseModel):
+    """A rule that rows must meet.
+
+    Attributes:
+      name: the rule's name, under which rows are counted that do not meet it.
+      keep: one scalar SQL expression; rows for which it is not true are filtered.
+    """
+
+    model_config = _STRICT
+
+    name: str
+    keep: str
+
+
+class ModelOutput(pydantic.BaseModel):
+    """The model whose output a column is.
+
+    Attributes:
+      model: its name.
+      version: its version.
+    """
+
+    model_config = _STRICT
+
+    model: str
+    version: str
+
+
+class Anonymity(pydantic.BaseModel):
+    """k-anonymity over quasi-identifiers: columns that together may tell a person.
+
+    Attributes:
+      columns: the quasi-identifiers, as they are after privacy's actions.
+      k: how many rows must share their values.
+      suppress: whether rows in smaller groups are filtered (`small_group`); else they are only counted.
+    """
+
+    model_config = _STRICT
+
+    columns: Annotated[list[str], pydantic.Field(min_length=1)]
+    k: Annotated[int, pydantic.Field(ge=2)] = 5
+    suppress: bool = False
+
+
 class Settings(pydantic.BaseModel):
-    """What shapes a dataset, other than its sources.
+    """What shapes a dataset, other than its sources. The order of the fields from `missing` on is that of the work.
 
     Attributes:
       name: the dataset's name; one path segment.
       span: the span's number, 0 or more, or `AUTO`.
+      window: how many spans that paths tell are taken together, up to and including `span`.
       splits: names and weights, in order; the first split trains. Weights need not add up to anything.
+      split: how rows are split: by a hash (the default), by a column, or by time.
       key: columns that identify a row; none to have `_row_id` made.
-      types: declared types by column.
-      delimiter: one character that parts the values of a CSV.
+      duplicates: "keep", or "drop" to keep the first row of each key and count the others (`duplicate_key`).
+      types: declared types by source column.
+      delimiter: one character that parts the values of a CSV; a `.tsv` always has tabs.
+      encoding: of CSV and JSONL, as Python names encodings.
+      column_names: the columns of CSV files without a header.
+      missing: by source column, values that stand for a missing one.
+      formats: by source column, how its text is read.
+      units: by source column, the unit it is in and the one wanted.
+      rename: new names by source column.
+      lookups: smaller sources to join, by name.
+      derived: columns made by SQL expressions, in order.
+      filters: rules that rows must meet, in order.
+      private: what is done with columns that hold personal data, by column.
+      anonymity: quasi-identifiers and the size of the groups that they must make.
+      columns: the columns to keep, in order; all by default.
       max_rejected_share: the dataset is not accepted when a larger share of its records is rejected.
+      event_time: the column that tells when a row happened.
+      max_age: the oldest that the newest event may be, as in `36h`.
+      as_of: the time that ages are told from, ISO; by default the span's end where a date names it, else now.
+      season: after how many spans volume repeats itself, as 7 for daily spans; 0 for none.
+      volume_tolerance: the share by which volume may leave what few earlier spans let expect.
+      model_outputs: by column, the model whose output it is.
+      label: the column that is to be learnt.
+      groups: columns whose values should all be represented.
+      analyse: whether rows are looked at for feature sense, outliers and a page's charts.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = _STRICT
 
     name: str = "data"
     span: Annotated[int, pydantic.Field(ge=AUTO)] = AUTO
+    window: Annotated[int, pydantic.Field(ge=1)] = 1
     splits: dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]] = {"train": 0.8, "eval": 0.2}
+    split: SplitRule = HashRule()
     key: list[str] = []
+    duplicates: Literal["keep", "drop"] = "keep"
     types: dict[str, str] = {}
     delimiter: str = ","
+    encoding: str = "utf-8"
+    column_names: list[str] = []
+    missing: dict[str, list[str | float | int | bool]] = {}
+    formats: dict[str, Format] = {}
+    units: dict[str, Unit] = {}
+    rename: dict[str, str] = {}
+    lookups: dict[str, Lookup] = {}
+    derived: list[Derived] = []
+    filters: list[Filter] = []
+    private: dict[str, Any] = {}
+    anonymity: Anonymity | None = None
+    columns: list[str] = []
     max_rejected_share: _Share = 0.01
+    event_time: str = ""
+    max_age: str = ""
+    as_of: str = ""
+    season: Annotated[int, pydantic.Field(ge=0)] = 0
+    volume_tolerance: Annotated[float, pydantic.Field(gt=0)] = 0.5
+    model_outputs: dict[str, ModelOutput] = {}
+    label: str = ""
+    groups: list[str] = []
+    analyse: bool = True
 
     @pydantic.field_validator("name")
     @classmethod
@@ -78,6 +196,68 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be one ASCII character, and neither a quote nor a line end")
         return delimiter
 
+    @pydantic.field_validator("encoding")
+    @classmethod
+    def _encoding(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding)
+        except LookupError:
+            raise ValueError(
+                "there is no such encoding; name one as Python does: utf-8, latin-1, cp1252, utf-16"
+            ) from None
+        return encoding
+
+    @pydantic.field_validator("column_names", "columns", "groups")
+    @classmethod
+    def _once(cls, names: list[str]) -> list[str]:
+        if len(set(names)) != len(names):
+            raise ValueError("names a column twice")
+        return names
+
+    @pydantic.field_validator("derived", "filters")
+    @classmethod
+    def _named_once(cls, parts: list[Any]) -> list[Any]:
+        names = [part.name for part in parts]
+        if len(set(names)) != len(names):
+            raise ValueError("gives one name twice")
+        for name in names:
+            if name.startswith("_"):
+                raise ValueError(f"{name!r} begins with '_', which marks Headwater's own names")
+            if name in RULES:
+                raise ValueError(f"{name!r} is a rule of Headwater's own; give another name")
+        return parts
+
+    @pydantic.field_validator("private")
+    @classmethod
+    def _private(cls, private: dict[str, Any]) -> dict[str, Any]:
+        _valid(parse_actions, private)
+        return private
+
+    @pydantic.field_validator("max_age")
+    @classmethod
+    def _age(cls, text: str) -> str:
+        if text:
+            _valid(seconds, text)
+        return text
+
+    @pydantic.field_validator("as_of")
+    @classmethod
+    def _time(cls, text: str) -> str:
+        if text:
+            datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return text
+
+    @pydantic.model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.duplicates == "drop" and not self.key:
+            raise ValueError("duplicates: only rows with a key can be duplicates; name the key's columns")
+        if self.max_age and not self.event_time:
+            raise ValueError("max_age: ages are told by a column; name it as event_time")
+        clashes = sorted(set(self.types) & set(self.formats))
+        if clashes:
+            raise ValueError(f"types: {clashes[0]!r} has a format, whose type says what it becomes")
+        return self
+
 
 def parse_splits(text: str) -> dict[str, float]:
     """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
@@ -98,6 +278,52 @@ def parse_splits(text: str) -> dict[str, float]:
     return splits
 
 
+def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of their own and settings from a config file or parameter, as one.
+
+    Args:
+      given: settings by name, those that were left at their defaults included.
+      config: settings by name; also `databases`. `splits` may be text. Whole numbers may be floats, as KFP makes them.
+
+    Returns:
+      The settings; `databases` among them if there are any.
+
+    Raises:
+      HeadwaterError: a setting is named twice, with two values.
+    """
+    if not isinstance(config, Mapping):
+        raise HeadwaterError("config: must be a mapping of settings, as in {missing: {age: [0]}}")
+    result = dict(given)
+    for name, value in _whole(config).items():
+        if name == "splits" and isinstance(value, str):
+            value = parse_splits(value)
+        if name in result and name in Settings.model_fields:
+            if result[name] not in (Settings.model_fields[name].get_default(), value):
+                raise HeadwaterError(f"config: {name} is set to another value outside of the config; set it once")
+        result[name] = value
+    return result
+
+
+def read_config(uri: str) -> dict[str, Any]:
+    """The settings of a YAML (or JSON) file.
+
+    Raises:
+      HeadwaterError: the file does not parse; names the line.
+    """
+    import yaml
+
+    content = storage.read_bytes(storage.normalise(uri))
+    try:
+        found = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place else ""
+        raise HeadwaterError(
+            f"{uri}{where}: does not parse as YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
+    return found or {}
+
+
 def check_settings(**settings: object) -> Settings:
     """The settings, checked.
 
@@ -105,6 +331,15 @@ def check_settings(**settings: object) -> Settings:
       HeadwaterError: names the setting, what is wrong with it and what is allowed.
     """
     return checked(Settings, settings)
+
+
+def _whole(value: Any) -> Any:
+    """Floats that are whole as integers: KFP knows no others. A field that wants a float takes an integer too."""
+    if isinstance(value, Mapping):
+        return {name: _whole(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _valid(check, value):

@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from headwater.components.collect import profile
+from headwater.components.collect.privacy import detect
+from headwater.components.collect.settings import Settings
+from headwater.components.collect.shaping import Account, Shape, read_shaped
+from headwater.components.collect.splitting import assign
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import Element, Rejection, read_element
+from headwater.components.common.sources import Element, Misfit, Rejection
+
+SPLIT, PLACE = "_split", "_place"
+"""Columns of the sample beside the dataset's own: the split's position; the range and the row in its source."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,51 +31,77 @@ class Plan:
     Attributes:
       base: URI of the dataset's folder.
       attempt: ends the names of this attempt's files; empty where no other attempt can be.
-      schema: the source's columns with their types.
-      key: the user's key columns; none to have `_row_id` made.
-      splits: names and weights.
+      shape: how rows are shaped.
+      schema: the columns of shaped rows with their types.
       identities: what the `_row_id`s of each file are made of, by URI: no two alike.
+      sample_rate: the share of the rows that is brought back as a sample.
     """
 
     base: str
     attempt: str
+    shape: Shape
     schema: pa.Schema
-    key: tuple[str, ...]
-    splits: tuple[tuple[str, float], ...]
     identities: tuple[tuple[str, str], ...]
+    sample_rate: float
+
+    @property
+    def splits(self) -> tuple[tuple[str, float], ...]:
+        """Names and weights of the splits."""
+        return tuple(self.shape.settings.splits.items())
+
+    @property
+    def suffix(self) -> str:
+        """What ends the names of this attempt's files, before the dot."""
+        return f"-{self.attempt}" if self.attempt else ""
 
     def path(self, folder: str, number: int) -> str:
         """The path of a part below `base`."""
-        return f"{folder}/part-{number:05d}{self.attempt and '-'}{self.attempt}.parquet"
+        return f"{folder}/part-{number:05d}{self.suffix}.parquet"
 
 
 def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
     """Writes the shards of one range, one a split, and its rejected records.
 
     Returns:
-      A line of JSON: the account of the range, its shards by split, its rejections by reason.
+      An outcome (`Outcome.encode`): the account of the range, its shards by split, what was counted, its sample. When a
+      guess did not hold, nothing is written, and the record is `{"misfit": true}`.
     """
     number, element = item
+    settings = plan.shape.settings
     identity = dict(plan.identities)[element.file.uri]
+    account = Account()
     sinks: dict[str, _Sink] = {}
-    rejections: list[Rejection] = []
-    for batch, rows, refused in read_element(element, plan.schema):
-        batch, rows, keyless = _without_missing_keys(batch, rows, plan.key)
-        rejections += refused + keyless
-        if not batch.num_rows:
-            continue
-        names = sorted(plan.schema.names)
-        content = hashing.hash_rows([batch.column(plan.schema.get_field_index(name)) for name in names])
-        choice = content
-        if plan.key:
-            choice = hashing.hash_rows([batch.column(plan.schema.get_field_index(name)) for name in plan.key])
-        else:
-            batch = _with_row_ids(batch, identity, rows)
-        assigned = assign_splits(choice, [weight for _, weight in plan.splits])
-        for position, (split, _) in enumerate(plan.splits):
-            mask = assigned == position
-            if mask.any():
-                sinks.setdefault(split, _Sink(batch.schema)).write(batch.filter(pa.array(mask)), content[mask])
+    states, personal, samples = [], [], []
+    try:
+        for batch, rows in read_shaped(plan.shape, number, element, account):
+            if not batch.num_rows:
+                continue
+            batch = _encoded(batch)
+            content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
+            choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
+            assigned, filtered = assign(settings.split, plan.splits, batch, choice)
+            for rule, out in filtered.items():
+                account.filtered[rule] = account.filtered.get(rule, 0) + int(out.sum())
+            if (assigned < 0).any():
+                kept = assigned >= 0
+                batch, rows, content, assigned = batch.filter(pa.array(kept)), rows[kept], content[kept], assigned[kept]
+                if not batch.num_rows:
+                    continue
+            states.append(profile.measure(batch))
+            personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
+            chosen = profile.in_sample(content, plan.sample_rate)
+            if plan.sample_rate and chosen.any():
+                samples.append(_sampled(batch, rows, assigned, chosen, number, plan.schema))
+            ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
+            for position, (split, _) in enumerate(plan.splits):
+                start, stop = ends[position], ends[position + 1]
+                if start < stop:
+                    part = ordered[0].slice(start, stop - start)
+                    if not settings.key:
+                        part = _with_row_ids(part, identity, ordered[1][start:stop])
+                    sinks.setdefault(split, _Sink(plan.schema, part)).write(part, ordered[2][start:stop])
+    except Misfit:
+        return Outcome([{"misfit": True}], None).encode()
     shards = {}
     for split, sink in sinks.items():
         path = plan.path(f"split={split}", number)
@@ -80,61 +113,152 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
             "start": element.start,
             "stop": element.stop,
         }
-    record: dict[str, Any] = {"read": element.rows, "rejected": len(rejections), "shards": shards, "reasons": {}}
+    rejections = account.rejections
+    record: dict[str, Any] = {
+        "read": element.rows,
+        "rejected": len(rejections),
+        "filtered": account.filtered,
+        "sentinels": account.sentinels,
+        "unmatched": account.unmatched,
+        "shards": shards,
+        "reasons": {},
+        "profile": profile.merge(states),
+        "personal": {
+            name: detect.merge([found[name] for found in personal]) for name in (personal[0] if personal else ())
+        },
+    }
     if rejections:
         for rejection in rejections:
             reason = rejection.reason.partition(":")[0]
             record["reasons"][reason] = record["reasons"].get(reason, 0) + 1
-        record["file"] = _put(plan.base, plan.path("_rejected", number), _encode(element.file.uri, rejections))
-    return json.dumps(record).encode()
+        content = _encode(element.file.uri, rejections, settings)
+        record["file"] = _put(plan.base, plan.path("_rejected", number), content)
+    return Outcome([record], pa.concat_tables(samples) if samples else None).encode()
 
 
-def assign_splits(hashes: np.ndarray, weights: list[float]) -> np.ndarray:
-    """The split of each row: a function of its hash alone, so that other rows' coming and going moves none.
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of ranges, in order.
 
-    Args:
-      hashes: uint64, one a row.
-      weights: of the splits, in order.
-
-    Returns:
-      The split's position, int64, one a row.
+    Attributes:
+      records: one a range.
+      sample: rows of them, with `SPLIT` (a position) and `PLACE`; None when there are none.
     """
-    edges = np.cumsum(weights) / np.sum(weights)
-    return np.minimum(np.searchsorted(edges, hashing.shares(hashes), side="right"), len(weights) - 1)
+
+    records: list[dict[str, Any]]
+    sample: pa.Table | None
+
+    def encode(self) -> bytes:
+        """As bytes: the length of the records, the records as lines of JSON, the sample as an Arrow stream."""
+        lines = b"\n".join(json.dumps(record).encode() for record in self.records)
+        return len(lines).to_bytes(8, "big") + lines + _to_stream(self.sample)
+
+    @staticmethod
+    def decode(content: bytes) -> Outcome:
+        """The outcome that `encode` wrote."""
+        lines, stream = _parts(content)
+        sample = pa.ipc.open_stream(stream).read_all() if stream else None
+        return Outcome([json.loads(line) for line in lines.splitlines()], sample)
+
+    @staticmethod
+    def merge(outcomes: list[bytes]) -> bytes:
+        """Outcomes of neighbouring ranges as one."""
+        parts = [_parts(content) for content in outcomes]
+        lines = b"\n".join(lines for lines, _ in parts)
+        tables = [pa.ipc.open_stream(stream).read_all() for _, stream in parts if stream]
+        sample = pa.concat_tables(tables).combine_chunks() if tables else None
+        return len(lines).to_bytes(8, "big") + lines + _to_stream(sample)
 
 
 class _Sink:
-    """One shard in the making, and what its index will say."""
+    """One shard in the making, and what its index will say.
 
-    def __init__(self, schema: pa.Schema):
+    Args:
+      schema: the columns of shaped rows.
+      first: its first rows: where their values repeat, a dictionary is worth its price.
+    """
+
+    def __init__(self, schema: pa.Schema, first: pa.RecordBatch):
+        fields = [
+            schema.field(name) if name in schema.names else first.schema.field(name) for name in first.schema.names
+        ]
+        self._schema = pa.schema(fields)
         self._buffer = pa.BufferOutputStream()
-        self._writer = pq.ParquetWriter(self._buffer, schema, version="2.6")
+        repeating = [field.name for field in first.schema if pa.types.is_dictionary(field.type)]
+        self._writer = pq.ParquetWriter(self._buffer, self._schema, version="2.6", use_dictionary=repeating)
         self.rows = 0
         self.digests: list[int] = []
 
     def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
         try:
-            self._writer.write_table(pa.Table.from_batches([batch]))
+            self._writer.write_table(pa.Table.from_batches([_plain(batch, self._schema)]))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise HeadwaterError(f"this version of pyarrow cannot write such a column to Parquet: {error}") from None
         self.rows += batch.num_rows
         self.digests.append(hashing.digest(hashes))
 
-    def close(self) -> bytes:
+    def close(self) -> pa.Buffer:
         self._writer.close()
-        return self._buffer.getvalue().to_pybytes()
+        return self._buffer.getvalue()
 
 
-def _without_missing_keys(
-    batch: pa.RecordBatch, rows: np.ndarray, key: tuple[str, ...]
-) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
-    rejections: list[Rejection] = []
-    for name in key:
-        missing = pc.is_null(batch.column(batch.schema.get_field_index(name))).to_numpy(zero_copy_only=False)
-        if missing.any():
-            rejections += [Rejection(int(row), name, "missing_key", None) for row in rows[missing]]
-            batch, rows = batch.filter(pa.array(~missing)), rows[~missing]
-    return batch, rows, rejections
+def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Text whose values repeat as dictionaries: hashed, searched and filtered by distinct value."""
+    columns = []
+    for column in batch.columns:
+        repeating = pa.types.is_string(column.type) and hashing.repeats(column)
+        columns.append(column.dictionary_encode() if repeating else column)
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        column.cast(field.type)
+        if pa.types.is_dictionary(column.type) and not column.type.equals(field.type)
+        else column
+        for column, field in zip(batch.columns, schema)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _by_split(
+    batch: pa.RecordBatch, rows: np.ndarray, content: np.ndarray, assigned: np.ndarray, splits: int
+) -> tuple[tuple[pa.RecordBatch, np.ndarray, np.ndarray], np.ndarray]:
+    """Rows ordered by split, within a split as before; and where each split begins and ends."""
+    ends = np.searchsorted(np.sort(assigned), np.arange(splits + 1))
+    if (np.diff(ends) == len(assigned)).any():
+        return (batch, rows, content), ends
+    order = np.argsort(assigned, kind="stable")
+    table = pa.Table.from_batches([batch]).take(pa.array(order)).combine_chunks().to_batches()[0]
+    return (table, rows[order], content[order]), ends
+
+
+def _sampled(
+    batch: pa.RecordBatch, rows: np.ndarray, assigned: np.ndarray, chosen: np.ndarray, number: int, schema: pa.Schema
+) -> pa.Table:
+    table = pa.Table.from_batches([_plain(batch.filter(pa.array(chosen)), schema)])
+    place = pa.StructArray.from_arrays(
+        [pa.array(np.full(int(chosen.sum()), number)), pa.array(rows[chosen])], ["range", "row"]
+    )
+    return table.append_column(SPLIT, pa.array(assigned[chosen])).append_column(PLACE, place)
+
+
+def _named(batch: pa.RecordBatch, name: str) -> pa.Array:
+    return batch.column(batch.schema.get_field_index(name))
+
+
+def _to_stream(table: pa.Table | None) -> bytes:
+    if table is None:
+        return b""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    length = int.from_bytes(content[:8], "big")
+    return content[8 : 8 + length], content[8 + length :]
 
 
 def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.RecordBatch:
@@ -143,8 +267,13 @@ def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.
     return pa.RecordBatch.from_arrays([*batch.columns, ids], schema=schema)
 
 
-def _encode(source: str, rejections: list[Rejection]) -> bytes:
+def _encode(source: str, rejections: list[Rejection], settings: Settings) -> bytes:
     rows, columns, reasons, values = zip(*sorted(rejections, key=lambda rejection: rejection.row))
+    values = detect.scrub_all(pa.array(values, pa.string())).to_pylist()
+    if settings.private:
+        # A record that could not be read in columns may hold any of them.
+        private = {*settings.private, *(old for old, new in settings.rename.items() if new in settings.private)}
+        values = [None if column is None or column in private else value for column, value in zip(columns, values)]
     arrays = [[source] * len(rows), rows, columns, reasons, values]
     table = pa.table(
         [pa.array(values, field.type) for values, field in zip(arrays, REJECTED_SCHEMA)], schema=REJECTED_SCHEMA
@@ -154,7 +283,7 @@ def _encode(source: str, rejections: list[Rejection]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _put(base: str, path: str, content: bytes) -> dict[str, Any]:
+def _put(base: str, path: str, content: bytes | pa.Buffer) -> dict[str, Any]:
     uri = storage.join(base, path)
     storage.write_bytes(uri, content)
     return {"path": path, "bytes": len(content), "sha256": storage.sha256(content)}

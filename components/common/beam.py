@@ -8,6 +8,7 @@ cluster, a laptop and one worker give the same bytes.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import tempfile
 import uuid
@@ -76,12 +77,7 @@ def map_merge(
     if not items:
         return merge([])
     local = options.view_as(StandardOptions).runner == "FnApiRunner"
-    scratch = scratch or options.view_as(GoogleCloudOptions).temp_location or ""
-    if not local and not scratch:
-        raise HeadwaterError(
-            f"beam_pipeline_args: {options.view_as(StandardOptions).runner} has workers elsewhere; set data_root, or "
-            "Beam's --temp_location, to a place that they reach"
-        )
+    scratch = _scratch(options, scratch)
     workers = min(workers or cores(), len(items)) if local else workers or cores()
     run = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
@@ -113,6 +109,26 @@ def map_merge(
     return content[1:]
 
 
+@contextlib.contextmanager
+def scratch_folder(beam_pipeline_args: Sequence[str] = (), scratch: str = "") -> Iterator[str]:
+    """URI of a folder that the driver and all workers reach, removed at the end.
+
+    Args:
+      beam_pipeline_args, scratch: as `map_merge` takes them.
+    """
+    options = pipeline_options(beam_pipeline_args)
+    scratch = _scratch(options, scratch)
+    if scratch:
+        folder = storage.join(scratch, f"_scratch-{uuid.uuid4().hex}")
+        try:
+            yield folder
+        finally:
+            storage.delete_folder(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
+        yield folder
+
+
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     """Beam's options, with the local runner named so that nothing is downloaded or started.
 
@@ -137,6 +153,17 @@ def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
             )
         standard.runner = "FnApiRunner"
     return options
+
+
+def _scratch(options: PipelineOptions, scratch: str) -> str:
+    scratch = scratch or options.view_as(GoogleCloudOptions).temp_location or ""
+    runner = options.view_as(StandardOptions).runner
+    if runner != "FnApiRunner" and not scratch:
+        raise HeadwaterError(
+            f"beam_pipeline_args: {runner} has workers elsewhere; set data_root, or Beam's --temp_location, to a place "
+            "that they reach"
+        )
+    return scratch
 
 
 class _Work(beam.DoFn):

@@ -13,15 +13,17 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-from typing import Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 ROW_ID = "_row_id"
 """The key of a dataset whose user named none: fixed_size_binary[16]."""
@@ -140,6 +142,9 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
     Raises:
       HeadwaterError: there is no dataset, it was not accepted, or it has no such split.
     """
+    # It imports pandas, which workers have no use for.
+    import pyarrow.dataset as pads
+
     result = _load_accepted(path_or_uri)
     body = result.body
     if split is not None and split not in body["splits"]:
@@ -241,8 +246,8 @@ def _base(result: Result) -> str:
 def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:
     from headwater.components.common import sources
 
-    files, ranges = sources.fingerprint_files(sources.discover([folder]), label="read: scan", **beam)
-    opened = sources.open_sources(files, ranges, own_columns=True, label="read: infer types", **beam)
+    scans = sources.scan_files(sources.discover([folder]), "", sources.Reading(), label="read", **beam)
+    opened = sources.open_sources(scans, own_columns=True, exact=True, label="read", **beam)
     parts: dict[str, list[Any]] = {}
     for element in opened.elements:
         match = _SPLIT.search(element.file.uri)

@@ -21,16 +21,19 @@ _TEXT = np.uint64(0x8CB92BA72F3D8DD7)
 _REAL = np.uint64(0xABC98388FB8FAC03)
 _NEST = np.uint64(0x49858ABB2D3A1C7F)
 _MANY = 4096
+_PROBE = 1024
+_FEW = 16
 
 
 def mix(values: np.ndarray) -> np.ndarray:
     """Spreads 64-bit values over all 64 bits, one to one (the finaliser of SplitMix64, Steele et al., 2014)."""
     values = values.astype(np.uint64, copy=True)
-    values ^= values >> np.uint64(30)
+    shifted = values >> np.uint64(30)
+    values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
     values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)
     return values
 
 
@@ -62,13 +65,31 @@ def hash_values(array: pa.Array) -> np.ndarray:
         known = np.append(_hash_present(array.dictionary), _MISSING)
         known[:-1][_numpy(pc.is_null(array.dictionary))] = _MISSING
         return known[_numpy(pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary)))]
-    if len(array) >= _MANY and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
-        # Most text columns repeat their values, and finding that out costs less than hashing each.
+    if (pa.types.is_string(kind) or pa.types.is_binary(kind)) and repeats(array):
         return hash_values(array.dictionary_encode())
     hashes = _hash_present(array)
     if array.null_count:
         hashes[_numpy(pc.is_null(array))] = _MISSING
     return hashes
+
+
+def repeats(array: pa.Array) -> bool:
+    """Whether an array's values look as if they repeat, so that a dictionary costs less than looking at each."""
+    if len(array) < _MANY:
+        return False
+    return len(pc.unique(array.slice(len(array) // 2, _PROBE))) <= _PROBE // 2
+
+
+def second_hash(columns: Sequence[pa.Array]) -> np.ndarray:
+    """A hash of each row that is independent of `hash_rows`, for telling equal rows from equal hashes.
+
+    Returns:
+      uint64, one a row.
+    """
+    total = np.full(len(columns[0]), _NEST)
+    for column in columns:
+        total = mix(total ^ _hash_again(column))
+    return total
 
 
 def digest(row_hashes: np.ndarray) -> int:
@@ -147,6 +168,35 @@ def _hash_present(array: pa.Array) -> np.ndarray:
     raise TypeError(f"no hash is defined for the Arrow type {kind}")
 
 
+def _hash_again(array: pa.Array) -> np.ndarray:
+    # Numbers of 64 bits are hashed one to one, so only bytes need to be looked at in another way: from their ends.
+    kind = array.type
+    if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        return mix(hash_values(array) ^ _REAL)
+    offsets = _offsets(array, np.int32)
+    lengths = np.diff(offsets)
+    content = array.buffers()[2]
+    if content is None or not lengths.any():
+        return mix(hash_values(array) ^ _TEXT)
+    # A polynomial over the bytes modulo 2**64, from prefix sums of bytes times powers of an odd number.
+    used = np.frombuffer(content, np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64) + np.uint64(1)
+    powers = _powers(len(used))
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(used * powers, dtype=np.uint64)])
+    begin, end = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
+    # Divided by the power at its start, so that a text hashes alike wherever it stands.
+    inverse = pow(int(_STEP), -1, 1 << 64)
+    unshift = _powers(int(begin.max()) + 1, inverse)[begin]
+    hashes = mix((sums[end] - sums[begin]) * unshift ^ lengths.astype(np.uint64))
+    hashes[_numpy(pc.is_null(array))] = _MISSING
+    return hashes
+
+
+def _powers(count: int, base: int = int(_STEP)) -> np.ndarray:
+    factors = np.full(count, np.uint64(base))
+    factors[:1] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+
 def _numpy(array: pa.Array) -> np.ndarray:
     return array.to_numpy(zero_copy_only=False)
 
@@ -163,36 +213,56 @@ def _hash_integers(values: np.ndarray) -> np.ndarray:
 
 
 def _hash_reals(values: np.ndarray) -> np.ndarray:
-    whole = np.isfinite(values) & (np.abs(values) < 2.0**63)
-    whole[whole] = values[whole] == np.trunc(values[whole])
-    bits = np.where(np.isnan(values), np.nan, values).view(np.uint64)
-    hashes = mix(bits ^ _REAL)
-    hashes[whole] = _hash_integers(values[whole].astype(np.int64))
+    whole = (np.trunc(values) == values) & (np.abs(values) < 2.0**63)
+    missing = np.isnan(values)
+    if missing.any():
+        values = np.where(missing, np.nan, values)
+    hashes = mix(values.view(np.uint64) ^ _REAL)
+    if whole.any():
+        hashes[whole] = _hash_integers(values[whole].astype(np.int64))
     return hashes
 
 
 def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
-    """Hashes byte strings eight bytes at a time: each word is mixed with its place, then the words are added."""
+    """Hashes byte strings eight bytes at a time: each word is mixed with its place, then the words are added.
+
+    All strings' first words at once, then all second words, and so on, the longest strings first, so that those that
+    still have words stand together.
+    """
     lengths = np.diff(offsets)
     hashes = mix(lengths.astype(np.uint64) ^ _TEXT)
     if buffer is None or not lengths.any():
         return mix(hashes)
     words = (lengths + 7) // 8
-    first = np.cumsum(words) - words
-    owner = np.repeat(np.arange(len(lengths)), words)
-    place = np.arange(int(words.sum()), dtype=np.int64) - first[owner]
-    start = offsets[:-1][owner] + 8 * place
+    order = np.argsort(-np.minimum(words, 2**15 - 1).astype(np.int16), kind="stable")
     base, end = int(offsets[0]), int(offsets[-1])
     padded = np.zeros(end - base + 8, np.uint8)
     padded[: end - base] = np.frombuffer(buffer, np.uint8, end - base, base)
     view = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
-    value = view[start - base].astype(np.uint64)
-    left = np.minimum(8, lengths[owner] - 8 * place).astype(np.uint64)
-    value &= np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * left)
-    mixed = mix(value + mix(place.astype(np.uint64) + _TEXT))
-    filled = words > 0
-    hashes[filled] += np.add.reduceat(mixed, first[filled])
+    start, length, words, total = (offsets[:-1] - base)[order], lengths[order], words[order], hashes[order]
+    place, having = 0, int(np.count_nonzero(words))
+    while having >= _FEW:
+        value = view[start[:having] + 8 * place]
+        total[:having] += mix(
+            _own_bytes(value, length[:having] - 8 * place) + mix(np.array([place], np.uint64) + _TEXT)
+        )
+        place += 1
+        having = int(np.count_nonzero(words[:having] > place))
+    for row in np.flatnonzero(words > place):
+        # The few that are much longer than the others, each by itself.
+        places = np.arange(place, words[row])
+        value = view[start[row] + 8 * places]
+        mixed = mix(_own_bytes(value, length[row] - 8 * places) + mix(places.astype(np.uint64) + _TEXT))
+        total[row] += np.add.reduce(mixed, dtype=np.uint64)
+    hashes[order] = total
     return mix(hashes)
+
+
+def _own_bytes(words: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """The words with the bytes of the next string cut off, where fewer than eight are `left`."""
+    short = np.flatnonzero(left < 8)
+    words[short] &= np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * left[short].astype(np.uint64))
+    return words
 
 
 def _hash_lists(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import multiprocessing
 import os
@@ -17,6 +17,16 @@ WORKED, FAILED = b"\0", b"\1"
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def warm_up(preload: Sequence[str]) -> None:
+    """Starts the server that pools fork from, so that it imports `preload` while this process goes on."""
+    if cores() > 1:
+        from multiprocessing import forkserver
+
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+        with _without_main():
+            forkserver.ensure_running()
 
 
 class Pool:

@@ -12,6 +12,7 @@ import fnmatch
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 import urllib.parse
 import uuid
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from headwater.components.common.errors import HeadwaterError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow import fs
 
 _REMOTE = ("gs", "s3", "minio")
@@ -109,7 +111,7 @@ def read_range(uri: str, start: int, stop: int) -> bytes:
         return stream.read(stop - start)
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes | pa.Buffer) -> None:
     """Writes a file whole, its folders made: a reader sees the old content or the new, never a part.
 
     Raises:
@@ -126,6 +128,29 @@ def write_bytes(uri: str, content: bytes) -> None:
             stream.write(content)
     except OSError as error:
         raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+
+
+def open_output(uri: str):
+    """A stream that writes a file from its start, its folders made; for scratch, as a reader may see a part.
+
+    Raises:
+      HeadwaterError: it cannot be written.
+    """
+    store, path = filesystem(uri)
+    try:
+        if not scheme(uri):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        return store.open_output_stream(path)
+    except OSError as error:
+        raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+
+
+def delete_folder(uri: str) -> None:
+    """Removes a folder and all files below it, if it is there."""
+    for file in list_files(uri):
+        delete(file.uri)
+    if not scheme(uri):
+        shutil.rmtree(_local(uri), ignore_errors=True)
 
 
 def create(uri: str, content: bytes) -> bool:
@@ -229,7 +254,7 @@ def delete(uri: str) -> None:
         store.delete_file(path)
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | pa.Buffer) -> str:
     """The SHA-256 of `content`, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
@@ -259,7 +284,7 @@ def _matches(parts: list[str], pattern: list[str]) -> bool:
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def _write_beside(path: str, content: bytes) -> str:
+def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix="_writing-", dir=folder)

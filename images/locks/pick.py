@@ -11,4 +11,6 @@ if glibc >= (2, 39) or arm_mac:
 elif sys.version_info[:2] == (3, 11):
     print("tfdv-1.16.txt")
 else:
-    sys.exit("error: with glibc below 2.39 Headwater runs on Python 3.11; name it, as in: make PYTHON=/path/to/python3.11 run")
+    sys.exit(
+        "error: with glibc below 2.39 Headwater runs on Python 3.11; name it, as in: make PYTHON=/path/to/python3.11 run"
+    )

@@ -1,6 +1,7 @@
 """Users' own files as one table: found, fingerprinted, typed, and cut into ranges that can be read apart.
 
-A range (`Element`) is a function of the file alone: fixed blocks of a CSV, row groups of a Parquet file.
+A range (`Element`) is a function of the file alone: fixed blocks of text, row groups of a Parquet file, blocks of
+an Avro file. One module a format says how its ranges are found and read.
 """
 
 from __future__ import annotations
@@ -10,60 +11,43 @@ import functools
 import hashlib
 import itertools
 import json
-import os
-from typing import Iterator, Mapping, Sequence
+from typing import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv, parquet
+from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrecord
 from headwater.components.common.sources.csv import Rejection
-from headwater.components.common.sources.types import cast_rows, parse_type, widen
+from headwater.components.common.sources.files import Element, Misfit, Reading, SourceFile, discover
+from headwater.components.common.sources.scanning import Scan, scan_files
+from headwater.components.common.sources.types import (
+    castable,
+    cast_rows,
+    conform,
+    decode_type,
+    encode_type,
+    parse_type,
+    widen,
+)
 
-_FORMATS = {".csv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
+__all__ = [
+    "Element",
+    "Misfit",
+    "Reading",
+    "Rejection",
+    "SourceFile",
+    "Sources",
+    "discover",
+    "fingerprint",
+    "open_sources",
+    "read_element",
+    "scan_files",
+]
 
-
-@dataclasses.dataclass(frozen=True)
-class SourceFile:
-    """One file of the input.
-
-    Attributes:
-      uri: where it is.
-      format: "csv" or "parquet".
-      size: in bytes.
-      sha256: of the SHA-256s of its blocks of `csv.BLOCK_BYTES`, in order.
-      names: its columns.
-    """
-
-    uri: str
-    format: str
-    size: int
-    sha256: str = ""
-    names: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Element:
-    """A range of one file that is read by itself.
-
-    Attributes:
-      file: the file.
-      start: first byte of a CSV range, first row group of a Parquet range.
-      stop: one past the last.
-      first_row: the number of its first row in the file (CSV counts the header as row 1, Parquet from 1).
-      rows: how many records it holds, those to be rejected included.
-      delimiter: of a CSV.
-    """
-
-    file: SourceFile
-    start: int
-    stop: int
-    first_row: int
-    rows: int
-    delimiter: str = ","
+_DECLARED = ("parquet", "avro")
+"""Formats whose files say what their columns are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,118 +58,66 @@ class Sources:
       files: in order of URI.
       schema: the columns of all files united by name, in order of appearance.
       elements: all ranges, in the order of files and of positions in them.
+      guessed: the columns whose types were told from a sample; reading raises `Misfit` where one does not hold.
     """
 
     files: list[SourceFile]
     schema: pa.Schema
     elements: list[Element]
-
-
-def discover(uris: Sequence[str]) -> list[SourceFile]:
-    """The files that paths, folders, globs and URIs name.
-
-    Raises:
-      HeadwaterError: nothing is there, formats are mixed, or a file is of no format that is read.
-    """
-    if not uris:
-        raise HeadwaterError("sources: none is given; name at least one CSV or Parquet file, folder or glob")
-    found: dict[str, SourceFile] = {}
-    for uri in uris:
-        files = storage.expand(uri)
-        kinds = [(file, _FORMATS.get(os.path.splitext(file.uri)[1].lower())) for file in files]
-        if [storage.normalise(uri)] == [file.uri for file in files] and kinds[0][1] is None:
-            raise HeadwaterError(f"{kinds[0][0].uri}: the ending says neither .csv nor .parquet")
-        known = [SourceFile(file.uri, kind, file.size) for file, kind in kinds if kind]
-        if not known:
-            there = f"{len(files)} other files are" if files else "nothing is"
-            raise HeadwaterError(f"{storage.normalise(uri)}: no .csv or .parquet file is here; {there}")
-        found.update((file.uri, file) for file in known)
-    formats = sorted({file.format for file in found.values()})
-    if len(formats) > 1:
-        examples = [next(file.uri for file in found.values() if file.format == kind) for kind in formats]
-        raise HeadwaterError(f"sources: formats are mixed, {examples[0]} and {examples[1]}; give one format at a time")
-    return [found[uri] for uri in sorted(found)]
-
-
-def fingerprint_files(
-    files: Sequence[SourceFile], delimiter: str = ",", label: str = "collect: scan", **beam: object
-) -> tuple[list[SourceFile], dict[str, list[tuple[int, int]]]]:
-    """Reads every file once for its checksum, and finds the ranges of CSV files.
-
-    Args:
-      files: from `discover`.
-      delimiter: of CSV files.
-      label: for progress.
-      **beam: options of `beam.map_merge`.
-
-    Returns:
-      The files with their SHA-256; and the byte ranges of each CSV file by URI.
-
-    Raises:
-      HeadwaterError: a quote never closes, or a file cannot be read.
-    """
-    from headwater.components.common.beam import map_merge
-
-    blocks = [
-        (file, number * csv.BLOCK_BYTES) for file in files for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
-    ]
-    sizes = [min(csv.BLOCK_BYTES, file.size - start) for file, start in blocks]
-    content = map_merge(
-        label,
-        blocks,
-        functools.partial(_scan, delimiter),
-        _join_lines,
-        sizes=sizes,
-        unit="bytes",
-        preload=[__name__],
-        **beam,
-    )
-    scanned = [json.loads(line) for line in content.splitlines()]
-    result, ranges = [], {}
-    for file in files:
-        mine = [record for record in scanned if record["uri"] == file.uri]
-        digest = hashlib.sha256("".join(record["sha256"] for record in mine).encode()).hexdigest()
-        result.append(dataclasses.replace(file, sha256=digest))
-        if file.format == "csv":
-            found = [csv.Block(r["quotes"], tuple(r["starts"]), tuple(r["regular"])) for r in mine]
-            ranges[file.uri] = csv.chain_blocks(file.uri, found, file.size, delimiter)
-    return result, ranges
+    guessed: frozenset[str] = frozenset()
 
 
 def open_sources(
-    files: Sequence[SourceFile],
-    ranges: Mapping[str, list[tuple[int, int]]],
+    scans: Sequence[Scan],
     *,
     types: Mapping[str, str] | None = None,
-    delimiter: str = ",",
     own_columns: bool = False,
-    label: str = "collect: infer types",
+    exact: bool = False,
+    label: str = "collect",
     **beam: object,
 ) -> Sources:
-    """Types the columns over the whole input and numbers the rows of each range.
+    """Types the columns and numbers the rows of each range.
 
     Args:
-      files: with checksums, and
-      ranges: of CSV files, both from `fingerprint_files`.
-      types: declared types by column; the rest are inferred (CSV) or the files' own (Parquet).
-      delimiter: of CSV files.
+      scans: from `scan_files`.
+      types: declared types by column; the rest are the files' own (Parquet, Avro) or inferred. Types that files
+        declare go before inferred ones.
       own_columns: whether names that begin with `_` may be there.
+      exact: read everything now. By default the types of CSV files are guessed from their beginnings, which reading
+        proves or refutes by `Misfit`: then come back with `exact`.
       label: for progress.
       **beam: options of `beam.map_merge`.
 
     Raises:
-      HeadwaterError: columns are twice there or reserved, types conflict, a declared column is not there.
+      HeadwaterError: a column's name is reserved, types conflict, a declared column is not there.
     """
-    declared = {name: parse_type(kind) for name, kind in (types or {}).items()}
-    opened = _open_csv if files[0].format == "csv" else _open_parquet
-    found, kinds, elements = opened(files, ranges, delimiter, label, beam)
+    asked = {name: parse_type(kind) for name, kind in (types or {}).items()}
+    inferred = {
+        number
+        for number, scan in enumerate(scans)
+        if scan.file.format not in _DECLARED and (exact or not scan.elements or not scan.elements[0].guessed)
+    }
+    # One file that needs the long way takes all CSV files along: what is guessed is checked by one rule.
+    scans = _infer(scans, inferred, label, beam)
+    kinds, guessed = _unite(scans, inferred)
+    if not kinds:
+        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are")
     if not own_columns:
-        _refuse_own(found)
-    unknown = sorted(set(declared) - set(kinds))
+        for scan in scans:
+            _refuse_own(scan)
+    unknown = sorted(set(asked) - set(kinds))
     if unknown:
         raise HeadwaterError(f"types: there is no column {unknown[0]!r}; the columns are {', '.join(kinds)}")
-    kinds.update(declared)
-    return Sources(found, pa.schema(kinds), elements)
+    for scan in scans:
+        if scan.file.format in _DECLARED:
+            for name, kind in asked.items():
+                if name in scan.kinds and not castable(scan.kinds[name], kind):
+                    raise HeadwaterError(
+                        f"types: {name!r} is {scan.kinds[name]} in {scan.file.uri}, and cannot be made {kind}"
+                    )
+    kinds.update(asked)
+    elements = [element for scan in scans for element in scan.elements]
+    return Sources([scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked))
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
@@ -193,125 +125,162 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
     return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
 
 
-def read_element(element: Element, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
+def read_element(
+    element: Element, schema: pa.Schema, guessed: Collection[str] = (), only: Collection[str] | None = None
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
     """The rows of one range as record batches of `schema`.
+
+    Args:
+      element: the range.
+      schema: the united schema.
+      guessed: columns whose types have to be checked.
+      only: the columns that are wanted, all by default; the others are missing throughout.
 
     Yields:
       A batch; the number of each of its rows in the file, int64; and the records that could not be read.
+
+    Raises:
+      Misfit: what was guessed does not hold here.
     """
-    if element.file.format == "csv":
-        data = storage.read_range(element.file.uri, element.start, element.stop)
-        kinds = {name: schema.field(name).type for name in element.file.names}
-        batch, rows, rejections = csv.read_rows(data, element.file.names, kinds, element.delimiter, element.first_row)
+    file = element.file
+    names = [name for name in file.names if only is None or name in only]
+    if file.format in ("csv", "jsonl"):
+        data = storage.read_range(file.content, element.start, element.stop)
+        kinds = {name: schema.field(name).type for name in names}
+        if file.format == "jsonl":
+            batch, rows, rejections = jsonl.read_rows(data, kinds, element.first_row)
+        else:
+            batch, rows, rejections = csv.read_rows(
+                data,
+                file.names,
+                kinds,
+                file.delimiter,
+                element.first_row,
+                guessed=guessed if element.guessed else (),
+                records=element.rows if element.guessed else -1,
+                only=names or file.names[:1],
+            )
         yield _conform(batch, schema), rows, rejections
         return
-    for batch, rows in parquet.read_rows(element.file.uri, element.start, element.stop, element.first_row):
-        columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
-        for name, column in zip(batch.schema.names, batch.columns):
-            kind = schema.field(name).type
-            columns[name], places = _cast_column(column, kind)
-            for place in places[~bad[places]]:
-                value = csv.clip(str(column[int(place)].as_py()))
-                rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
-            bad[places] = True
-        batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-        if bad.any():
-            batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
-        yield _conform(batch, schema), rows, rejections
+    if file.format == "parquet":
+        found = parquet.read_rows(file.content, element.start, element.stop, element.first_row, names or file.names[:1])
+        batches = ((batch, rows, []) for batch, rows in found)
+    elif file.format == "avro":
+        own = avro.read_schema(file.content)
+        batches = avro.read_rows(file.content, element.start, element.stop, own, element.first_row)
+    else:
+        own = pa.schema([schema.field(name) for name in file.names])
+        batches = tfrecord.read_rows(file.content, element.start, element.stop, own, element.first_row)
+    for batch, rows, rejections in batches:
+        batch, rows, refused = _cast_batch(batch, rows, schema)
+        yield _conform(batch, schema), rows, [*rejections, *refused]
 
 
-def _open_csv(files, ranges, delimiter, label, beam):
+def _cast_batch(
+    batch: pa.RecordBatch, rows: np.ndarray, schema: pa.Schema
+) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
+    columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
+    for name, column in zip(batch.schema.names, batch.columns):
+        kind = schema.field(name).type
+        if column.type.equals(kind):
+            columns[name] = column
+            continue
+        columns[name], places = cast_rows(column, kind, lambda part: conform(part, kind))
+        for place in places[~bad[places]]:
+            value = csv.clip(str(column[int(place)].as_py()))
+            rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
+        bad[places] = True
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    if bad.any():
+        batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
+    return batch, rows, rejections
+
+
+def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Mapping[str, object]) -> list[Scan]:
+    """Reads all of the chosen files for their types and rows."""
     from headwater.components.common.beam import map_merge
 
-    files = [
-        dataclasses.replace(file, names=tuple(_check_names(file.uri, csv.read_header(file.uri, delimiter))))
-        for file in files
-    ]
-    items = [Element(file, start, stop, 0, 0, delimiter) for file in files for start, stop in ranges[file.uri]]
-    sizes = [item.stop - item.start for item in items]
-    content = map_merge(label, items, _infer, _join_lines, sizes=sizes, unit="bytes", preload=[__name__], **beam)
-    kinds = {name: pa.null() for file in files for name in file.names}
-    elements = []
-    inferred = [json.loads(line) for line in content.splitlines()]
-    for file, group in itertools.groupby(zip(items, inferred), lambda pair: pair[0].file):
-        row = csv.FIRST_ROW
-        for item, (rows, found) in group:
-            elements.append(dataclasses.replace(item, first_row=row, rows=rows))
+    items = [(number, element) for number in sorted(chosen) for element in scans[number].elements]
+    if not items:
+        return list(scans)
+    content = map_merge(
+        f"{label}: infer types",
+        [element for _, element in items],
+        _infer_element,
+        b"\n".join,
+        sizes=[element.stop - element.start for _, element in items],
+        unit="bytes",
+        **{"preload": [__name__], **beam},
+    )
+    found = [json.loads(line) for line in content.splitlines()]
+    result = list(scans)
+    for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
+        file = scans[number].file
+        widen_two = {"csv": csv.widen_text, "jsonl": jsonl.widen_json, "tfrecord": tfrecord.widen_types}[file.format]
+        kinds = {name: pa.null() for name in file.names}
+        elements: list[Element] = []
+        row = scans[number].elements[0].first_row
+        for (_, element), (rows, types) in group:
+            elements.append(dataclasses.replace(element, first_row=row, rows=rows, guessed=False))
             row += rows
-            for name, kind in found.items():
-                kinds[name] = csv.widen_text(kinds[name], parse_type(kind))
-    return files, kinds, elements
+            for name, text in types.items():
+                kind = decode_type(text)
+                kinds[name] = widen_two(kinds[name], kind) if name in kinds else kind
+        file = dataclasses.replace(file, names=tuple(kinds))
+        elements = [dataclasses.replace(element, file=file) for element in elements]
+        result[number] = Scan(file, elements, kinds)
+    return result
 
 
-def _open_parquet(files, ranges, delimiter, label, beam):
+def _infer_element(element: Element) -> bytes:
+    file = element.file
+    if file.format == "tfrecord":
+        kinds = tfrecord.infer_types(file.content, element.start, element.stop)
+        rows = element.rows
+    else:
+        data = storage.read_range(file.content, element.start, element.stop)
+        rows, kinds = (
+            csv.infer_types(data, file.names, file.delimiter) if file.format == "csv" else jsonl.infer_types(data)
+        )
+    return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
+
+
+def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str]]:
+    """The columns of all files by name; and those whose types are guesses."""
+    declared: dict[str, tuple[pa.DataType, str]] = {}
     kinds: dict[str, pa.DataType] = {}
-    first: dict[str, str] = {}
-    result, elements = [], []
-    for file in files:
-        schema, groups = parquet.read_footer(file.uri)
-        file = dataclasses.replace(file, names=tuple(_check_names(file.uri, schema.names)))
-        result.append(file)
-        for field in schema:
-            wider = widen(kinds.setdefault(field.name, field.type), field.type)
-            if wider is None:
-                raise HeadwaterError(
-                    f"{file.uri}: column {field.name!r} is {field.type}, and {kinds[field.name]} in {first[field.name]}; "
-                    "no type holds both: declare one in types, or mend the files"
-                )
-            kinds[field.name] = wider
-            first.setdefault(field.name, file.uri)
-        row = parquet.FIRST_ROW
-        for start, stop, rows in groups:
-            elements.append(Element(file, start, stop, row, rows))
-            row += rows
-    return result, kinds, elements
+    guessed: set[str] = set()
+    for number, scan in enumerate(scans):
+        for name, kind in scan.kinds.items():
+            if scan.file.format in _DECLARED:
+                earlier, uri = declared.get(name, (kind, scan.file.uri))
+                wider = widen(earlier, kind)
+                if wider is None:
+                    raise HeadwaterError(
+                        f"{scan.file.uri}: column {name!r} is {kind}, and {earlier} in {uri}; no type holds both: "
+                        "declare one in types, or mend the files"
+                    )
+                declared[name] = (wider, uri)
+                kinds.setdefault(name, wider)
+            else:
+                if number not in inferred:
+                    guessed.add(name)
+                kinds[name] = jsonl.widen_json(kinds[name], kind) if name in kinds else kind
+    for name, (kind, _) in declared.items():
+        # A file that declares its types knows better than a guess over text; what does not fit is rejected.
+        others = [scan.kinds[name] for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
+        wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
+        kinds[name] = wider or kind
+        guessed.discard(name)
+    return kinds, guessed
 
 
-def _check_names(uri: str, names: Sequence[str]) -> Sequence[str]:
-    seen = set()
-    for name in names:
-        if name in seen:
-            raise HeadwaterError(f"{uri}: the column name {name!r} is there twice; give each column a name of its own")
-        seen.add(name)
-    return names
-
-
-def _refuse_own(files: Sequence[SourceFile]) -> None:
-    for file in files:
-        for name in file.names:
-            if name.startswith("_"):
-                raise HeadwaterError(
-                    f"{file.uri}: the column {name!r} begins with '_', which marks Headwater's own columns; rename it"
-                )
-
-
-def _scan(delimiter: str, item: tuple[SourceFile, int]) -> bytes:
-    file, start = item
-    data = storage.read_range(file.uri, max(0, start - 1), start + csv.BLOCK_BYTES)
-    before, data = (data[:1], data[1:]) if start else (b"\n", data)
-    record = {"uri": file.uri, "sha256": storage.sha256(data)}
-    if file.format == "csv":
-        record.update(csv.scan_block(data, delimiter, before)._asdict())
-    return json.dumps(record).encode()
-
-
-def _infer(item: Element) -> bytes:
-    data = storage.read_range(item.file.uri, item.start, item.stop)
-    return csv.encode_types(*csv.infer_types(data, item.file.names, item.delimiter))
-
-
-def _join_lines(parts: list[bytes]) -> bytes:
-    return b"\n".join(parts)
-
-
-def _cast_column(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]:
-    if column.type.equals(kind):
-        return column, np.array([], np.int64)
-    try:
-        pc.cast(column.slice(0, 0), kind)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        raise HeadwaterError(f"types: a column of {column.type} cannot be made {kind}") from None
-    return cast_rows(column, kind)
+def _refuse_own(scan: Scan) -> None:
+    for name in scan.kinds:
+        if name.startswith("_"):
+            raise HeadwaterError(
+                f"{scan.file.uri}: the column {name!r} begins with '_', which marks Headwater's own columns; rename it"
+            )
 
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

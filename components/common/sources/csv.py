@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import re
-from typing import Iterator, NamedTuple, Sequence
+from typing import Collection, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pyarrow import csv as pacsv
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources.files import Misfit
 from headwater.components.common.sources.types import cast_rows, concat, widen
 
 BLOCK_BYTES = 16 << 20
@@ -29,11 +30,14 @@ BLOCK_BYTES = 16 << 20
 FIRST_ROW = 2
 """The number of a file's first data row: the header is row 1, as a spreadsheet counts."""
 
+MOST_COLUMNS = 20_000
+"""A header with more columns than that is refused."""
+
 VALUE_BYTES = 256
 """The most of a rejected value that is kept, in bytes."""
 
 _QUOTED_FIELD = rb'(?<=[%s\r\n])"(?:[^"]|"")*("|\Z)'
-_LEADING_ZERO = re.compile(rb"(?:^|[^0-9A-Za-z.:+ -])0[0-9]")
+_ZERO_FIRST = r"^\s*[+-]?0\d"
 _LONG_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
 _EXACT_INTEGERS = 2.0**53
 # What each kind of type can possibly look like: a quick way to tell most bad values from good ones.
@@ -61,29 +65,41 @@ class Rejection(NamedTuple):
     value: str | None
 
 
-def read_header(uri: str, delimiter: str) -> list[str]:
-    """The column names of a CSV file's first record.
+def read_header(uri: str, data: bytes, delimiter: str, column_names: Sequence[str] = ()) -> list[str]:
+    """The column names of a CSV file.
+
+    Args:
+      uri: the file's name, for errors.
+      data: its beginning.
+      delimiter: one character.
+      column_names: the names where the file has no header.
 
     Raises:
-      HeadwaterError: the file is empty, not UTF-8, or a name is missing, twice there or reserved.
+      HeadwaterError: the file is empty, not UTF-8, or a name is missing.
     """
-    data = storage.read_range(uri, 0, BLOCK_BYTES)
     if not data:
         raise HeadwaterError(f"{uri}: the file is empty; a CSV file begins with a header that names the columns")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise HeadwaterError(f"{uri}: the file is UTF-16; convert it to UTF-8")
     if b"\n" not in data and b"\r" in data:
         raise HeadwaterError(f"{uri}: lines end in CR alone; convert the line ends to LF")
+    if column_names:
+        return list(column_names)
     end = scan_block(data, delimiter).starts[0] or len(data)
+    if end >= BLOCK_BYTES:
+        raise HeadwaterError(f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; a header names the columns")
     try:
         text = data[:end].decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HeadwaterError(
-            f"{uri}: the header is not UTF-8 (byte {error.start + 1}); convert the file to UTF-8"
+            f"{uri}: the header is not UTF-8 (byte {error.start + 1}); name the file's encoding, or convert it"
         ) from None
     if "\0" in text:
         raise HeadwaterError(f"{uri}: the header holds a NUL byte; this is not a CSV file in UTF-8")
-    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    if text.count(delimiter) >= MOST_COLUMNS:
+        raise HeadwaterError(f"{uri}: the header has more than {MOST_COLUMNS:,} columns; this is no table of records")
+    try:
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    except csv.Error as error:
+        raise HeadwaterError(f"{uri}: the header cannot be read: {error}") from None
     if not any(name.strip() for name in names):
         raise HeadwaterError(f"{uri}: the first line names no column; a CSV file begins with a header")
     for position, name in enumerate(names):
@@ -99,12 +115,16 @@ class Block(NamedTuple):
       quotes: how many quote characters it holds.
       starts: offset of the first record that begins after a line end in it, when the block begins outside a quoted
         field and when it begins inside one; None when none does.
+      lines: how many line ends stand outside quoted fields, in both cases.
+      blank: whether there may be blank lines, so that line ends do not tell the number of records.
       regular: for both cases, whether every quote that would open a field stands at the start of one. Where that
         fails, counting quotes does not tell inside from outside.
     """
 
     quotes: int
     starts: tuple[int | None, int | None]
+    lines: tuple[int, int]
+    blank: bool
     regular: tuple[bool, bool]
 
 
@@ -116,42 +136,71 @@ def scan_block(data: bytes, delimiter: str, before: bytes = b"\n") -> Block:
       delimiter: one character.
       before: the byte before it; a line end at the start of a file.
     """
-    quotes = data.count(b'"')
-    if not quotes:
-        newline = data.find(b"\n")
-        return Block(0, (newline + 1 if newline >= 0 else None, None), (True, True))
     content = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(content == ord("\n"))
+    blank = bool((np.diff(newlines) == 1).any()) or (before == b"\n" and data[:1] in (b"\n", b"\r"))
+    blank = blank or (b"\r" in data and b"\n\r" in data)
+    quotes = data.count(b'"') if b'"' in data else 0
+    if not quotes:
+        start = int(newlines[0]) + 1 if len(newlines) else None
+        return Block(0, (start, None), (len(newlines), 0), blank, (True, True))
     places = np.flatnonzero(content == ord('"'))
     previous = np.where(places > 0, content[places - 1], before[0])
     if before == b"\n" and data[:3] == b"\xef\xbb\xbf":
         previous[places == 3] = ord("\n")
-    at_start = np.isin(previous, np.frombuffer(delimiter.encode() + b'\r\n"', np.uint8))
-    newlines = np.flatnonzero(content == ord("\n"))
+    opens = np.zeros(256, bool)
+    opens[list(delimiter.encode() + b'\r\n"')] = True
+    at_start = opens[previous]
     outside = np.searchsorted(places, newlines) % 2 == 0
-    starts = []
+    starts, lines = [], []
     for inside_first in (False, True):
         found = newlines[outside != inside_first]
         starts.append(int(found[0]) + 1 if len(found) else None)
-    return Block(quotes, tuple(starts), (bool(at_start[0::2].all()), bool(at_start[1::2].all())))
+        lines.append(len(found))
+    regular = (bool(at_start[0::2].all()), bool(at_start[1::2].all()))
+    return Block(quotes, tuple(starts), tuple(lines), blank, regular)
 
 
-def chain_blocks(uri: str, blocks: Sequence[Block], size: int, delimiter: str) -> list[tuple[int, int]]:
+def chain_blocks(
+    uri: str, place: str, blocks: Sequence[Block], size: int, delimiter: str, *, header: bool, ended: bool
+) -> list[tuple[int, int, int]]:
     """The byte ranges of whole records, header left out, from the blocks of a file in order.
+
+    Args:
+      uri: the file's name, for errors.
+      place: where it is read.
+      blocks: what `scan_block` says of each.
+      size: of the file, in bytes.
+      delimiter: one character.
+      header: whether the first record names the columns.
+      ended: whether the file ends in a line end.
+
+    Returns:
+      Start, stop, and the number of records, -1 where line ends do not tell it.
 
     Raises:
       HeadwaterError: a quote opens and never closes.
     """
-    starts: list[int] = []
-    inside = False
+    # Where records begin, and how many line ends outside quotes stand before that.
+    starts: list[tuple[int, int]] = [] if header else [(0, 0)]
+    inside, lines = False, 0
     for number, block in enumerate(blocks):
         if not block.regular[inside]:
-            return _ranges(_scan_sequentially(uri, size, delimiter), size)
-        if block.starts[inside] is not None:
-            starts.append(number * BLOCK_BYTES + block.starts[inside])
+            return [(*pair, -1) for pair in _ranges(_scan_sequentially(place, uri, size, delimiter, header), size)]
+        first = block.starts[inside]
+        if first is not None and (header or number):
+            starts.append((number * BLOCK_BYTES + first, lines + 1))
+        lines += block.lines[inside]
         inside ^= block.quotes % 2 == 1
     if inside:
-        raise _unclosed(uri, size, delimiter)
-    return _ranges(starts, size)
+        raise _unclosed(uri, place, size, delimiter)
+    known = not any(block.blank for block in blocks)
+    edges = [*starts, (size, lines + (not ended))]
+    return [
+        (start, stop, after - before if known else -1)
+        for (start, before), (stop, after) in zip(edges, edges[1:])
+        if start < stop
+    ]
 
 
 def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int, dict[str, pa.DataType]]:
@@ -167,16 +216,29 @@ def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int,
     ragged: list[pacsv.InvalidRow] = []
     table = _parse(data, names, delimiter, {}, ragged)
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
-    suspects = [name for name in names if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
-    if _LEADING_ZERO.search(data):
-        suspects += [name for name in names if pa.types.is_integer(kinds[name])]
-    if suspects:
-        texts = _parse(data, names, delimiter, dict.fromkeys(suspects, pa.string()), [], suspects)
-        for name in suspects:
-            pattern = r"^\s*[+-]?0\d" if pa.types.is_integer(kinds[name]) else _LONG_NUMBER
-            if pc.any(pc.match_substring_regex(texts[name], pattern)).as_py():
-                kinds[name] = pa.string()
+    for name in _suspects(data, table, delimiter, names, kinds):
+        kinds[name] = pa.string()
     return table.num_rows + len(ragged) + len(rejections), kinds
+
+
+def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool) -> dict[str, pa.DataType]:
+    """Guesses the columns' types from the beginning of a file's records; nothing where it cannot.
+
+    Args:
+      data: the beginning, at a record.
+      names: the header's names.
+      delimiter: one character.
+      whole: whether `data` is all there is.
+    """
+    if not whole:
+        end = data.rfind(b"\n") + 1
+        while end and data.count(b'"', 0, end) % 2:
+            end = data.rfind(b"\n", 0, end - 1) + 1
+        data = data[:end]
+    try:
+        return infer_types(data, names, delimiter)[1] if data else {}
+    except pa.ArrowInvalid:
+        return {}
 
 
 def widen_text(first: pa.DataType, second: pa.DataType) -> pa.DataType:
@@ -185,7 +247,15 @@ def widen_text(first: pa.DataType, second: pa.DataType) -> pa.DataType:
 
 
 def read_rows(
-    data: bytes, names: Sequence[str], kinds: dict[str, pa.DataType], delimiter: str, first_row: int
+    data: bytes,
+    names: Sequence[str],
+    kinds: dict[str, pa.DataType],
+    delimiter: str,
+    first_row: int,
+    *,
+    guessed: Collection[str] = (),
+    records: int = -1,
+    only: Sequence[str] | None = None,
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
     """The typed rows of one range.
 
@@ -195,39 +265,56 @@ def read_rows(
       kinds: each column's type.
       delimiter: one character.
       first_row: the number of the first record in the source.
+      guessed: columns whose types were guessed from a sample.
+      records: how many there should be; -1 to take what is there.
+      only: the columns wanted; all by default.
 
     Returns:
       The rows that could be read; the number of each in the source, int64; and the others. An empty field is a
       missing value in every column; NA, NULL, NaN and their like are missing in columns that are not text.
+
+    Raises:
+      Misfit: `guessed` or `records` do not hold.
     """
+    only = list(only or names)
     data, kept, rejections = _drop_dirty(data, names, delimiter, first_row)
     ragged: list[pacsv.InvalidRow] = []
+    # Guessed integers are parsed as text first: only their text shows a leading zero.
+    whole = [name for name in only if name in guessed and pa.types.is_integer(kinds[name])]
     as_text: list[str] = []
     while True:
         ragged.clear()
-        types = {name: pa.string() if name in as_text else kinds[name] for name in names}
+        types = {name: pa.string() if name in as_text or name in whole else kinds[name] for name in only}
         try:
-            table = _parse(data, names, delimiter, types, ragged)
+            table = _parse(data, names, delimiter, types, ragged, only)
             break
         except pa.ArrowInvalid as error:
             as_text.append(names[_column_of(error)])
+            if as_text[-1] in guessed:
+                raise Misfit from None
+    found = table.num_rows + len(ragged) + len(rejections)
+    real = [name for name in only if name in guessed and pa.types.is_floating(kinds[name])]
+    if records not in (-1, found) or any(_beyond_exact(table[name]) for name in real):
+        raise Misfit
     positions = np.arange(table.num_rows + len(ragged), dtype=np.int64)
     rows = first_row + (positions if kept is None else kept)
     dropped = np.array([row.number - 1 for row in ragged], np.int64)
     rejections += [_ragged(row, int(rows[row.number - 1]), row.text) for row in ragged]
     rows = np.delete(rows, dropped)
-    columns = dict(zip(names, concat([table[name] for name in names])))
+    columns = dict(zip(only, concat([table[name] for name in only])))
+    for name in whole:
+        columns[name] = _whole_numbers(columns[name], kinds[name])
     bad = np.zeros(len(rows), bool)
     for name in as_text:
         texts = columns[name]
-        columns[name], places = _cast_text(texts, kinds[name])
+        columns[name], places = cast_text(texts, kinds[name])
         # A row is rejected once, for the first column that fails.
         for place in places[~bad[places]]:
             value = clip(texts[int(place)].as_py())
             rejections.append(Rejection(int(rows[place]), name, f"type: not {_article(kinds[name])}", value))
         bad[places] = True
-    arrays = [_missing_where_empty(columns[name]) for name in names]
-    batch = pa.RecordBatch.from_arrays(arrays, list(names))
+    arrays = [_missing_where_empty(columns[name]) for name in only]
+    batch = pa.RecordBatch.from_arrays(arrays, only)
     if bad.any():
         batch = batch.filter(pa.array(~bad))
         rows = rows[~bad]
@@ -257,7 +344,7 @@ def _parse(
         ragged.append(row)
         return "skip"
 
-    if not data.strip(b"\r\n"):
+    if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
         return pa.table({name: pa.array([], kinds.get(name, pa.null())) for name in names})
     return pacsv.read_csv(
         pa.BufferReader(data),
@@ -328,8 +415,12 @@ def _ragged(row: pacsv.InvalidRow, number: int, text: str | bytes) -> Rejection:
     return Rejection(number, None, found, clip(text))
 
 
-def _cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]:
-    """Converts text as the CSV parser does, value by value where some cannot be."""
+def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+    """Converts text as the CSV parser does, value by value where some cannot be.
+
+    Returns:
+      The values, missing where they could not be converted; and the positions that could not, int64.
+    """
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary
     possible = np.ones(len(distinct), bool)
@@ -376,6 +467,60 @@ def _settle(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_binary(kind) else kind
 
 
+def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Texts that were guessed to be integers, as integers.
+
+    Raises:
+      Misfit: one is none, or would lose a leading zero.
+    """
+    present = _missing_where_empty(texts)
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    content = np.frombuffer(texts.buffers()[2] or b"\0", np.uint8)
+    first = content[np.minimum(offsets[:-1], len(content) - 1)]
+    if ((first == ord("0")) & (np.diff(offsets) > 1)).any():
+        raise Misfit
+    signed = (first == ord("-")) & (np.diff(offsets) > 2)
+    if signed.any() and (content[offsets[:-1][signed] + 1] == ord("0")).any():
+        raise Misfit
+    try:
+        return pc.cast(present, kind)
+    except pa.ArrowInvalid:
+        pass
+    try:
+        known = pc.is_in(present, pa.array(pacsv.ConvertOptions().null_values))
+        return pc.cast(pc.if_else(known, pa.scalar(None, pa.string()), present), kind)
+    except pa.ArrowInvalid:
+        raise Misfit from None
+
+
+def _suspects(
+    data: bytes, table: pa.Table, delimiter: str, names: Sequence[str], kinds: dict[str, pa.DataType]
+) -> list[str]:
+    """The columns of numbers that would lose digits as numbers."""
+    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
+    whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
+    if whole and _has_leading_zero(data, delimiter):
+        suspects += whole
+    if not suspects:
+        return []
+    texts = _parse(data, names, delimiter, dict.fromkeys(suspects, pa.string()), [], suspects)
+    return [
+        name
+        for name in suspects
+        if pc.any(
+            pc.match_substring_regex(texts[name], _ZERO_FIRST if pa.types.is_integer(kinds[name]) else _LONG_NUMBER)
+        ).as_py()
+    ]
+
+
+def _has_leading_zero(data: bytes, delimiter: str) -> bool:
+    """Whether some field may begin with 0 and another digit; says so too often, never too rarely."""
+    pattern = rf"(?:^|[{re.escape(delimiter)}\"\r\n])\s*[+-]?0[0-9]"
+    ends = pa.py_buffer(np.array([0, len(data)], np.int32))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
+    return pc.match_substring_regex(whole, pattern)[0].as_py()
+
+
 def _beyond_exact(column: pa.ChunkedArray) -> bool:
     largest = pc.max(pc.abs(column)).as_py()
     return largest is not None and largest >= _EXACT_INTEGERS
@@ -407,22 +552,22 @@ def _ranges(starts: list[int], size: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in zip(starts, [*starts[1:], size]) if start < stop]
 
 
-def _scan_sequentially(uri: str, size: int, delimiter: str) -> list[int]:
+def _scan_sequentially(place: str, uri: str, size: int, delimiter: str, header: bool) -> list[int]:
     """Record starts by reading the file from its start, for files with stray quotes: exact, on one core."""
-    starts: list[int] = []
-    due = 0
-    for newline in _outside_newlines(uri, size, delimiter):
+    starts: list[int] = [] if header else [0]
+    due = 0 if header else BLOCK_BYTES
+    for newline in _outside_newlines(place, uri, size, delimiter):
         if newline >= due:
             starts.append(newline + 1)
             due = (newline // BLOCK_BYTES + 1) * BLOCK_BYTES
     return starts
 
 
-def _outside_newlines(uri: str, size: int, delimiter: str) -> Iterator[int]:
+def _outside_newlines(place: str, uri: str, size: int, delimiter: str) -> Iterator[int]:
     quoted = re.compile(_QUOTED_FIELD % re.escape(delimiter.encode()))
     carried, offset = b"\n", -1
     for start in range(0, size, BLOCK_BYTES):
-        data = carried + storage.read_range(uri, start, start + BLOCK_BYTES)
+        data = carried + storage.read_range(place, start, start + BLOCK_BYTES)
         last = start + BLOCK_BYTES >= size
         keep = len(data) - 1
         content = np.frombuffer(data, np.uint8)
@@ -432,7 +577,7 @@ def _outside_newlines(uri: str, size: int, delimiter: str) -> Iterator[int]:
         for match in quoted.finditer(data, 1):
             if match.end() == len(data) and not (last and match[1]):
                 if last:
-                    raise _never_closes(uri, offset + match.start())
+                    raise _never_closes(uri, place, offset + match.start())
                 # It may go on in the next block; it is looked at again with what follows.
                 keep = match.start() - 1
                 break
@@ -446,19 +591,19 @@ def _outside_newlines(uri: str, size: int, delimiter: str) -> Iterator[int]:
         carried, offset = data[keep:], offset + keep
 
 
-def _unclosed(uri: str, size: int, delimiter: str) -> HeadwaterError:
+def _unclosed(uri: str, place: str, size: int, delimiter: str) -> HeadwaterError:
     try:
-        for _ in _outside_newlines(uri, size, delimiter):
+        for _ in _outside_newlines(place, uri, size, delimiter):
             pass
     except HeadwaterError as error:
         return error
-    return _never_closes(uri, size)
+    return _never_closes(uri, place, size)
 
 
-def _never_closes(uri: str, offset: int) -> HeadwaterError:
+def _never_closes(uri: str, place: str, offset: int) -> HeadwaterError:
     lines = 1
     for start in range(0, offset, BLOCK_BYTES):
-        lines += storage.read_range(uri, start, min(start + BLOCK_BYTES, offset)).count(b"\n")
+        lines += storage.read_range(place, start, min(start + BLOCK_BYTES, offset)).count(b"\n")
     return HeadwaterError(
         f"{uri}: a quote opens on line {lines:,} and never closes; close it, or double it if it is part of the text"
     )

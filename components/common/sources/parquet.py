@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 
-RANGE_BYTES = 64 << 20
+RANGE_BYTES = 16 << 20
 """Decoded bytes of the row groups that make one range; a larger row group is a range by itself."""
 
 FIRST_ROW = 1
@@ -56,9 +56,11 @@ def read_footer(uri: str) -> tuple[pa.Schema, list[tuple[int, int, int]]]:
         return file.schema_arrow.remove_metadata(), ranges
 
 
-def read_rows(uri: str, start: int, stop: int, first_row: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+def read_rows(
+    uri: str, start: int, stop: int, first_row: int, columns: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     """The rows of row groups [start, stop), batch by batch, with the number of each in the file, int64."""
     with open_parquet(uri) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=range(start, stop)):
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=range(start, stop), columns=list(columns)):
             yield batch, np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
             first_row += batch.num_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Callable, Sequence
 
@@ -42,7 +43,7 @@ def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     """The narrowest type that holds the values of both, or None when only text could.
 
     Null gives way to anything, integers to wider ones and to float64, dictionaries to their values, dates to
-    timestamps, timestamps to the finer unit.
+    timestamps, timestamps to the finer unit; structs widen field by field, lists by their items.
     """
     if first.equals(second):
         return first
@@ -63,7 +64,64 @@ def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
         return _widen_integers(first, second)
     if pa.types.is_timestamp(first) and pa.types.is_timestamp(second) and first.tz == second.tz:
         return pa.timestamp(max(first.unit, second.unit, key=_UNITS.index), first.tz)
+    if pa.types.is_struct(first) and pa.types.is_struct(second):
+        return _widen_structs(first, second)
+    if pa.types.is_list(first) and pa.types.is_list(second):
+        item = widen(first.value_type, second.value_type)
+        return item and pa.list_(item)
     return None
+
+
+def encode_type(kind: pa.DataType) -> str:
+    """A type, nested ones too, as text."""
+    return base64.b64encode(pa.schema([("", kind)]).serialize().to_pybytes()).decode()
+
+
+def decode_type(text: str) -> pa.DataType:
+    """The type that `encode_type` wrote."""
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))).field(0).type
+
+
+def castable(kind: pa.DataType, target: pa.DataType) -> bool:
+    """Whether values of one type can be made another at all, some of them perhaps not."""
+    try:
+        conform(pa.array([], kind), target)
+        return True
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+
+
+def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Casts an array, structs field by field by name and lists item by item; absent fields are missing.
+
+    Raises:
+      ArrowInvalid: a value cannot be kept.
+    """
+    if values.type.equals(target):
+        return values
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(values), target)
+    if pa.types.is_struct(values.type) and pa.types.is_struct(target):
+        names = [field.name for field in values.type]
+        flat = dict(zip(names, values.flatten()))
+        parts = [
+            conform(flat[field.name], field.type) if field.name in flat else pa.nulls(len(values), field.type)
+            for field in target
+        ]
+        missing = pc.is_null(values)
+        buffers = [None if not values.null_count else pc.invert(missing).buffers()[1]]
+        return pa.Array.from_buffers(target, len(values), buffers, values.null_count, children=parts)
+    if _is_list(values.type) and pa.types.is_list(target):
+        if pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            return pc.cast(values, target)
+        items = conform(values.flatten(), target.value_type)
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        validity = None if not values.null_count else pc.is_valid(values).buffers()[1]
+        return pa.Array.from_buffers(
+            target, len(values), [validity, pa.py_buffer(offsets)], values.null_count, children=[items]
+        )
+    return pc.cast(values, target)
 
 
 def cast_rows(
@@ -119,6 +177,20 @@ def concat(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
         else pa.array([], column.type)
         for column in columns
     ]
+
+
+def _widen_structs(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    fields = {field.name: field.type for field in first}
+    for field in second:
+        wider = widen(fields.get(field.name, pa.null()), field.type)
+        if wider is None:
+            return None
+        fields[field.name] = wider
+    return pa.struct(list(fields.items()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _widen_integers(first: pa.DataType, second: pa.DataType) -> pa.DataType:

@@ -1,0 +1,285 @@
+"""Columns made consistent by declared rules: missing-value sentinels, number and date formats, units, names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pydantic
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import Rejection
+from headwater.components.common.sources.csv import cast_text, clip
+from headwater.components.common.sources.types import cast_rows, parse_type
+
+# A unit is the base unit of its measure × factor + offset.
+_UNITS = {
+    "length": {
+        "m": 1.0,
+        "km": 1000.0,
+        "cm": 0.01,
+        "mm": 0.001,
+        "in": 0.0254,
+        "ft": 0.3048,
+        "yd": 0.9144,
+        "mi": 1609.344,
+        "nmi": 1852.0,
+    },
+    "speed": {"m/s": 1.0, "km/h": 1 / 3.6, "mph": 0.44704, "kn": 1852 / 3600, "ft/s": 0.3048},
+    "mass": {"kg": 1.0, "g": 0.001, "mg": 1e-6, "t": 1000.0, "lb": 0.45359237, "oz": 0.028349523125},
+    "volume": {"l": 1.0, "ml": 0.001, "m3": 1000.0, "gal": 3.785411784, "fl_oz": 0.0295735295625},
+    "area": {"m2": 1.0, "km2": 1e6, "ha": 1e4, "acre": 4046.8564224, "ft2": 0.09290304, "mi2": 2589988.110336},
+    "pressure": {
+        "Pa": 1.0,
+        "hPa": 100.0,
+        "kPa": 1000.0,
+        "bar": 1e5,
+        "mbar": 100.0,
+        "psi": 6894.757293168,
+        "inHg": 3386.389,
+        "mmHg": 133.322387415,
+        "atm": 101325.0,
+    },
+    "energy": {"J": 1.0, "kJ": 1000.0, "Wh": 3600.0, "kWh": 3.6e6, "cal": 4.184, "kcal": 4184.0, "BTU": 1055.05585262},
+    "time": {"s": 1.0, "ms": 0.001, "us": 1e-6, "min": 60.0, "h": 3600.0, "d": 86400.0},
+    "data": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3},
+    "share": {"1": 1.0, "%": 0.01, "‰": 0.001, "bp": 1e-4},
+}
+_TEMPERATURES = {"K": (1.0, 0.0), "C": (1.0, 273.15), "F": (5 / 9, 459.67 * 5 / 9)}
+
+
+class Unit(pydantic.BaseModel):
+    """A unit made another.
+
+    Attributes:
+      given: the unit that the column is in.
+      wanted: the unit that it shall be in.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    given: Annotated[str, pydantic.Field(alias="from")]
+    wanted: Annotated[str, pydantic.Field(alias="to")]
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> Unit:
+        self.line()
+        return self
+
+    def line(self) -> tuple[float, float]:
+        """The factor and the offset of the conversion."""
+        if self.given in _TEMPERATURES and self.wanted in _TEMPERATURES:
+            (factor, offset), (other, shift) = _TEMPERATURES[self.given], _TEMPERATURES[self.wanted]
+            return factor / other, (offset - shift) / other
+        for units in _UNITS.values():
+            if self.given in units and self.wanted in units:
+                return units[self.given] / units[self.wanted], 0.0
+        known = "; ".join(f"{measure}: {', '.join(units)}" for measure, units in _UNITS.items())
+        raise ValueError(
+            f"{self.given!r} cannot be made {self.wanted!r}; units of one measure can: {known}; temperature: K, C, F"
+        )
+
+
+class Format(pydantic.BaseModel):
+    """How a column's text is read.
+
+    Attributes:
+      thousands: parts thousands in numbers, as the comma in "1,234.5".
+      decimal: parts the fraction in numbers.
+      strip: characters to take off both ends first, as "$€ %".
+      times: formats of dates and times as `strptime` names them, tried in order.
+      zone: the time zone that times without one are in, as in "Europe/Vienna"; times become UTC.
+      type: the Arrow type to make; float64 for numbers, timestamp[us] or timestamp[us, UTC] for times by default.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    thousands: str = ""
+    decimal: str = "."
+    strip: str = ""
+    times: list[str] = []
+    zone: str = ""
+    type: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _sense(self) -> Format:
+        if self.zone and not self.times:
+            raise ValueError("a zone goes with times, and there are none")
+        if self.times and (self.thousands or self.decimal != "."):
+            raise ValueError("a column holds numbers or times: give thousands and decimal, or times")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands and decimal are the same character")
+        if self.type:
+            try:
+                parse_type(self.type)
+            except HeadwaterError as error:
+                raise ValueError(str(error)) from None
+        if self.zone:
+            try:
+                pc.assume_timezone(pa.array([0], pa.timestamp("us")), self.zone)
+            except pa.ArrowInvalid:
+                raise ValueError(f"{self.zone!r} is no time zone; name one as Europe/Vienna or UTC") from None
+        return self
+
+    @property
+    def target(self) -> pa.DataType:
+        """The type that the column becomes."""
+        if self.type:
+            return parse_type(self.type)
+        if self.times:
+            zoned = self.zone or any("%z" in form for form in self.times)
+            return pa.timestamp("us", "UTC" if zoned else None)
+        return pa.float64()
+
+
+def drop_sentinels(batch: pa.RecordBatch, sentinels: Mapping[str, list[Any]], counts: dict[str, int]) -> pa.RecordBatch:
+    """Makes the values that stand for "missing" missing.
+
+    Args:
+      batch: the rows.
+      sentinels: by column, the values.
+      counts: by column, how many were found; added to.
+
+    Raises:
+      HeadwaterError: a column is not there, or a sentinel is of another type.
+    """
+    for name, values in sentinels.items():
+        place = _place(batch, name, "missing")
+        column = batch.column(place)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        try:
+            found = pc.is_in(column, _as_type(values, column.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            raise HeadwaterError(f"missing.{name}: {values} are no values of {column.type}") from None
+        number = pc.sum(found).as_py() or 0
+        counts[name] = counts.get(name, 0) + number
+        if number:
+            batch = batch_with(batch, place, name, pc.if_else(found, pa.scalar(None, column.type), column))
+    return batch
+
+
+def read_formats(
+    batch: pa.RecordBatch, rows: np.ndarray, formats: Mapping[str, Format]
+) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
+    """Reads columns of text by their formats; a row whose text has another form is rejected."""
+    bad = np.zeros(batch.num_rows, bool)
+    rejections: list[Rejection] = []
+    for name, form in formats.items():
+        place = _place(batch, name, "formats")
+        texts = batch.column(place)
+        if not pa.types.is_string(texts.type):
+            raise HeadwaterError(f"formats.{name}: formats read text, and this column is {texts.type}")
+        encoded = texts.dictionary_encode()
+        values, wrong = _read_format(encoded.dictionary, form)
+        failed = np.zeros(len(encoded.dictionary) + 1, bool)
+        failed[wrong] = True
+        index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(failed[index] & ~bad):
+            rejections.append(
+                Rejection(int(rows[row]), name, "format: of no declared form", clip(texts[int(row)].as_py()))
+            )
+        bad |= failed[index]
+        batch = batch_with(batch, place, name, values.take(encoded.indices))
+    if bad.any():
+        batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
+    return batch, rows, rejections
+
+
+def convert_units(batch: pa.RecordBatch, units: Mapping[str, Unit]) -> pa.RecordBatch:
+    """Converts columns of numbers to the units that are wanted, as float64."""
+    for name, unit in units.items():
+        place = _place(batch, name, "units")
+        column = batch.column(place)
+        if not (
+            pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+        ):
+            raise HeadwaterError(f"units.{name}: only numbers have units, and this column is {column.type}")
+        factor, offset = unit.line()
+        batch = batch_with(batch, place, name, pc.add(pc.multiply(column.cast(pa.float64()), factor), offset))
+    return batch
+
+
+def rename_columns(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
+    """Gives columns other names."""
+    for name in names:
+        _place(batch, name, "rename")
+    renamed = [names.get(name, name) for name in batch.schema.names]
+    for name in renamed:
+        if renamed.count(name) > 1:
+            raise HeadwaterError(f"rename: two columns would be named {name!r}")
+    return pa.RecordBatch.from_arrays(batch.columns, renamed)
+
+
+def batch_with(batch: pa.RecordBatch, place: int, name: str, column: pa.Array) -> pa.RecordBatch:
+    """The batch with the column at `place` replaced, or added where `place` is its width."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    columns, names = list(batch.columns), list(batch.schema.names)
+    columns[place : place + 1], names[place : place + 1] = [column], [name]
+    return pa.RecordBatch.from_arrays(columns, names)
+
+
+def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+    present = pc.utf8_trim(texts, form.strip) if form.strip else texts
+    present = pc.utf8_trim_whitespace(present)
+    empty = pc.equal(present, "")
+    present = pc.if_else(empty, pa.scalar(None, pa.string()), present)
+    values, wrong = _read_times(present, form) if form.times else _read_numbers(present, form)
+    return values, wrong
+
+
+def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+    plain = texts
+    if form.thousands:
+        # "1,23" is no number with thousands: three digits must follow each mark.
+        mark = _quoted(form.thousands)
+        odd = pc.match_substring_regex(plain, f"{mark}([0-9]{{0,2}}([^0-9]|$)|[0-9]{{4,}})|^[-+]?{mark}")
+        plain = pc.if_else(odd, "?", pc.replace_substring(plain, form.thousands, ""))
+    if form.decimal != ".":
+        plain = pc.if_else(pc.match_substring(plain, "."), "?", pc.replace_substring(plain, form.decimal, "."))
+    return cast_text(pc.fill_null(plain, ""), form.target)
+
+
+def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+    naive = pa.timestamp("us", form.target.tz if pa.types.is_timestamp(form.target) else None)
+    result = pa.nulls(len(texts), naive)
+    for pattern in form.times:
+        found = pc.strptime(texts, format=pattern, unit="us", error_is_null=True)
+        if "%z" in pattern:
+            found = found.cast(pa.timestamp("us", "UTC"))
+        elif form.zone:
+            found = pc.assume_timezone(found, form.zone, ambiguous="earliest", nonexistent="earliest")
+        result = pc.if_else(pc.is_valid(result), result, _in_zone(found, naive))
+    wrong = pc.and_(pc.is_null(result), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+    values, cut = cast_rows(result, form.target)
+    wrong[cut] = True
+    return values, np.flatnonzero(wrong)
+
+
+def _in_zone(times: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if times.type.tz and wanted.tz is None:
+        return times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(wanted)
+    return times.cast(wanted) if times.type.tz or not wanted.tz else pc.assume_timezone(times, "UTC")
+
+
+def _quoted(text: str) -> str:
+    return "".join(
+        f"\\{character}" if not character.isalnum() and not character.isspace() else character for character in text
+    )
+
+
+def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
+    given = pa.array(values)
+    if pa.types.is_string(kind) and not pa.types.is_string(given.type):
+        raise pa.ArrowInvalid("text is compared with text")
+    return pc.cast(given, kind)
+
+
+def _place(batch: pa.RecordBatch, name: str, setting: str) -> int:
+    place = batch.schema.get_field_index(name)
+    if place < 0:
+        raise HeadwaterError(f"{setting}: there is no column {name!r}; the columns are {', '.join(batch.schema.names)}")
+    return place

@@ -1,0 +1,253 @@
+"""Source health: is the data fresh, as much as expected, from the sources expected, and missing no more than before?
+
+Each rule is told from this dataset's exact profile and those of earlier spans, and gives findings.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from headwater.components.collect.findings import finding
+
+FUTURE = datetime.timedelta(days=1)
+"""Events further in the future than this are a wrong clock."""
+
+STUCK_RUN = 50
+"""A run of one unchanging value that is shorter is never a finding."""
+
+STUCK_SHARE = 0.2
+"""A run is a finding when it holds more than this share of the rows, and the column is no constant."""
+
+MISSING_EFFECT = 0.02
+"""A share of missing values that moved by less is no finding, however significant."""
+
+FALSE_DISCOVERY = 0.001
+"""The share of false ones among findings of `missing_share` (Benjamini & Hochberg, 1995)."""
+
+_BAND = 4.0
+_FEW_SPANS = 5
+
+
+def check_health(
+    body: Mapping[str, Any], history: Sequence[Mapping[str, Any]], *, as_of: datetime.datetime, settings: Any
+) -> list[dict[str, Any]]:
+    """All findings of source health.
+
+    Args:
+      body: this dataset: `span`, `rows`, `newest`, `oldest` (ISO, of the event time), `profile`, `sources`, `models`,
+        `fingerprint`.
+      history: the same of earlier spans, by rising span.
+      as_of: the time that ages are told from.
+      settings: `max_age` (a timedelta or None), `season` (spans; 0 for none), `volume_tolerance` (a share).
+    """
+    found = check_freshness(body["newest"], as_of, settings.max_age)
+    found += check_sources(body["sources"], history[-1]["sources"] if history else ())
+    found += check_stuck(body["profile"])
+    if history:
+        rows = [(each["span"], each["rows"]) for each in history]
+        found += check_volume(body["span"], body["rows"], rows, settings.season, settings.volume_tolerance)
+        found += check_columns(body["profile"], history[-1]["profile"])
+        found += check_models(body["models"], history[-1]["models"])
+        found += advise_refresh([*history, body])
+    return found
+
+
+def check_freshness(
+    newest: str | None, as_of: datetime.datetime, max_age: datetime.timedelta | None
+) -> list[dict[str, Any]]:
+    """`stale`: the newest event is too old, or lies in the future."""
+    if newest is None:
+        return []
+    age = as_of - _time(newest)
+    hours = age.total_seconds() / 3600
+    if max_age is not None and age > max_age:
+        limit = max_age.total_seconds() / 3600
+        message = f"the newest event is {hours:,.1f} hours old, more than max_age allows ({limit:,.1f} hours)"
+        return [finding("stale", "error", None, message, hours, limit)]
+    if -age > FUTURE:
+        message = f"the newest event lies {-hours:,.1f} hours in the future; a clock or a time zone may be wrong"
+        return [finding("stale", "warning", None, message, hours, 0.0)]
+    return []
+
+
+def check_sources(sources: Sequence[Mapping[str, Any]], earlier: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`empty_source`: a source without rows while others have some."""
+    had = {each["uri"].rsplit("/", 1)[-1]: each["rows"] for each in earlier}
+    found = []
+    for each in sources:
+        if not each["rows"] and any(other["rows"] for other in sources):
+            before = had.get(each["uri"].rsplit("/", 1)[-1])
+            told = f" (it had {before:,} in the last span)" if before else ""
+            found.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{told}", 0.0))
+    return found
+
+
+def check_stuck(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`stuck`: one value that stays unchanged for a large part of the rows, as of a sensor that hangs."""
+    found = []
+    for name, column in sorted(profile["columns"].items()):
+        run, rows = column["longest_run"], profile["rows"]
+        if column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
+            continue
+        message = f"{name!r} keeps one value for {run:,} rows in a row, {run / rows:.0%} of all; a sensor may be stuck"
+        found.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
+    return found
+
+
+def check_volume(
+    span: int, rows: int, history: Sequence[tuple[int, int]], season: int, tolerance: float
+) -> list[dict[str, Any]]:
+    """`volume`: more or fewer rows than earlier spans let expect.
+
+    Expected is a robust line through the logarithms of earlier volumes (Theil, 1950; Sen, 1968) times the median ratio
+    of the spans at the same place of the season, where at least two whole seasons are known. With five spans or more,
+    the band is 4 robust standard deviations of what the line leaves, and at least 10 %; with fewer, it is `tolerance`.
+
+    Args:
+      span: this span's number.
+      rows: its rows.
+      history: number and rows of earlier spans.
+      season: its length in spans; 0 for none.
+      tolerance: the share by which volume may leave the median of few spans.
+    """
+    known = [(number, count) for number, count in history if count > 0]
+    if not known or not rows:
+        return []
+    places = np.array([number for number, _ in known], float)
+    logs = np.log([count for _, count in known])
+    if len(known) < _FEW_SPANS:
+        expected, band = math.exp(float(np.median(logs))), math.log1p(tolerance)
+    else:
+        seasonal = season and len(known) >= 2 * season
+        factors = np.zeros(len(known))
+        here = 0.0
+        if seasonal:
+            # Twice: the line is bent by the season, and the season told from what the line leaves.
+            for _ in range(2):
+                slope, level = theil_sen(places, logs - factors)
+                left = logs - (level + slope * places)
+                by_place = {
+                    place: float(np.median(left[places % season == place])) for place in set((places % season).tolist())
+                }
+                factors = np.array([by_place[place] for place in (places % season).tolist()])
+            here = by_place.get(float(span % season), 0.0)
+        slope, level = theil_sen(places, logs - factors)
+        left = logs - factors - (level + slope * places)
+        expected = math.exp(level + slope * span + here)
+        band = max(_BAND * 1.4826 * float(np.median(np.abs(left - np.median(left)))), math.log(1.1))
+    if abs(math.log(rows / expected)) <= band:
+        return []
+    direction = "more" if rows > expected else "fewer"
+    message = (
+        f"{rows:,} rows are {direction} than expected: about {expected:,.0f}, and between {expected / math.exp(band):,.0f} "
+        f"and {expected * math.exp(band):,.0f}, from {len(known)} earlier spans"
+    )
+    return [finding("volume", "warning", None, message, float(rows), round(expected, 1))]
+
+
+def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The slope and the level of a robust line: medians of the slopes of all pairs and of what they leave."""
+    pairs = [(y[j] - y[i]) / (x[j] - x[i]) for i, j in itertools.combinations(range(len(x)), 2) if x[i] != x[j]]
+    slope = float(np.median(pairs)) if pairs else 0.0
+    return slope, float(np.median(y - slope * x))
+
+
+def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`column_added`, `column_gone`, and `missing_share`: the share of missing values moved since the last span."""
+    now, before = profile["columns"], earlier["columns"]
+    found = [
+        finding("column_added", "info", name, f"{name!r} is new: the last span did not have it")
+        for name in sorted(set(now) - set(before))
+    ]
+    found += [
+        finding("column_gone", "warning", name, f"{name!r} is gone: the last span had it")
+        for name in sorted(set(before) - set(now))
+    ]
+    tests = []
+    for name in sorted(set(now) & set(before)):
+        share = now[name]["missing"] / max(profile["rows"], 1)
+        was = before[name]["missing"] / max(earlier["rows"], 1)
+        chance = _two_shares(now[name]["missing"], profile["rows"], before[name]["missing"], earlier["rows"])
+        tests.append((name, was, share, chance))
+    significant = benjamini_hochberg([chance for *_, chance in tests], FALSE_DISCOVERY)
+    for (name, was, share, _), holds in zip(tests, significant):
+        if holds and abs(share - was) >= MISSING_EFFECT:
+            message = f"{name!r} is missing in {share:.1%} of the rows, and was in {was:.1%} in the last span"
+            found.append(finding("missing_share", "warning", name, message, share, was))
+    return found
+
+
+def benjamini_hochberg(chances: Sequence[float], rate: float) -> list[bool]:
+    """Which of several tests hold at a false discovery rate.
+
+    Args:
+      chances: p-values.
+      rate: the share of false ones among those that are said to hold.
+    """
+    order = np.argsort(chances, kind="stable")
+    passed = np.array(chances)[order] <= rate * np.arange(1, len(chances) + 1) / max(len(chances), 1)
+    last = int(np.flatnonzero(passed)[-1]) + 1 if passed.any() else 0
+    holds = np.zeros(len(chances), bool)
+    holds[order[:last]] = True
+    return holds.tolist()
+
+
+def check_models(models: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`model_version`: a column is the output of another model, or of another version, than in the last span."""
+    found = []
+    for name in sorted(set(models) | set(earlier)):
+        now, was = (
+            f"{each['model']} {each['version']}" if each else "no model"
+            for each in (models.get(name), earlier.get(name))
+        )
+        if now != was:
+            message = f"{name!r} is the output of {now}, and was of {was} in the last span; errors of one model compound in the next"
+            found.append(finding("model_version", "warning", name, message))
+    return found
+
+
+def advise_refresh(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`refresh`: the interval between the newest events of successive spans, and the one that would fit better.
+
+    Args:
+      spans: at least two with event times, this one last.
+    """
+    timed = [each for each in spans if each["newest"] and each["oldest"]]
+    if len(timed) < 3 or not spans[-1]["newest"]:
+        return []
+    steps = [(_time(b["newest"]) - _time(a["newest"])).total_seconds() / 3600 for a, b in zip(timed, timed[1:])]
+    held = [(_time(each["newest"]) - _time(each["oldest"])).total_seconds() / 3600 for each in timed]
+    observed, content = float(np.median(steps)), float(np.median(held))
+    same = sum(1 for a, b in zip(spans, spans[1:]) if a["fingerprint"] == b["fingerprint"]) / (len(spans) - 1)
+    idle = sum(1 for step in steps if step <= 0) / len(steps)
+    if max(same, idle) >= 0.5:
+        advised, why = observed * 2 or content, "most collections brought nothing newer"
+    elif observed > 0 and content < observed / 2:
+        advised, why = content, "each collection holds events of a much shorter time than lies between two of them"
+    else:
+        return []
+    if advised <= 0:
+        return []
+    message = f"newest events come {observed:,.1f} hours apart; {advised:,.1f} hours would fit better: {why}"
+    return [finding("refresh", "info", None, message, observed, advised)]
+
+
+def _two_shares(missing: int, rows: int, before: int, earlier: int) -> float:
+    """The chance of two shares that differ so much if they were one (two-sided z test of pooled proportions)."""
+    if not rows or not earlier:
+        return 1.0
+    pooled = (missing + before) / (rows + earlier)
+    deviation = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / earlier))
+    if not deviation:
+        return 1.0
+    return math.erfc(abs(missing / rows - before / earlier) / deviation / math.sqrt(2))
+
+
+def _time(text: str) -> datetime.datetime:
+    found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)

@@ -1,0 +1,150 @@
+"""The dataset's page: findings first, where every record went, and one row a column."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.components.collect.settings import Settings
+from headwater.components.common.pages import render
+
+WIDTH, HEIGHT = 160, 36
+"""Size of a column's chart, in pixels."""
+
+_BARS = 24
+_MOST_SOURCES = 8
+_MOST_VALUES = 5
+_EXAMPLE = 48
+_FLOW_WIDTH, _FLOW_HEIGHT = 960, 240
+
+
+def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Settings) -> str:
+    """Renders the page.
+
+    Args:
+      body: of the dataset's manifest, findings included.
+      sample: some of its rows; None when there are none, or none are to be looked at.
+      settings: the user's.
+    """
+    return render(
+        "headwater.components.collect",
+        "page.html",
+        body=body,
+        rows=body["accounts"]["written"],
+        columns=[
+            _column(body, name, kind, sample, settings)
+            for name, kind in body["columns"].items()
+            if not name.startswith("_")
+        ],
+        flow=_flow(body),
+        width=WIDTH,
+        height=HEIGHT,
+        flow_width=_FLOW_WIDTH,
+        flow_height=_FLOW_HEIGHT,
+    )
+
+
+def _column(
+    body: Mapping[str, Any], name: str, kind: str, sample: pa.Table | None, settings: Settings
+) -> dict[str, Any]:
+    origin = {new: old for old, new in settings.rename.items()}.get(name, name)
+    found = body["profile"]["columns"].get(name, {"missing": 0})
+    private = body["private"].get(name)
+    values = sample[name].combine_chunks() if sample is not None else None
+    if isinstance(values, pa.ChunkedArray):
+        values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
+    result: dict[str, Any] = {
+        "name": name,
+        "type": kind,
+        "origin": origin if origin != name else "",
+        "missing": found["missing"] / max(body["accounts"]["written"], 1),
+        "sentinels": body["sentinels"].get(origin),
+        "unit": settings.units[origin].wanted if origin in settings.units else "",
+        "private": private,
+        "model": settings.model_outputs[name].model_dump() if name in settings.model_outputs else None,
+        "findings": [each for each in body["findings"] if each["column"] == name],
+        "bars": [],
+        "top": [],
+        "example": "",
+    }
+    if values is None or not len(values) or private:
+        return result
+    present = values.drop_null() if values.null_count else values
+    if not len(present):
+        return result
+    if _is_number(present.type):
+        result["bars"] = _bars(pc.cast(present, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    elif pa.types.is_string(present.type) or pa.types.is_boolean(present.type):
+        counts = pc.value_counts(present)
+        pairs = sorted(
+            zip(counts.field(1).to_pylist(), counts.field(0).to_pylist()), key=lambda pair: (-pair[0], str(pair[1]))
+        )
+        if pairs[0][0] > 1:
+            result["top"] = [(_short(value), count / len(values)) for count, value in pairs[:_MOST_VALUES]]
+    result["example"] = _short(present[0].as_py())
+    return result
+
+
+def _bars(values: np.ndarray) -> list[tuple[float, float, float]]:
+    """A histogram of finite values as bars: left edge, width and height in pixels."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return []
+    low, high = np.quantile(values, [0.01, 0.99])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    # The outermost bars take what lies beyond: a few far values would else press all others into one bar.
+    counts, _ = np.histogram(np.clip(values, low, high), _BARS, (low, high))
+    heights = counts / counts.max() * (HEIGHT - 2)
+    width = WIDTH / _BARS
+    return [
+        (round(place * width, 1), round(width - 1, 1), round(float(height), 1)) for place, height in enumerate(heights)
+    ]
+
+
+def _flow(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Where records come from and go: boxes at both sides, and the bands between them and the middle."""
+    accounts = body["accounts"]
+    found = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
+    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in found[:_MOST_SOURCES]]
+    rest = found[_MOST_SOURCES:]
+    if rest:
+        left.append((f"{len(rest):,} more", sum(each["rows"] for each in rest), ""))
+    right = [(name, entry["rows"], "good") for name, entry in body["splits"].items()]
+    right += [(rule, count, "warning") for rule, count in accounts["filtered"].items() if count]
+    right += [("rejected", accounts["rejected"], "error")] if accounts["rejected"] else []
+    return {"left": _stack(left, accounts["read"]), "right": _stack(right, accounts["read"]), "read": accounts["read"]}
+
+
+def _stack(parts: list[tuple[str, int, str]], total: int) -> list[dict[str, Any]]:
+    """Boxes one below the other, as high as their share, with room for a label each."""
+    gap = 18.0
+    room = _FLOW_HEIGHT - gap * len(parts) - 4
+    boxes, outer, inner = [], gap / 2, (_FLOW_HEIGHT - room) / 2
+    for label, rows, tone in parts:
+        height = max(1.0, room * rows / max(total, 1))
+        boxes.append(
+            {
+                "label": _short(label),
+                "rows": rows,
+                "tone": tone,
+                "outer": round(outer, 1),
+                "inner": round(inner, 1),
+                "height": round(height, 1),
+            }
+        )
+        outer += height + gap
+        inner += height
+    return boxes
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _EXAMPLE else text[: _EXAMPLE - 1] + "…"

@@ -1,0 +1,31 @@
+"""Privacy for collect: personal data found in columns, what is done with it, and how anonymous groups of rows are.
+
+`detect` finds personal data by values, checksums and column names; `actions` redact, hash, truncate, generalise or
+drop columns; `anonymity` measures k-anonymity over declared columns.
+"""
+
+from __future__ import annotations
+
+from headwater.components.common.lazy import lazy
+
+_NAMES = {
+    "KINDS": "detect",
+    "scan": "detect",
+    "merge": "detect",
+    "judge": "detect",
+    "scrub": "detect",
+    "scrub_all": "detect",
+    "parse_actions": "actions",
+    "check_actions": "actions",
+    "output_type": "actions",
+    "apply": "actions",
+    "read_secret": "actions",
+    "key_fingerprint": "actions",
+    "group_state": "anonymity",
+    "merge_states": "anonymity",
+    "measure": "anonymity",
+    "small_groups": "anonymity",
+    "in_small_groups": "anonymity",
+}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

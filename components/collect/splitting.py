@@ -1,0 +1,183 @@
+"""Which split a row belongs to: by a hash, by a column's value, or by time with a gap."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pydantic
+
+from headwater.components.common import hashing
+from headwater.components.common.errors import HeadwaterError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+NO_SPLIT = "no_split"
+"""The rule that filters rows whose column names no split."""
+
+SPLIT_GAP = "split_gap"
+"""The rule that filters rows that lie in the gap after a cut in time."""
+
+
+class HashRule(pydantic.BaseModel):
+    """By a hash of the key, of all values where there is no key, or of the group.
+
+    Attributes:
+      group: columns whose equal values must stay in one split, as the user's id.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    by: Literal["hash"] = "hash"
+    group: list[str] = []
+
+
+class ColumnRule(pydantic.BaseModel):
+    """By the value of a column.
+
+    Attributes:
+      column: the column.
+      values: the values of each split, as text; by default a split's own name. Other rows are filtered: `no_split`.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    by: Literal["column"]
+    column: str
+    values: dict[str, list[str]] = {}
+
+
+class TimeRule(pydantic.BaseModel):
+    """By time: splits in their order, each from one cut to the next.
+
+    Attributes:
+      column: of dates or timestamps; a row without one is filtered: `no_split`.
+      cuts: one fewer than there are splits, rising, as ISO dates or times (UTC where the column has a zone).
+      gap: rows this long after a cut belong to no split (`split_gap`), so that what overlaps in time leaks nothing.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    by: Literal["time"]
+    column: str
+    cuts: list[str]
+    gap: str = "0s"
+
+    @pydantic.model_validator(mode="after")
+    def _sense(self) -> TimeRule:
+        try:
+            seconds(self.gap)
+            cuts = [np.datetime64(cut, "us") for cut in self.cuts]
+        except HeadwaterError as error:
+            raise ValueError(str(error)) from None
+        except ValueError as error:
+            raise ValueError(f"cuts are ISO dates or times, as in 2013-07-01: {error}") from None
+        if any(later <= earlier for earlier, later in zip(cuts, cuts[1:])):
+            raise ValueError("cuts must rise")
+        return self
+
+
+SplitRule = Annotated[HashRule | ColumnRule | TimeRule, pydantic.Field(discriminator="by")]
+
+
+def seconds(text: str) -> float:
+    """A duration as `36h` or `7d` in seconds.
+
+    Raises:
+      HeadwaterError: it has another form.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise HeadwaterError(f"{text!r} is no duration; give a number and s, min, h, d or w, as in 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def check_rule(rule: SplitRule, splits: Sequence[str], schema: pa.Schema) -> None:
+    """Refuses a rule that does not go with the splits or the columns.
+
+    Raises:
+      HeadwaterError: names what does not.
+    """
+    columns = rule.group if isinstance(rule, HashRule) else [rule.column]
+    for name in columns:
+        if name not in schema.names:
+            raise HeadwaterError(f"split: there is no column {name!r}; the columns are {', '.join(schema.names)}")
+    if isinstance(rule, ColumnRule):
+        for name in rule.values:
+            if name not in splits:
+                raise HeadwaterError(f"split.values: {name!r} is no split; the splits are {', '.join(splits)}")
+        given = [value for name in splits for value in rule.values.get(name, [name])]
+        if len(set(given)) < len(given):
+            raise HeadwaterError("split.values: one value stands for two splits")
+    if isinstance(rule, TimeRule):
+        if len(rule.cuts) != len(splits) - 1:
+            raise HeadwaterError(
+                f"split.cuts: {len(splits)} splits need {len(splits) - 1} cuts, and {len(rule.cuts)} are given"
+            )
+        kind = schema.field(rule.column).type
+        if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            raise HeadwaterError(f"split.column: {rule.column!r} is {kind}; a split by time needs dates or timestamps")
+
+
+def assign(
+    rule: SplitRule,
+    splits: Sequence[tuple[str, float]],
+    batch: pa.RecordBatch,
+    hashes: np.ndarray,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The split of each row.
+
+    Args:
+      rule: checked by `check_rule`.
+      splits: names and weights, in order; weights count for a split by hash alone.
+      batch: the rows.
+      hashes: uint64, one a row: of the key, or of all values.
+
+    Returns:
+      The split's position, int64, one a row, -1 for none; and by the rule that filters them, which rows have none.
+    """
+    if isinstance(rule, HashRule):
+        if rule.group:
+            hashes = hashing.hash_rows([batch.column(batch.schema.get_field_index(name)) for name in rule.group])
+        return by_hash(hashes, [weight for _, weight in splits]), {}
+    column = batch.column(batch.schema.get_field_index(rule.column))
+    if isinstance(rule, ColumnRule):
+        values = [(value, place) for place, (name, _) in enumerate(splits) for value in rule.values.get(name, [name])]
+        texts = column.cast(pa.string()) if not pa.types.is_string(column.type) else column
+        at = pc.index_in(texts, pa.array([value for value, _ in values]))
+        places = np.array([place for _, place in values] + [-1])
+        assigned = places[pc.fill_null(at, len(values)).to_numpy(zero_copy_only=False)]
+        return assigned, {NO_SPLIT: assigned < 0}
+    times = _microseconds(column)
+    missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+    cuts = np.array([np.datetime64(cut, "us") for cut in rule.cuts], "datetime64[us]").astype(np.int64)
+    assigned = np.searchsorted(cuts, times, side="right")
+    since = times - np.concatenate([[np.iinfo(np.int64).min // 2], cuts])[assigned]
+    gap = (assigned > 0) & (since < seconds(rule.gap) * 1e6) & ~missing
+    assigned[gap | missing] = -1
+    return assigned, {NO_SPLIT: missing, SPLIT_GAP: gap}
+
+
+def by_hash(hashes: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """The split of each row: a function of its hash alone, so that other rows' coming and going moves none.
+
+    Args:
+      hashes: uint64, one a row.
+      weights: of the splits, in order.
+
+    Returns:
+      The split's position, int64, one a row.
+    """
+    edges = np.cumsum(weights) / np.sum(weights)
+    return np.minimum(np.searchsorted(edges, hashing.shares(hashes), side="right"), len(weights) - 1)
+
+
+def _microseconds(column: pa.Array) -> np.ndarray:
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))
+    column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
+    return pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)

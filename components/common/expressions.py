@@ -1,0 +1,207 @@
+"""Users' expressions: one scalar SQL expression over a record batch, in a DuckDB connection that reaches nothing else.
+
+An expression may name columns and call functions whose result depends on their arguments alone. What depends on other
+rows, on the clock, on chance or on the machine is refused by name before any work, because its answer would depend on
+how rows fall into batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.components.common.errors import HeadwaterError
+
+_SETTINGS = (
+    "SET memory_limit = '1GB'",
+    "SET TimeZone = 'UTC'",
+    "SET python_enable_replacements = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+# Functions that DuckDB calls consistent and that yet tell of the machine, not of their arguments.
+_OF_THE_MACHINE = {"current_setting", "getvariable", "getenv", "version", "pg_typeof", "stats", "in_search_path"}
+_REFUSED = {
+    "SUBQUERY": "a subquery",
+    "WINDOW": "a window function",
+    "STAR": "a star",
+    "PARAMETER": "a parameter",
+    "POSITIONAL_REFERENCE": "a reference by position",
+    "DEFAULT": "DEFAULT",
+}
+_TABLE = "batch"
+
+
+def check_expression(where: str, expression: str, columns: Sequence[str]) -> None:
+    """Refuses what is no single scalar expression over `columns`.
+
+    Args:
+      where: the setting's name, for errors.
+      expression: SQL in DuckDB's dialect.
+      columns: the names that it may use.
+
+    Raises:
+      HeadwaterError: names the part that is not allowed, and why.
+    """
+    lambdas: set[str] = set()
+    nodes = list(_walk(_parse(where, expression)))
+    for node in nodes:
+        if node.get("class") == "LAMBDA":
+            lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
+    for node in nodes:
+        _check_node(where, node, {*columns, *lambdas}, columns)
+
+
+def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
+    """An expression's value for each row.
+
+    Args:
+      where: the setting's name, for errors.
+      expression: checked by `check_expression`.
+      batch: the rows.
+
+    Returns:
+      The values, one a row; and whether the expression failed on that row (its value is then missing), bool.
+
+    Raises:
+      HeadwaterError: the expression fits no row: types do not go together, or a name is unknown.
+    """
+    import duckdb
+
+    connection = _connection()
+    connection.register(_TABLE, pa.Table.from_batches([batch]))
+    failed = np.zeros(batch.num_rows, bool)
+    try:
+        try:
+            values = _select(connection, f"({expression}\n)")
+        except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException):
+            # Two queries: in one, DuckDB would compute what both share outside of TRY.
+            values = _select(connection, f"TRY(({expression}\n))")
+            failed = _select(connection, f"TRY((({expression}\n) IS NULL)) IS NULL").to_numpy(zero_copy_only=False)
+    except duckdb.Error as error:
+        # A message about a row may quote its values; one about the expression itself cannot.
+        plain = isinstance(error, (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException))
+        reason = str(error).splitlines()[0] if plain else type(error).__name__
+        raise HeadwaterError(f"{where}: the expression {expression!r} cannot be computed: {reason}") from None
+    finally:
+        connection.unregister(_TABLE)
+    return values, failed.astype(bool)
+
+
+def _select(connection: Any, expression: str) -> pa.Array:
+    column = connection.execute(f"SELECT {expression} AS value FROM {_TABLE}").fetch_arrow_table()["value"]
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequence[str]) -> None:
+    kind = node.get("class")
+    if kind in _REFUSED:
+        raise HeadwaterError(
+            f"{where}: {_REFUSED[kind]} is not allowed; its answer would depend on other rows or tables"
+        )
+    if kind == "COLUMN_REF":
+        names = [name for name in node["column_names"] if name != _TABLE] or node["column_names"]
+        lowered = {name.lower() for name in known}
+        if names[0].lower() not in lowered:
+            raise HeadwaterError(f"{where}: there is no column {names[0]!r}; the columns are {', '.join(columns)}")
+    if kind == "FUNCTION":
+        _check_function(where, node["function_name"].lower())
+
+
+def _check_function(where: str, name: str) -> None:
+    reason = _functions().get(name, "there is no such function")
+    if reason:
+        raise HeadwaterError(f"{where}: the function {name}() is not allowed: {reason}")
+
+
+@functools.lru_cache(maxsize=1)
+def _functions() -> dict[str, str]:
+    """Every function by name, with the reason why it is refused, or an empty string."""
+    rows = _connection().execute(
+        "SELECT lower(function_name), function_type, stability, macro_definition FROM duckdb_functions()"
+    )
+    found: dict[str, str] = {}
+    macros: dict[str, str] = {}
+    for name, kind, stability, definition in rows.fetchall():
+        if name in _OF_THE_MACHINE or (kind == "scalar" and stability != "CONSISTENT"):
+            found[name] = "its answer is not made of its arguments alone"
+        elif kind == "scalar":
+            found.setdefault(name, "")
+        elif kind == "macro":
+            macros[name] = definition
+        elif kind == "aggregate":
+            # A name may be both, as list functions are; the aggregate reading would win.
+            found[name] = found.get(name) or "it is an aggregate, and its answer would depend on other rows"
+        else:
+            found.setdefault(name, "it is no scalar function")
+    found["unnest"] = "it makes several rows of one"
+    for name, definition in macros.items():
+        if name not in found:
+            found[name] = "" if _is_pure(definition, found, macros) else "its answer is not made of its arguments alone"
+    return found
+
+
+def _is_pure(definition: str, found: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
+    try:
+        nodes = list(_walk(_parse("macro", definition)))
+    except HeadwaterError:
+        return False
+    for node in nodes:
+        kind = node.get("class")
+        if kind in _REFUSED:
+            return False
+        if kind == "COLUMN_REF" and any(
+            name.startswith(("current_", "session_", "user")) for name in node["column_names"]
+        ):
+            return False
+        if kind == "FUNCTION":
+            name = node["function_name"].lower()
+            if name in macros and name not in found:
+                if depth > 5 or not _is_pure(macros[name], found, macros, depth + 1):
+                    return False
+            elif found.get(name, "unknown"):
+                return False
+    return True
+
+
+def _parse(where: str, expression: str) -> dict[str, Any]:
+    text = f"SELECT ({expression}\n) AS value FROM {_TABLE}"
+    found = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
+    if found.get("error"):
+        raise HeadwaterError(
+            f"{where}: {expression!r} is not one scalar SQL expression: {found.get('error_message', 'it does not parse')}"
+        )
+    statements = found["statements"]
+    node = statements[0]["node"]
+    plain = len(statements) == 1 and node.get("type") == "SELECT_NODE" and len(node.get("select_list", ())) == 1
+    plain = plain and node.get("from_table", {}).get("type") == "BASE_TABLE" and not node.get("where_clause")
+    if not plain or node.get("group_expressions") or node.get("modifiers") or node.get("cte_map", {}).get("map"):
+        raise HeadwaterError(f"{where}: {expression!r} is not one scalar SQL expression")
+    return node["select_list"][0]
+
+
+def _walk(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _walk(value)
+
+
+@functools.lru_cache(maxsize=1)
+def _connection() -> Any:
+    import duckdb
+
+    # One thread: rows keep their order, and the pool's processes already use every core.
+    connection = duckdb.connect(config={"threads": 1})
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    return connection

@@ -1,0 +1,147 @@
+"""Source files: which there are, of what format, and the ranges of them that are read apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Sequence
+
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+
+FORMATS = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".avro": "avro",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
+TEXT = ("csv", "jsonl")
+"""The formats that are text: they have an encoding."""
+
+ARCHIVE = "archive"
+"""The format of a zip file before it is unpacked: its members have formats of their own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How text is read.
+
+    Attributes:
+      delimiter: parts the values of a CSV; a `.tsv` always has tabs.
+      encoding: of CSV and JSONL, as Python names encodings; a byte order mark goes before it.
+      column_names: the columns of CSV files that have no header; empty when they have one.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    column_names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """One file of the input.
+
+    Attributes:
+      uri: where it is, for people; a member of an archive follows its name and a `#`.
+      format: a value of `FORMATS`.
+      size: of the plain content, in bytes.
+      compression: a value of `COMPRESSIONS`, or empty.
+      delimiter: of a CSV.
+      place: URI of the plain content, when it is not at `uri` as it stands.
+      sha256: of the SHA-256s of the content's blocks of `csv.BLOCK_BYTES`, in order.
+      names: its columns.
+    """
+
+    uri: str
+    format: str
+    size: int
+    compression: str = ""
+    delimiter: str = ","
+    place: str = ""
+    sha256: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """URI of the plain content."""
+        return self.place or self.uri
+
+
+@dataclasses.dataclass(frozen=True)
+class Element:
+    """A range of one file that is read by itself.
+
+    Attributes:
+      file: the file.
+      start: its first byte; in a Parquet file its first row group.
+      stop: one past the last.
+      first_row: the number of its first row in the file (CSV counts the header as row 1, the others count from 1).
+      rows: how many records it holds, those to be rejected included; -1 while that is not known.
+      guessed: whether its rows and types were told from a sample, so that reading must check them.
+    """
+
+    file: SourceFile
+    start: int
+    stop: int
+    first_row: int
+    rows: int
+    guessed: bool = False
+
+
+class Misfit(Exception):
+    """What was guessed from a sample does not hold for a range: all ranges have to be looked at."""
+
+
+def recognise(name: str, reading: Reading) -> tuple[str, str, str] | None:
+    """The format, compression and delimiter that a file's name tells, or None."""
+    stem, ending = os.path.splitext(name.lower())
+    compression = COMPRESSIONS.get(ending, "")
+    if not compression:
+        stem, compression = name.lower(), ""
+    base, ending = os.path.splitext(stem)
+    kind = FORMATS.get(ending)
+    if kind is None and "tfrecord" in os.path.basename(stem):
+        # As TFX names them: data_tfrecord-00000-of-00001.gz
+        kind = "tfrecord"
+    if kind is None and compression == "zip":
+        kind = ARCHIVE
+    if kind is None:
+        return None
+    return kind, compression, "\t" if ending == ".tsv" else reading.delimiter
+
+
+def discover(uris: Sequence[str], reading: Reading = Reading()) -> list[SourceFile]:
+    """The files that paths, folders, globs and URIs name, sorted by URI.
+
+    Raises:
+      HeadwaterError: nothing is there, or a file is of no format that is read.
+    """
+    if not uris:
+        raise HeadwaterError("sources: none is given; name at least one file, folder, glob or database")
+    found: dict[str, SourceFile] = {}
+    for uri in uris:
+        files = storage.expand(uri)
+        known = []
+        for file in files:
+            recognised = recognise(file.uri, reading)
+            if recognised:
+                kind, compression, delimiter = recognised
+                known.append(SourceFile(file.uri, kind, file.size, compression, delimiter))
+        if not known:
+            if [storage.normalise(uri)] == [file.uri for file in files]:
+                raise HeadwaterError(
+                    f"{files[0].uri}: the ending names no format that is read: {', '.join(FORMATS)}, and these with "
+                    f"{', '.join(COMPRESSIONS)}"
+                )
+            there = f"{len(files)} other files are" if files else "nothing is"
+            raise HeadwaterError(f"{storage.normalise(uri)}: no file of a known format is here; {there}")
+        found.update((file.uri, file) for file in known)
+    return [found[uri] for uri in sorted(found)]

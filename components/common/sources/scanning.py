@@ -1,0 +1,196 @@
+"""One look at every file: its checksum, where its records begin, and what its first records look like."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+from typing import NamedTuple, Sequence
+
+import pyarrow as pa
+
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import avro, csv, jsonl, parquet, staging, tfrecord
+from headwater.components.common.sources.files import Element, Reading, SourceFile
+from headwater.components.common.sources.types import parse_type
+
+SAMPLE_BYTES = 4 << 20
+"""The beginning of each CSV file that its types are guessed from."""
+
+RECORD_BYTES = 256 << 20
+"""A record of text that is longer is refused: most often a quote was left open."""
+
+_FIRST_ROWS = {"jsonl": jsonl, "parquet": parquet, "avro": avro, "tfrecord": tfrecord}
+
+
+class Scan(NamedTuple):
+    """What a look at one file found.
+
+    Attributes:
+      file: with its checksum and, where the format names them up front, its columns.
+      elements: its ranges in order; `rows` is -1 where only reading tells.
+      kinds: the columns' types: declared by the format, guessed from a sample, or empty.
+    """
+
+    file: SourceFile
+    elements: list[Element]
+    kinds: dict[str, pa.DataType]
+
+
+def scan_files(
+    files: Sequence[SourceFile], folder: str, reading: Reading, label: str = "collect", **beam: object
+) -> list[Scan]:
+    """Looks at files, unpacking first those that need it.
+
+    Args:
+      files: from `discover`.
+      folder: URI of a scratch folder that every worker reaches; empty where nothing may be unpacked.
+      reading: how text is read.
+      label: for progress.
+      **beam: options of `beam.map_merge`.
+
+    Raises:
+      HeadwaterError: a file cannot be read, or a quote never closes.
+    """
+    files = _stage(files, folder, reading, label, beam, lambda file: staging.needs_staging(file, reading))
+    records = _look(files, reading, label, beam)
+    # A byte order mark is seen only now.
+    marked = {uri for uri, found in records.items() if found[0].get("encoding")}
+    if marked:
+        files = _stage(files, folder, reading, label, beam, lambda file: file.uri in marked)
+        records = {**records, **_look([file for file in files if file.uri in marked], reading, label, beam)}
+    return [_scan_of(file, records[file.uri], reading) for file in files]
+
+
+def _stage(files, folder, reading, label, beam, needed) -> list[SourceFile]:
+    packed = [file for file in files if needed(file)]
+    if not packed:
+        return list(files)
+    if not folder:
+        raise HeadwaterError(
+            f"{packed[0].uri}: plain input is read where it lies, as UTF-8; this is packed or encoded otherwise: collect it"
+        )
+    plain = staging.stage_files(packed, folder, reading, label, **beam)
+    return sorted([file for file in files if not needed(file)] + plain, key=lambda file: file.uri)
+
+
+def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> dict[str, list[dict]]:
+    from headwater.components.common.beam import map_merge
+
+    blocks = [
+        (file, number * csv.BLOCK_BYTES) for file in files for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
+    ]
+    content = map_merge(
+        f"{label}: scan",
+        blocks,
+        functools.partial(_look_at, reading),
+        b"\n".join,
+        sizes=[min(csv.BLOCK_BYTES, file.size - start) for file, start in blocks],
+        unit="bytes",
+        **{"preload": [__name__], **beam},
+    )
+    lines = [json.loads(line) for line in content.splitlines()]
+    return {uri: list(group) for uri, group in itertools.groupby(lines, lambda record: record["uri"])}
+
+
+def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
+    file, start = item
+    data = storage.read_range(file.content, max(0, start - 1), start + csv.BLOCK_BYTES)
+    before, data = (data[:1], data[1:]) if start else (b"\n", data)
+    record = {"uri": file.uri, "sha256": storage.sha256(data)}
+    if file.format in staging.TEXT:
+        if not start and (encoding := staging.other_encoding(data[:4])):
+            return json.dumps({**record, "encoding": encoding}).encode()
+        record["ended"] = data[-1:] == b"\n"
+    if file.format == "csv":
+        record.update(csv.scan_block(data, file.delimiter, before)._asdict())
+        if not start:
+            record.update(_look_at_header(file, data, reading))
+    elif file.format == "jsonl":
+        record["start"] = data.find(b"\n") + 1
+    elif not start:
+        record.update(_look_inside(file))
+    return json.dumps(record).encode()
+
+
+def _look_at_header(file: SourceFile, data: bytes, reading: Reading) -> dict:
+    names = csv.read_header(file.uri, data, file.delimiter, reading.column_names)
+    _check_names(file.uri, names)
+    mark = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+    first = mark if reading.column_names else csv.scan_block(data, file.delimiter).starts[0] or len(data)
+    sample = data[first : first + SAMPLE_BYTES]
+    kinds = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
+    return {"names": names, "mark": mark, "kinds": {name: str(kind) for name, kind in kinds.items()}}
+
+
+def _look_inside(file: SourceFile) -> dict:
+    if file.format == "tfrecord":
+        return {"ranges": tfrecord.find_ranges(file.content)}
+    if file.format == "avro":
+        schema, ranges = avro.read_schema(file.content), avro.find_ranges(file.content)
+    else:
+        schema, ranges = parquet.read_footer(file.content)
+    return {"ranges": ranges, "names": schema.names, "schema": schema.serialize().to_pybytes().hex()}
+
+
+def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Scan:
+    digest = hashlib.sha256("".join(record["sha256"] for record in records).encode()).hexdigest()
+    first = records[0]
+    file = dataclasses.replace(file, sha256=digest, names=tuple(first.get("names", ())))
+    _check_names(file.uri, file.names)
+    kinds: dict[str, pa.DataType] = {}
+    guessed = False
+    if file.format == "csv":
+        header = not reading.column_names
+        blocks = [
+            csv.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
+            for r in records
+        ]
+        ended = records[-1]["ended"] or not file.size
+        ranges = csv.chain_blocks(file.uri, file.content, blocks, file.size, file.delimiter, header=header, ended=ended)
+        if first["mark"] and not header and ranges:
+            ranges[0] = (first["mark"], *ranges[0][1:])
+        guessed = all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"])
+        kinds = {name: parse_type(first["kinds"].get(name, "null")) for name in file.names}
+    elif file.format == "jsonl":
+        starts = [0] + [
+            number * csv.BLOCK_BYTES + record["start"]
+            for number, record in enumerate(records)
+            if number and record["start"]
+        ]
+        ranges = [(start, stop, -1) for start, stop in zip(starts, [*starts[1:], file.size]) if start < stop]
+    else:
+        ranges = [tuple(found) for found in first["ranges"]]
+        if "schema" in first:
+            schema = pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(first["schema"])))
+            kinds = dict(zip(schema.names, schema.types))
+    _check_records(file, ranges)
+    row = (
+        _FIRST_ROWS[file.format].FIRST_ROW if file.format in _FIRST_ROWS else csv.FIRST_ROW - bool(reading.column_names)
+    )
+    elements = []
+    for start, stop, rows in ranges:
+        elements.append(Element(file, start, stop, row, rows, guessed))
+        row += max(rows, 0)
+    return Scan(file, elements, kinds)
+
+
+def _check_names(uri: str, names: Sequence[str]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise HeadwaterError(f"{uri}: the column name {name!r} is there twice; give each column a name of its own")
+        seen.add(name)
+
+
+def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> None:
+    if file.format in staging.TEXT:
+        for start, stop, _ in ranges:
+            if stop - start > RECORD_BYTES + csv.BLOCK_BYTES:
+                raise HeadwaterError(
+                    f"{file.uri}: the record near byte {start:,} is longer than {RECORD_BYTES >> 20} MiB; a quote may have "
+                    "been left open"
+                )

@@ -1,0 +1,106 @@
+"""Users' expressions: one value a row, the same in any batch, and no way out of the connection."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.expressions import check_expression, evaluate
+
+ROWS = pa.RecordBatch.from_arrays(
+    [pa.array([1, 2, None, 4]), pa.array(["5", "x", None, "-3"]), pa.array([0.5, None, 2.0, -1.0])], ["a", "text", "b"]
+)
+
+
+def value(expression, batch=ROWS):
+    check_expression("derived.x", expression, batch.schema.names)
+    return evaluate("derived.x", expression, batch)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a + 1", [2, 3, None, 5]),
+        ("coalesce(b, a)", [0.5, 2.0, 2.0, -1.0]),
+        ("CASE WHEN a > 1 THEN 'many' ELSE 'few' END", ["few", "many", "few", "many"]),
+        ("nullif(a, 2)", [1, None, None, 4]),
+        ("try_cast(text AS INTEGER)", [5, None, None, -3]),
+        ("list_sum(list_transform([1, 2], lambda x: x * a))", [3, 6, None, 12]),
+        ("text LIKE 'x%' -- a remark", [False, True, None, False]),
+        ("A BETWEEN 1 AND 2", [True, True, None, False]),
+        ("strftime(date '2013-07-01', '%Y')", ["2013"] * 4),
+    ],
+)
+def test_a_scalar_expression_gives_a_value_for_each_row(expression, expected):
+    values, failed = value(expression)
+    assert values.to_pylist() == expected
+    assert not failed.any()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 65_536])
+@pytest.mark.parametrize("expression", ["a * 3 % 7", "upper(text) || a", "round(b / 3, 4)", "hash(text) % 10"])
+def test_batches_of_any_size_give_the_same(rows, expression):
+    big = pa.RecordBatch.from_arrays(
+        [
+            pa.array(range(20_000)),
+            pa.array([f"t{i % 13}" for i in range(20_000)]),
+            pa.array([i / 7 for i in range(20_000)]),
+        ],
+        ["a", "text", "b"],
+    )
+    some = big.slice(0, 50) if rows == 1 else big
+    parts = [value(expression, some.slice(start, rows))[0] for start in range(0, some.num_rows, rows)]
+    assert pa.concat_arrays(parts).equals(value(expression, some)[0])
+
+
+def test_rows_that_cannot_be_computed_are_told_apart_from_missing_ones():
+    values, failed = value("CAST(text AS INTEGER)")
+    assert values.to_pylist() == [5, None, None, -3]
+    assert failed.tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("(SELECT 1)", "a subquery"),
+        ("exists(SELECT 1)", "a subquery"),
+        ("sum(a)", "aggregate"),
+        ("row_number() OVER ()", "a window function"),
+        ("unnest([1, 2])", "several rows"),
+        ("random()", r"random\(\) is not allowed"),
+        ("now()", r"now\(\) is not allowed"),
+        ("uuid()", r"uuid\(\) is not allowed"),
+        ("current_date", "no column 'current_date'"),
+        ("current_user", "no column 'current_user'"),
+        ("getenv('HOME')", r"getenv\(\) is not allowed"),
+        ("current_setting('memory_limit')", "not allowed"),
+        ("read_text('/etc/passwd')", "not allowed"),
+        ("read_csv('https://example.com/x.csv')", "not allowed"),
+        ("query('SELECT 1')", "not allowed"),
+        ("*", "a star"),
+        ("a) FROM read_text('/etc/passwd') --", "not one scalar SQL expression|no column|cannot"),
+        ("1); ATTACH '/tmp/x.db' AS x; SELECT (1", "not one scalar SQL expression"),
+        ("a FROM 'file.csv'", "not one scalar SQL expression"),
+        ("a) FROM batch UNION SELECT (2", "not one scalar SQL expression"),
+        ("a AS b", "not one scalar SQL expression"),
+        ("nothing + 1", "no column 'nothing'; the columns are a, text, b"),
+        ("", "not one scalar SQL expression"),
+    ],
+)
+def test_what_reaches_further_than_the_row_is_refused_by_name(expression, reason):
+    with pytest.raises(HeadwaterError, match=reason):
+        value(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["read_text('/etc/passwd')", "getenv('HOME')", "(SELECT content FROM read_text('/etc/passwd'))"]
+)
+def test_the_connection_itself_reaches_nothing_even_unchecked(expression):
+    with pytest.raises(HeadwaterError):
+        evaluate("derived.x", expression, ROWS)
+
+
+def test_types_that_do_not_go_together_are_told_without_values():
+    with pytest.raises(HeadwaterError, match="derived.x: the expression .* cannot be computed") as caught:
+        value("a + [1]")
+    assert "-3" not in str(caught.value)
