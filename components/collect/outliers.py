@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -103,13 +101,12 @@ def _is_heavy(z: np.ndarray) -> bool:
 def _isolate(scores: dict[str, np.ndarray], rows: int, seed: int) -> tuple[int, list[dict[str, Any]]]:
     if len(scores) < 2 or rows < _FEW_ROWS:
         return 0, []
+    from sklearn.ensemble import IsolationForest
+
     names = list(scores)
     table = np.stack([np.nan_to_num(scores[name]) for name in names], axis=1)
-    with _cores_known():
-        from sklearn.ensemble import IsolationForest
-
-        forest = IsolationForest(n_estimators=_TREES, max_samples=min(_TREE_ROWS, rows), random_state=seed).fit(table)
-        alone = -forest.score_samples(table)
+    forest = IsolationForest(n_estimators=_TREES, max_samples=min(_TREE_ROWS, rows), random_state=seed).fit(table)
+    alone = -forest.score_samples(table)
     # The corners of an even cloud score high too: a row apart is far out in some column besides.
     apart = (alone > _ISOLATED) & (np.abs(table).max(axis=1) > FAR)
     order = np.argsort(-alone, kind="stable")[:10]
@@ -123,17 +120,3 @@ def _isolate(scores: dict[str, np.ndarray], rows: int, seed: int) -> tuple[int, 
         if apart[place]
     ]
     return int(apart.sum()), worst
-
-
-@contextlib.contextmanager
-def _cores_known() -> Iterator[None]:
-    # scikit-learn's joblib would start `lscpu` to count cores that are not used here anyway.
-    given = os.environ.get("LOKY_MAX_CPU_COUNT")
-    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ["LOKY_MAX_CPU_COUNT"]
-        else:
-            os.environ["LOKY_MAX_CPU_COUNT"] = given
