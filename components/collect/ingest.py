@@ -56,6 +56,11 @@ def collect_dataset(
       HeadwaterError: a setting is wrong, the input cannot be read, or it has no rows.
     """
     checked = check_settings(**settings)
+    if databases:
+        from headwater.components.collect.databases import parse_source
+
+        for database in databases:
+            parse_source(database)
     actions.read_secret(actions.parse_actions(checked.private))
     pipeline_options(beam_pipeline_args)
     output = storage.normalise(output)
@@ -166,9 +171,9 @@ class _Collection:
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
         if not given:
             return []
-        from headwater.components.collect import exporting
+        from headwater.components.collect.databases import export_databases
 
-        return exporting.export_databases(given, self._folder, **self._beam)
+        return export_databases(given, self._folder, **self._beam)
 
     def _what_shapes(self) -> dict[str, Any]:
         """The settings that the dataset's content is a function of."""
