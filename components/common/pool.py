@@ -43,7 +43,10 @@ class Pool:
         if workers > 1:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(list(preload))
-            self._executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+            # The server keeps the environment that it was started in; credentials may have been set since.
+            self._executor = concurrent.futures.ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_adopt, initargs=(dict(os.environ),)
+            )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
         """Starts `function(*arguments)`; both must pickle."""
@@ -89,6 +92,11 @@ def outcome(future: concurrent.futures.Future) -> bytes:
         return FAILED + (
             b"a worker process was ended from outside, most often for want of memory; use fewer workers or more memory"
         )
+
+
+def _adopt(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @contextlib.contextmanager

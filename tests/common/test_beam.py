@@ -8,7 +8,7 @@ import sys
 import pytest
 from headwater.components.common import beam
 from headwater.components.common.errors import HeadwaterError
-from jobs import bracket, die, double, fail_at, join, where
+from jobs import bracket, die, double, fail_at, join, variable, where
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 300])
@@ -113,3 +113,9 @@ def test_an_unguarded_script_is_not_run_twice_by_its_workers(few_flights, tmp_pa
     output = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert output.returncode == 0, output.stderr
     assert output.stdout.count("STARTED") == 1
+
+
+def test_workers_have_the_environment_of_now(monkeypatch):
+    for value in ("one", "two"):
+        monkeypatch.setenv("HEADWATER_TEST_VALUE", value)
+        assert beam.map_merge("t", [1, 2], variable, join, sizes=[1, 1], workers=2) == f"{value};{value};".encode()

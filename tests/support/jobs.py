@@ -15,6 +15,10 @@ def where(item):
     return f"{os.getpid()};".encode()
 
 
+def variable(item):
+    return f"{os.environ.get('HEADWATER_TEST_VALUE')};".encode()
+
+
 def fail_at(bad, item):
     if item == bad:
         raise HeadwaterError(f"item {item} is bad")
