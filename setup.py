@@ -38,6 +38,7 @@ setup(
         "pyarrow>=10",
         "protobuf>=4.21",
         "pydantic>=2.5",
+        "pyyaml>=6",
         "scikit-learn>=1.4",
         "tensorflow-data-validation>=1.16.1,<1.22",
     ],

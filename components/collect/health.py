@@ -26,11 +26,15 @@ STUCK_SHARE = 0.2
 MISSING_EFFECT = 0.02
 """A share of missing values that moved by less is no finding, however significant."""
 
+MISSING_RATIO = 0.1
+"""Nor is one that moved by less than this part of what it was."""
+
 FALSE_DISCOVERY = 0.001
 """The share of false ones among findings of `missing_share` (Benjamini & Hochberg, 1995)."""
 
 _BAND = 4.0
-_FEW_SPANS = 5
+_MEASURED = ("double", "float", "halffloat") + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (16, 32, 64))
+_FEW_SPANS = 8
 
 
 def check_health(
@@ -63,6 +67,7 @@ def check_freshness(
     """`stale`: the newest event is too old, or lies in the future."""
     if newest is None:
         return []
+    as_of = as_of if as_of.tzinfo else as_of.replace(tzinfo=datetime.timezone.utc)
     age = as_of - _time(newest)
     hours = age.total_seconds() / 3600
     if max_age is not None and age > max_age:
@@ -80,8 +85,8 @@ def check_sources(sources: Sequence[Mapping[str, Any]], earlier: Sequence[Mappin
     had = {each["uri"].rsplit("/", 1)[-1]: each["rows"] for each in earlier}
     found = []
     for each in sources:
-        if not each["rows"] and any(other["rows"] for other in sources):
-            before = had.get(each["uri"].rsplit("/", 1)[-1])
+        before = had.get(each["uri"].rsplit("/", 1)[-1])
+        if not each["rows"] and (before or any(other["rows"] for other in sources)):
             told = f" (it had {before:,} in the last span)" if before else ""
             found.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{told}", 0.0))
     return found
@@ -92,7 +97,8 @@ def check_stuck(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name, column in sorted(profile["columns"].items()):
         run, rows = column["longest_run"], profile["rows"]
-        if column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
+        # Times and codes stay the same for long by their nature; a measured number does not.
+        if column["type"] not in _MEASURED or column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
             continue
         message = f"{name!r} keeps one value for {run:,} rows in a row, {run / rows:.0%} of all; a sensor may be stuck"
         found.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
@@ -105,8 +111,9 @@ def check_volume(
     """`volume`: more or fewer rows than earlier spans let expect.
 
     Expected is a robust line through the logarithms of earlier volumes (Theil, 1950; Sen, 1968) times the median ratio
-    of the spans at the same place of the season, where at least two whole seasons are known. With five spans or more,
-    the band is 4 robust standard deviations of what the line leaves, and at least 10 %; with fewer, it is `tolerance`.
+    of the spans at the same place of the season. The band is 4 robust standard deviations of what the line leaves,
+    wider for few spans, and at least 10 %. With fewer than eight spans, or less than two whole seasons, it is
+    `tolerance` about the median, and never less than what was seen before; within the first season nothing is expected.
 
     Args:
       span: this span's number.
@@ -116,17 +123,24 @@ def check_volume(
       tolerance: the share by which volume may leave the median of few spans.
     """
     known = [(number, count) for number, count in history if count > 0]
-    if not known or not rows:
+    if not known:
         return []
+    if not rows:
+        return [finding("volume", "warning", None, f"no row at all, after {len(known)} spans that had some", 0.0)]
     places = np.array([number for number, _ in known], float)
     logs = np.log([count for _, count in known])
-    if len(known) < _FEW_SPANS:
+    seasons = len(known) / season if season else 0
+    if season and seasons < 1:
+        # The first Sunday cannot be told from a loss.
+        return []
+    if len(known) < _FEW_SPANS or (season and seasons < 2):
+        # Too few to tell a trend or a season from noise.
         expected, band = math.exp(float(np.median(logs))), math.log1p(tolerance)
+        if logs.min() <= math.log(rows) <= logs.max():
+            return []
     else:
-        seasonal = season and len(known) >= 2 * season
-        factors = np.zeros(len(known))
-        here = 0.0
-        if seasonal:
+        factors, here = np.zeros(len(known)), 0.0
+        if season:
             # Twice: the line is bent by the season, and the season told from what the line leaves.
             for _ in range(2):
                 slope, level = theil_sen(places, logs - factors)
@@ -139,7 +153,10 @@ def check_volume(
         slope, level = theil_sen(places, logs - factors)
         left = logs - factors - (level + slope * places)
         expected = math.exp(level + slope * span + here)
-        band = max(_BAND * 1.4826 * float(np.median(np.abs(left - np.median(left)))), math.log(1.1))
+        # What was fitted follows its own noise: each fitted value takes away some of what is left to see.
+        free = max(1.0, len(known) - 2 - (season if season else 0))
+        spread = 1.4826 * float(np.median(np.abs(left - np.median(left)))) * math.sqrt(len(known) / free)
+        band = max(_BAND * spread * (1 + 6 / free), math.log(1.1))
     if abs(math.log(rows / expected)) <= band:
         return []
     direction = "more" if rows > expected else "fewer"
@@ -176,7 +193,7 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
         tests.append((name, was, share, chance))
     significant = benjamini_hochberg([chance for *_, chance in tests], FALSE_DISCOVERY)
     for (name, was, share, _), holds in zip(tests, significant):
-        if holds and abs(share - was) >= MISSING_EFFECT:
+        if holds and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
             message = f"{name!r} is missing in {share:.1%} of the rows, and was in {was:.1%} in the last span"
             found.append(finding("missing_share", "warning", name, message, share, was))
     return found

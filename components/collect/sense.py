@@ -20,8 +20,9 @@ from headwater.components.common import hashing
 NEAR = 0.999
 """Columns of numbers whose ranks correlate more than this are near-duplicates."""
 
-LEAK = 0.98
-"""A column that tells the label this well by itself, on rows held out, leaks it."""
+LEAK = 0.9
+"""A column that by itself explains this much of the label, on rows held out, leaks it: of the rows that the commonest
+class gets wrong, or of the variance of a numeric label's ranks."""
 
 SMALL_SHARE, SMALL_ROWS = 0.01, 100
 """A group with a smaller share of the rows, or fewer of them, is small."""
@@ -106,7 +107,13 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
             alike = np.abs(np.corrcoef(ranks))
         for one, two in zip(*np.where(np.triu(alike, 1) >= NEAR)):
             pairs.append((ranked[one], ranked[two], "near", float(alike[one, two])))
-    named = [name for name in rest if not is_number(columns[name].type)]
+    # Whole numbers of few values are categories too: a code may recode a name.
+    named = [
+        name
+        for name in rest
+        if not is_number(columns[name].type)
+        or (pa.types.is_integer(columns[name].type) and len(pc.unique(columns[name])) <= _MOST_CLASSES)
+    ]
     recoded = {name: codes(columns[name]) for name in named}
     sizes = {name: len(np.unique(found)) for name, found in recoded.items()}
     for one, two in itertools.combinations(named, 2):
@@ -312,15 +319,19 @@ def _held_out(found: np.ndarray, classes: np.ndarray | None, target: pa.Array, s
         labels = np.unique(classes, return_inverse=True)[1]
         kinds = int(labels.max()) + 1
         majority = np.bincount(labels).max() / len(labels)
-        if kinds < 2 or majority >= LEAK:
+        if kinds < 2:
             return None
         table = np.zeros((most, kinds))
         np.add.at(table, (places[seen], labels[seen]), 1)
         known = table.sum(1) > 0
         guess = np.where(known, table.argmax(1), np.bincount(labels[seen]).argmax())
-        return float((guess[places[~seen]] == labels[~seen]).mean())
+        # How much of what the commonest class alone gets wrong the column gets right.
+        right = float((guess[places[~seen]] == labels[~seen]).mean())
+        return 1 - (1 - right) / (1 - majority)
+    # By rank, so that a heavy tail does not hide what tells all other rows.
     values = numbers(target)
     fine = ~np.isnan(values)
+    values = np.where(fine, _ranks(values), np.nan)
     train, test = seen & fine, ~seen & fine
     if test.sum() < _FEW_ROWS or not values[test].var():
         return None

@@ -34,7 +34,9 @@ def test_a_table_is_read_by_its_streams(tmp_path, monkeypatch, workers):
     with bigquery_stub.serve(service) as host:
         monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", host)
         found = collect(tmp_path / "out", workers, table="p.d.orders", streams=3)
-    rows = sorted(open_dataset(found.folder).to_table(columns=TABLE.column_names).to_pylist(), key=lambda row: row["id"])
+    rows = sorted(
+        open_dataset(found.folder).to_table(columns=TABLE.column_names).to_pylist(), key=lambda row: row["id"]
+    )
     assert rows == TABLE.to_pylist()
     assert len(found.body["lineage"]["sources"]) == 3
     assert found.body["lineage"]["sources"][0]["uri"] == "bigquery://p.d.orders#0000"
@@ -44,7 +46,9 @@ def test_columns_and_a_restriction_reach_the_service(tmp_path, monkeypatch):
     service = bigquery_stub.ReadService(TABLE)
     with bigquery_stub.serve(service) as host:
         monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", host)
-        found = collect(tmp_path / "out", table="p.d.orders", columns=["id", "ok"], row_restriction="id < 5", project="payer")
+        found = collect(
+            tmp_path / "out", table="p.d.orders", columns=["id", "ok"], row_restriction="id < 5", project="payer"
+        )
     assert [name for name in found.body["columns"] if not name.startswith("_")] == ["id", "ok"]
     [request] = service.requests
     assert request.read_session.read_options.row_restriction == "id < 5" and request.parent == "projects/payer"
@@ -61,7 +65,10 @@ def test_a_stream_that_breaks_is_resumed_where_it_broke(tmp_path, monkeypatch):
 
 def test_a_query_runs_first_and_its_result_is_read(tmp_path, monkeypatch):
     service = bigquery_stub.ReadService(TABLE)
-    with bigquery_stub.serve(service) as host, bigquery_stub.serve_queries("p", "anonymous", "orders") as (url, queries):
+    with (
+        bigquery_stub.serve(service) as host,
+        bigquery_stub.serve_queries("p", "anonymous", "orders") as (url, queries),
+    ):
         monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", host)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
         found = collect(tmp_path / "out", query="SELECT * FROM d.orders", project="p")

@@ -206,3 +206,26 @@ def test_the_rules_speak_through_the_whole_of_collect(tmp_path):
         "stuck",
         "stale",
     }
+
+
+@pytest.mark.parametrize("spans", [5, 6, 8, 14, 21, 35])
+@pytest.mark.parametrize("season", [0, 7])
+def test_few_spans_of_plain_noise_raise_few_alarms(spans, season):
+    alarms = 0
+    for seed in range(100):
+        chance = np.random.default_rng(seed)
+        shape = [1.0, 1.05, 1.1, 1.0, 0.95, 0.6, 0.5] if season else [1.0] * 7
+        rows = [int(10_000 * shape[day % 7] * chance.normal(1, 0.05)) for day in range(spans + 1)]
+        alarms += bool(check_volume(spans, rows[-1], list(enumerate(rows[:-1])), season, 1.0))
+    assert alarms <= 5
+
+
+def test_no_rows_at_all_and_an_only_source_that_ran_dry_are_told():
+    assert check_volume(3, 0, [(1, 100), (2, 100)], 0, 0.5)[0]["message"].startswith("no row at all")
+    assert len(check_sources([{"uri": "a.csv", "rows": 0, "bytes": 5}], [{"uri": "a.csv", "rows": 9, "bytes": 5}])) == 1
+
+
+def test_a_time_that_stays_is_no_stuck_sensor_and_a_small_move_of_much_is_no_finding():
+    stays = {**column(run=900), "type": "timestamp[us]"}
+    assert check_stuck(profile(1000, at=stays)) == []
+    assert check_columns(profile(90_000, a=column(47_000)), profile(90_000, a=column(45_000))) == []

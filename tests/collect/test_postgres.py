@@ -87,7 +87,9 @@ def test_all_parts_see_one_moment(database, tmp_path):
 def test_the_same_rows_are_the_same_dataset(tmp_path):
     one, two = (collect(tmp_path / name, query="SELECT * FROM orders") for name in "ab")
     assert one.fingerprint == two.fingerprint
-    assert {s: e["digest"] for s, e in one.body["splits"].items()} == {s: e["digest"] for s, e in two.body["splits"].items()}
+    assert {s: e["digest"] for s, e in one.body["splits"].items()} == {
+        s: e["digest"] for s, e in two.body["splits"].items()
+    }
 
 
 def test_a_query_is_united_with_files_and_filtered(tmp_path):

@@ -97,7 +97,14 @@ def serve_queries(project: str, dataset: str, table: str) -> Iterator[tuple[str,
             self._answer({**body, "status": {"state": "DONE"}, "statistics": {"query": {}}})
 
         def do_GET(self) -> None:
-            self._answer({"jobComplete": True, "totalRows": "0", "jobReference": {"projectId": project, "jobId": "x"}, "schema": {}})
+            self._answer(
+                {
+                    "jobComplete": True,
+                    "totalRows": "0",
+                    "jobReference": {"projectId": project, "jobId": "x"},
+                    "schema": {},
+                }
+            )
 
         def _answer(self, content: dict) -> None:
             raw = json.dumps(content).encode()
@@ -116,5 +123,3 @@ def serve_queries(project: str, dataset: str, table: str) -> Iterator[tuple[str,
         yield f"http://127.0.0.1:{server.server_port}", queries
     finally:
         server.shutdown()
-
-

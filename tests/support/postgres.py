@@ -41,8 +41,19 @@ def server() -> Iterator[dict[str, str]]:
             shutil.chown(path, user)
     programs = binaries()
     run = {"user": user} if user else {}
-    initialise = [programs / "initdb", "-D", f"{folder}/data", "-A", "scram-sha-256", "-U", "tester", f"--pwfile={secret}"]
-    subprocess.run([*map(str, initialise), "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder, **run)
+    initialise = [
+        programs / "initdb",
+        "-D",
+        f"{folder}/data",
+        "-A",
+        "scram-sha-256",
+        "-U",
+        "tester",
+        f"--pwfile={secret}",
+    ]
+    subprocess.run(
+        [*map(str, initialise), "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder, **run
+    )
     started = subprocess.Popen(
         [str(programs / "postgres"), "-D", f"{folder}/data", "-p", str(port), "-k", folder]
         + ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"],

@@ -50,7 +50,8 @@ def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: ob
     for number, source in enumerate([parse_source(each) for each in given]):
         with source.snapshot() as parts:
             items = [
-                (part, storage.join(folder, f"database-{number}-{place:04d}.parquet")) for place, part in enumerate(parts)
+                (part, storage.join(folder, f"database-{number}-{place:04d}.parquet"))
+                for place, part in enumerate(parts)
             ]
             lines = map_merge(
                 "collect: export", items, _export, b"\n".join, sizes=[1] * len(items), unit="parts", **beam

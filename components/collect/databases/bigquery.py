@@ -109,7 +109,9 @@ def _client() -> tuple[Any, Any]:
     try:
         from google.cloud import bigquery_storage_v1 as api
     except ImportError:
-        raise HeadwaterError("databases.bigquery: the client is not installed: pip install 'headwater[bigquery]'") from None
+        raise HeadwaterError(
+            "databases.bigquery: the client is not installed: pip install 'headwater[bigquery]'"
+        ) from None
     host = os.environ.get(STORAGE_HOST)
     if not host:
         return api.BigQueryReadClient(), api.types

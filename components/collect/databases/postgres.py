@@ -112,7 +112,9 @@ def _connect() -> Any:
     try:
         import adbc_driver_postgresql.dbapi as driver
     except ImportError:
-        raise HeadwaterError("databases.postgres: the driver is not installed: pip install 'headwater[postgres]'") from None
+        raise HeadwaterError(
+            "databases.postgres: the driver is not installed: pip install 'headwater[postgres]'"
+        ) from None
     uri = os.environ.get(URI_VARIABLE) or "postgresql://"
     uri += ("&" if "?" in uri else "?") + f"connect_timeout={_SECONDS}"
     for number in range(_TRIES):
@@ -133,7 +135,9 @@ def _clear(query: str) -> Iterator[None]:
     try:
         yield
     except (driver.Error, OSError) as error:
-        raise HeadwaterError(f"databases.postgres: the server refused the query {query!r}: {_reason(str(error))}") from None
+        raise HeadwaterError(
+            f"databases.postgres: the server refused the query {query!r}: {_reason(str(error))}"
+        ) from None
 
 
 def _reason(text: str) -> str:
