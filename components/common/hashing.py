@@ -253,7 +253,7 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
         places = np.arange(place, words[row])
         value = view[start[row] + 8 * places]
         mixed = mix(_own_bytes(value, length[row] - 8 * places) + mix(places.astype(np.uint64) + _TEXT))
-        total[row] += np.add.reduce(mixed, dtype=np.uint64)
+        total[row : row + 1] += np.add.reduce(mixed, dtype=np.uint64)
     hashes[order] = total
     return mix(hashes)
 

@@ -361,6 +361,17 @@ def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
         with_config({"key": ["shop"]}, config)
 
 
+def test_on_and_no_are_words_in_a_config(tmp_path):
+    from headwater.components.collect.settings import read_config
+
+    text = "lookups: {w: {source: w.csv, on: {a: a}}}\nmissing: {country: [no, NA]}\nanalyse: false\n"
+    assert read_config(str(write(tmp_path / "c.yaml", text))) == {
+        "lookups": {"w": {"source": "w.csv", "on": {"a": "a"}}},
+        "missing": {"country": ["no", "NA"]},
+        "analyse": False,
+    }
+
+
 def test_a_config_that_does_not_parse_names_its_line(tmp_path):
     from headwater.components.collect.settings import read_config
 
