@@ -18,7 +18,7 @@ _BARS = 24
 _MOST_SOURCES = 8
 _MOST_VALUES = 5
 _EXAMPLE = 48
-_FLOW_WIDTH, _FLOW_HEIGHT = 960, 240
+_FLOW_WIDTH, _FLOW_HEIGHT, _FLOW_GAP = 960, 240, 18.0
 
 
 def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Settings) -> str:
@@ -65,7 +65,7 @@ def _column(
         "unit": settings.units[origin].wanted if origin in settings.units else "",
         "private": private,
         "model": settings.model_outputs[name].model_dump() if name in settings.model_outputs else None,
-        "findings": [each for each in body["findings"] if each["column"] == name],
+        "findings": {each["rule"]: each["severity"] for each in body["findings"] if each["column"] == name},
         "bars": [],
         "top": [],
         "example": "",
@@ -116,14 +116,15 @@ def _flow(body: Mapping[str, Any]) -> dict[str, Any]:
     right = [(name, entry["rows"], "good") for name, entry in body["splits"].items()]
     right += [(rule, count, "warning") for rule, count in accounts["filtered"].items() if count]
     right += [("rejected", accounts["rejected"], "error")] if accounts["rejected"] else []
-    return {"left": _stack(left, accounts["read"]), "right": _stack(right, accounts["read"]), "read": accounts["read"]}
+    # One scale on both sides, so that the bands meet in the middle.
+    room = _FLOW_HEIGHT - _FLOW_GAP * max(len(left), len(right)) - _FLOW_GAP
+    read = accounts["read"]
+    return {"left": _stack(left, read, room), "right": _stack(right, read, room), "read": read}
 
 
-def _stack(parts: list[tuple[str, int, str]], total: int) -> list[dict[str, Any]]:
+def _stack(parts: list[tuple[str, int, str]], total: int, room: float) -> list[dict[str, Any]]:
     """Boxes one below the other, as high as their share, with room for a label each."""
-    gap = 18.0
-    room = _FLOW_HEIGHT - gap * len(parts) - 4
-    boxes, outer, inner = [], gap / 2, (_FLOW_HEIGHT - room) / 2
+    boxes, outer, inner = [], _FLOW_GAP / 2, _FLOW_GAP / 2
     for label, rows, tone in parts:
         height = max(1.0, room * rows / max(total, 1))
         boxes.append(
@@ -136,7 +137,7 @@ def _stack(parts: list[tuple[str, int, str]], total: int) -> list[dict[str, Any]
                 "height": round(height, 1),
             }
         )
-        outer += height + gap
+        outer += height + _FLOW_GAP
         inner += height
     return boxes
 

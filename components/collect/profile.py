@@ -177,4 +177,4 @@ def _finite(value: float | int | None) -> float | int | None:
 
 
 def _iso(microseconds: int) -> str:
-    return str(np.datetime64(int(microseconds), "us")) + "Z"
+    return str(np.datetime64(int(microseconds), "us")).removesuffix(".000000") + "Z"

@@ -1,0 +1,47 @@
+"""The dataset's page: what it says, and that hostile values stay text and nothing is fetched."""
+
+from __future__ import annotations
+
+import re
+
+from headwater.components.collect import collect_dataset
+
+
+def page_of(tmp_path, text, **settings):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    result = collect_dataset(str(path), str(tmp_path / "out"), workers=1, **settings)
+    return (tmp_path / "out" / result.body["page"]).read_text(encoding="utf-8")
+
+
+def test_accounts_findings_and_columns_are_told(tmp_path):
+    lines = "".join(f"{i},{'red' if i % 3 else 'blue'},{i % 50 or ''},7\n" for i in range(400))
+    page = page_of(
+        tmp_path,
+        "id,colour,n,same\n" + lines,
+        key=["id"],
+        filters=[{"name": "not_tiny", "keep": "id >= 10"}],
+        units={"n": {"from": "mi", "to": "km"}},
+        missing={"n": [5]},
+        model_outputs={"n": {"model": "ranker", "version": "7"}},
+    )
+    text = re.sub(r"<[^>]+>", " ", page)
+    text = re.sub(r"\s+", " ", text)
+    for expected in (
+        "400 records read, 390 rows written in 4 columns; key: id",
+        "filtered by not_tiny 10",
+        "has one value in all 390 rows",
+        "sentinels made missing",
+        "double, km",
+        "output of ranker, version 7",
+        "red",
+    ):
+        assert expected in text, expected
+
+
+def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):
+    evil = "<script>alert(1)</script>"
+    page = page_of(tmp_path, f'"<b>{evil}",x\n' + f'"{evil}{{{{7*7}}}}",1\n' * 200)
+    assert "<script" not in page and "<b>" not in page
+    assert "{{7*7}}" in page and "&lt;script&gt;" in page
+    assert not re.search(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//', page)
