@@ -112,7 +112,7 @@ def _runs(column: pa.Array) -> dict[str, Any]:
         valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
         # A missing value ends a run.
         changes |= ~(valid[1:] & valid[:-1])
-    if changes.mean() > 0.5 and len(changes) > 64:
+    if len(changes) > 64 and changes.mean() > 0.5:
         # Most numbers change from row to row: then runs are short, and the exact length of a short one says nothing.
         places = np.flatnonzero(~changes)
         longest = _longest_stretch(places) + 1

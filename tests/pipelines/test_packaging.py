@@ -52,6 +52,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
     assert pathlib.Path(root).is_relative_to(installed.parents[1]), output.stderr
     assert files.split() == [
         "components/collect/component.yaml",
+        "components/collect/templates/page.html",
         "components/common/templates/base.html",
         "components/generate_statistics/component.yaml",
         "components/generate_statistics/templates/page.html",

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -77,6 +78,7 @@ def server() -> Iterator[dict[str, str]]:
             time.sleep(0.1)
         yield variables
     finally:
-        started.terminate()
-        started.wait()
+        # The fast shutdown: the smart one of SIGTERM waits for clients that are still connected.
+        started.send_signal(signal.SIGINT)
+        started.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
