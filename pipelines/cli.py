@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from headwater.components.collect.settings import read_config, with_config
+    from headwater.components.collect.settings import with_config
+    from headwater.components.common.settings import read_config
     from headwater.components.infer_schema.curation import check_curation
     from headwater.pipelines.local import run_locally
 
@@ -67,7 +68,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _collect(options: argparse.Namespace) -> int:
     from headwater.components.collect import collect_dataset
-    from headwater.components.collect.settings import read_config, with_config
+    from headwater.components.collect.settings import with_config
+    from headwater.components.common.settings import read_config
 
     config = read_config(options.config) if options.config else {}
     result = collect_dataset(

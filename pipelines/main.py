@@ -21,6 +21,7 @@ def headwater_pipeline(
     delimiter: str = ",",
     max_rejected_share: float = 0.01,
     collect_config: Dict = {},
+    statistics_config: Dict = {},
     base_schema: str = "auto",
     baseline: str = "auto",
     curation: Dict[str, Dict[str, Dict]] = {},
@@ -41,6 +42,7 @@ def headwater_pipeline(
         delimiter: What parts the values of a CSV.
         max_rejected_share: The run stops when a larger share of the records is rejected.
         collect_config: Further settings of collect, as its README lists them.
+        statistics_config: Settings of generate-statistics, as its README lists them.
         base_schema: The agreed schema; `auto` for the previous span's, if there is one.
         baseline: Statistics to measure drift from; `auto` for the previous span's, if there is one.
         curation: Changes to the schema by feature.
@@ -63,7 +65,10 @@ def headwater_pipeline(
         workers=workers,
     )
     measured = generate_statistics(
-        dataset=collected.outputs["dataset"], beam_pipeline_args=beam_pipeline_args, workers=workers
+        dataset=collected.outputs["dataset"],
+        config=statistics_config,
+        beam_pipeline_args=beam_pipeline_args,
+        workers=workers,
     )
     described = infer_schema(statistics=measured.outputs["statistics"], base_schema=base_schema, curation=curation)
     validated = validate(

@@ -16,7 +16,7 @@ from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
-from headwater.components.common.settings import checked
+from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.common.sources.types import parse_type
 
 AUTO = -1
@@ -295,7 +295,7 @@ def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     if not isinstance(config, Mapping):
         raise HeadwaterError("config: must be a mapping of settings, as in {missing: {age: [0]}}")
     result = dict(given)
-    for name, value in _whole(config).items():
+    for name, value in whole_numbers(config).items():
         if name == "splits" and isinstance(value, str):
             value = parse_splits(value)
         if name in result and name in Settings.model_fields:
@@ -305,34 +305,6 @@ def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     return result
 
 
-def read_config(uri: str) -> dict[str, Any]:
-    """The settings of a YAML (or JSON) file.
-
-    Raises:
-      HeadwaterError: the file does not parse; names the line.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML 1.2's booleans: `on` is a word, and so is the country code `no`."""
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool"]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
-    content = storage.read_bytes(storage.normalise(uri))
-    try:
-        found = yaml.load(content.decode(), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f", line {place.line + 1}" if place else ""
-        raise HeadwaterError(
-            f"{uri}{where}: does not parse as YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
-    return found or {}
-
-
 def check_settings(**settings: object) -> Settings:
     """The settings, checked.
 
@@ -340,15 +312,6 @@ def check_settings(**settings: object) -> Settings:
       HeadwaterError: names the setting, what is wrong with it and what is allowed.
     """
     return checked(Settings, settings)
-
-
-def _whole(value: Any) -> Any:
-    """Floats that are whole as integers: KFP knows no others. A field that wants a float takes an integer too."""
-    if isinstance(value, Mapping):
-        return {name: _whole(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_whole(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _valid(check, value):

@@ -193,7 +193,7 @@ def rejected(result: Result) -> pa.Table:
 
 
 def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of one element as record batches of exactly `schema`.
+    """The rows of one element as record batches of exactly `schema`, which may name fewer columns than there are.
 
     Raises:
       HeadwaterError: a shard is missing or altered; a plain file has a record that cannot be read.
@@ -204,12 +204,12 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         except HeadwaterError as error:
             raise HeadwaterError(f"{error}; this dataset was removed or moved: run again with caching off") from None
         results.check(element.uri, content, element.sha256)
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        table = pq.ParquetFile(pa.BufferReader(content)).read(columns=schema.names)
         yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         return
     from headwater.components.common import sources
 
-    for batch, _, rejections in sources.read_element(element, schema):
+    for batch, _, rejections in sources.read_element(element, schema, only=schema.names):
         if rejections:
             first = rejections[0]
             where = f", column {first.column!r}" if first.column else ""

@@ -1,11 +1,13 @@
-"""Users' settings checked by pydantic, its errors put as one sentence that names the key."""
+"""Users' settings: read from YAML, and checked by pydantic, its errors put as one sentence that names the key."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, TypeVar
 
 import pydantic
 
+from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -32,6 +34,43 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
             raise HeadwaterError(f"{key}: there is no such setting; the settings are {known}") from None
         message = first["msg"].removeprefix("Value error, ")
         raise HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}") from None
+
+
+def read_config(uri: str) -> dict[str, Any]:
+    """The settings of a YAML (or JSON) file.
+
+    Raises:
+      HeadwaterError: the file does not parse; names the line.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """YAML 1.2's booleans: `on` is a word, and so is the country code `no`."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
+    content = storage.read_bytes(storage.normalise(uri))
+    try:
+        found = yaml.load(content.decode(), Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place else ""
+        raise HeadwaterError(
+            f"{uri}{where}: does not parse as YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
+    return found or {}
+
+
+def whole_numbers(value: Any) -> Any:
+    """Floats that are whole as integers: KFP knows no others. A field that wants a float takes an integer too."""
+    if isinstance(value, Mapping):
+        return {name: whole_numbers(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _model_at(model: type[pydantic.BaseModel], path: tuple[Any, ...]) -> type[pydantic.BaseModel]:

@@ -1,6 +1,6 @@
 """generate-statistics as a KFP component."""
 
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 from headwater.components.common.version import IMAGE
 from kfp import dsl
@@ -11,6 +11,7 @@ def generate_statistics(
     dataset: dsl.Input[dsl.Dataset],
     statistics: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
+    config: Dict = {},
     beam_pipeline_args: List[str] = [],
     workers: int = 0,
 ) -> NamedTuple("Outputs", uri=str):
@@ -21,6 +22,8 @@ def generate_statistics(
         statistics: `Split-<name>/FeatureStats.pb` and `Split-<name>/State.arrow`; its metadata key `kind` is
             `headwater.statistics`.
         page: The statistics to look at.
+        config: Settings by name, as the README lists them: features, weights, labels, slices, sampling, limits, pairs,
+            meaning, users' own statistics, worst slices, privacy.
         beam_pipeline_args: Beam's options.
         workers: Processes per Beam worker; 0 for one per core.
 
@@ -33,7 +36,7 @@ def generate_statistics(
 
     with clear_errors():
         result = compute_statistics(
-            dataset.path, statistics.path, beam_pipeline_args=beam_pipeline_args, workers=workers
+            dataset.path, statistics.path, config=config, beam_pipeline_args=beam_pipeline_args, workers=workers
         )
         copy_page(result, page.path)
     uri = result.uri if result.home else statistics.uri

@@ -1,75 +1,111 @@
-"""generate-statistics: one pass over a dataset, TFDV's combiners on whole shards, states merged in a fixed order."""
+"""generate-statistics: one pass over a dataset, states merged in a fixed order; one before for slices by columns, one
+after for the slices that cost most."""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import threading
-from typing import Any, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options
-from headwater.components.common.dataset import load_dataset, read_element
+from headwater.components.common.dataset import Dataset, load_dataset
+from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
+from headwater.components.generate_statistics import slicing as slices
+from headwater.components.generate_statistics import state as states
+from headwater.components.generate_statistics import worst_slices as worst
 from headwater.components.generate_statistics.conversion import measured, rules
+from headwater.components.generate_statistics.limits import Limits
+from headwater.components.generate_statistics.measuring import Plan
+from headwater.components.generate_statistics.page import render_page
+from headwater.components.generate_statistics.privacy import Private
+from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics.settings import (
+    Settings,
+    check_against,
+    check_settings,
+    customs,
+    find_private,
+    steer,
+)
+from headwater.components.generate_statistics.slicing import Slicing, Spec
+from headwater.components.generate_statistics.work import (
+    count_rows,
+    decode_counts,
+    measure_rows,
+    measure_worst,
+    merge_counts,
+    merge_splits,
+    merge_states,
+    of_no_rows,
+    on_element,
+    unpack,
+)
 
 FILE = "Split-{split}/FeatureStats.pb"
 STATE = "Split-{split}/State.arrow"
 
-_TFDV = "headwater.components.generate_statistics.state"
-# Below this many cells, importing TFDV in more processes costs more than it saves.
-_CELLS_WORTH_A_POOL = 8_000_000
+_LABEL = "generate-statistics"
+_PRELOAD = ["headwater.components.generate_statistics.work"]
+# An element of the graph has at least so many cells, where the data does: what is less is not worth a merge.
+_CELLS = 1 << 22
+# Below this many cells, starting more processes costs more than it saves.
+_CELLS_WORTH_A_POOL = 2_000_000
 
 
 def compute_statistics(
-    dataset: str, output: str, *, beam_pipeline_args: Sequence[str] = (), workers: int = 0
+    dataset: str,
+    output: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    beam_pipeline_args: Sequence[str] = (),
+    workers: int = 0,
 ) -> Result:
     """Computes the statistics of each split of a dataset.
 
     Args:
-      dataset: path or URI of a dataset, or of a plain Parquet or CSV file, folder or glob.
+      dataset: path or URI of a dataset, or of a plain file, folder or glob.
       output: folder for the result.
+      config: settings by name, as `settings.Settings` and the README list them.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
 
     Returns:
       The statistics: `Split-<name>/FeatureStats.pb`, a `DatasetFeatureStatisticsList` as TFX lays it out, and
-      `Split-<name>/State.arrow`, which `merge` in `state` adds to others.
+      `Split-<name>/State.arrow`, which `merge_statistics` adds to others.
 
     Raises:
-      HeadwaterError: the dataset is missing, altered, not accepted, or has a column whose type has no statistics.
+      HeadwaterError: a setting is wrong, or the dataset is missing, altered, not accepted, or has a column whose type
+        has no statistics.
     """
     pipeline_options(beam_pipeline_args)
+    settings = check_settings(config or {})
+    warm_up(_PRELOAD)
     opened = load_dataset(dataset, beam_pipeline_args=beam_pipeline_args, workers=workers)
     conversions = rules(opened.schema)
-    items = [(split, element) for split in opened.splits for element in opened.elements(split)]
-    sizes = [element.rows for _, element in items]
-    # TFDV takes seconds to import: it begins now, while workers start and shards are read.
-    threading.Thread(target=importlib.import_module, args=(_TFDV,), daemon=True).start()
-    content = map_merge(
-        "generate-statistics",
-        items,
-        functools.partial(_measure, opened.schema),
-        _merge,
-        sizes=sizes,
-        beam_pipeline_args=beam_pipeline_args,
-        workers=workers or int(sum(sizes) * len(opened.schema) < _CELLS_WORTH_A_POOL),
-        scratch=storage.join(opened.home.data_root, "_scratch") if opened.home else "",
-        preload=[_TFDV],
+    private = find_private(settings, opened.result.body.get("private") or {})
+    check_against(settings, opened.schema, private)
+    passes = _Passes(opened, beam_pipeline_args, workers)
+    chosen, told = _choose_slices(passes, settings)
+    plan = _plan(settings, opened, private, chosen)
+    found = passes.run(
+        functools.partial(measure_rows, plan, settings.sample_rate, settings.seed), merge_states, plan.schema
     )
-    from headwater.components.generate_statistics import state
-    from headwater.components.generate_statistics.page import render_page
-
-    found = _unpack(content)
-    states = {split: found.get(split) or state.measure([], opened.schema) for split in opened.splits}
-    statistics = {split: state.to_statistics(content, split) for split, content in states.items()}
+    encoded = {split: found.get(split) or states.encode(of_no_rows(plan)) for split in opened.splits}
+    known = {split: states.decode(content) for split, content in encoded.items()}
+    label = settings.label_feature
+    statistics = {
+        split: to_statistics(state, split, settings.sizes, weighted=bool(plan.weight), private=private, label=label)
+        for split, state in known.items()
+    }
     files = {
         FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()
     }
-    files.update({STATE.format(split=split): content for split, content in states.items()})
-    body = {
+    files.update({STATE.format(split=split): content for split, content in encoded.items()})
+    kept = [name for name in plan.schema.names if name not in plan.skipped]
+    body: dict[str, Any] = {
         "dataset": {
             "uri": opened.result.uri,
             "name": opened.home.name if opened.home else "",
@@ -77,52 +113,170 @@ def compute_statistics(
             "key": opened.key,
         },
         "splits": {
-            split: {"rows": proto.datasets[0].num_examples, "features": len(measured(opened.schema))}
+            split: {"rows": proto.datasets[0].num_examples, "features": len(kept)}
             for split, proto in statistics.items()
         },
-        "conversions": conversions,
+        "conversions": {name: text for name, text in conversions.items() if name in kept},
+        "private": {
+            name: private.rule("text" if _is_text(plan.schema.field(name).type) else "number")
+            for name in sorted(private.columns & set(kept))
+        },
     }
+    if told:
+        body["slices"] = told
+    if settings.sample_rate < 1:
+        seen = sum(opened.rows(split) for split in opened.splits)
+        drawn = int(sum(state.examples[0, 0] for state in known.values()))
+        body["sample"] = {"rate": settings.sample_rate, "seed": settings.seed, "seen": seen, "kept": drawn}
+    if settings.worst_slices:
+        body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings, statistics)
     return results.save(
         "statistics",
         output,
         files=files,
         body=body,
         inputs={"dataset": opened.result},
-        settings={},
+        settings=_recorded(settings, private),
         home=opened.home,
         page=render_page(body, statistics),
     )
 
 
-def _measure(schema: pa.Schema, item: tuple[str, Any]) -> bytes:
-    from headwater.components.generate_statistics import state
+class _Passes:
+    """The dataset's elements, and the graphs that run over them."""
 
-    split, element = item
-    return _pack({split: state.measure(list(read_element(element, schema)), schema)})
+    def __init__(self, opened: Dataset, beam_pipeline_args: Sequence[str], workers: int):
+        self._opened, self._args, self._workers = opened, beam_pipeline_args, workers
+        self._items = list(_gather(opened))
+
+    def run(self, work: Any, merge: Any, schema: pa.Schema, what: str = "") -> dict[str, bytes]:
+        """Runs `work(split, number of the element, batches)` on each element, and merges what it gives by split."""
+        sizes = [sum(element.rows for element in item[2]) for item in self._items]
+        cells = sum(sizes) * len(schema)
+        content = map_merge(
+            f"{_LABEL}: {what}" if what else _LABEL,
+            self._items,
+            functools.partial(on_element, work, schema),
+            functools.partial(merge_splits, merge),
+            sizes=sizes,
+            beam_pipeline_args=self._args,
+            workers=self._workers or int(cells < _CELLS_WORTH_A_POOL),
+            scratch=storage.join(self._opened.home.data_root, "_scratch") if self._opened.home else "",
+            preload=_PRELOAD,
+        )
+        return unpack(content)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The dataset's."""
+        return self._opened.schema
+
+    @property
+    def splits(self) -> list[str]:
+        """The dataset's."""
+        return self._opened.splits
 
 
-def _merge(parts: list[bytes]) -> bytes:
-    from headwater.components.generate_statistics import state
+def _gather(opened: Dataset) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+    """Elements of the graph: neighbouring shards or ranges of one split, as many as are worth a merge."""
+    place = 0
+    for split in opened.splits:
+        held: list[Any] = []
+        for element in opened.elements(split):
+            if held and sum(each.rows for each in [*held, element]) * len(opened.schema) > _CELLS:
+                yield split, place, tuple(held)
+                place, held = place + 1, []
+            held.append(element)
+        if held:
+            yield split, place, tuple(held)
+            place += 1
 
-    states: dict[str, list[bytes]] = {}
-    for part in parts:
-        for split, content in _unpack(part).items():
-            states.setdefault(split, []).append(content)
-    return _pack(
-        {split: contents[0] if len(contents) == 1 else state.merge(contents) for split, contents in states.items()}
+
+def _plan(settings: Settings, opened: Dataset, private: Private, chosen: Slicing) -> Plan:
+    steering = steer(settings.schema_)
+    known = measured(opened.schema)
+    kept = [name for name in known if not settings.feature_allowlist or name in settings.feature_allowlist]
+    wanted = {*kept, settings.weight_feature, *(name for spec in chosen.specs for name in spec.columns)}
+    if chosen.predicates or settings.custom_statistics:
+        # Expressions and functions may name any column.
+        wanted |= set(known)
+    read = [name for name in known if name in wanted]
+    return Plan(
+        schema=pa.schema([opened.schema.field(name) for name in read]),
+        skipped=frozenset(set(read) - set(kept)),
+        limits=Limits(settings.max_exact_values, len(chosen.names)),
+        settings={
+            "weight_feature": settings.weight_feature,
+            "label_feature": settings.label_feature,
+            "categorical": sorted(list(path) for path in steering.categorical),
+            "bytes": sorted(list(path) for path in steering.as_bytes),
+            "private": sorted(private.columns),
+            "keyed": private.keyed,
+            "sample_rate": settings.sample_rate,
+        },
+        weight=settings.weight_feature,
+        categorical=steering.categorical,
+        as_bytes=steering.as_bytes,
+        private=private,
+        slicing=chosen,
+        pairs=tuple(settings.pairs),
+        semantics=settings.enable_semantic_domain_stats,
+        custom=customs(settings),
     )
 
 
-def _pack(states: dict[str, bytes]) -> bytes:
-    sink = pa.BufferOutputStream()
-    table = pa.table(
-        {"split": pa.array(list(states), pa.string()), "state": pa.array(list(states.values()), pa.binary())}
-    )
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[str, Any]]:
+    """The largest slices over all splits, and what is told of them and of the rest."""
+    families = settings.by_columns
+    predicates = tuple(settings.predicates)
+    if not families:
+        told = {"kept": len(predicates), "rest_slices": 0, "rest_rows": 0} if predicates else {}
+        return Slicing((), predicates), told
+    names = sorted({name for columns in families for name in columns})
+    schema = pa.schema([passes.schema.field(name) for name in names])
+    found = passes.run(functools.partial(count_rows, families), merge_counts, schema, "slices")
+    table = decode_counts(merge_counts(list(found.values()) or [count_rows(families, "", 0, iter(()))]))
+    totals, candidates = [0] * len(families), []
+    for family, value, count in zip(table.keys.tolist(), table.values.to_pylist(), table.counts.tolist()):
+        if value:
+            candidates.append((-count, families[family], slices.split_values(value), family))
+        else:
+            totals[family] = count
+    candidates.sort()
+    kept = candidates[: settings.max_slices]
+    specs = [
+        Spec(columns, tuple(sorted(values for _, _, values, own in kept if own == family)))
+        for family, columns in enumerate(families)
+    ]
+    rest = sum(totals) + sum(count for count, *_ in kept)
+    told = {"kept": len(kept) + len(predicates), "rest_slices": len(candidates) - len(kept), "rest_rows": rest}
+    return Slicing(tuple(specs), predicates, settings.label_feature), told
 
 
-def _unpack(content: bytes) -> dict[str, bytes]:
-    table = pa.ipc.open_stream(pa.BufferReader(content)).read_all()
-    return dict(zip(table["split"].to_pylist(), table["state"].to_pylist()))
+def _find_worst(
+    passes: _Passes, settings: Settings, statistics: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    options = settings.worst_slices
+    chosen = {split: worst.bins(proto.datasets[0], options) for split, proto in statistics.items()}
+    names = {column.name for bins in chosen.values() for column in bins.columns}
+    names |= {options.errors, options.prediction, options.label}
+    schema = pa.schema([field for field in passes.schema if field.name in names])
+    found = passes.run(functools.partial(measure_worst, options, chosen), worst.merge, schema, "worst slices")
+    worst.unseen_classes(list(found.values()), options)
+    listed = {split: worst.rank(found[split], chosen[split], options) for split in passes.splits if split in found}
+    looked = {
+        split: {**worst.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
+        for split in passes.splits
+        if split in found
+    }
+    return listed, looked
+
+
+def _recorded(settings: Settings, private: Private) -> dict[str, Any]:
+    """Settings for the manifest: those that were given, and whether values were hashed under a key."""
+    given = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {**given, "hidden": sorted(private.columns), "keyed": private.keyed} if private.columns else given
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

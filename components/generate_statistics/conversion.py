@@ -104,7 +104,7 @@ def rule(kind: pa.DataType) -> str:
 def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A record batch with the measured columns as TFDV takes them."""
     names = measured(batch.schema)
-    arrays = [_as_list(batch.column(batch.schema.get_field_index(name))) for name in names]
+    arrays = [as_lists(batch.column(batch.schema.get_field_index(name))) for name in names]
     if not arrays:
         return pa.RecordBatch.from_arrays([], [])
     return pa.RecordBatch.from_arrays(arrays, names)
@@ -113,7 +113,7 @@ def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _rules_within(path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(kind, pa.ExtensionType):
         yield from _rules_within(path, kind.storage_type)
-    elif pa.types.is_dictionary(kind) or _is_list(kind):
+    elif pa.types.is_dictionary(kind) or is_list(kind):
         yield from _rules_within(path, kind.value_type)
     for name, part in _children(kind):
         if text := rule(part):
@@ -131,14 +131,23 @@ def _children(kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
     return [(field.name, field.type) for field in kind] if pa.types.is_struct(kind) else []
 
 
-def _as_list(array: pa.Array) -> pa.Array:
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether a column of this type has one value a row."""
+    if isinstance(kind, pa.ExtensionType):
+        return is_plain(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return is_plain(kind.value_type)
+    return not (pa.types.is_null(kind) or pa.types.is_struct(kind) or pa.types.is_map(kind) or is_list(kind))
+
+
+def as_lists(array: pa.Array) -> pa.Array:
     """One list a row: missing rows missing, others with their values."""
     if isinstance(array.type, pa.ExtensionType):
-        return _as_list(array.storage)
+        return as_lists(array.storage)
     if pa.types.is_null(array.type):
         return array
     if pa.types.is_dictionary(array.type):
-        return _as_list(array.dictionary_decode())
+        return as_lists(array.dictionary_decode())
     valid = _valid(array)
     lengths, values = _elements(array, valid)
     if lengths is None:
@@ -149,17 +158,17 @@ def _as_list(array: pa.Array) -> pa.Array:
         lengths, values = np.bincount(owner[kept], minlength=len(lengths)), values.filter(pa.array(kept))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     if len(values) >= 2**31:
-        return pa.LargeListArray.from_arrays(_offsets(offsets, valid, pa.int64()), _convert(values))
-    return pa.ListArray.from_arrays(_offsets(offsets, valid, pa.int32()), _convert(values))
+        return pa.LargeListArray.from_arrays(_offsets(offsets, valid, pa.int64()), to_values(values))
+    return pa.ListArray.from_arrays(_offsets(offsets, valid, pa.int32()), to_values(values))
 
 
-def _convert(values: pa.Array) -> pa.Array:
+def to_values(values: pa.Array) -> pa.Array:
     """Values without missing ones as TFDV's types; nested values by their parts."""
     kind = values.type
     if isinstance(kind, pa.ExtensionType):
-        return _convert(values.storage)
+        return to_values(values.storage)
     if pa.types.is_dictionary(kind):
-        return _convert(values.dictionary_decode())
+        return to_values(values.dictionary_decode())
     if pa.types.is_boolean(kind):
         return values.cast(pa.int64())
     if pa.types.is_float16(kind):
@@ -180,10 +189,10 @@ def _convert(values: pa.Array) -> pa.Array:
     if pa.types.is_struct(kind):
         if not kind.num_fields:
             return values
-        children = [_as_list(child) for child in values.flatten()]
+        children = [as_lists(child) for child in values.flatten()]
         return pa.StructArray.from_arrays(children, [field.name for field in kind])
-    if pa.types.is_map(kind) or _is_list(kind):
-        return _as_list(values)
+    if pa.types.is_map(kind) or is_list(kind):
+        return as_lists(values)
     return values
 
 
@@ -203,13 +212,14 @@ def _elements(array: pa.Array, valid: np.ndarray) -> tuple[np.ndarray | None, pa
         if not valid.all():
             entries = entries.filter(pa.array(np.repeat(valid, lengths)))
         return np.where(valid, lengths, 0), entries
-    if _is_list(kind):
+    if is_list(kind):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
         return lengths, array.flatten()
     return None, None
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of this type are lists, maps apart."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 

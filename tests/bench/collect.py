@@ -7,43 +7,14 @@ Each run is a process of its own; its imports are not counted, its workers' star
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
-import threading
 import time
-import warnings
 
-HERE = pathlib.Path(__file__).resolve().parent
-THREADS = len(os.sched_getaffinity(0))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=2_500_000)
-    parser.add_argument("--big", type=int, default=25_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--folder", default=str(pathlib.Path.home() / ".cache/headwater-bench"))
-    parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        name, *arguments = options.measure
-        print(json.dumps(MEASURES[name](*arguments)))
-        return 0
-    folder = pathlib.Path(options.folder)
-    chosen = options.only.split(",") if options.only else list(BENCHES)
-    print(f"{'what':42}{'ours':>10}{'peer':>10}{'ratio':>8}{'bar':>8}")
-    for name in chosen:
-        for label, ours, peer, ratio, bar in BENCHES[name](folder, options):
-            print(f"{label:42}{ours:>10}{peer:>10}{ratio:>8}{bar:>8}", flush=True)
-    return 0
-
+import common
+from common import duckdb_query, ratio, run
 
 # What is run in a process of its own.
 
@@ -60,18 +31,9 @@ def collect(source: str, output: str, settings: str = "{}") -> dict:
 
 def memory(source: str, output: str) -> dict:
     """The highest memory of collect and its workers; looking at it takes time, so seconds are told beside."""
-    with _Peak() as peak:
+    with common.Peak() as peak:
         found = collect(source, output)
     return {**found, "peak": peak.bytes}
-
-
-def duckdb_query(query: str) -> dict:
-    import duckdb
-
-    connection = duckdb.connect(config={"threads": THREADS})
-    started = time.perf_counter()
-    connection.execute(query).fetchall()
-    return {"seconds": time.perf_counter() - started}
 
 
 def duplicates(source: str, key: str) -> dict:
@@ -131,7 +93,7 @@ def imports(statement: str) -> dict:
     return {"seconds": time.perf_counter() - started, "tensorflow": "tensorflow" in sys.modules}
 
 
-MEASURES = {function.__name__: function for function in (collect, memory, duckdb_query, duplicates, personal, imports)}
+MEASURES = (collect, memory, duckdb_query, duplicates, personal, imports)
 
 
 # The table's rows.
@@ -155,12 +117,12 @@ def _against_copy(label, source, relation, folder, options):
     ours, whole, peer = [], [], []
     for _ in range(options.runs):
         peer.append(
-            _run("duckdb_query", f"COPY (FROM {relation}) TO '{folder}/peer.parquet' (FORMAT parquet)")["seconds"]
+            run("duckdb_query", f"COPY (FROM {relation}) TO '{folder}/peer.parquet' (FORMAT parquet)")["seconds"]
         )
-        ours.append(_run("collect", source, folder / "out", json.dumps({"analyse": False}))["seconds"])
-        whole.append(_run("collect", source, folder / "out")["seconds"])
-    yield _ratio(f"{label}: against DuckDB COPY", ours, peer, 2.0)
-    yield _ratio("  the same with the analysis of a sample", whole, peer, None)
+        ours.append(run("collect", source, folder / "out", json.dumps({"analyse": False}))["seconds"])
+        whole.append(run("collect", source, folder / "out")["seconds"])
+    yield ratio(f"{label}: against DuckDB COPY", ours, peer, 2.0)
+    yield ratio("  the same with the analysis of a sample", whole, peer, None)
 
 
 def bench_duplicates(folder, options):
@@ -170,9 +132,9 @@ def bench_duplicates(folder, options):
     ours, peer = [], []
     query = f"SELECT count(*) FROM (SELECT id, min(file_row_number) FROM read_parquet('{source}', file_row_number=true) GROUP BY id)"
     for _ in range(options.runs):
-        peer.append(_run("duckdb_query", query)["seconds"])
-        ours.append(_run("duplicates", source, "id")["seconds"])
-    yield _ratio(f"duplicates by id, {options.big:,} rows", ours, peer, 3.0)
+        peer.append(run("duckdb_query", query)["seconds"])
+        ours.append(run("duplicates", source, "id")["seconds"])
+    yield ratio(f"duplicates by id, {options.big:,} rows", ours, peer, 3.0)
 
 
 def bench_lookup(folder, options):
@@ -192,9 +154,9 @@ def bench_lookup(folder, options):
     query = f"COPY (FROM '{source}' t LEFT JOIN '{small}' USING (id)) TO '{folder}/peer.parquet' (FORMAT parquet)"
     ours, peer = [], []
     for _ in range(options.runs):
-        peer.append(_run("duckdb_query", query)["seconds"])
-        ours.append(_run("collect", source, folder / "out", json.dumps(settings))["seconds"])
-    yield _ratio(f"lookup, {options.rows:,} × 100,000, written", ours, peer, 3.0)
+        peer.append(run("duckdb_query", query)["seconds"])
+        ours.append(run("collect", source, folder / "out", json.dumps(settings))["seconds"])
+    yield ratio(f"lookup, {options.rows:,} × 100,000, written", ours, peer, 3.0)
 
 
 def bench_memory(folder, options):
@@ -203,7 +165,7 @@ def bench_memory(folder, options):
     peaks = {}
     for rows in (options.big // 50, options.big):
         source = write_csv(folder / f"{rows}.csv", rows)
-        found = _run("memory", source, folder / "out")
+        found = run("memory", source, folder / "out")
         peaks[rows] = found["peak"]
         yield (
             f"peak memory, CSV, {rows:,} rows",
@@ -224,7 +186,7 @@ def bench_formats(folder, options):
     for name, write in (("avro", write_avro), ("tfrecord", write_tfrecord)):
         source = write(folder / f"{rows}.{name}", rows)
         seconds = [
-            _run("collect", source, folder / "out", json.dumps({"analyse": False}))["seconds"]
+            run("collect", source, folder / "out", json.dumps({"analyse": False}))["seconds"]
             for _ in range(options.runs)
         ]
         rate = rows / statistics.median(seconds)
@@ -236,18 +198,18 @@ def bench_personal(folder, options):
 
     for write, name in ((write_csv, "csv"), (write_parquet, "parquet")):
         source = write(folder / f"{options.rows}.{name}", options.rows)
-        share = statistics.median(_run("personal", source)["share"] for _ in range(options.runs))
+        share = statistics.median(run("personal", source)["share"] for _ in range(options.runs))
         yield f"personal data scan, share of writing {name}", f"{share:.0%}", "", "", "25%"
 
 
 def bench_imports(folder, options):
     ours, peer = [], []
     for _ in range(options.runs + 2):
-        peer.append(_run("imports", "import apache_beam")["seconds"])
-        found = _run("imports", "from headwater.components.collect import collect_dataset")
+        peer.append(run("imports", "import apache_beam")["seconds"])
+        found = run("imports", "from headwater.components.collect import collect_dataset")
         assert not found["tensorflow"]
         ours.append(found["seconds"])
-    yield _ratio("import of collect_dataset / apache_beam", ours, peer, 3.0)
+    yield ratio("import of collect_dataset / apache_beam", ours, peer, 3.0)
 
 
 BENCHES = {
@@ -262,59 +224,5 @@ BENCHES = {
 }
 
 
-def _ratio(label, ours, peer, bar):
-    one, other = statistics.median(ours), statistics.median(peer)
-    return label, f"{one:.2f} s", f"{other:.2f} s", f"{one / other:.2f}", f"{bar:.1f}" if bar else ""
-
-
-def _run(name, *arguments) -> dict:
-    command = [sys.executable, str(HERE / "collect.py"), "--measure", name, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-    if done.returncode:
-        sys.exit(f"{name}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-class _Peak:
-    """The highest proportional memory of this process and all below it, looked at ten times a second."""
-
-    def __enter__(self):
-        self.bytes = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self):
-        while not self._done.wait(0.1):
-            self.bytes = max(self.bytes, sum(_memory(pid) for pid in _tree(os.getpid())))
-
-
-def _tree(pid: int) -> list[int]:
-    try:
-        children = [
-            int(child)
-            for task in os.listdir(f"/proc/{pid}/task")
-            for child in pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-        ]
-    except OSError:
-        return []
-    return [pid, *[each for child in children for each in _tree(child)]]
-
-
-def _memory(pid: int) -> int:
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
-
-
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
-    sys.path.insert(0, str(HERE))
-    sys.exit(main())
+    sys.exit(common.main(MEASURES, BENCHES))

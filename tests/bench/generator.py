@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 100_000
+WIDE_BATCH_ROWS = 10_000
 
 _SEED = 20_130
 _CATEGORIES = (2, 20, 300, 20_000)
@@ -50,6 +51,30 @@ def write_parquet(path: pathlib.Path, rows: int) -> pathlib.Path:
             writer.write_table(pa.Table.from_batches([batch]))
     temporary.rename(path)
     return path
+
+
+def write_wide(path: pathlib.Path, rows: int, columns: int) -> pathlib.Path:
+    """Writes `columns` columns of the table's kinds, row groups of `WIDE_BATCH_ROWS` rows, as Parquet unless it is there."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    with pq.ParquetWriter(str(temporary), _wide_batch(0, 1, columns).schema) as writer:
+        for start in range(0, rows, WIDE_BATCH_ROWS):
+            batch = _wide_batch(start, min(WIDE_BATCH_ROWS, rows - start), columns)
+            writer.write_table(pa.Table.from_batches([batch]))
+    temporary.rename(path)
+    return path
+
+
+def _wide_batch(start: int, rows: int, columns: int) -> pa.RecordBatch:
+    """The table beside itself with other seeds, as often as it takes."""
+    arrays: dict[str, pa.Array] = {}
+    while len(arrays) < columns:
+        part = len(arrays)
+        batch = _batch(start, rows, _SEED + part)
+        arrays.update({f"{name}_{part}": column for name, column in zip(batch.schema.names, batch.columns)})
+    return pa.RecordBatch.from_arrays(list(arrays.values())[:columns], list(arrays)[:columns])
 
 
 def _batch(start: int, rows: int, seed: int) -> pa.RecordBatch:

@@ -336,7 +336,8 @@ def test_a_late_version_of_an_old_span_is_a_finding(tmp_path):
 
 
 def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
-    from headwater.components.collect.settings import read_config, with_config
+    from headwater.components.collect.settings import with_config
+    from headwater.components.common.settings import read_config
 
     path = write(
         tmp_path / "c.yaml",
@@ -362,7 +363,7 @@ def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
 
 
 def test_on_and_no_are_words_in_a_config(tmp_path):
-    from headwater.components.collect.settings import read_config
+    from headwater.components.common.settings import read_config
 
     text = "lookups: {w: {source: w.csv, on: {a: a}}}\nmissing: {country: [no, NA]}\nanalyse: false\n"
     assert read_config(str(write(tmp_path / "c.yaml", text))) == {
@@ -373,7 +374,7 @@ def test_on_and_no_are_words_in_a_config(tmp_path):
 
 
 def test_a_config_that_does_not_parse_names_its_line(tmp_path):
-    from headwater.components.collect.settings import read_config
+    from headwater.components.common.settings import read_config
 
     with pytest.raises(HeadwaterError, match="c.yaml, line 2"):
         read_config(str(write(tmp_path / "c.yaml", "key: [id\nmissing: {\n")))

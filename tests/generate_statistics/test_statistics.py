@@ -6,6 +6,7 @@ import collections
 import datetime
 import decimal
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,25 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import compute_statistics, state, tfdv_internals, values
+from headwater.components.generate_statistics import compute_statistics, counts, state
 from headwater.components.generate_statistics.conversion import rules, rules_by_path, to_lists
+from headwater.components.generate_statistics.limits import Limits
+from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics.protos import to_statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 STATS = statistics_pb2.DatasetFeatureStatisticsList
 LOST_BY_PANDAS = "time_hour"
+
+
+def measured(batch, **plan):
+    return measure(batch, Plan(schema=batch.schema, **plan))
+
+
+def nothing(schema):
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def read(result, split):
@@ -111,7 +123,8 @@ def test_the_result_says_what_it_covers(flights):
     }
     feature = by_name(read(result, "train"))[LOST_BY_PANDAS]
     assert [(custom.name, custom.str) for custom in feature.custom_stats] == [
-        ("headwater.conversion", "timestamp[us, tz=UTC] → INT, microseconds since 1970-01-01 UTC")
+        ("headwater.quantiles", "exact"),
+        ("headwater.conversion", "timestamp[us, tz=UTC] → INT, microseconds since 1970-01-01 UTC"),
     ]
     assert not any(name.startswith("_") for name in by_name(read(result, "train")))
     assert [d.name for d in STATS.FromString(result.read("Split-train/FeatureStats.pb")).datasets] == ["train"]
@@ -161,17 +174,27 @@ def test_infinities_and_not_a_number_are_values(tmp_path):
     assert feature.num_stats.histograms[0].num_nan == 1
 
 
-@pytest.mark.parametrize("distinct", [values.CAPACITY - 10, values.CAPACITY * 2])
-def test_top_values_are_exact_below_the_sketch_and_the_same_each_time_above(tmp_path, distinct):
+@pytest.mark.parametrize("distinct", [990, 1000, 1001, 5000])
+def test_values_are_exact_up_to_the_limit_and_bounded_above_it(tmp_path, distinct):
     texts = [f"v{number % distinct}" for number in range(distinct * 3)] + ["v7"] * 50 + ["v3"] * 40
-    pq.write_table(pa.table({"x": texts}), tmp_path / "t.parquet", row_group_size=5000)
-    runs = [compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / name), workers=1) for name in "ab"]
+    exact = collections.Counter(texts)
+    pq.write_table(pa.table({"x": texts}), tmp_path / "t.parquet", row_group_size=500)
+    config = {"max_exact_values": 1000}
+    runs = [compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / name), config=config) for name in "ab"]
     contents = [run.read("Split-all/FeatureStats.pb") for run in runs]
     assert contents[0] == contents[1]
-    texts = by_name(read(runs[0], "all"))["x"].string_stats
-    if distinct < values.CAPACITY:
-        assert texts.unique == distinct
-        assert [(value.value, value.frequency) for value in texts.top_values[:2]] == [("v7", 53), ("v3", 43)]
+    feature = by_name(read(runs[0], "all"))["x"]
+    (said,) = [custom.str for custom in feature.custom_stats if custom.name == "headwater.values"]
+    texts = feature.string_stats
+    assert texts.unique == distinct  # far below what the least hashes tell exactly
+    found = {value.value: value.frequency for value in texts.top_values}
+    if distinct <= 1000:
+        assert said == "exact"
+        assert found == {value: exact[value] for value in found} and list(found)[:2] == ["v7", "v3"]
+    else:
+        low = int(re.search("at most ([0-9,]+) too low", said)[1].replace(",", ""))
+        assert said.startswith("sketched") and 0 < low <= sum(exact.values()) / 1000
+        assert all(exact[value] - low <= count <= exact[value] for value, count in found.items())
 
 
 def test_one_and_two_workers_give_the_same_bytes(months, tmp_path, monkeypatch):
@@ -225,14 +248,14 @@ def test_every_type_is_measured_and_none_is_dropped(kind, pair):
         array = pa.nulls(5)
     schema = pa.schema([("x", kind), ("_own", pa.int64())])
     batch = pa.RecordBatch.from_arrays([array, pa.array(range(5))], schema=schema)
-    whole = state.to_statistics(state.measure([batch], schema), "s").datasets[0]
+    whole = to_statistics(measured(batch), "s").datasets[0]
     assert whole.num_examples == 5
     features = by_name(whole)
     assert {name.split(".")[0] for name in features} == {"x"}
     assert common(features["x"]).num_missing == array.null_count
-    parts = [state.measure([batch.slice(start, length)], schema) for start, length in ((0, 1), (1, 3), (4, 1))]
-    assert_equal(state.to_statistics(state.merge(parts), "s").datasets[0], whole)
-    empty = state.to_statistics(state.measure([], schema), "s").datasets[0]
+    parts = [measured(batch.slice(start, length)) for start, length in ((0, 1), (1, 3), (4, 1))]
+    assert_equal(to_statistics(state.merge(parts), "s").datasets[0], whole)
+    empty = to_statistics(measured(nothing(schema)), "s").datasets[0]
     assert empty.num_examples == 0 and set(by_name(empty)) == set(features)
 
 
@@ -260,7 +283,7 @@ def test_moments_beyond_64_bits_stay_extremes():
 def test_whole_numbers_beyond_int64_keep_their_sign():
     array = pa.array([2**64 - 1, 2**63, 5], pa.uint64())
     batch = pa.RecordBatch.from_arrays([array], ["x"])
-    numbers = by_name(state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0])["x"].num_stats
+    numbers = by_name(to_statistics(measured(batch), "s").datasets[0])["x"].num_stats
     assert (numbers.min, numbers.max) == (5, 2**64)  # the nearest double to 2**64 - 1
     assert math.isclose(numbers.mean, (2**64 - 1 + 2**63 + 5) / 3, rel_tol=1e-12)
 
@@ -268,12 +291,12 @@ def test_whole_numbers_beyond_int64_keep_their_sign():
 def test_a_type_without_a_rule_is_refused_by_column():
     schema = pa.schema([("fine", pa.int64()), ("odd", pa.list_(pa.month_day_nano_interval()))])
     with pytest.raises(HeadwaterError, match="column 'odd': values of type month_day_nano_interval have no statistics"):
-        state.measure([], schema)
+        measured(nothing(schema))
 
 
 def test_a_struct_without_children_is_measured():
     batch = pa.RecordBatch.from_arrays([pa.array([{}, None], pa.struct([]))], ["x"])
-    feature = by_name(state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0])["x"]
+    feature = by_name(to_statistics(measured(batch), "s").datasets[0])["x"]
     assert common(feature).num_missing == 1
 
 
@@ -322,14 +345,14 @@ def test_what_is_converted_is_said():
 def test_states_of_parts_merge_to_the_state_of_the_whole(cuts, seed):
     batch = pa.RecordBatch.from_pandas(hard_frame(seed), preserve_index=False)
     edges = [0, *sorted(cuts), batch.num_rows]
-    parts = [state.measure([batch.slice(a, b - a)], batch.schema) for a, b in zip(edges, edges[1:])]
-    whole = state.to_statistics(state.measure([batch], batch.schema), "s").datasets[0]
-    merged = state.to_statistics(state.merge(parts), "s").datasets[0]
+    parts = [measured(batch.slice(a, b - a)) for a, b in zip(edges, edges[1:])]
+    whole = to_statistics(measured(batch), "s").datasets[0]
+    merged = to_statistics(state.merge(parts), "s").datasets[0]
     assert_equal(merged, whole)
     half = len(parts) // 2
     if half:
         nested = state.merge([state.merge(parts[:half]), state.merge(parts[half:])])
-        assert_equal(state.to_statistics(nested, "s").datasets[0], whole)
+        assert_equal(to_statistics(nested, "s").datasets[0], whole)
 
 
 def test_what_a_column_holds_has_its_own_rule():
@@ -343,19 +366,22 @@ def test_what_a_column_holds_has_its_own_rule():
         ("m", "value"): moment,
     }
     assert rules_by_path(schema) == expected
-    merged = state.to_statistics(state.merge([state.measure([], schema)] * 2), "s").datasets[0]
+    merged = to_statistics(state.merge([measured(nothing(schema))] * 2), "s").datasets[0]
     assert {
-        tuple(feature.path.step): custom.str for feature in merged.features for custom in feature.custom_stats
+        tuple(feature.path.step): custom.str
+        for feature in merged.features
+        for custom in feature.custom_stats
+        if custom.name == "headwater.conversion"
     } == expected
 
 
 def test_the_stored_states_of_splits_merge_to_the_whole(flights):
     dataset, result = flights
-    merged = state.merge([result.read("Split-train/State.arrow"), result.read("Split-eval/State.arrow")])
+    merged = state.merge([state.decode(result.read(f"Split-{split}/State.arrow")) for split in ("train", "eval")])
     frame = pd.concat(
         [frame_of(dataset, split, drop=[LOST_BY_PANDAS, "tailnum"]) for split in ("train", "eval")], ignore_index=True
     )
-    ours = state.to_statistics(merged, "both").datasets[0]
+    ours = to_statistics(merged, "both").datasets[0]
     # 3,148 tail numbers are more than TFDV's own sketch counts exactly.
     kept = [feature for feature in ours.features if feature.path.step[0] not in (LOST_BY_PANDAS, "tailnum")]
     ours = statistics_pb2.DatasetFeatureStatistics(num_examples=ours.num_examples, features=kept)
@@ -366,62 +392,22 @@ def test_a_state_that_is_none_is_refused():
     with pytest.raises(HeadwaterError, match="there are no states to merge"):
         state.merge([])
     with pytest.raises(HeadwaterError, match="no state of statistics"):
-        state.merge([b"nonsense"])
+        state.decode(b"nonsense")
     table = pa.table({"x": [1]}).replace_schema_metadata({"headwater.state": "9"})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '1'"):
-        state.to_statistics(sink.getvalue().to_pybytes(), "s")
+    with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '2'"):
+        state.decode(sink.getvalue().to_pybytes())
 
 
 def test_states_of_columns_whose_type_changed_do_not_merge():
     states = [
-        state.measure([pa.RecordBatch.from_arrays([pa.array(values)], ["x"])], pa.schema([("x", kind)]))
+        measured(pa.RecordBatch.from_arrays([pa.array(values, kind)], ["x"]))
         for values, kind in (([1], pa.int64()), (["a"], pa.string()))
     ]
-    with pytest.raises(HeadwaterError, match="states cannot be merged: Cannot determine the type of feature x"):
+    with pytest.raises(HeadwaterError, match="states cannot be merged: feature x is INT in one and STRING in another"):
         state.merge(states)
-
-
-def test_tfdv_still_keeps_what_a_state_is_made_of():
-    """Fails when a new TFDV keeps other things in its accumulators: then `tfdv_internals` wants a look."""
-    assert {name: sorted(part.__slots__) for name, part in tfdv_internals._PARTS.items()} == {
-        "MeanVarAccumulator": ["count", "mean", "variance"],
-        "_PartialBasicStats": ["bytes_stats", "common_stats", "numeric_stats", "string_stats"],
-        "_PartialBytesStats": ["max_num_bytes", "min_num_bytes", "total_num_bytes"],
-        "_PartialCommonStats": ["has_weights", "presence_and_valency_stats", "type"],
-        "_PartialNumericStats": [
-            "finite_max",
-            "finite_min",
-            "has_weights",
-            "max",
-            "mean_var_accumulator",
-            "min",
-            "num_nan",
-            "num_zeros",
-            "pos_inf_count",
-            "pos_inf_weighted_count",
-            "quantiles_summary",
-            "weighted_mean_var_accumulator",
-            "weighted_quantiles_summary",
-        ],
-        "_PartialStringStats": ["invalid_utf8_count", "total_bytes_length"],
-        "_PresenceAndValencyStats": [
-            "innermost_num_values_summary",
-            "is_top_nested",
-            "max_innermost_num_values",
-            "max_num_values",
-            "min_innermost_num_values",
-            "min_num_values",
-            "num_non_missing",
-            "num_values_summary",
-            "total_num_values",
-            "weighted_num_non_missing",
-            "weighted_total_num_values",
-        ],
-    }
-    assert type(tfdv_internals.Combiner()._basic).__name__ == "BasicStatsGenerator"
 
 
 def test_a_split_without_rows_is_measured(tmp_path):
@@ -441,6 +427,14 @@ def test_an_altered_shard_is_refused(tmp_path):
         compute_statistics(dataset.folder, str(tmp_path / "out"))
 
 
+def counted(texts, limit=65_536):
+    return measured(pa.RecordBatch.from_arrays([pa.array(texts, pa.binary())], ["x"]), limits=Limits(limit))
+
+
+def table_of(found):
+    return dict(zip(found.counts.values.to_pylist(), found.counts.counts.tolist()))
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     texts=st.lists(st.sampled_from([b"a", b"b", b"", b"\xff", b"c" * 2000, "é".encode()]), min_size=1, max_size=60),
@@ -448,30 +442,29 @@ def test_an_altered_shard_is_refused(tmp_path):
 )
 def test_counts_of_values_add_up(texts, cut):
     expected = collections.Counter(
-        values.LARGE if len(text) > 1024 else values.NOT_TEXT if text == b"\xff" else text for text in texts
+        counts.LARGE if len(text) > 1024 else counts.NOT_TEXT if text == b"\xff" else text for text in texts
     )
-    parts = [values.count_values(pa.array(part, pa.binary())) for part in (texts[:cut], texts[cut:])]
-    whole = values.decode(values.encode(values.add_counts(parts)))
-    assert dict(zip(*[column.to_pylist() for column in whole.table.columns])) == expected
-    assert whole.removed == 0
+    whole = state.decode(state.encode(state.merge([counted(texts[:cut]), counted(texts[cut:])])))
+    assert table_of(whole) == expected
+    feature = to_statistics(whole, "s").datasets[0].features[0]
+    assert feature.string_stats.invalid_utf8_count == texts.count(b"\xff")
 
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 3000), max_size=4))
 def test_counts_beyond_the_limit_keep_their_bound(seed, cuts):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(values, "CAPACITY", 50)
-        texts = [f"v{number % 400}" for number in np.random.default_rng(seed).zipf(1.3, 3000)]
-        exact = collections.Counter(text.encode() for text in texts)
-        edges = [0, *sorted(cuts), len(texts)]
-        parts = [values.count_values(pa.array(texts[a:b], pa.string())) for a, b in zip(edges, edges[1:])]
-        found = values.add_counts(parts)
-    kept = dict(zip(*[column.to_pylist() for column in found.table.columns]))
+    texts = [f"v{number % 400}".encode() for number in np.random.default_rng(seed).zipf(1.3, 3000)]
+    exact = collections.Counter(texts)
+    edges = [0, *sorted(cuts), len(texts)]
+    found = state.merge([counted(texts[a:b], 50) for a, b in zip(edges, edges[1:])])
+    kept = table_of(found)
+    removed = found.numbers[1][0, state.N["removed"]]
     assert len(kept) <= 50
     # Misra-Gries: no count is too high, none too low by more than what was removed, at most n / (capacity + 1).
-    assert found.removed <= len(texts) / 51
+    assert removed <= len(texts) / 51
     for text, count in exact.items():
-        assert count - found.removed <= kept.get(text, 0) <= count
+        assert count - removed <= kept.get(text, 0) <= count
+    assert to_statistics(found, "s").datasets[0].features[0].string_stats.unique == len(exact)
 
 
 def test_the_page_is_self_contained_escaped_and_small(tmp_path):

@@ -1,0 +1,210 @@
+"""How often each value of a text feature occurs: exact up to a limit, then bounded, the same for any order of merging.
+
+Beyond the limit a table is cut by the rule for merging Misra-Gries summaries (Agarwal et al., "Mergeable Summaries",
+PODS 2012): no count is too high, and none is too low by more than what `cut` says it removed. How many values are
+distinct is then told from the least of their hashes (Bar-Yossef et al., "Counting distinct elements in a data stream",
+RANDOM 2002).
+
+All functions take the values of many features at once: `keys` says whose each value is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.components.common.hashing import hash_values
+
+LONGEST = 1024
+"""Values of more bytes are counted together as `LARGE`, as TFDV counts them."""
+
+LARGE = b"__LARGE_BYTES__"
+NOT_TEXT = b"__BYTES_VALUE__"
+
+_FEW = 64
+
+
+class Counts(NamedTuple):
+    """Values with their counts, by key; no value twice under one key.
+
+    Attributes:
+      keys: int64.
+      values: large_binary.
+      counts: int64.
+      weights: float64, the sum of the weights of the rows where the value stands.
+    """
+
+    keys: np.ndarray
+    values: pa.Array
+    counts: np.ndarray
+    weights: np.ndarray
+
+
+class Hashes(NamedTuple):
+    """The least hashes by key, in order: keys int64, hashes uint64."""
+
+    keys: np.ndarray
+    hashes: np.ndarray
+
+
+EMPTY = Counts(np.empty(0, np.int64), pa.array([], pa.large_binary()), np.empty(0, np.int64), np.empty(0))
+NO_HASHES = Hashes(np.empty(0, np.int64), np.empty(0, np.uint64))
+
+
+def as_text(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Distinct values as they are counted: those too long, and those that are not UTF-8, under one name each.
+
+    Args:
+      distinct: string or binary without missing ones.
+
+    Returns:
+      large_binary, where values may occur several times now; and whether each is no UTF-8, bool.
+    """
+    content = distinct.cast(pa.large_binary())
+    lost = np.zeros(len(content), bool)
+    try:
+        content.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        # Only distinct values of a column that is not text throughout come here.
+        lost = np.array([not _is_text(value) for value in content.to_pylist()], bool)
+        content = pc.if_else(pa.array(lost), pa.scalar(NOT_TEXT, pa.large_binary()), content)
+    long = pc.greater(pc.binary_length(content), LONGEST)
+    if pc.any(long).as_py():
+        content = pc.if_else(long, pa.scalar(LARGE, pa.large_binary()), content)
+    return content, lost
+
+
+def join(parts: list[Counts]) -> Counts:
+    """The counts of all the rows that `parts` stand for."""
+    parts = [part for part in parts if len(part.keys)]
+    if not parts:
+        return EMPTY
+    if len(parts) == 1:
+        return parts[0]
+    return add_equal(_concatenated(parts))
+
+
+def in_order(parts: list[Counts]) -> Counts:
+    """Counts of parts that share no key, by key."""
+    parts = sorted((part for part in parts if len(part.keys)), key=lambda part: int(part.keys[0]))
+    if not parts:
+        return EMPTY
+    table = _concatenated(parts)
+    if (table.keys[1:] >= table.keys[:-1]).all():
+        return table
+    order = np.argsort(table.keys, kind="stable")
+    return Counts(table.keys[order], table.values.take(pa.array(order)), table.counts[order], table.weights[order])
+
+
+def add_equal(table: Counts) -> Counts:
+    """Adds up what stands several times for one value of one key."""
+    encoded = table.values.dictionary_encode()
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    order = np.lexsort((codes, table.keys))
+    keys, codes = table.keys[order], codes[order]
+    first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (codes[1:] != codes[:-1])]))
+    return Counts(
+        keys[first],
+        encoded.dictionary.take(pa.array(codes[first])),
+        np.add.reduceat(table.counts[order], first),
+        np.add.reduceat(table.weights[order], first),
+    )
+
+
+def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray]:
+    """At most `capacity` counts a key.
+
+    Args:
+      table: joined.
+      capacity: of each key, int64, by key.
+
+    Returns:
+      The counts, and by key how much was taken off each of them, int64.
+    """
+    removed = np.zeros(len(capacity), np.int64)
+    over = np.bincount(table.keys, minlength=len(capacity)) > capacity
+    chosen = over[table.keys]
+    if not chosen.any():
+        return table, removed
+    places = np.flatnonzero(chosen)
+    order = places[np.lexsort((-table.counts[places], table.keys[places]))]
+    keys = table.keys[order]
+    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    removed[keys[begin]] = table.counts[order[begin + capacity[keys[begin]]]]
+    counts = table.counts - removed[table.keys]
+    kept = counts > 0
+    mask = pa.array(kept)
+    return Counts(table.keys[kept], table.values.filter(mask), counts[kept], table.weights[kept]), removed
+
+
+def hashes_of(table: Counts, chosen: np.ndarray, least: np.ndarray) -> Hashes:
+    """The least hashes of the values of some keys.
+
+    Args:
+      table: the counts.
+      chosen: which keys, bool, by key.
+      least: how many hashes to keep of each key, int64, by key.
+    """
+    rows = chosen[table.keys]
+    if not rows.any():
+        return NO_HASHES
+    values = table.values if rows.all() else table.values.filter(pa.array(rows))
+    keys, hashes = table.keys[rows], hash_values(values)
+    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    parts = [Hashes(keys, hashes)]
+    if len(begin) <= _FEW:
+        # Finding the least ones first spares sorting them all.
+        parts = []
+        for start, stop in zip(begin, np.append(begin[1:], len(keys))):
+            own, most = hashes[start:stop], int(least[keys[start]])
+            own = np.partition(own, most - 1)[:most] if len(own) > most else own
+            parts.append(Hashes(np.full(len(own), keys[start]), own))
+    return join_hashes(parts, least)
+
+
+def join_hashes(parts: list[Hashes], least: np.ndarray) -> Hashes:
+    """The least hashes of several tables, each once, at most `least` a key."""
+    keys = np.concatenate([part.keys for part in parts])
+    if not len(keys):
+        return NO_HASHES
+    hashes = np.concatenate([part.hashes for part in parts])
+    order = np.lexsort((hashes, keys))
+    keys, hashes = keys[order], hashes[order]
+    first = np.concatenate([[True], (keys[1:] != keys[:-1]) | (hashes[1:] != hashes[:-1])])
+    keys, hashes = keys[first], hashes[first]
+    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    place = np.arange(len(keys)) - np.repeat(begin, np.diff(np.append(begin, len(keys))))
+    kept = place < least[keys]
+    return Hashes(keys[kept], hashes[kept])
+
+
+def distinct(hashes: np.ndarray, least: int) -> tuple[int, float]:
+    """How many values are distinct, and the standard error of that as a share of it.
+
+    Args:
+      hashes: the least hashes of one key, in order.
+      least: how many are kept at most.
+    """
+    if len(hashes) < least:
+        return len(hashes), 0.0
+    return round((least - 1) / ((float(hashes[-1]) + 1.0) / 2.0**64)), 1.0 / np.sqrt(least - 2)
+
+
+def _concatenated(parts: list[Counts]) -> Counts:
+    return Counts(
+        np.concatenate([part.keys for part in parts]),
+        pa.concat_arrays([part.values for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+    )
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+        return True
+    except UnicodeDecodeError:
+        return False

@@ -1,0 +1,516 @@
+"""Rows → state: each feature is looked at once, in all rows and in each slice."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.generate_statistics import counts as counting
+from headwater.components.generate_statistics import crossing, slicing
+from headwater.components.generate_statistics import points as pointing
+from headwater.components.generate_statistics import semantics as meaning
+from headwater.components.generate_statistics.conversion import rules_by_path
+from headwater.components.generate_statistics.counts import Counts
+from headwater.components.generate_statistics.custom import Custom, run_custom
+from headwater.components.generate_statistics.features import BYTES, INT, STRING, Feature, features
+from headwater.components.generate_statistics.limits import POINTS, Limits
+from headwater.components.generate_statistics.points import Points
+from headwater.components.generate_statistics.privacy import Private
+from headwater.components.generate_statistics.slicing import Slicing
+from headwater.components.generate_statistics.state import (
+    NO_LISTS,
+    NOTHING,
+    OF_INNER,
+    OF_LENGTHS,
+    OF_VALUES,
+    OF_WEIGHTS,
+    ROLES,
+    L,
+    N,
+    State,
+    bounded,
+    merge,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is measured, and how.
+
+    Attributes:
+      schema: the columns that are read.
+      skipped: columns that are read for another's sake and have no statistics of their own.
+      limits: how much is kept.
+      settings: recorded in states, which merge only where they are equal.
+      weight: column with each row's weight; none by default.
+      categorical: paths of whole numbers that are counted as text.
+      as_bytes: paths of bytes that have sizes and no top values.
+      private: columns whose values must not appear.
+      slicing: the slices.
+      pairs: of columns that are looked at together.
+      semantics: whether values are looked at for their meaning.
+      custom: users' own statistics.
+    """
+
+    schema: pa.Schema
+    skipped: frozenset[str] = frozenset()
+    limits: Limits = Limits(65_536)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weight: str = ""
+    categorical: frozenset[tuple[str, ...]] = frozenset()
+    as_bytes: frozenset[tuple[str, ...]] = frozenset()
+    private: Private = Private()
+    slicing: Slicing = Slicing()
+    pairs: tuple[tuple[str, str], ...] = ()
+    semantics: bool = False
+    custom: tuple[Custom, ...] = ()
+
+
+def measure(batch: pa.RecordBatch, plan: Plan) -> State:
+    """The state of the rows of one batch; of no rows, too.
+
+    Raises:
+      HeadwaterError: a column's type has no rule of conversion, a weight is missing, or what a user named fails.
+    """
+    rules = {path: text for path, text in rules_by_path(batch.schema).items() if path[0] not in plan.skipped}
+    weights = _weights(batch, plan.weight)
+    found = sorted(features(batch, plan.skipped), key=lambda feature: feature.path)
+    first, *more = slicing.group(batch, plan.slicing)
+    state = _measure([None, *first], found, batch.num_rows, weights, plan)
+    state.rules = rules
+    state.labels = plan.slicing.labels
+    state.pairs = crossing.moments(found, plan.pairs, batch.num_rows)
+    state.custom = run_custom(plan.custom, batch)
+    crossing.add_counts(state, found, plan.pairs, batch.num_rows)
+    if plan.semantics:
+        wanted = [feature for feature in found if feature.kind == STRING]
+        state.semantics = {feature.path: meaning.observe(feature.values) for feature in wanted}
+    # A row with several values of one column is in several slices at once; each layer has it in one of them.
+    return merge([bounded(state), *(bounded(_measure(layer, found, batch.num_rows, weights, plan)) for layer in more)])
+
+
+def _measure(
+    groups: Sequence[np.ndarray | None],
+    found: Sequence[Feature],
+    rows: int,
+    weights: np.ndarray | None,
+    plan: Plan,
+) -> State:
+    sheet = _Sheet(len(found), weights, groups)
+    for place, feature in enumerate(found):
+        sheet.add(place, feature, plan)
+    slices = ["", *plan.slicing.names]
+    return State(
+        limits=plan.limits,
+        settings=dict(plan.settings),
+        slices=slices,
+        examples=sum(_examples(group, rows, weights, len(slices)) for group in groups),
+        paths=[feature.path for feature in found],
+        rules={},
+        **sheet.tables(),
+    )
+
+
+def _weights(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
+    if not name:
+        return None
+    column = batch.column(batch.schema.get_field_index(name))
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if column.null_count or not np.isfinite(numbers).all() or (numbers < 0).any():
+        raise HeadwaterError(
+            f"weight_feature: column {name!r} must hold a number of at least 0 in every row; a value is missing, "
+            "negative or not finite"
+        )
+    return numbers
+
+
+def _examples(group: np.ndarray | None, rows: int, weights: np.ndarray | None, slices: int) -> np.ndarray:
+    if group is None:
+        total = np.zeros((slices, 2))
+        total[0] = rows, weights.sum() if weights is not None else 0
+        return total
+    inside = group >= 0
+    count = np.bincount(group[inside], minlength=slices)
+    weight = np.bincount(group[inside], weights[inside], minlength=slices) if weights is not None else 0 * count
+    return np.stack([count, weight], axis=1).astype(np.float64)
+
+
+class _Sheet:
+    """Collects what is measured of each feature in each slice."""
+
+    def __init__(self, width: int, weights: np.ndarray | None, groups: Sequence[np.ndarray | None]):
+        self._width = width
+        self._weights = weights
+        # None stands for all rows.
+        self._groups = groups
+        self._numbers: list[tuple[np.ndarray, np.ndarray]] = []
+        self._levels: list[tuple[np.ndarray, np.ndarray]] = []
+        self._points: list[Points] = []
+        self._counts: list[Counts] = []
+
+    def add(self, place: int, feature: Feature, plan: Plan) -> None:
+        """Measures one feature."""
+        kind = feature.kind
+        if kind == STRING and feature.path in plan.as_bytes:
+            kind = BYTES
+        for level, lists in enumerate(feature.levels):
+            inner = feature.inner if level == 0 else None
+            for group in self._groups:
+                self._add_level(place, level, lists, inner, group)
+        values = feature.values
+        private = plan.private.of(feature.path)
+        if values is None or not len(values):
+            for group in self._groups:
+                own = np.zeros(1, np.int64) if group is None else np.unique(group[group >= 0])
+                self._add_numbers(own * self._width + place, {"kind": kind})
+        elif kind == BYTES:
+            self._add_bytes(place, feature)
+        elif kind == STRING or (kind == INT and feature.path in plan.categorical):
+            text = values if kind == STRING else values.cast(pa.string())
+            self._add_text(place, feature, kind, text, plan.private.hide if private else None)
+        else:
+            self._add_reals(place, feature, plan.private.coarse if private else None)
+
+    def tables(self) -> dict[str, Any]:
+        """The tables of a `State`."""
+        return {
+            "numbers": _sorted(self._numbers, NOTHING),
+            "levels": _sorted(self._levels, NO_LISTS),
+            "points": _in_order(self._points),
+            "counts": counting.in_order(self._counts),
+            "hashes": counting.NO_HASHES,
+        }
+
+    def _slices_of(self, feature: Feature, group: np.ndarray) -> np.ndarray:
+        return group if feature.rows is None else group[feature.rows]
+
+    def _weights_of(self, feature: Feature) -> np.ndarray | None:
+        if self._weights is None:
+            return None
+        return self._weights if feature.rows is None else self._weights[feature.rows]
+
+    def _add_numbers(self, keys: np.ndarray, fields: Mapping[str, Any]) -> None:
+        numbers = np.tile(NOTHING, (len(keys), 1))
+        for name, value in fields.items():
+            numbers[:, N[name]] = value
+        self._numbers.append((keys, numbers))
+
+    def _add_level(
+        self, place: int, level: int, lists: Any, inner: np.ndarray | None, group: np.ndarray | None
+    ) -> None:
+        if group is None:
+            keys, own = np.array([place]), np.zeros(lists.count, np.int64)
+            chosen: np.ndarray | slice = slice(None)
+        else:
+            own = group if lists.rows is None else group[lists.rows]
+            chosen = own >= 0
+            own = own[chosen]
+            # A slice's rows where the feature is missing throughout still say so.
+            keys = np.unique(group[group >= 0]) * self._width + place
+            own = np.searchsorted(keys, own * self._width + place)
+        size = len(keys)
+        numbers = np.tile(NO_LISTS, (size, 1))
+        lengths = lists.lengths[chosen] if lists.lengths is not None else None
+        numbers[:, L["present"]] = np.bincount(own, minlength=size)
+        if lengths is None:
+            numbers[:, L["total"]] = numbers[:, L["present"]]
+            numbers[numbers[:, L["present"]] > 0, L["min"]] = 1
+            numbers[numbers[:, L["present"]] > 0, L["max"]] = 1
+        else:
+            numbers[:, L["total"]] = np.bincount(own, lengths, minlength=size)
+            np.minimum.at(numbers[:, L["min"]], own, lengths)
+            np.maximum.at(numbers[:, L["max"]], own, lengths)
+            self._add_lengths(keys, OF_LENGTHS + level, own, lengths)
+        if inner is not None:
+            inner = inner[chosen]
+            np.minimum.at(numbers[:, L["inner_min"]], own, inner)
+            np.maximum.at(numbers[:, L["inner_max"]], own, inner)
+            self._add_lengths(keys, OF_INNER, own, inner)
+        if self._weights is not None:
+            weights = (self._weights if lists.rows is None else self._weights[lists.rows])[chosen]
+            numbers[:, L["weighted_present"]] = np.bincount(own, weights, minlength=size)
+            weighted = weights if lengths is None else weights * lengths
+            numbers[:, L["weighted_total"]] = np.bincount(own, weighted, minlength=size)
+        self._levels.append((keys * ROLES + level, numbers))
+
+    def _add_lengths(self, keys: np.ndarray, role: int, own: np.ndarray, lengths: np.ndarray) -> None:
+        if not len(lengths):
+            return
+        span = int(lengths.max()) + 1
+        pairs, count = np.unique(own * span + lengths, return_counts=True)
+        self._points.append(
+            Points(keys[pairs // span] * ROLES + role, (pairs % span).astype(np.float64), count.astype(np.float64))
+        )
+
+    def _add_reals(self, place: int, feature: Feature, coarse: Callable[[np.ndarray], np.ndarray] | None) -> None:
+        whole = feature.kind == INT
+        raw = feature.values.to_numpy(zero_copy_only=False)
+        values = raw.astype(np.float64)
+        known = None if whole else ~np.isnan(values)
+        if known is not None and known.all():
+            known = None
+        weights = self._weights_of(feature)
+        order = None
+        for group in self._groups:
+            if group is None:
+                self._add_all_reals(place, feature.kind, values, known, weights, coarse)
+                continue
+            if order is None:
+                values = values if coarse is None else coarse(values)
+                order = np.argsort(values)
+            self._add_sliced_reals(place, feature.kind, values, self._slices_of(feature, group), order, weights)
+
+    def _add_all_reals(
+        self,
+        place: int,
+        kind: int,
+        values: np.ndarray,
+        known: np.ndarray | None,
+        weights: np.ndarray | None,
+        coarse: Callable[[np.ndarray], np.ndarray] | None,
+    ) -> None:
+        nan = 0
+        if known is not None:
+            nan = len(values) - int(np.count_nonzero(known))
+            values, weights = values[known], weights[known] if weights is not None else None
+        fields: dict[str, float] = {"kind": kind, "nan": nan, "values": len(values)}
+        key = place * ROLES
+        if len(values):
+            fields["zeros"] = len(values) - np.count_nonzero(values)
+            shown = values if coarse is None else coarse(values)
+            if weights is None:
+                distinct, count = _spread(shown, kind)
+            else:
+                order = np.argsort(shown)
+                distinct, count = pointing.of_sorted(shown[order])
+                begin = np.cumsum(count).astype(np.int64) - count.astype(np.int64)
+                held = np.add.reduceat(weights[order], begin)
+                weighing = held > 0
+                fields["weighted_rank_error"] = self._add_points(key + OF_WEIGHTS, distinct[weighing], held[weighing])
+            fields["rank_error"] = self._add_points(key + OF_VALUES, distinct, count)
+            fields["min"], fields["max"] = distinct[0], distinct[-1]
+            finite = values
+            if not (np.isfinite(distinct[0]) and np.isfinite(distinct[-1])):
+                inside = np.isfinite(values)
+                fields["pos_inf"], fields["neg_inf"] = np.sum(values == np.inf), np.sum(values == -np.inf)
+                if weights is not None:
+                    fields["weighted_pos_inf"] = weights[values == np.inf].sum()
+                    weights = weights[inside]
+                finite = values[inside]
+                distinct = distinct[np.isfinite(distinct)]
+            if len(finite):
+                fields["finite_min"], fields["finite_max"] = distinct[0], distinct[-1]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    fields["mean"] = mean = finite.mean()
+                    fields["m2"] = np.square(finite - mean).sum()
+                    if weights is not None and weights.sum() > 0:
+                        fields["weight"] = weights.sum()
+                        fields["weighted_mean"] = mean = (finite * weights).sum() / fields["weight"]
+                        fields["weighted_m2"] = (np.square(finite - mean) * weights).sum()
+        self._add_numbers(np.array([place]), fields)
+
+    def _add_points(self, key: int, values: np.ndarray, weights: np.ndarray) -> float:
+        """Adds the points of all rows, already within their limit, and gives how much ranks have moved by."""
+        values, weights, moved = pointing.shrink(values, weights, POINTS)
+        self._points.append(Points(np.full(len(values), key), values, weights))
+        return moved
+
+    def _add_sliced_reals(
+        self,
+        place: int,
+        kind: int,
+        values: np.ndarray,
+        own: np.ndarray,
+        order: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> None:
+        """By slice: values are put in order of slice and value, so that a slice's values stand together."""
+        slices = own[order]
+        order = order[np.argsort(slices.astype(np.int16) if slices.max(initial=0) < 2**15 else slices, kind="stable")]
+        order = order[np.searchsorted(own[order], 0) :]
+        values, own = values[order], own[order]
+        if not len(own):
+            return
+        codes = own.astype(np.int64) * self._width + place
+        keys, nan = np.unique(codes, return_counts=True)
+        fields: dict[str, Any] = {"kind": kind, "nan": 0}
+        known = ~np.isnan(values)
+        if not known.all():
+            fields["nan"] = nan - np.bincount(np.searchsorted(keys, codes[known]), minlength=len(keys))
+            values, codes, order = values[known], codes[known], order[known]
+        if not len(values):
+            self._add_numbers(keys, fields)
+            return
+        index = np.searchsorted(keys, codes)
+        total = np.bincount(index, minlength=len(keys))
+        fields["values"] = total
+        fields["zeros"] = np.bincount(index, values == 0, minlength=len(keys))
+        fields["pos_inf"] = np.bincount(index, values == np.inf, minlength=len(keys))
+        fields["neg_inf"] = np.bincount(index, values == -np.inf, minlength=len(keys))
+        begin = np.cumsum(total) - total
+        having = total > 0
+        low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+        low[having], high[having] = values[begin[having]], values[(begin + total - 1)[having]]
+        fields["min"], fields["max"] = low, high
+        inside = np.isfinite(values)
+        finite, index = (values, index) if inside.all() else (values[inside], index[inside])
+        count = np.bincount(index, minlength=len(keys))
+        edge = np.cumsum(count) - count
+        low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+        having = count > 0
+        low[having], high[having] = finite[edge[having]], finite[(edge + count - 1)[having]]
+        fields["finite_min"], fields["finite_max"] = low, high
+        with np.errstate(all="ignore"):
+            mean = np.bincount(index, finite, minlength=len(keys)) / np.maximum(count, 1)
+            # Once more about the first guess, which takes the sum's rounding off.
+            mean += np.bincount(index, finite - mean[index], minlength=len(keys)) / np.maximum(count, 1)
+            fields["mean"] = mean
+            fields["m2"] = np.bincount(index, np.square(finite - mean[index]), minlength=len(keys))
+        self._points.append(_tally(codes * ROLES + OF_VALUES, values, None))
+        if weights is not None:
+            weights = weights[order]
+            infinite = values == np.inf
+            fields["weighted_pos_inf"] = np.bincount(
+                np.searchsorted(keys, codes[infinite]), weights[infinite], minlength=len(keys)
+            )
+            self._points.append(_tally(codes * ROLES + OF_WEIGHTS, values, weights))
+            weights = weights if inside.all() else weights[inside]
+            weight = np.bincount(index, weights, minlength=len(keys))
+            with np.errstate(all="ignore"):
+                mean = np.where(weight > 0, np.bincount(index, finite * weights, minlength=len(keys)) / weight, 0.0)
+                fields["weight"], fields["weighted_mean"] = weight, mean
+                fields["weighted_m2"] = np.bincount(
+                    index, np.square(finite - mean[index]) * weights, minlength=len(keys)
+                )
+        self._add_numbers(keys, fields)
+
+    def _add_bytes(self, place: int, feature: Feature) -> None:
+        lengths = pc.binary_length(feature.values).to_numpy(zero_copy_only=False).astype(np.float64)
+        for group in self._groups:
+            own = np.zeros(len(lengths), np.int64) if group is None else self._slices_of(feature, group)
+            mine, own = lengths[own >= 0], own[own >= 0]
+            keys, index, count = np.unique(own, return_inverse=True, return_counts=True)
+            low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+            np.minimum.at(low, index, mine)
+            np.maximum.at(high, index, mine)
+            self._add_numbers(
+                keys * self._width + place,
+                {
+                    "kind": BYTES,
+                    "values": count,
+                    "bytes": np.bincount(index, mine, minlength=len(keys)),
+                    "min_bytes": low,
+                    "max_bytes": high,
+                },
+            )
+
+    def _add_text(
+        self,
+        place: int,
+        feature: Feature,
+        kind: int,
+        text: pa.Array,
+        hide: Callable[[pa.Array], pa.Array] | None,
+    ) -> None:
+        weights = self._weights_of(feature)
+        if weights is None and len(self._groups) == 1:
+            counted = text.value_counts()
+            distinct, count = counted.field(0), counted.field(1).to_numpy()
+            codes = None
+        else:
+            encoded = text.dictionary_encode()
+            distinct, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+            count = np.bincount(codes, minlength=len(distinct))
+        sizes = pc.binary_length(distinct).to_numpy(zero_copy_only=False).astype(np.float64)
+        values, lost = counting.as_text(distinct)
+        if hide is not None:
+            values = hide(values)
+        for group in self._groups:
+            if group is None:
+                keys = np.zeros(len(distinct), np.int64)
+                chosen, own_count = np.arange(len(distinct)), count
+                held = np.bincount(codes, weights, minlength=len(distinct)) if weights is not None else None
+            else:
+                slices = self._slices_of(feature, group)
+                inside = slices >= 0
+                cells = slices[inside].astype(np.int64) * len(distinct) + codes[inside]
+                cells, index, own_count = _cells(cells, weights is not None)
+                keys, chosen = cells // len(distinct), cells % len(distinct)
+                held = np.bincount(index, weights[inside], minlength=len(cells)) if weights is not None else None
+            slices, index = np.unique(keys, return_inverse=True)
+            self._add_numbers(
+                slices * self._width + place,
+                {
+                    "kind": kind,
+                    "values": np.bincount(index, own_count, minlength=len(slices)),
+                    "bytes": np.bincount(index, sizes[chosen] * own_count, minlength=len(slices)),
+                    "not_text": np.bincount(index, lost[chosen] * own_count, minlength=len(slices)),
+                },
+            )
+            table = Counts(
+                keys * self._width + place,
+                values if group is None else values.take(pa.array(chosen)),
+                own_count.astype(np.int64),
+                held if held is not None else np.zeros(len(keys)),
+            )
+            merged = hide is not None or lost.any() or bool((sizes > counting.LONGEST).any())
+            self._counts.append(counting.add_equal(table) if merged else table)
+
+
+def _spread(values: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values in order, and how often each occurs."""
+    if kind == INT:
+        low, high = values.min(), values.max()
+        # Numbers in a narrow range are counted, not sorted.
+        if high - low < min(65_536, 4 * len(values)):
+            count = np.bincount((values - low).astype(np.int64))
+            there = np.flatnonzero(count)
+            return there + low, count[there].astype(np.float64)
+    return pointing.of_sorted(np.sort(values))
+
+
+def _tally(keys: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> Points:
+    """Points of values that stand in order of key and value."""
+    first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (values[1:] != values[:-1])]))
+    if weights is None:
+        return Points(keys[first], values[first], np.diff(np.append(first, len(keys))).astype(np.float64))
+    held = np.add.reduceat(weights, first)
+    kept = held > 0
+    return Points(keys[first][kept], values[first][kept], held[kept])
+
+
+def _cells(cells: np.ndarray, places: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Distinct cells, where each row's is among them if that is asked for, and how many rows each has."""
+    if not len(cells):
+        return cells, cells, cells
+    size = int(cells.max()) + 1
+    if size <= 8 * len(cells) + 1024:
+        count = np.bincount(cells)
+        distinct = np.flatnonzero(count)
+        return distinct, np.searchsorted(distinct, cells) if places else None, count[distinct]
+    if places:
+        return np.unique(cells, return_inverse=True, return_counts=True)
+    distinct, count = np.unique(cells, return_counts=True)
+    return distinct, None, count
+
+
+def _sorted(parts: Sequence[tuple[np.ndarray, np.ndarray]], nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not parts:
+        return np.empty(0, np.int64), np.empty((0, len(nothing)))
+    keys = np.concatenate([part[0] for part in parts])
+    order = np.argsort(keys, kind="stable")
+    return keys[order], np.concatenate([part[1] for part in parts])[order]
+
+
+def _in_order(parts: Sequence[Points]) -> Points:
+    """Parts that share no key, each in order, as one."""
+    if not parts:
+        return pointing.EMPTY
+    keys, values, weights = (np.concatenate(columns) for columns in zip(*parts))
+    order = np.argsort(keys, kind="stable")
+    return Points(keys[order], values[order], weights[order])

@@ -1,0 +1,141 @@
+"""What runs on workers: an element's rows come in, and the state of them goes out, as bytes by split.
+
+It stands apart from `compute`, so that workers need not import Beam.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.components.common.dataset import read_element
+from headwater.components.generate_statistics import counts as counting
+from headwater.components.generate_statistics import slicing as slices
+from headwater.components.generate_statistics import state as states
+from headwater.components.generate_statistics.measuring import Plan, measure
+
+if TYPE_CHECKING:
+    from headwater.components.generate_statistics import worst_slices
+
+# Rows that are measured at once.
+_PIECE_CELLS, _PIECE_BYTES = 1 << 22, 1 << 28
+_COMBINATIONS = 65_536
+
+
+def on_element(work: Any, schema: pa.Schema, item: tuple[str, int, tuple[Any, ...]]) -> bytes:
+    """Hands the rows of an element to `work(split, number of the element, batches)`."""
+    split, place, elements = item
+    batches = (batch for element in elements for batch in read_element(element, schema))
+    return _pack({split: work(split, place, _pieces(batches))})
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Record batches put together, so that what a call costs is spread over many rows."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        together = [*held, batch]
+        cells = sum(each.num_rows for each in together) * max(1, batch.num_columns)
+        if held and (cells > _PIECE_CELLS or sum(each.nbytes for each in together) > _PIECE_BYTES):
+            yield _joined(held)
+            together = [batch]
+        held = together
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    columns = [pa.concat_arrays([batch.column(place) for batch in batches]) for place in range(batches[0].num_columns)]
+    return pa.RecordBatch.from_arrays(columns, schema=batches[0].schema)
+
+
+def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches: Iterator[pa.RecordBatch]) -> bytes:
+    """The state of an element's rows, or of a share of them, drawn row by row."""
+    found = []
+    for number, batch in enumerate(batches):
+        if rate < 1:
+            drawn = np.random.default_rng([seed, place, number]).random(batch.num_rows) < rate
+            batch = batch.filter(pa.array(drawn))
+        found.append(measure(batch, plan))
+    return states.encode(states.merge(found or [of_no_rows(plan)]))
+
+
+def merge_states(contents: list[bytes]) -> bytes:
+    """The state of all parts."""
+    return states.encode(states.merge([states.decode(content) for content in contents]))
+
+
+def of_no_rows(plan: Plan) -> states.State:
+    """The state of no rows."""
+    columns = [pa.array([], field.type) for field in plan.schema]
+    return measure(pa.RecordBatch.from_arrays(columns, schema=plan.schema), plan)
+
+
+def count_rows(families: Sequence[Sequence[str]], _: str, __: int, batches: Iterator[pa.RecordBatch]) -> bytes:
+    """How many rows of an element each slice by columns has, see `slicing.count_slices`."""
+    return _encode_counts(counting.join([slices.count_slices(batch, families) for batch in batches]))
+
+
+def merge_counts(contents: list[bytes]) -> bytes:
+    """The counts of all parts; no more than 65,536 combinations a family are counted exactly."""
+    table = counting.join([decode_counts(content) for content in contents])
+    families = int(table.keys.max(initial=-1)) + 1
+    table, _ = counting.cut(table, np.full(families, _COMBINATIONS))
+    return _encode_counts(table)
+
+
+def _encode_counts(table: counting.Counts) -> bytes:
+    sink = pa.BufferOutputStream()
+    columns = pa.table({"key": table.keys, "value": table.values, "count": table.counts})
+    with pa.ipc.new_stream(sink, columns.schema) as writer:
+        writer.write_table(columns)
+    return sink.getvalue().to_pybytes()
+
+
+def decode_counts(content: bytes) -> counting.Counts:
+    """The counts that `count_rows` gave."""
+    table = pa.ipc.open_stream(pa.BufferReader(content)).read_all().combine_chunks()
+    keys, count = table["key"].to_numpy(), table["count"].to_numpy()
+    values = pa.concat_arrays(table["value"].chunks or [pa.array([], pa.large_binary())])
+    return counting.Counts(keys, values, count, np.zeros(len(keys)))
+
+
+def measure_worst(
+    options: worst_slices.Options,
+    chosen: Mapping[str, worst_slices.Bins],
+    split: str,
+    _: int,
+    batches: Iterator[pa.RecordBatch],
+) -> bytes:
+    """What the rows of an element cost, by bins of their split."""
+    from headwater.components.generate_statistics import worst_slices
+
+    return worst_slices.measure(list(batches), chosen[split], options)
+
+
+def merge_splits(merge: Any, parts: list[bytes]) -> bytes:
+    """Merges what neighbouring elements gave, split by split."""
+    found: dict[str, list[bytes]] = {}
+    for part in parts:
+        for split, content in unpack(part).items():
+            found.setdefault(split, []).append(content)
+    return _pack({split: contents[0] if len(contents) == 1 else merge(contents) for split, contents in found.items()})
+
+
+def _pack(parts: dict[str, bytes]) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table(
+        {"split": pa.array(list(parts), pa.string()), "content": pa.array(list(parts.values()), pa.large_binary())}
+    )
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def unpack(content: bytes) -> dict[str, bytes]:
+    """What was given for each split."""
+    table = pa.ipc.open_stream(pa.BufferReader(content)).read_all()
+    return dict(zip(table["split"].to_pylist(), table["content"].to_pylist()))

@@ -1,0 +1,127 @@
+"""What the benches share: options, a table of medians and ratios, processes of their own for each run, and memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+THREADS = len(os.sched_getaffinity(0))
+
+Row = tuple[str, str, str, str, str]
+Bench = Callable[[pathlib.Path, argparse.Namespace], Iterator[Row]]
+
+
+def main(measures: Sequence[Callable[..., dict]], benches: Mapping[str, Bench]) -> int:
+    """The command line of a bench: prints its table, or with `--measure` runs one measure in this process.
+
+    Args:
+      measures: what is run in a process of its own, by `run`; takes texts, returns what JSON holds.
+      benches: the table's rows by the names that `--only` takes.
+    """
+    warnings.filterwarnings("ignore")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=2_500_000)
+    parser.add_argument("--big", type=int, default=25_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", default="", help=f"names, comma between them, of {', '.join(benches)}")
+    parser.add_argument("--folder", default=str(pathlib.Path.home() / ".cache/headwater-bench"))
+    parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        name, *arguments = options.measure
+        print(json.dumps({function.__name__: function for function in measures}[name](*arguments)))
+        return 0
+    folder = pathlib.Path(options.folder)
+    chosen = options.only.split(",") if options.only else list(benches)
+    if unknown := sorted(set(chosen) - set(benches)):
+        parser.error(f"--only: there is no {', '.join(unknown)}; the names are {', '.join(benches)}")
+    print(f"{'what':54}{'ours':>10}{'peer':>10}{'ratio':>8}{'bar':>8}")
+    for name in chosen:
+        for label, ours, peer, share, bar in benches[name](folder, options):
+            print(f"{label:54}{ours:>10}{peer:>10}{share:>8}{bar:>8}", flush=True)
+    return 0
+
+
+def run(name: str, *arguments: Any) -> dict:
+    """What a measure of this bench returns from a process of its own."""
+    done = finish([sys.executable, sys.modules["__main__"].__file__, "--measure", name, *map(str, arguments)])
+    return json.loads(done.splitlines()[-1])
+
+
+def finish(command: Sequence[str], **environment: str) -> str:
+    """What a command prints; ends the bench with its last words when it fails."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", **environment}
+    done = subprocess.run(list(command), capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)[:500]}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def ratio(label: str, ours: Sequence[float], peer: Sequence[float], bar: float | None) -> Row:
+    """A row: our seconds, the peer's, how often the peer's fit into ours, and how often they may."""
+    one, other = statistics.median(ours), statistics.median(peer)
+    return label, f"{one:.2f} s", f"{other:.2f} s", f"{one / other:.2f}", f"≤ {bar:.1f}" if bar else ""
+
+
+def faster(label: str, ours: Sequence[float], peer: Sequence[float], bar: float) -> Row:
+    """A row: our seconds, the peer's, how many times faster we are, and how many we should be."""
+    one, other = statistics.median(ours), statistics.median(peer)
+    return label, f"{one:.2f} s", f"{other:.2f} s", f"{other / one:.1f}", f"≥ {bar:.0f}"
+
+
+def duckdb_query(query: str) -> dict:
+    """Seconds of a query by DuckDB on as many threads as there are cores."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": THREADS})
+    started = time.perf_counter()
+    connection.execute(query).fetchall()
+    return {"seconds": time.perf_counter() - started}
+
+
+class Peak:
+    """The highest proportional memory in bytes of this process and all below it, looked at ten times a second."""
+
+    def __enter__(self) -> Peak:
+        self.bytes = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.1):
+            self.bytes = max(self.bytes, sum(_memory(pid) for pid in _tree(os.getpid())))
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        children = [
+            int(child)
+            for task in os.listdir(f"/proc/{pid}/task")
+            for child in pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+    return [pid, *[each for child in children for each in _tree(child)]]
+
+
+def _memory(pid: int) -> int:
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

@@ -1,0 +1,24 @@
+"""What the graphs call: work on each element once, merges along one tree, none of it done twice."""
+
+from __future__ import annotations
+
+from headwater.components.common import results
+from headwater.components.common.dataset import load_dataset
+
+
+def test_each_element_is_worked_on_once_and_merged_along_the_tree(in_process, check_calls):
+    merged_by = check_calls(in_process)
+    assert any(graph.startswith("generate-statistics") for graph in merged_by)
+    driver = int((in_process / "driver").read_text())
+    assert all(processes == {driver} for processes in merged_by.values())
+
+
+def test_an_element_of_the_statistics_is_a_shard(in_process):
+    calls = [line.split("\t") for line in (in_process / "calls").read_text().splitlines()]
+    elements = [kind for graph, kind, _ in calls if graph.startswith("generate-statistics") and kind == "element"]
+    dataset = load_dataset(str(in_process / "data"))
+    assert len(elements) == sum(len(dataset.elements(split)) for split in dataset.splits) == 2 * 37
+    rows = results.load(str(in_process / "statistics"), "statistics").body["splits"]
+    assert {split: entry["rows"] for split, entry in rows.items()} == {
+        split: dataset.rows(split) for split in dataset.splits
+    }

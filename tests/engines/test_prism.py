@@ -1,0 +1,96 @@
+"""The same graphs on Prism, Beam's portable engine, through a worker pool: the same bytes.
+
+Run by `make test-engines`. Prism is built once, which takes a minute, and is kept outside the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from headwater.components.common.dataset import load_dataset, shard_index
+
+HERE = pathlib.Path(__file__).parent
+
+_PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+_VERSION = "v2.77.0"
+_CACHE = pathlib.Path.home() / ".cache/headwater-engines"
+_APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
+_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def prism() -> pathlib.Path:
+    """The binary, built unless it is there."""
+    binary = _CACHE / f"prism-{_VERSION}"
+    if binary.exists():
+        return binary
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if go is None:
+        pytest.skip("there is no go to build Prism with: https://go.dev/dl")
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+        # Modules and objects, a gigabyte, go with the folder; without the flag they could not be removed.
+        places = {"GOBIN": folder, "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache", "GOFLAGS": "-modcacherw"}
+        done = subprocess.run(
+            [go, "install", f"{_PRISM}@{_VERSION}"], env={**os.environ, **places}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        os.replace(f"{folder}/prism", binary)
+    return binary
+
+
+@pytest.fixture(scope="module")
+def apart() -> list[str]:
+    """The start of a command that gives it a network and processes of its own."""
+    for tool in ("unshare", "ip"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool} to give Prism a network of its own with (util-linux, iproute2)")
+    done = subprocess.run([*_APART, "ip", "link", "set", "lo", "up"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine gives no network namespace: {done.stderr.strip()}")
+    return _APART
+
+
+@pytest.fixture(scope="module")
+def on_prism(apart, prism, source, tmp_path_factory) -> pathlib.Path:
+    """The folder that `run_graphs` fills on Prism."""
+    shared = tmp_path_factory.mktemp("prism")
+    graphs = [sys.executable, str(HERE / "run_graphs.py"), source, str(shared / "out")]
+    command = [*apart, sys.executable, str(HERE / "on_prism.py"), str(prism), str(shared), *graphs]
+    with open(shared / "run.log", "wb") as log:
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, timeout=_SECONDS).returncode
+    logs = {path.name: path.read_text(errors="replace")[-3000:] for path in shared.glob("*.log")}
+    assert code == 0, "\n".join(f"{name}:\n{text}" for name, text in logs.items())
+    return shared / "out"
+
+
+def test_statistics_are_equal_byte_by_byte(in_process, on_prism):
+    names = [path.relative_to(in_process) for path in sorted((in_process / "statistics").glob("Split-*/*"))]
+    assert {name.name for name in names} == {"FeatureStats.pb", "State.arrow"} and len(names) == 4
+    for name in names:
+        assert (on_prism / name).read_bytes() == (in_process / name).read_bytes(), name
+
+
+def test_shards_are_equal_byte_by_byte(in_process, on_prism):
+    def index(output):
+        dataset = load_dataset(str(output / "data"))
+        shards = {split: shard_index(dataset.result, split) for split in dataset.splits}
+        # The URI is of the output's own folder.
+        return {split: [{**shard, "uri": ""} for shard in found] for split, found in shards.items()}
+
+    ours, theirs = index(in_process), index(on_prism)
+    assert [len(shards) for shards in ours.values()] == [37, 37]
+    assert theirs == ours
+
+
+def test_prism_works_on_each_element_once_and_outside_the_driver(on_prism, check_calls):
+    merged_by = check_calls(on_prism)
+    assert any(graph.startswith("generate-statistics") for graph in merged_by)
+    driver = int((on_prism / "driver").read_text())
+    assert not any(driver in processes for processes in merged_by.values())
