@@ -37,12 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from headwater.components.collect.settings import with_config
     from headwater.components.common.settings import read_config
+    from headwater.components.generate_statistics.settings import check_settings
     from headwater.components.infer_schema.curation import check_curation
     from headwater.pipelines.local import run_locally
 
     settings = _collect_settings(options)
     config = read_config(options.config) if options.config else {}
     _check_collect(with_config(settings, config))
+    statistics_config = read_config(options.statistics_config) if options.statistics_config else {}
+    check_settings(statistics_config)
     curation = _read_curation(options.curation)
     check_curation(curation)
     _check_references(options)
@@ -52,6 +55,7 @@ def _run(options: argparse.Namespace) -> int:
             "splits": options.splits,
             "sources": options.source,
             "collect_config": config,
+            "statistics_config": statistics_config,
             "data_root": options.data_root,
             "base_schema": options.base_schema,
             "baseline": options.baseline,
@@ -96,11 +100,27 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _generate_statistics(options: argparse.Namespace) -> int:
+    from headwater.components.common.settings import read_config
     from headwater.components.generate_statistics import compute_statistics
 
+    config = read_config(options.config) if options.config else {}
     result = compute_statistics(
-        options.dataset, options.output, beam_pipeline_args=options.beam, workers=options.workers
+        options.dataset, options.output, config=config, beam_pipeline_args=options.beam, workers=options.workers
     )
+    print(f"{result.uri}: {', '.join(result.files())}")
+    for split, slices in result.body.get("worst_slices", {}).items():
+        for each in slices:
+            print(
+                f"{split}: where {each['slice']}: {each['rows']:,} rows cost {each['mean_cost']:.4g} each, "
+                f"others {each['rest_cost']:.4g} (p = {each['p_value']:.2g})"
+            )
+    return 0
+
+
+def _merge_statistics(options: argparse.Namespace) -> int:
+    from headwater.components.generate_statistics import merge_statistics
+
+    result = merge_statistics(options.statistics, options.output)
     print(f"{result.uri}: {', '.join(result.files())}")
     return 0
 
@@ -160,6 +180,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
     )
     _add_collect(run)
+    run.add_argument(
+        "--statistics-config",
+        metavar="FILE",
+        help="YAML file of settings; the README of generate-statistics lists them",
+    )
     _add_references(run)
     _add_fail_on(run)
     _add_beam(run)
@@ -175,9 +200,18 @@ def _parser() -> argparse.ArgumentParser:
     statistics = _command(
         commands, "generate-statistics", _generate_statistics, "a dataset → TFDV's statistics of each split, and a page"
     )
-    statistics.add_argument("dataset", help="a dataset's folder, or plain Parquet or CSV")
+    statistics.add_argument("dataset", help="a dataset's folder, or plain files")
     _add_output(statistics)
+    statistics.add_argument(
+        "--config", metavar="FILE", help="YAML file of settings; the README of generate-statistics lists them"
+    )
     _add_beam(statistics)
+
+    merge = _command(
+        commands, "merge-statistics", _merge_statistics, "statistics of several spans → those of all their rows"
+    )
+    merge.add_argument("statistics", nargs="+", help="folders of generate-statistics")
+    _add_output(merge)
 
     schema = _command(commands, "infer-schema", _infer_schema, "statistics → a schema, or the agreed one unchanged")
     schema.add_argument("statistics", help="folder of generate-statistics")

@@ -418,7 +418,7 @@ class _Sheet:
         hide: Callable[[pa.Array], pa.Array] | None,
     ) -> None:
         weights = self._weights_of(feature)
-        if weights is None and len(self._groups) == 1:
+        if weights is None and all(group is None for group in self._groups):
             counted = text.value_counts()
             distinct, count = counted.field(0), counted.field(1).to_numpy()
             codes = None

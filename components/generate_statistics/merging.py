@@ -9,6 +9,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.generate_statistics import state as states
 from headwater.components.generate_statistics.compute import FILE, STATE
+from headwater.components.generate_statistics.crossing import TOGETHER
 from headwater.components.generate_statistics.page import render_page
 from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.protos import to_statistics
@@ -90,7 +91,10 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
             "key": found[0].body["dataset"]["key"],
         },
         "splits": {
-            split: {"rows": proto.datasets[0].num_examples, "features": len({path[0] for path in merged[split].paths})}
+            split: {
+                "rows": proto.datasets[0].num_examples,
+                "features": len({path[0] for path in merged[split].paths} - {TOGETHER}),
+            }
             for split, proto in statistics.items()
         },
         "conversions": {name: text for result in found for name, text in result.body["conversions"].items()},

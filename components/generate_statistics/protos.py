@@ -153,7 +153,7 @@ class _Reader:
             kind = self._number(0, place)[N["kind"]]
             if kind != STRING or path[0] in (label, TOGETHER):
                 continue
-            known = dict(self._counted(0, place))
+            known = dict(self._counted(0, place, self._weighted))
             cross = dataset.cross_features.add()
             cross.path_x.step.extend(path)
             cross.path_y.step.append(label)
@@ -162,12 +162,12 @@ class _Reader:
                 rows = state.examples[code, 1 if self._weighted else 0]
                 series = cross.categorical_cross_stats.lift.lift_series.add(y_string=value)
                 _set_count(series, "y", rows, self._weighted)
-                pairs = [(known[x], x, both) for x, both in self._counted(code, place) if x in known]
+                pairs = [(known[x], x, both) for x, both in self._counted(code, place, self._weighted) if x in known]
                 _add_lifts(series, pairs, rows, total, self._sizes.num_top_values, self._weighted)
 
     def _add_pair(self, dataset: statistics_pb2.DatasetFeatureStatistics, place: int, first: str, second: str) -> None:
         """The lift of one column's values for the other's, over rows that have both."""
-        pairs = [(*split_pair(value), count) for value, count in self._counted(0, place)]
+        pairs = [(*split_pair(value), count) for value, count in self._counted(0, place, False)]
         ones: dict[bytes, int] = {}
         others: dict[bytes, int] = {}
         for one, other, count in pairs:
@@ -195,11 +195,11 @@ class _Reader:
         start, stop = self._points.get(key, (0, 0))
         return self._state.points.values[start:stop], self._state.points.weights[start:stop]
 
-    def _counted(self, code: int, place: int) -> list[tuple[bytes, float]]:
-        """Values with their counts, or weights where rows have them."""
+    def _counted(self, code: int, place: int, weighted: bool) -> list[tuple[bytes, float]]:
+        """Values with their counts, or their weights."""
         start, stop = self._counts.get(code * self._width + place, (0, 0))
         table = self._state.counts
-        held = table.weights if self._weighted else table.counts
+        held = table.weights if weighted else table.counts
         return list(zip(table.values[start:stop].to_pylist(), held[start:stop].tolist()))
 
     def _fill_feature(self, feature: _Feature, code: int, place: int, path: tuple[str, ...]) -> None:
