@@ -49,8 +49,12 @@ STATE = "Split-{split}/State.arrow"
 
 _LABEL = "generate-statistics"
 _PRELOAD = ["headwater.components.generate_statistics.work"]
-# An element of the graph has at least so many cells, where the data does: what is less is not worth a merge.
-_CELLS = 1 << 22
+# An element of the graph has about this share of the cells, and so many at least and at most: states are few, whatever
+# the rows. Many slices make a state large, so that there should be fewer still.
+ELEMENTS = 32
+LEAST_CELLS, LEAST_CELLS_OF_MANY, MOST_CELLS = 4 << 20, 13 << 20, 64 << 20
+_MANY_SLICES = 100
+_PIECE_CELLS = 2 << 20
 # Below this many cells, starting more processes costs more than it saves.
 _CELLS_WORTH_A_POOL = 2_000_000
 
@@ -90,8 +94,12 @@ def compute_statistics(
     passes = _Passes(opened, beam_pipeline_args, workers)
     chosen, told = _choose_slices(passes, settings)
     plan = _plan(settings, opened, private, chosen)
+    many = len(chosen.names) > _MANY_SLICES
     found = passes.run(
-        functools.partial(measure_rows, plan, settings.sample_rate, settings.seed), merge_states, plan.schema
+        functools.partial(measure_rows, plan, settings.sample_rate, settings.seed),
+        merge_states,
+        plan.schema,
+        many=many,
     )
     encoded = {split: found.get(split) or states.encode(of_no_rows(plan)) for split in opened.splits}
     known = {split: states.decode(content) for split, content in encoded.items()}
@@ -147,20 +155,22 @@ class _Passes:
 
     def __init__(self, opened: Dataset, beam_pipeline_args: Sequence[str], workers: int):
         self._opened, self._args, self._workers = opened, beam_pipeline_args, workers
-        self._items = list(_gather(opened))
 
-    def run(self, work: Any, merge: Any, schema: pa.Schema, what: str = "") -> dict[str, bytes]:
+    def run(self, work: Any, merge: Any, schema: pa.Schema, what: str = "", many: bool = False) -> dict[str, bytes]:
         """Runs `work(split, number of the element, batches)` on each element, and merges what it gives by split."""
-        sizes = [sum(element.rows for element in item[2]) for item in self._items]
-        cells = sum(sizes) * len(schema)
+        width = max(1, len(schema))
+        total = sum(self._opened.rows(split) for split in self._opened.splits) * width
+        least = LEAST_CELLS_OF_MANY if many else LEAST_CELLS
+        items = list(_gather(self._opened, min(max(total // ELEMENTS, least), MOST_CELLS) // width))
+        sizes = [sum(element.rows for element in item[2]) for item in items]
         content = map_merge(
             f"{_LABEL}: {what}" if what else _LABEL,
-            self._items,
-            functools.partial(on_element, work, schema),
+            items,
+            functools.partial(on_element, work, schema, least if many else _PIECE_CELLS),
             functools.partial(merge_splits, merge),
             sizes=sizes,
             beam_pipeline_args=self._args,
-            workers=self._workers or int(cells < _CELLS_WORTH_A_POOL),
+            workers=self._workers or int(total < _CELLS_WORTH_A_POOL),
             scratch=storage.join(self._opened.home.data_root, "_scratch") if self._opened.home else "",
             preload=_PRELOAD,
         )
@@ -177,13 +187,13 @@ class _Passes:
         return self._opened.splits
 
 
-def _gather(opened: Dataset) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+def _gather(opened: Dataset, rows: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
     """Elements of the graph: neighbouring shards or ranges of one split, as many as are worth a merge."""
     place = 0
     for split in opened.splits:
         held: list[Any] = []
         for element in opened.elements(split):
-            if held and sum(each.rows for each in [*held, element]) * len(opened.schema) > _CELLS:
+            if held and sum(each.rows for each in [*held, element]) > rows:
                 yield split, place, tuple(held)
                 place, held = place + 1, []
             held.append(element)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common.hashing import hash_values
+from headwater.components.generate_statistics.ordering import by_key_and_value
 
 LONGEST = 1024
 """Values of more bytes are counted together as `LARGE`, as TFDV counts them."""
@@ -103,7 +104,7 @@ def add_equal(table: Counts) -> Counts:
     """Adds up what stands several times for one value of one key."""
     encoded = table.values.dictionary_encode()
     codes = encoded.indices.to_numpy().astype(np.int64)
-    order = np.lexsort((codes, table.keys))
+    order = by_key_and_value(table.keys, codes)
     keys, codes = table.keys[order], codes[order]
     first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (codes[1:] != codes[:-1])]))
     return Counts(
@@ -130,7 +131,7 @@ def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray]:
     if not chosen.any():
         return table, removed
     places = np.flatnonzero(chosen)
-    order = places[np.lexsort((-table.counts[places], table.keys[places]))]
+    order = places[by_key_and_value(table.keys[places], -table.counts[places])]
     keys = table.keys[order]
     begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     removed[keys[begin]] = table.counts[order[begin + capacity[keys[begin]]]]
@@ -171,7 +172,7 @@ def join_hashes(parts: list[Hashes], least: np.ndarray) -> Hashes:
     if not len(keys):
         return NO_HASHES
     hashes = np.concatenate([part.hashes for part in parts])
-    order = np.lexsort((hashes, keys))
+    order = by_key_and_value(keys, hashes)
     keys, hashes = keys[order], hashes[order]
     first = np.concatenate([[True], (keys[1:] != keys[:-1]) | (hashes[1:] != hashes[:-1])])
     keys, hashes = keys[first], hashes[first]

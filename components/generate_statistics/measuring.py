@@ -17,7 +17,7 @@ from headwater.components.generate_statistics import semantics as meaning
 from headwater.components.generate_statistics.conversion import rules_by_path
 from headwater.components.generate_statistics.counts import Counts
 from headwater.components.generate_statistics.custom import Custom, run_custom
-from headwater.components.generate_statistics.features import BYTES, INT, STRING, Feature, features
+from headwater.components.generate_statistics.features import BYTES, INT, STRING, Feature, Level, features
 from headwater.components.generate_statistics.limits import POINTS, Limits
 from headwater.components.generate_statistics.points import Points
 from headwater.components.generate_statistics.privacy import Private
@@ -148,6 +148,13 @@ class _Sheet:
         self._weights = weights
         # None stands for all rows.
         self._groups = groups
+        # Of each group: the slices that have rows, and the place of each slice among them.
+        self._present: list[tuple[np.ndarray, np.ndarray]] = []
+        for group in groups:
+            there = np.zeros(1, np.int64) if group is None else np.flatnonzero(np.bincount(group[group >= 0]))
+            places = np.zeros(int(there.max(initial=0)) + 1, np.int64)
+            places[there] = np.arange(len(there))
+            self._present.append((there, places))
         self._numbers: list[tuple[np.ndarray, np.ndarray]] = []
         self._levels: list[tuple[np.ndarray, np.ndarray]] = []
         self._points: list[Points] = []
@@ -160,14 +167,13 @@ class _Sheet:
             kind = BYTES
         for level, lists in enumerate(feature.levels):
             inner = feature.inner if level == 0 else None
-            for group in self._groups:
-                self._add_level(place, level, lists, inner, group)
+            for number in range(len(self._groups)):
+                self._add_level(place, level, lists, inner, number)
         values = feature.values
         private = plan.private.of(feature.path)
         if values is None or not len(values):
-            for group in self._groups:
-                own = np.zeros(1, np.int64) if group is None else np.unique(group[group >= 0])
-                self._add_numbers(own * self._width + place, {"kind": kind})
+            for there, _ in self._present:
+                self._add_numbers(there * self._width + place, {"kind": kind})
         elif kind == BYTES:
             self._add_bytes(place, feature)
         elif kind == STRING or (kind == INT and feature.path in plan.categorical):
@@ -200,23 +206,22 @@ class _Sheet:
             numbers[:, N[name]] = value
         self._numbers.append((keys, numbers))
 
-    def _add_level(
-        self, place: int, level: int, lists: Any, inner: np.ndarray | None, group: np.ndarray | None
-    ) -> None:
+    def _add_level(self, place: int, level: int, lists: Level, inner: np.ndarray | None, number: int) -> None:
+        group = self._groups[number]
+        # A slice's rows where the feature is missing throughout still say so.
+        there, places = self._present[number]
+        keys = there * self._width + place
+        chosen: np.ndarray | slice = slice(None)
         if group is None:
-            keys, own = np.array([place]), np.zeros(lists.count, np.int64)
-            chosen: np.ndarray | slice = slice(None)
+            own = np.zeros(0 if lists.lengths is None else lists.count, np.int64)
         else:
             own = group if lists.rows is None else group[lists.rows]
             chosen = own >= 0
-            own = own[chosen]
-            # A slice's rows where the feature is missing throughout still say so.
-            keys = np.unique(group[group >= 0]) * self._width + place
-            own = np.searchsorted(keys, own * self._width + place)
+            own = places[own[chosen]]
         size = len(keys)
         numbers = np.tile(NO_LISTS, (size, 1))
         lengths = lists.lengths[chosen] if lists.lengths is not None else None
-        numbers[:, L["present"]] = np.bincount(own, minlength=size)
+        numbers[:, L["present"]] = lists.count if group is None else np.bincount(own, minlength=size)
         if lengths is None:
             numbers[:, L["total"]] = numbers[:, L["present"]]
             numbers[numbers[:, L["present"]] > 0, L["min"]] = 1
@@ -233,6 +238,7 @@ class _Sheet:
             self._add_lengths(keys, OF_INNER, own, inner)
         if self._weights is not None:
             weights = (self._weights if lists.rows is None else self._weights[lists.rows])[chosen]
+            own = np.zeros(len(weights), np.int64) if group is None else own
             numbers[:, L["weighted_present"]] = np.bincount(own, weights, minlength=size)
             weighted = weights if lengths is None else weights * lengths
             numbers[:, L["weighted_total"]] = np.bincount(own, weighted, minlength=size)

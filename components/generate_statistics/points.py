@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headwater.components.generate_statistics.ordering import by_key_and_value
+
 
 class Points(NamedTuple):
     """Weighted points, sorted by key, then value; no value twice under one key.
@@ -48,7 +50,7 @@ def join(parts: list[Points]) -> Points:
     if len(parts) == 1:
         return parts[0]
     keys, values, weights = (np.concatenate(columns) for columns in zip(*parts))
-    order = np.lexsort((values, keys))
+    order = by_key_and_value(keys, values)
     keys, values, weights = keys[order], values[order], weights[order]
     first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (values[1:] != values[:-1])]))
     if len(first) == len(keys):

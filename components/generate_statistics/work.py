@@ -19,28 +19,32 @@ from headwater.components.generate_statistics.measuring import Plan, measure
 if TYPE_CHECKING:
     from headwater.components.generate_statistics import worst_slices
 
-# Rows that are measured at once.
-_PIECE_CELLS, _PIECE_BYTES = 1 << 22, 1 << 28
+_MERGED_AT_ONCE = 8
+# Rows that are measured at once have at most so many bytes.
+_PIECE_BYTES = 1 << 28
 _COMBINATIONS = 65_536
 
 
-def on_element(work: Any, schema: pa.Schema, item: tuple[str, int, tuple[Any, ...]]) -> bytes:
-    """Hands the rows of an element to `work(split, number of the element, batches)`."""
+def on_element(work: Any, schema: pa.Schema, cells: int, item: tuple[str, int, tuple[Any, ...]]) -> bytes:
+    """Hands the rows of an element to `work(split, number of the element, batches)`, about `cells` values a batch."""
     split, place, elements = item
     batches = (batch for element in elements for batch in read_element(element, schema))
-    return _pack({split: work(split, place, _pieces(batches))})
+    return _pack({split: work(split, place, _pieces(batches, cells))})
 
 
-def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _pieces(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
     """Record batches put together, so that what a call costs is spread over many rows."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         together = [*held, batch]
         cells = sum(each.num_rows for each in together) * max(1, batch.num_columns)
-        if held and (cells > _PIECE_CELLS or sum(each.nbytes for each in together) > _PIECE_BYTES):
-            yield _joined(held)
-            together = [batch]
+        if held and (cells > most or sum(each.nbytes for each in together) > _PIECE_BYTES):
+            # Nothing but the piece itself is held while it is measured, and the batch that comes after it.
+            piece, held, together = _joined(held), [], [batch]
+            yield piece
+            del piece
         held = together
+        del together, batch
     if held:
         yield _joined(held)
 
@@ -60,6 +64,9 @@ def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches
             drawn = np.random.default_rng([seed, place, number]).random(batch.num_rows) < rate
             batch = batch.filter(pa.array(drawn))
         found.append(measure(batch, plan))
+        if len(found) == _MERGED_AT_ONCE:
+            found = [states.merge(found)]
+        del batch
     return states.encode(states.merge(found or [of_no_rows(plan)]))
 
 

@@ -22,11 +22,14 @@ def main(source: str, output: str, *arguments: str) -> None:
     # Before anything takes it by name.
     beam.map_merge = counted(beam.map_merge, str(folder / "calls"))
     from headwater.components.collect import collect_dataset
-    from headwater.components.generate_statistics import compute_statistics
+    from headwater.components.generate_statistics import compute
 
+    # So that little data has as many elements as much has.
+    compute.LEAST_CELLS, compute.ELEMENTS = 1, 40
+    config = {"slices": [["carrier"]], "weight_feature": "distance", "worst_slices": {"errors": "flight"}}
     options = {"beam_pipeline_args": list(arguments), "workers": 2}
     dataset = collect_dataset(source, str(folder / "data"), **options)
-    compute_statistics(dataset.folder, str(folder / "statistics"), **options)
+    compute.compute_statistics(dataset.folder, str(folder / "statistics"), config=config, **options)
 
 
 if __name__ == "__main__":
