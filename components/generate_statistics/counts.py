@@ -20,7 +20,7 @@ from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.ordering import by_key_and_value
 
 LONGEST = 1024
-"""Values of more bytes are counted together as `LARGE`, as TFDV counts them."""
+"""Values of more bytes are told apart by a hash, and shown together as `LARGE`, as TFDV shows them."""
 
 LARGE = b"__LARGE_BYTES__"
 NOT_TEXT = b"__BYTES_VALUE__"
@@ -55,27 +55,47 @@ EMPTY = Counts(np.empty(0, np.int64), pa.array([], pa.large_binary()), np.empty(
 NO_HASHES = Hashes(np.empty(0, np.int64), np.empty(0, np.uint64))
 
 
-def as_text(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Distinct values as they are counted: those too long, and those that are not UTF-8, under one name each.
+def as_counted(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Distinct values as they are counted: what is too long is cut to a mark and a hash.
 
     Args:
       distinct: string or binary without missing ones.
 
     Returns:
-      large_binary, where values may occur several times now; and whether each is no UTF-8, bool.
+      large_binary, and whether each is no UTF-8, bool.
     """
     content = distinct.cast(pa.large_binary())
     lost = np.zeros(len(content), bool)
-    try:
-        content.cast(pa.large_string())
-    except pa.ArrowInvalid:
+    if not is_text(content):
         # Only distinct values of a column that is not text throughout come here.
         lost = np.array([not _is_text(value) for value in content.to_pylist()], bool)
-        content = pc.if_else(pa.array(lost), pa.scalar(NOT_TEXT, pa.large_binary()), content)
-    long = pc.greater(pc.binary_length(content), LONGEST)
-    if pc.any(long).as_py():
-        content = pc.if_else(long, pa.scalar(LARGE, pa.large_binary()), content)
-    return content, lost
+    long = np.flatnonzero(pc.greater(pc.binary_length(content), LONGEST).to_numpy(zero_copy_only=False))
+    if not len(long):
+        return content, lost
+    hashes = hash_values(content.take(pa.array(long))).astype(">u8").tobytes()
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(long), [None, pa.py_buffer(hashes)])
+    # A byte that no UTF-8 has keeps the mark apart from what a user may have written.
+    mark, empty = (pa.scalar(text, pa.large_binary()) for text in (LARGE + b"\xff", b""))
+    marked = pc.binary_join_element_wise(mark, fixed.cast(pa.binary()).cast(pa.large_binary()), empty)
+    places = np.arange(len(content))
+    places[long] = len(content) + np.arange(len(long))
+    return pa.concat_arrays([content, marked]).take(pa.array(places)), lost
+
+
+def is_text(values: pa.Array) -> bool:
+    """Whether all values are UTF-8."""
+    try:
+        values.cast(pa.large_string())
+        return True
+    except pa.ArrowInvalid:
+        return False
+
+
+def shown(value: bytes) -> str:
+    """A counted value as text, as TFDV shows it: long ones, and those that are not UTF-8, under one name each."""
+    if value.startswith(LARGE + b"\xff"):
+        return LARGE.decode()
+    return value.decode() if _is_text(value) else NOT_TEXT.decode()
 
 
 def join(parts: list[Counts]) -> Counts:

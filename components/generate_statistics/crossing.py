@@ -111,7 +111,7 @@ def _pairs(first: Feature, second: Feature, rows: int) -> pa.Array:
         places.append(place)
     both = (places[0] >= 0) & (places[1] >= 0)
     one, other = (
-        counting.as_text(feature.values.take(pa.array(place[both])))[0]
+        counting.as_counted(feature.values.take(pa.array(place[both])))[0]
         for feature, place in zip((first, second), places)
     )
     size = pc.binary_length(one).cast(pa.string()).cast(pa.large_binary())

@@ -433,7 +433,7 @@ class _Sheet:
             distinct, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
             count = np.bincount(codes, minlength=len(distinct))
         sizes = pc.binary_length(distinct).to_numpy(zero_copy_only=False).astype(np.float64)
-        values, lost = counting.as_text(distinct)
+        values, lost = counting.as_counted(distinct)
         if hide is not None:
             values = hide(values)
         for group in self._groups:
@@ -464,8 +464,7 @@ class _Sheet:
                 own_count.astype(np.int64),
                 held if held is not None else np.zeros(len(keys)),
             )
-            merged = hide is not None or lost.any() or bool((sizes > counting.LONGEST).any())
-            self._counts.append(counting.add_equal(table) if merged else table)
+            self._counts.append(counting.add_equal(table) if hide is not None else table)
 
 
 def _spread(values: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:

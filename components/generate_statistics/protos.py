@@ -180,7 +180,7 @@ class _Reader:
         cross.count = total
         ranked = sorted(others.items(), key=lambda item: (-item[1], item[0]))[: self._sizes.num_top_values]
         for other, rows in ranked:
-            series = cross.categorical_cross_stats.lift.lift_series.add(y_string=_text(other))
+            series = cross.categorical_cross_stats.lift.lift_series.add(y_string=counting.shown(other))
             _set_count(series, "y", rows, False)
             both = [(ones[one], one, count) for one, its, count in pairs if its == other]
             _add_lifts(series, both, rows, total, self._sizes.num_top_values, False)
@@ -410,14 +410,17 @@ class _Reader:
     ) -> None:
         """Adds the values that occur most, by falling count, then value."""
         most = max(self._sizes.num_top_values, self._sizes.num_rank_histogram_buckets)
+        values = self._state.counts.values[start:stop]
+        if not counting.is_text(values):
+            values, held = _as_shown(values, held)
         places = np.flatnonzero(held >= threshold)
         if len(places) > most:
             # All that tie with the last one go along, so that ties are settled by value.
-            places = places[held[places] >= -np.partition(-held[places], most - 1)[most - 1]]
-        texts = self._state.counts.values.take(pa.array(places + start)).to_pylist()
+            places = places[held[places] >= -np.partition(-held[places], most - 1)[most - 1]] if most else places[:0]
+        texts = values.take(pa.array(places)).to_pylist()
         ranked = sorted(zip(held[places].tolist(), texts), reverse=True)[:most]
         for rank, (count, value) in enumerate(ranked):
-            text = _text(value)
+            text = value.decode()
             if rank < self._sizes.num_top_values:
                 stats.top_values.add(value=text, frequency=count)
             if rank < self._sizes.num_rank_histogram_buckets:
@@ -509,7 +512,7 @@ def _add_lifts(
     """The values with the greatest lift, P(y | x) / P(y), greatest first."""
     found = [(both * total / (count * rows), x, count, both) for count, x, both in pairs if count and rows]
     for lift, x, count, both in sorted(found, key=lambda item: (-item[0], item[1]))[:most]:
-        value = series.lift_values.add(x_string=_text(x), lift=lift)
+        value = series.lift_values.add(x_string=counting.shown(x), lift=lift)
         _set_count(value, "x", count, weighted)
         _set_count(value, "x_and_y", both, weighted)
 
@@ -521,5 +524,7 @@ def _set_count(proto: object, what: str, count: float, weighted: bool) -> None:
         setattr(proto, f"{what}_count", int(count))
 
 
-def _text(value: bytes) -> str:
-    return value.decode()
+def _as_shown(values: pa.Array, held: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    """Values under the names that they are shown by, and what each name has together."""
+    encoded = pa.array([counting.shown(value).encode() for value in values.to_pylist()]).dictionary_encode()
+    return encoded.dictionary, np.bincount(encoded.indices.to_numpy(), held)

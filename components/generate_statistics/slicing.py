@@ -123,7 +123,7 @@ def split_values(value: bytes) -> tuple[str, ...]:
     result = []
     while value:
         size, _, rest = value.partition(b":")
-        result.append(rest[: int(size)].decode())
+        result.append(rest[: int(size)].decode(errors="replace"))
         value = rest[int(size) :]
     return tuple(result)
 
