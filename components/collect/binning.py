@@ -33,7 +33,8 @@ def numbers(column: pa.Array) -> np.ndarray:
 
 def codes(column: pa.Array) -> np.ndarray:
     """Each distinct value as a number from 0, int64; missing is -1."""
-    if pa.types.is_nested(column.type):
+    # Older pyarrow does not count lists of one size as nested.
+    if pa.types.is_nested(column.type) or pa.types.is_fixed_size_list(column.type):
         from headwater.components.common import hashing
 
         found = np.unique(hashing.hash_values(column), return_inverse=True)[1].astype(np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from typing import Annotated, Any, Literal, Mapping
 
 import pydantic
@@ -13,7 +12,6 @@ from headwater.components.collect.consistency import Format, Unit
 from headwater.components.collect.lookups import Lookup
 from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule, seconds
-from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
 from headwater.components.common.settings import checked, whole_numbers

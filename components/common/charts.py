@@ -9,6 +9,20 @@ WIDTH, HEIGHT = 200, 48
 """Size of a chart, in pixels."""
 
 _STANDARD = 0
+_TOP = 2
+
+
+def equal_widths(feature: Any) -> list[Any]:
+    """The buckets of a feature's equal-width histogram that have finite bounds; none when it has no such histogram.
+
+    Args:
+      feature: `FeatureNameStatistics`.
+    """
+    if not feature.HasField("num_stats"):
+        return []
+    standard = [histogram for histogram in feature.num_stats.histograms if histogram.type == _STANDARD]
+    buckets = standard[0].buckets if standard else []
+    return [bucket for bucket in buckets if math.isfinite(bucket.low_value) and math.isfinite(bucket.high_value)]
 
 
 def outlines(features: Sequence[Any]) -> list[str]:
@@ -19,38 +33,57 @@ def outlines(features: Sequence[Any]) -> list[str]:
     Args:
       features: `FeatureNameStatistics` of the same feature in several data sets.
     """
-    histograms = [_buckets(feature) for feature in features]
+    histograms = [equal_widths(feature) for feature in features]
     ends = [end for buckets in histograms for bucket in buckets for end in (bucket.low_value, bucket.high_value)]
     if not ends:
         return ["" for _ in features]
     low, high = min(ends), max(ends)
-    # A constant is drawn as one bar over the whole width.
-    return [_outline(buckets, low, high if high > low else low + 1.0) for buckets in histograms]
+    # Halves, because the difference of two doubles can be infinite.
+    half = high / 2 - low / 2
+    return [_outline(buckets, low, half) for buckets in histograms]
 
 
-def _buckets(feature: Any) -> list[Any]:
-    if not feature.HasField("num_stats"):
-        return []
-    standard = [histogram for histogram in feature.num_stats.histograms if histogram.type == _STANDARD]
-    buckets = standard[0].buckets if standard else []
-    return [bucket for bucket in buckets if math.isfinite(bucket.low_value) and math.isfinite(bucket.high_value)]
+def bars(shares: Sequence[Sequence[float]]) -> list[str]:
+    """The outline of bars for each data set's shares of the same values, over each other on one scale.
+
+    Args:
+      shares: of each data set, between 0 and 1, in one order.
+    """
+    most = max((share for own in shares for share in own), default=0.0)
+    if not most:
+        return ["" for _ in shares]
+    slot = WIDTH / len(shares[0])
+    gap = min(6.0, slot / 4)
+    drawn = []
+    for own in shares:
+        points = []
+        for place, share in enumerate(own):
+            left, right = round(place * slot + gap / 2), round((place + 1) * slot - gap / 2)
+            points.append(f"M{left} {HEIGHT}V{_y(share / most)}H{right}V{HEIGHT}" if share else "")
+        drawn.append("".join(points))
+    return drawn
 
 
-def _outline(buckets: Sequence[Any], low: float, high: float) -> str:
+def _outline(buckets: Sequence[Any], low: float, half: float) -> str:
     if not sum(bucket.sample_count for bucket in buckets):
         return ""
+    if not half:
+        # A constant is drawn as one bar over the whole width.
+        return f"M0 {HEIGHT}V{_TOP}H{WIDTH}V{HEIGHT}"
+
+    def x(value: float) -> int:
+        return round((value / 2 - low / 2) / half * WIDTH)
+
     if buckets[0].low_value == buckets[-1].high_value:
-        spans, heights = [(buckets[0].low_value, high if high == low + 1.0 else buckets[0].low_value)], [1.0]
-    else:
-        spans = [(bucket.low_value, bucket.high_value) for bucket in buckets]
-        heights = [bucket.sample_count / ((bucket.high_value - bucket.low_value) or math.inf) for bucket in buckets]
-    highest = max(heights) or 1.0
+        return f"M{x(buckets[0].low_value)} {HEIGHT}V{_TOP}V{HEIGHT}"
+    heights = [bucket.sample_count / ((bucket.high_value - bucket.low_value) or math.inf) for bucket in buckets]
+    highest = max(heights)
+    points = [f"M{x(buckets[0].low_value)} {HEIGHT}"]
+    for bucket, height in zip(buckets, heights):
+        points.append(f"V{_y(height / highest if highest else 0.0)}H{x(bucket.high_value)}")
+    return "".join([*points, f"V{HEIGHT}"])
 
-    def x(value: float) -> str:
-        return f"{(value - low) / (high - low) * WIDTH:.1f}"
 
-    points = [f"M{x(spans[0][0])} {HEIGHT}"]
-    for (left, right), height in zip(spans, heights):
-        y = f"{HEIGHT - 2 - (HEIGHT - 4) * height / highest:.1f}"
-        points.append(f"L{x(left)} {y}L{x(right)} {y}")
-    return "".join([*points, f"L{x(spans[-1][1])} {HEIGHT}"])
+def _y(share: float) -> int:
+    # What is there at all is at least a pixel high.
+    return HEIGHT - max(1, round((HEIGHT - _TOP) * share)) if share else HEIGHT

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import math
+import unicodedata
 from typing import Any
 
 import jinja2
+import markupsafe
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+_SPANS = [(86_400.0, "days"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
 
 
 def render(package: str, template: str, **context: Any) -> str:
@@ -31,6 +38,7 @@ def render(package: str, template: str, **context: Any) -> str:
     environment.filters["count"] = count
     environment.filters["number"] = number
     environment.filters["percent"] = percent
+    environment.filters["visible"] = visible
     return environment.get_template(template).render(**context)
 
 
@@ -55,4 +63,72 @@ def percent(share: float) -> str:
     """A share between 0 and 1 as a percentage that does not round something to nothing."""
     if 0 < share < 0.0005:
         return "< 0.1 %"
-    return f"{share * 100:.1f} %"
+    return f"{share:.0%}".replace("%", " %") if share in (0, 1) else f"{share * 100:.1f} %"
+
+
+def reading(value: float, unit: str) -> str:
+    """A number as a person reads it.
+
+    Args:
+      value: in days or seconds, as the unit says.
+      unit: "" for a plain number; "date" for days and "moment" for seconds since 1970-01-01; "time" for seconds since
+        midnight; "duration" for seconds. A moment outside of the years 1 to 9999 is written as a number.
+    """
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    if unit == "duration":
+        return duration(value)
+    try:
+        if unit == "date":
+            return str((_EPOCH + datetime.timedelta(days=value)).date())
+        if unit in ("moment", "time"):
+            moment = _EPOCH + datetime.timedelta(seconds=round(value))
+            return f"{moment:%H:%M:%S}" if unit == "time" else f"{moment:%Y-%m-%d %H:%M:%S}".rjust(19, "0")
+    except OverflowError:
+        pass
+    return number(value)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the largest unit of which there are at least two: 36 h, 2.5 days, 90 s."""
+    for size, unit in _SPANS:
+        if abs(seconds) >= (2 * size if size > 1 else size):
+            return f"{number(seconds / size)} {unit}"
+    return f"{number(seconds)} s"
+
+
+def visible(text: str, longest: int) -> str:
+    """Text that shows what it holds: control characters as their pictures, marks that turn or hide text by number.
+
+    Args:
+      text: any.
+      longest: characters that are shown at most; what is longer ends with a note of its length.
+    """
+    whole = len(text)
+    text = text[:longest]
+    if not text.isprintable():
+        text = "".join(map(_picture, text))
+    return text if whole <= longest else f"{text}… ({whole:,} characters)"
+
+
+def embedded(value: Any) -> markupsafe.Markup:
+    """JSON that can stand within a script element: no character of it has a meaning in HTML.
+
+    Args:
+      value: plain JSON; numbers must be finite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return markupsafe.Markup(text)
+
+
+def _picture(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Co", "Cs", "Cn"):
+        return f"[U+{code:04X}]"
+    return character

@@ -1,127 +1,351 @@
-"""The statistics' page: one row a feature, its splits over each other."""
+"""The statistics' page: what needs an eye first, each feature's splits over each other, slices side by side."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import math
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
-from headwater.components.common.charts import HEIGHT, WIDTH, outlines
-from headwater.components.common.pages import number, render
+from headwater.components.common.charts import HEIGHT, WIDTH, bars, outlines
+from headwater.components.common.pages import count, duration, embedded, number, percent, reading, render, visible
+from headwater.components.generate_statistics.attention import common_of, deciles, missing_share, reasons
 from headwater.components.generate_statistics.conversion import RULE
+from headwater.components.generate_statistics.protos import COUNTED, HIDDEN, RANKED
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-_TOP_VALUES = 5
-_TYPES = {0: "INT", 1: "FLOAT", 2: "STRING", 3: "BYTES", 4: "STRUCT"}
-_SPREADS = [
-    ("microseconds since 1970-01-01", 86_400e6, "days"),
-    ("days since 1970-01-01", 1, "days"),
-    ("microseconds since midnight", 3_600e6, "hours"),
+MOST_SLICE_CELLS = 1500
+"""So many pairs of a feature and a slice are on the page at most; the statistics themselves hold all."""
+
+_TYPES = {0: "whole number", 1: "number", 2: "text", 3: "bytes", 4: "struct"}
+# Wide data gets fewer values and quantiles of each feature, so that the page stays small.
+_MANY_FEATURES = 300
+_TOP_VALUES, _TOP_VALUES_OF_MANY = 10, 5
+_QUANTILES, _QUANTILES_OF_MANY = 10, 5
+_BARS = 8
+_LEAST_DRAWN = 0.01
+_LONGEST = 80
+_LONGEST_NAME = 200
+_MOST_PAIRS, _LIFTS_A_PAIR = 50, 5
+_LEVELS = "level_"
+_DAY = 86_400.0
+_MICROSECOND = 1e-6
+# What a rule of conversion says of the numbers: how a person reads them, and how many seconds or days one is.
+_UNITS = [
+    ("microseconds since 1970-01-01", "moment", _MICROSECOND),
+    ("days since 1970-01-01", "date", 1.0),
+    ("microseconds since midnight", "time", _MICROSECOND),
+    ("INT, microseconds", "duration", _MICROSECOND),
 ]
+
+_Feature = statistics_pb2.FeatureNameStatistics
+_Statistics = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Measure:
-    """What one split says of one feature."""
+class _Unit:
+    """How the numbers of a feature are read."""
 
-    split: str
-    missing: float
-    facts: list[tuple[str, str]]
-    top: list[tuple[str, float]]
-    outline: str
+    name: str = ""
+    size: float = 1.0
+
+    def read(self, value: float) -> str:
+        return reading(value * self.size, self.name)
+
+    def spread(self, deviation: float) -> str:
+        """A standard deviation: of moments, a length of time."""
+        if not self.name:
+            return number(deviation)
+        return duration(deviation * self.size * (_DAY if self.name == "date" else 1.0))
 
 
-def render_page(body: Mapping[str, Any], statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]) -> str:
+def render_page(body: Mapping[str, Any], statistics: _Statistics) -> str:
     """Renders the page.
 
     Args:
       body: of the statistics' manifest.
-      statistics: by split, in the dataset's order.
+      statistics: by split, in the dataset's order; each with all rows first, then slices.
     """
-    datasets = {split: proto.datasets[0] for split, proto in statistics.items()}
-    found: dict[tuple[str, ...], dict[str, statistics_pb2.FeatureNameStatistics]] = {}
-    for split, dataset in datasets.items():
-        for feature in dataset.features:
+    found: dict[tuple[str, ...], dict[str, _Feature]] = {}
+    for split, proto in statistics.items():
+        for feature in proto.datasets[0].features:
             found.setdefault(tuple(feature.path.step), {})[split] = feature
-    features = []
-    for path, mine in found.items():
-        drawn = outlines(list(mine.values()))
-        first = next(iter(mine.values()))
-        rule = next((custom.str for custom in first.custom_stats if custom.name == RULE), "")
-        measures = [_measure(split, feature, rule, outline) for (split, feature), outline in zip(mine.items(), drawn)]
-        features.append(
-            {
-                "name": ".".join(path),
-                "type": _TYPES.get(first.type, ""),
-                "rule": rule,
-                "measures": measures,
-                # A split without rows has none.
-                "top": next((measure.top for measure in measures if measure.top), []),
-            }
-        )
+    many = len(found) > _MANY_FEATURES
+    features = [_feature(place, path, mine, many) for place, (path, mine) in enumerate(found.items())]
+    ranked = sorted(features, key=lambda each: (-sum(10**reason.weight for reason in each["reasons"]), each["place"]))
+    slices, shown = _slices(statistics, found)
+    crosses, pairs_left = _crosses(statistics)
     return render(
         "headwater.components.generate_statistics",
         "page.html",
         title=body["dataset"]["name"] or body["dataset"]["uri"],
-        span=body["dataset"]["span"],
-        splits=body["splits"],
-        features=features,
+        body=body,
+        weighted={
+            split: proto.datasets[0].weighted_num_examples
+            for split, proto in statistics.items()
+            if proto.datasets[0].weighted_num_examples
+        },
+        features=ranked,
+        eyes=sum(bool(each["reasons"]) for each in features),
+        kinds=sorted({each["kind"] for each in features}),
+        slices=embedded(slices) if shown else "",
+        slices_shown=shown,
+        slices_all=max(len(proto.datasets) - 1 for proto in statistics.values()),
+        slice_splits=[split for split, proto in statistics.items() if len(proto.datasets) > 1],
+        crosses=crosses,
+        pairs_left=pairs_left,
         width=WIDTH,
         height=HEIGHT,
     )
 
 
-def _measure(
-    split: str,
-    feature: statistics_pb2.FeatureNameStatistics,
-    rule: str,
-    outline: str,
-) -> _Measure:
-    common = getattr(feature, feature.WhichOneof("stats")).common_stats if feature.WhichOneof("stats") else None
-    # Of the rows, and for what lies in a struct, of the structs.
-    places = common.num_missing + common.num_non_missing if common else 0
-    missing = common.num_missing / places if places else 0.0
-    facts: list[tuple[str, str]] = []
-    top: list[tuple[str, float]] = []
+def _feature(place: int, path: tuple[str, ...], mine: Mapping[str, _Feature], many: bool) -> dict[str, Any]:
+    first = next(iter(mine.values()))
+    told = {custom.name: custom.str for custom in first.custom_stats if custom.str}
+    unit = _unit(told.get(RULE, ""))
+    kind = "category" if first.type == 0 and first.HasField("string_stats") else _TYPES.get(first.type, "")
+    tables = _values(mine, _TOP_VALUES_OF_MANY if many else _TOP_VALUES)
+    drawn = outlines(list(mine.values()))
+    if not any(drawn) and tables:
+        # Weighted columns are another measure, so they are not drawn.
+        plain = [place for place, head in enumerate(tables["heads"]) if head in mine]
+        shares = [[own[place] or 0.0 for _, own in tables["rows"][:_BARS]] for place in plain]
+        # Bars of values that hardly ever occur would say nothing.
+        drawn = bars(shares) if max(map(max, shares)) >= _LEAST_DRAWN else []
+    gists = {split: _gist(feature, unit) for split, feature in mine.items()}
+    return {
+        "place": place,
+        "name": _named(path),
+        "kind": unit.name or kind,
+        "reasons": reasons(mine, bool(unit.name)),
+        "drawn": [(split, path) for split, path in zip(mine, drawn)] if any(drawn) else [],
+        "numeric": any(feature.HasField("num_stats") for feature in mine.values()),
+        "missing": {split: missing_share(feature) for split, feature in mine.items()},
+        "gists": gists,
+        "facts": _facts(mine, unit),
+        "quantiles": _quantiles(mine, unit, _QUANTILES_OF_MANY if many else _QUANTILES),
+        "tops": tables,
+        "notes": [
+            f"{words}: {told[name]}"
+            for name, words in (
+                (RULE, "converted"),
+                (HIDDEN, "private"),
+                (COUNTED, "values"),
+                (RANKED, "quantiles"),
+            )
+            if name in told and told[name] != "exact"
+        ],
+        "custom": _custom(mine),
+    }
+
+
+def _named(path: Sequence[str]) -> str:
+    """A path in words; a dot in a column's name is no step."""
+    return visible(" › ".join(path), _LONGEST_NAME)
+
+
+def _unit(rule: str) -> _Unit:
+    return next((_Unit(name, size) for phrase, name, size in _UNITS if phrase in rule), _Unit())
+
+
+def _gist(feature: _Feature, unit: _Unit) -> str:
+    """A feature of one split in a few words."""
+    common = common_of(feature)
+    if feature.HasField("num_stats") and common.tot_num_values and deciles(feature):
+        stats = feature.num_stats
+        return " · ".join(unit.read(value) for value in (stats.min, stats.median, stats.max))
+    if feature.HasField("string_stats") and common.tot_num_values:
+        stats = feature.string_stats
+        words = f"{count(stats.unique)} distinct"
+        if stats.top_values:
+            share = percent(stats.top_values[0].frequency / common.tot_num_values)
+            words += f" · {_shown(stats.top_values[0].value, 24)} {share}"
+        return words
+    if feature.HasField("bytes_stats") and common.tot_num_values:
+        return f"{number(feature.bytes_stats.avg_num_bytes)} bytes on average"
+    return "no values" if not common.tot_num_values else ""
+
+
+def _shown(value: str, longest: int = _LONGEST) -> str:
+    return visible(value, longest) if value else "(empty)"
+
+
+def _facts(mine: Mapping[str, _Feature], unit: _Unit) -> dict[str, Any]:
+    """A table of what is known of each split beside quantiles and values: heads, and rows of cells."""
+    rows = [(name, _row(feature, unit)) for name, feature in mine.items()]
+    for split, feature in mine.items():
+        if feature.num_stats.HasField("weighted_numeric_stats"):
+            weighted = feature.num_stats.weighted_numeric_stats
+            rows.append(
+                (f"{split}, weighted", {"mean": unit.read(weighted.mean), "std": unit.spread(weighted.std_dev)})
+            )
+    heads = list(dict.fromkeys(head for _, row in rows for head in row))
+    return {"heads": heads, "rows": [(name, [row.get(head, "–") for head in heads]) for name, row in rows]}
+
+
+def _row(feature: _Feature, unit: _Unit) -> dict[str, str]:
+    common = common_of(feature)
+    row = {"values": count(common.tot_num_values), "missing": count(common.num_missing)}
+    if common.max_num_values > 1:
+        row["values a row"] = f"{count(common.min_num_values)} to {count(common.max_num_values)}"
     if feature.HasField("num_stats") and feature.num_stats.histograms:
-        numbers = feature.num_stats
-        values = [("min", numbers.min), ("median", numbers.median), ("mean", numbers.mean), ("max", numbers.max)]
-        facts = [(label, _moment(value, rule)) for label, value in values]
-        spread = _spread(numbers.std_dev, rule)
-        facts.append(("std", spread or number(numbers.std_dev)))
-        if not spread:
-            facts.append(("zeros", f"{numbers.num_zeros:,}"))
+        stats, histogram = feature.num_stats, feature.num_stats.histograms[0]
+        if histogram.num_nan:
+            row["NaN"] = count(histogram.num_nan)
+        row["mean"], row["std"] = unit.read(stats.mean), unit.spread(stats.std_dev)
+        if not unit.name:
+            row["zeros"] = count(stats.num_zeros)
     elif feature.HasField("string_stats"):
-        texts = feature.string_stats
-        facts = [("distinct", f"{texts.unique:,}"), ("mean bytes", number(texts.avg_length))]
-        total = common.tot_num_values or 1
-        top = [(value.value, value.frequency / total) for value in texts.top_values[:_TOP_VALUES]]
-    if common and common.max_num_values > 1:
-        facts.append(("values a row", f"{common.min_num_values:,} to {common.max_num_values:,}"))
-    return _Measure(split, missing, facts, top, outline)
+        stats = feature.string_stats
+        row["distinct"], row["mean bytes"] = count(stats.unique), number(stats.avg_length)
+        if stats.invalid_utf8_count:
+            row["not UTF-8"] = count(stats.invalid_utf8_count)
+    elif feature.HasField("bytes_stats"):
+        stats = feature.bytes_stats
+        row["mean bytes"] = number(stats.avg_num_bytes)
+        row["least and most bytes"] = f"{count(stats.min_num_bytes)} and {count(stats.max_num_bytes)}"
+    return row
 
 
-def _spread(deviation: float, rule: str) -> str:
-    """The standard deviation of moments; empty when the column has none."""
-    for phrase, size, unit in _SPREADS:
-        if phrase in rule:
-            return f"{number(deviation / size)} {unit}"
-    return ""
+def _quantiles(mine: Mapping[str, _Feature], unit: _Unit, parts: int) -> dict[str, Any]:
+    rows, most = [], 0
+    for split, feature in mine.items():
+        for name, histograms in (
+            (split, feature.num_stats.histograms),
+            (f"{split}, weighted", feature.num_stats.weighted_numeric_stats.histograms),
+        ):
+            histogram = next((each for each in histograms if each.type == 1 and each.buckets), None)
+            if histogram:
+                bounds = [histogram.buckets[0].low_value, *(bucket.high_value for bucket in histogram.buckets)]
+                rows.append((name, bounds))
+                most = max(most, len(bounds))
+    if not rows:
+        return {}
+    kept = _evenly(most, parts)
+    heads = [
+        "least" if place == 0 else "greatest" if place == most - 1 else f"{place / (most - 1):.3g}" for place in kept
+    ]
+    told = [
+        (name, [unit.read(bounds[place * (len(bounds) - 1) // (most - 1)]) for place in kept]) for name, bounds in rows
+    ]
+    return {"heads": heads, "rows": told}
 
 
-def _moment(value: float, rule: str) -> str:
-    """A number as a person reads it: a date where the column was one."""
-    if not math.isfinite(value):
-        return str(value)
-    epoch = datetime.datetime(1970, 1, 1)
-    try:
-        if "days since 1970-01-01" in rule:
-            return str((epoch + datetime.timedelta(days=value)).date())
-        if "microseconds since 1970-01-01" in rule:
-            return f"{epoch + datetime.timedelta(microseconds=value):%Y-%m-%d %H:%M:%S}"
-        if "microseconds since midnight" in rule:
-            return f"{epoch + datetime.timedelta(microseconds=value):%H:%M:%S}"
-    except OverflowError:
-        pass
-    return number(value)
+def _evenly(many: int, parts: int) -> list[int]:
+    """Places of the bounds of at most so many parts out of many, the first and the last among them."""
+    parts = min(many - 1, parts)
+    return [part * (many - 1) // parts for part in range(parts + 1)]
+
+
+def _values(mine: Mapping[str, _Feature], top: int) -> dict[str, Any]:
+    """The most frequent text values and their shares in each split."""
+    shares: dict[str, dict[str, float]] = {}
+    for split, feature in mine.items():
+        if not feature.HasField("string_stats"):
+            continue
+        stats = feature.string_stats
+        total = stats.common_stats.tot_num_values or 1
+        shares[split] = {bucket.label: bucket.sample_count / total for bucket in stats.rank_histogram.buckets}
+        shares[split].update({value.value: value.frequency / total for value in stats.top_values})
+        if weighted := stats.weighted_string_stats.top_values:
+            total = stats.common_stats.weighted_common_stats.tot_num_values or 1
+            shares[f"{split}, weighted"] = {value.value: value.frequency / total for value in weighted}
+    if not any(shares.values()):
+        return {}
+    named: dict[str, None] = {}
+    for feature in mine.values():
+        named.update(dict.fromkeys(value.value for value in feature.string_stats.top_values[:top]))
+    ranked = sorted(named, key=lambda value: -max(own.get(value, 0.0) for own in shares.values()))[:top]
+    return {
+        "heads": list(shares),
+        "rows": [(_shown(value), [own.get(value) for own in shares.values()]) for value in ranked],
+    }
+
+
+def _custom(mine: Mapping[str, _Feature]) -> list[tuple[str, list[str]]]:
+    """Further statistics, of users' functions and of what values mean, by name with one cell a split."""
+    found: dict[str, dict[str, str]] = {}
+    for split, feature in mine.items():
+        for custom in feature.custom_stats:
+            if custom.name in (RULE, HIDDEN, COUNTED, RANKED) or custom.name.startswith(_LEVELS):
+                continue
+            kind = custom.WhichOneof("val")
+            if kind == "num":
+                found.setdefault(custom.name, {})[split] = number(custom.num)
+            elif kind == "str":
+                found.setdefault(custom.name, {})[split] = visible(custom.str, _LONGEST)
+            elif kind == "rank_histogram":
+                ranks = [
+                    f"{visible(rank.label, 40)} ({count(rank.sample_count)})"
+                    for rank in custom.rank_histogram.buckets[:5]
+                ]
+                found.setdefault(custom.name, {})[split] = ", ".join(ranks)
+    return [(visible(name, _LONGEST), [cells.get(split, "–") for split in mine]) for name, cells in found.items()]
+
+
+def _slices(
+    statistics: _Statistics, found: Mapping[tuple[str, ...], Mapping[str, _Feature]]
+) -> tuple[dict[str, Any], int]:
+    """What the page's script shows of slices: for each split and feature one row a slice, all rows first."""
+    most = max(2, MOST_SLICE_CELLS // max(1, len(found) * len(statistics)))
+    result: dict[str, Any] = {}
+    shown = 0
+    for split, proto in statistics.items():
+        if len(proto.datasets) < 2:
+            continue
+        largest = sorted(proto.datasets[1:], key=lambda dataset: -dataset.num_examples)[:most]
+        datasets = [proto.datasets[0], *largest]
+        shown = max(shown, len(largest))
+        by_path = [{tuple(feature.path.step): feature for feature in dataset.features} for dataset in datasets]
+        features = [_sliced(path, [known[path] for known in by_path]) for path in by_path[0]]
+        result[split] = {
+            "slices": [["all rows", proto.datasets[0].num_examples]]
+            + [[visible(dataset.name, _LONGEST_NAME), dataset.num_examples] for dataset in largest],
+            "features": features,
+        }
+    return result, shown
+
+
+def _sliced(path: tuple[str, ...], features: Sequence[_Feature]) -> dict[str, Any]:
+    rule = next((custom.str for custom in features[0].custom_stats if custom.name == RULE), "")
+    unit = _unit(rule)
+    rows = []
+    for feature, drawn in zip(features, outlines(features)):
+        stats, cells = feature.num_stats, []
+        if feature.HasField("num_stats"):
+            known = [unit.read(value) for value in (stats.min, stats.median, stats.mean, stats.max)]
+            cells = [*known, unit.spread(stats.std_dev)] if deciles(feature) else ["–"] * 5
+        else:
+            cells = [_gist(feature, unit)]
+        rows.append([drawn, percent(missing_share(feature)), *cells])
+    heads = ["Least", "Median", "Mean", "Greatest", "Std"] if features[0].HasField("num_stats") else ["Values"]
+    return {"name": _named(path), "heads": heads, "rows": rows}
+
+
+def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:
+    """Pairs of features, and how many are left out."""
+    found = [(split, cross) for split, proto in statistics.items() for cross in proto.datasets[0].cross_features]
+    told = []
+    for split, cross in found[:_MOST_PAIRS]:
+        words = list(_cross(cross))
+        told.append(
+            {
+                "split": split,
+                "first": _named(cross.path_x.step),
+                "second": _named(cross.path_y.step),
+                "count": cross.count,
+                "words": words,
+            }
+        )
+    return told, len(found) - len(told)
+
+
+def _cross(cross: Any) -> Iterator[str]:
+    if cross.HasField("num_cross_stats"):
+        yield f"correlation {cross.num_cross_stats.correlation:.3f}"
+        yield f"covariance {number(cross.num_cross_stats.covariance)}"
+    lifts = [
+        (value.lift, series.y_string, value.x_string)
+        for series in cross.categorical_cross_stats.lift.lift_series
+        for value in series.lift_values
+    ]
+    for lift, second, first in sorted(lifts, key=lambda each: -each[0])[:_LIFTS_A_PAIR]:
+        yield f"{_shown(first, 40)} with {_shown(second, 40)}: lift {number(lift)}"

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from headwater.components.collect import collect_dataset, profile
 from headwater.components.collect.binning import bins
@@ -213,3 +214,13 @@ def test_analysis_can_be_left_out_and_changes_no_row(tmp_path):
     assert {s: e["digest"] for s, e in with_it.body["splits"].items()} == {
         s: e["digest"] for s, e in without.body["splits"].items()
     }
+
+
+@pytest.mark.parametrize("kind", [pa.duration("us"), pa.list_(pa.int64(), 2)], ids=str)
+def test_every_type_can_be_looked_at(tmp_path, kind):
+    """Types for which Arrow has no kernels that tell values apart."""
+    values = pa.array([[n, 1] if pa.types.is_fixed_size_list(kind) else n for n in range(300)], kind)
+    table = pa.table({"k": range(300), "x": values, "y": values, "z": [n % 3 for n in range(300)]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    result = collect_dataset(str(tmp_path / "t.parquet"), str(tmp_path / "out"), key=["k"], label="z", workers=1)
+    assert "y" in {each["column"] for each in result.body["findings"] if each["rule"] == "duplicate_column"}

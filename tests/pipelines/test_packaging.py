@@ -56,6 +56,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/common/templates/base.html",
         "components/generate_statistics/component.yaml",
         "components/generate_statistics/templates/page.html",
+        "components/generate_statistics/templates/page.js",
         "components/infer_schema/component.yaml",
         "components/validate/component.yaml",
         "components/validate/gate.yaml",

@@ -10,7 +10,9 @@ import pytest
 from google.protobuf import text_format
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import state
+from headwater.components.generate_statistics.measuring import Plan
+from headwater.components.generate_statistics.measuring import measure as measure_batch
+from headwater.components.generate_statistics.protos import to_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
 from headwater.components.validate.drift import Thresholds, compare
@@ -252,7 +254,7 @@ def test_a_time_is_known_as_one_inside_a_dictionary_too():
     def measure(first):
         moments = pa.array([first + n for n in range(50)], pa.timestamp("s")).dictionary_encode()
         batch = pa.RecordBatch.from_arrays([moments, pa.array(range(50))], ["at", "x"])
-        return state.to_statistics(state.measure([batch], batch.schema), "train")
+        return to_statistics(measure_batch(batch, Plan(schema=batch.schema)), "train")
 
     now, then = measure(2_000_000), measure(1_000)
     comparison = compare(now, then, tfdv.infer_schema(then), Thresholds(0.05, 0.1))
