@@ -206,6 +206,31 @@ def bench_slices(folder, options):
     yield ratio(f"{options.rows:,} rows, {_SLICES['max_slices']:,} slices; peer: none", ours, other, 4.0)
 
 
+def bench_page(folder, options):
+    from generator import write_wide
+
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+    from browser import CHROMIUM, Browser
+
+    for columns, most in ((1000, 3_000_000), (100, 500_000)):
+        run("measure", write_wide(folder / f"wide-{columns}-5000.parquet", 5000, columns), folder / "out")
+        page = folder / "out" / "page.html"
+        yield f"{columns:,} features, the page's bytes", f"{page.stat().st_size:,}", "", "", f"< {most:,}"
+    if not CHROMIUM:
+        yield "  opened in Chromium: left out, there is none", "", "", "", ""
+        return
+    run("measure", folder / "wide-1000-5000.parquet", folder / "out")
+    seconds = []
+    for _ in range(options.runs):
+        with Browser() as browser:
+            started = time.perf_counter()
+            browser.open(folder / "out" / "page.html")
+            # Two frames later it is drawn.
+            browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            seconds.append(time.perf_counter() - started)
+    yield "1,000 features, opened and drawn in Chromium", f"{statistics.median(seconds):.2f} s", "", "", "< 2 s"
+
+
 BENCHES = {
     "duckdb": bench_duckdb,
     "csv": bench_csv,
@@ -215,6 +240,7 @@ BENCHES = {
     "memory": bench_memory,
     "wide": bench_wide,
     "slices": bench_slices,
+    "page": bench_page,
 }
 
 

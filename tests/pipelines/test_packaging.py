@@ -45,7 +45,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "import pathlib, headwater.components.common.results as r\n"
         "root = pathlib.Path(r.__file__).parents[2]\n"
         "print(root)\n"
-        "print(*sorted(str(p.relative_to(root)) for s in ('*.yaml', '*.html') for p in root.rglob(s)))\n"
+        "print(*sorted(str(p.relative_to(root)) for s in ('*.yaml', '*.html', '*.js') for p in root.rglob(s)))\n"
     )
     output = run(installed, "-c", script, cwd=tmp_path)
     root, files = output.stdout.splitlines()
