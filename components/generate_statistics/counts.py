@@ -3,7 +3,7 @@
 Beyond the limit a table is cut by the rule for merging Misra-Gries summaries (Agarwal et al., "Mergeable Summaries",
 PODS 2012): no count is too high, and none is too low by more than what `cut` says it removed. How many values are
 distinct is then told from the least of their hashes (Bar-Yossef et al., "Counting distinct elements in a data stream",
-RANDOM 2002).
+RANDOM 2002), and what was cut off is counted by bins of its values' hashes, so that the sums of these bins stay exact.
 
 All functions take the values of many features at once: `keys` says whose each value is.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.ordering import by_key_and_value
 
@@ -51,8 +52,16 @@ class Hashes(NamedTuple):
     hashes: np.ndarray
 
 
+class Rests(NamedTuple):
+    """What was cut off counts, by `key * HASH_BINS + hash % HASH_BINS`, in order: bins int64, counts int64."""
+
+    bins: np.ndarray
+    counts: np.ndarray
+
+
 EMPTY = Counts(np.empty(0, np.int64), pa.array([], pa.large_binary()), np.empty(0, np.int64), np.empty(0))
 NO_HASHES = Hashes(np.empty(0, np.int64), np.empty(0, np.uint64))
+NO_RESTS = Rests(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def as_counted(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -135,7 +144,7 @@ def add_equal(table: Counts) -> Counts:
     )
 
 
-def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray]:
+def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray, Rests]:
     """At most `capacity` counts a key.
 
     Args:
@@ -143,13 +152,13 @@ def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray]:
       capacity: of each key, int64, by key.
 
     Returns:
-      The counts, and by key how much was taken off each of them, int64.
+      The counts; by key how much was taken off each of them, int64; and what was taken off in all.
     """
     removed = np.zeros(len(capacity), np.int64)
     over = np.bincount(table.keys, minlength=len(capacity)) > capacity
     chosen = over[table.keys]
     if not chosen.any():
-        return table, removed
+        return table, removed, NO_RESTS
     places = np.flatnonzero(chosen)
     order = places[by_key_and_value(table.keys[places], -table.counts[places])]
     keys = table.keys[order]
@@ -158,7 +167,22 @@ def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray]:
     counts = table.counts - removed[table.keys]
     kept = counts > 0
     mask = pa.array(kept)
-    return Counts(table.keys[kept], table.values.filter(mask), counts[kept], table.weights[kept]), removed
+    lost = np.minimum(table.counts[places], removed[table.keys[places]])
+    hashes = hash_values(table.values if len(places) == len(chosen) else table.values.take(pa.array(places)))
+    bins = table.keys[places] * HASH_BINS + (hashes % np.uint64(HASH_BINS)).astype(np.int64)
+    rests = join_rests([Rests(bins, lost)])
+    return Counts(table.keys[kept], table.values.filter(mask), counts[kept], table.weights[kept]), removed, rests
+
+
+def join_rests(parts: list[Rests]) -> Rests:
+    """The sums of several tables, by bin."""
+    parts = [part for part in parts if len(part.bins)]
+    if not parts:
+        return NO_RESTS
+    bins, places = np.unique(np.concatenate([part.bins for part in parts]), return_inverse=True)
+    # Whole numbers below 2^53 are exact as doubles.
+    counts = np.bincount(places, np.concatenate([part.counts for part in parts]))
+    return Rests(bins, counts.astype(np.int64))
 
 
 def hashes_of(table: Counts, chosen: np.ndarray, least: np.ndarray) -> Hashes:

@@ -8,6 +8,7 @@ from typing import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import points as pointing
@@ -413,18 +414,31 @@ class _Reader:
         values = self._state.counts.values[start:stop]
         if not counting.is_text(values):
             values, held = _as_shown(values, held)
-        places = np.flatnonzero(held >= threshold)
-        if len(places) > most:
-            # All that tie with the last one go along, so that ties are settled by value.
-            places = places[held[places] >= -np.partition(-held[places], most - 1)[most - 1]] if most else places[:0]
+        places = _most_frequent(values, held, np.flatnonzero(held >= threshold), most)
         texts = values.take(pa.array(places)).to_pylist()
-        ranked = sorted(zip(held[places].tolist(), texts), reverse=True)[:most]
+        ranked = zip(held[places].tolist(), texts)
         for rank, (count, value) in enumerate(ranked):
             text = value.decode()
             if rank < self._sizes.num_top_values:
                 stats.top_values.add(value=text, frequency=count)
             if rank < self._sizes.num_rank_histogram_buckets:
                 stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=text, sample_count=count)
+
+
+def _most_frequent(values: pa.Array, held: np.ndarray, places: np.ndarray, most: int) -> np.ndarray:
+    """So many of the places with the greatest counts, by falling count, then falling value, as TFDV settles ties."""
+    if not most or not len(places):
+        return places[:0]
+    if len(places) > most:
+        last = -np.partition(-held[places], most - 1)[most - 1]
+        above, tied = places[held[places] > last], places[held[places] == last]
+        wanted = most - len(above)
+        if wanted < len(tied):
+            table = pa.table({"value": values.take(pa.array(tied))})
+            tied = tied[pc.select_k_unstable(table, wanted, [("value", "descending")]).to_numpy()]
+        places = np.concatenate([above, tied])
+    table = pa.table({"count": held[places], "value": values.take(pa.array(places))})
+    return places[pc.sort_indices(table, [("count", "descending"), ("value", "descending")]).to_numpy()]
 
 
 def _spans(keys: np.ndarray) -> dict[int, tuple[int, int]]:

@@ -11,6 +11,7 @@ Stored, a state is an Arrow IPC file with the columns `name` and `content`, each
     points   slice, path, role, value, weight      distributions, see `points.Points`
     counts   slice, path, value, count, weight     values of text, see `counts.Counts`
     hashes   slice, path, hash                     of text with too many values, see `counts.Hashes`
+    rests    slice, path, bin, count               of text with too many values, see `counts.Rests`
     pairs    first, second, and one column for each of `PAIRS`
     custom   feature, name, merge, value           users' own statistics
 
@@ -28,16 +29,17 @@ from typing import Any, Sequence
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import points as pointing
 from headwater.components.generate_statistics import semantics as meaning
-from headwater.components.generate_statistics.counts import Counts, Hashes
+from headwater.components.generate_statistics.counts import NO_RESTS, Counts, Hashes, Rests
 from headwater.components.generate_statistics.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
 from headwater.components.generate_statistics.limits import Limits
 from headwater.components.generate_statistics.points import Points
 
-VERSION = "2"
+VERSION = "3"
 
 ROLES = 64
 OF_VALUES, OF_WEIGHTS, OF_INNER, OF_LENGTHS = 0, 1, 2, 3
@@ -113,7 +115,7 @@ class State:
       numbers: keys, int64, in order, and `NUMBERS`, float64[keys, numbers].
       levels: keys with the level, int64, in order, and `LEVELS`.
       points: keys with the role.
-      counts, hashes: by key.
+      counts, hashes, rests: by key.
       pairs: `PAIRS` by the two columns' names.
       custom: users' statistics by feature and name: how they merge, and the value.
       semantics: what was seen of meaning, by path; of all rows.
@@ -131,6 +133,7 @@ class State:
     points: Points
     counts: Counts
     hashes: Hashes
+    rests: Rests = NO_RESTS
     pairs: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
     custom: dict[tuple[str, str], tuple[str, float]] = dataclasses.field(default_factory=dict)
     semantics: dict[tuple[str, ...], meaning.Semantics] = dataclasses.field(default_factory=dict)
@@ -158,7 +161,10 @@ def bounded(state: State) -> State:
     if sketched.any():
         found = counting.hashes_of(state.counts, sketched, least)
         state.hashes = counting.join_hashes([state.hashes, found], least)
-        state.counts, removed = counting.cut(state.counts, np.where(sketched, state.limits.sketched(slices), exact))
+        state.counts, removed, lost = counting.cut(
+            state.counts, np.where(sketched, state.limits.sketched(slices), exact)
+        )
+        state.rests = counting.join_rests([state.rests, lost])
         numbers[:, N["removed"]] += removed[keys]
         numbers[:, N["sketched"]] = sketched[keys]
     return state
@@ -204,6 +210,9 @@ def merge(states: Sequence[State]) -> State:
             np.concatenate([move(s.hashes.keys) for move, s in zip(moved, states)]),
             np.concatenate([s.hashes.hashes for s in states]),
         ),
+        rests=counting.join_rests(
+            [Rests(move(s.rests.bins, HASH_BINS), s.rests.counts) for move, s in zip(moved, states)]
+        ),
         pairs=_add_pairs(states),
         custom=_add_custom(states),
         semantics=_add_semantics(states),
@@ -239,6 +248,11 @@ def encode(state: State) -> bytes:
             "weight": state.counts.weights,
         },
         "hashes": {**_split(state.hashes.keys, width), "hash": state.hashes.hashes},
+        "rests": {
+            **_split(state.rests.bins // HASH_BINS, width),
+            "bin": (state.rests.bins % HASH_BINS).astype(np.int16),
+            "count": state.rests.counts,
+        },
         "pairs": {
             "first": pa.array([pair[0] for pair in state.pairs], pa.string()),
             "second": pa.array([pair[1] for pair in state.pairs], pa.string()),
@@ -323,6 +337,7 @@ def decode(content: bytes) -> State:
             keys("counts"), _one(tables["counts"]["value"]), column("counts", "count"), column("counts", "weight")
         ),
         hashes=Hashes(keys("hashes"), column("hashes", "hash")),
+        rests=Rests(keys("rests") * HASH_BINS + column("rests", "bin"), column("rests", "count")),
         pairs=dict(zip(pairs, matrix("pairs", PAIRS))),
         custom={(feature, name): (how, value) for feature, name, how, value in zip(*custom)},
         semantics={tuple(path): meaning.from_json(seen) for path, seen in about["semantics"]},

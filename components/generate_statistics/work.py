@@ -90,7 +90,7 @@ def merge_counts(contents: list[bytes]) -> bytes:
     """The counts of all parts; no more than 65,536 combinations a family are counted exactly."""
     table = counting.join([decode_counts(content) for content in contents])
     families = int(table.keys.max(initial=-1)) + 1
-    table, _ = counting.cut(table, np.full(families, _COMBINATIONS))
+    table, _, _ = counting.cut(table, np.full(families, _COMBINATIONS))
     return _encode_counts(table)
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from headwater.components.collect import collect_dataset
-from headwater.components.common import open_dataset
+from headwater.components.common import distributions, open_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.hashing import hash_values
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics, counts, state
 from headwater.components.generate_statistics.conversion import rules, rules_by_path, to_lists
@@ -397,7 +398,7 @@ def test_a_state_that_is_none_is_refused():
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '2'"):
+    with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '3'"):
         state.decode(sink.getvalue().to_pybytes())
 
 
@@ -466,4 +467,13 @@ def test_counts_beyond_the_limit_keep_their_bound(seed, cuts):
     assert removed <= len(texts) / 51
     for text, count in exact.items():
         assert count - removed <= kept.get(text, 0) <= count
+    # What is cut off is counted by the bins of its hash, to the last row, and read so from the state's bytes.
+    feature = distributions.read(state.encode(found))[("x",)]
+    assert not feature.exact and feature.rows == feature.values == len(texts)
+    bins = hash_values(pa.array(list(exact), pa.large_binary())) % np.uint64(distributions.HASH_BINS)
+    held = hash_values(feature.texts) % np.uint64(distributions.HASH_BINS)
+    assert (
+        np.bincount(bins.astype(int), list(exact.values()), minlength=distributions.HASH_BINS).tolist()
+        == (feature.rest + np.bincount(held.astype(int), feature.counts, minlength=distributions.HASH_BINS)).tolist()
+    )
     assert to_statistics(found, "s").datasets[0].features[0].string_stats.unique == len(exact)

@@ -1,0 +1,185 @@
+"""Each feature's distribution, read from the state that generate-statistics writes beside its statistics.
+
+Only all rows are read, no slices. What is told of several spans is their sum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.components.common.errors import HeadwaterError
+
+FORMATS = ("3",)
+"""Formats of states that are understood."""
+
+HASH_BINS = 256
+"""Values that a state no longer counts one by one are counted by as many bins of their hash."""
+
+_ROLES = 64
+_OF_VALUES = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """The distribution of one feature.
+
+    Attributes:
+      numeric: whether its values are numbers; else text. Neither has values when both tables are empty.
+      rule: how its values were converted; empty when they were not.
+      rows: places where a value could stand, of which `missing` have none and `nan` hold NaN.
+      values: how many values there are, NaN included; more than places where there are lists.
+      points, weights: of numbers without NaN: values in order, float64, and how many rows each stands for.
+      slack: the share of values by which a rank may be off; 0 when exact.
+      texts, counts: of text: distinct values, large_binary, and how often each occurs, int64.
+      rest: of text, int64[HASH_BINS]: what is not among `counts`, by the values' hash; all 0 when counts are exact.
+    """
+
+    numeric: bool
+    rule: str
+    rows: float
+    missing: float
+    nan: float
+    values: float
+    points: np.ndarray
+    weights: np.ndarray
+    slack: float
+    texts: pa.Array
+    counts: np.ndarray
+    rest: np.ndarray
+
+    @property
+    def exact(self) -> bool:
+        """Whether every value of text is counted by itself."""
+        return not self.rest.any()
+
+
+def read(content: bytes) -> dict[tuple[str, ...], Feature]:
+    """The distribution of each feature, by path, of a state's bytes.
+
+    Raises:
+      HeadwaterError: it is no state, or one of a format that is not understood.
+    """
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    except (pa.ArrowInvalid, OSError):
+        raise HeadwaterError("this is no state of statistics: it is not an Arrow file") from None
+    metadata = table.schema.metadata or {}
+    version = metadata.get(b"headwater.state", b"").decode()
+    if version not in FORMATS:
+        raise HeadwaterError(
+            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {FORMATS[-1]!r}; "
+            "compute the statistics again"
+        )
+    about = json.loads(metadata[b"headwater.about"])
+    parts = dict(zip(table["name"].to_pylist(), table["content"]))
+    tables = {name: _all_rows(pa.ipc.open_stream(parts[name].as_buffer()).read_all()) for name in _WANTED}
+    paths = [tuple(path) for path in about["paths"]]
+    rules = {tuple(path): text for path, text in about["rules"]}
+    return _features(paths, rules, about["examples"][0][0], tables)
+
+
+_WANTED = ("numbers", "levels", "points", "counts", "rests")
+_NUMBER_KINDS = (0, 1)
+
+
+def _all_rows(table: pa.Table) -> dict[str, Any]:
+    """The columns of a table where its slice is all rows, which come first."""
+    slices = table["slice"].to_numpy()
+    kept = table.slice(0, int(np.searchsorted(slices, 0, side="right"))) if len(slices) else table
+    return {
+        name: _one(kept[name]) if pa.types.is_large_binary(kept[name].type) else kept[name].to_numpy()
+        for name in kept.column_names
+        if name != "slice"
+    }
+
+
+def _features(
+    paths: Sequence[tuple[str, ...]], rules: dict[tuple[str, ...], str], rows: float, tables: dict[str, Any]
+) -> dict[tuple[str, ...], Feature]:
+    numbers, levels, points, counts, rests = (tables[name] for name in _WANTED)
+    places = {path: place for place, path in enumerate(paths)}
+    first, last = {}, {}
+    for path, level, present, total in zip(*(levels[name].tolist() for name in ("path", "level", "present", "total"))):
+        if level == 0:
+            first[path] = present
+        if level >= last.get(path, (0, 0))[0]:
+            last[path] = (level, total)
+    of_values = points["role"] == _OF_VALUES
+    point_spans = _spans(points["path"][of_values])
+    values, weights = points["value"][of_values], points["weight"][of_values]
+    count_spans = _spans(counts["path"])
+    rest_spans = _spans(rests["path"])
+    found = {}
+    measured = {name: numbers[name].tolist() for name in ("path", "kind", "values", "nan", "rank_error")}
+    by_path = {path: row for row, path in enumerate(measured["path"])}
+    for path, place in places.items():
+        row = by_path.get(place)
+        kind, held, nan, error = (
+            measured[name][row] if row is not None else 0 for name in ("kind", "values", "nan", "rank_error")
+        )
+        parent = places.get(path[:-1])
+        above = rows if parent is None else last.get(parent, (0, 0))[1]
+        begin, end = point_spans.get(place, (0, 0))
+        start, stop = count_spans.get(place, (0, 0))
+        low, high = rest_spans.get(place, (0, 0))
+        rest = np.zeros(HASH_BINS, np.int64)
+        rest[rests["bin"][low:high]] = rests["count"][low:high]
+        found[path] = Feature(
+            numeric=kind in _NUMBER_KINDS and end > begin,
+            rule=rules.get(path, ""),
+            rows=float(above),
+            missing=float(above - first.get(place, 0)),
+            nan=float(nan),
+            values=float(last.get(place, (0, 0))[1]),
+            points=values[begin:end],
+            weights=weights[begin:end],
+            slack=error / held if held else 0.0,
+            texts=counts["value"][start:stop],
+            counts=counts["count"][start:stop],
+            rest=rest,
+        )
+    return found
+
+
+def add(parts: Sequence[Feature]) -> Feature:
+    """The distribution of one feature over several spans."""
+    if len(parts) == 1:
+        return parts[0]
+    points = np.concatenate([part.points for part in parts])
+    weights = np.concatenate([part.weights for part in parts])
+    order = np.argsort(points, kind="stable")
+    encoded = pa.concat_arrays([part.texts for part in parts]).dictionary_encode()
+    counts = np.bincount(
+        encoded.indices.to_numpy(), np.concatenate([part.counts for part in parts]), minlength=len(encoded.dictionary)
+    )
+    held = weights.sum()
+    return Feature(
+        numeric=any(part.numeric for part in parts),
+        rule=parts[-1].rule,
+        rows=sum(part.rows for part in parts),
+        missing=sum(part.missing for part in parts),
+        nan=sum(part.nan for part in parts),
+        values=sum(part.values for part in parts),
+        points=points[order],
+        weights=weights[order],
+        slack=sum(part.slack * part.weights.sum() for part in parts) / held if held else 0.0,
+        texts=encoded.dictionary,
+        counts=counts.astype(np.int64),
+        rest=sum(part.rest for part in parts),
+    )
+
+
+def _spans(keys: np.ndarray) -> dict[int, tuple[int, int]]:
+    if not len(keys):
+        return {}
+    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return dict(zip(keys[begin].tolist(), zip(begin.tolist(), [*begin[1:].tolist(), len(keys)])))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
