@@ -37,15 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from headwater.components.collect.settings import with_config
     from headwater.components.common.settings import read_config
-    from headwater.components.generate_statistics.settings import check_settings
+    from headwater.components.generate_statistics.settings import check_settings as check_statistics_settings
     from headwater.components.infer_schema.curation import check_curation
+    from headwater.components.validate.settings import check_settings as check_validate_settings
     from headwater.pipelines.local import run_locally
 
     settings = _collect_settings(options)
     config = read_config(options.config) if options.config else {}
     _check_collect(with_config(settings, config))
     statistics_config = read_config(options.statistics_config) if options.statistics_config else {}
-    check_settings(statistics_config)
+    check_statistics_settings(statistics_config)
+    validate_config = read_config(options.validate_config) if options.validate_config else {}
+    check_validate_settings(validate_config)
     curation = _read_curation(options.curation)
     check_curation(curation)
     _check_references(options)
@@ -56,6 +59,7 @@ def _run(options: argparse.Namespace) -> int:
             "sources": options.source,
             "collect_config": config,
             "statistics_config": statistics_config,
+            "validate_config": validate_config,
             "data_root": options.data_root,
             "base_schema": options.base_schema,
             "baseline": options.baseline,
@@ -141,16 +145,17 @@ def _infer_schema(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from headwater.components.common.settings import read_config
     from headwater.components.validate import check_statistics
 
+    config = read_config(options.config) if options.config else {}
     result = check_statistics(
         options.statistics,
         options.schema,
         options.output,
         baseline=options.baseline,
         environment=options.environment,
-        drift_threshold_categorical=options.drift_threshold_categorical,
-        drift_threshold_numeric=options.drift_threshold_numeric,
+        config=config,
     )
     print(f"{result.uri}: {result.body['verdict']}")
     return 0
@@ -184,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
         "--statistics-config",
         metavar="FILE",
         help="YAML file of settings; the README of generate-statistics lists them",
+    )
+    run.add_argument(
+        "--validate-config", metavar="FILE", help="YAML file of settings; the README of validate lists them"
     )
     _add_references(run)
     _add_fail_on(run)
@@ -237,20 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(validate)
     _add_baseline(validate)
     validate.add_argument("--environment", default="", help="schema environment to validate in")
-    validate.add_argument(
-        "--drift-threshold-categorical",
-        type=float,
-        default=0.05,
-        metavar="X",
-        help="L-infinity that is too much where the schema sets none (default: %(default)s)",
-    )
-    validate.add_argument(
-        "--drift-threshold-numeric",
-        type=float,
-        default=0.1,
-        metavar="X",
-        help="Jensen-Shannon divergence that is too much where the schema sets none (default: %(default)s)",
-    )
+    validate.add_argument("--config", metavar="FILE", help="YAML file of settings; the README of validate lists them")
 
     gate = _command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
     gate.add_argument("anomalies", help="folder of validate")
@@ -373,12 +368,14 @@ def _check_collect(settings: dict[str, Any]) -> None:
 
 def _check_references(options: argparse.Namespace) -> None:
     """Finds out now, and not after minutes of work, that a reference leads nowhere."""
+    from headwater.components.validate.baselines import find_baseline
+
     span = options.span if options.span >= 0 else sys.maxsize
     home = Home(storage.normalise(options.data_root), options.name, span, 1)
-    for reference, kind in ((options.baseline, "statistics"), (options.base_schema, "schema")):
-        named = reference in ("latest", "previous") or reference.startswith("span:")
-        if named or (kind == "statistics" and reference not in ("auto", "none")):
-            find(reference, kind, home)
+    if options.baseline not in ("auto", "none"):
+        find_baseline(options.baseline, home)
+    if options.base_schema in ("latest", "previous") or options.base_schema.startswith("span:"):
+        find(options.base_schema, "schema", home)
 
 
 def _read_curation(path: str | None) -> dict[str, Any]:

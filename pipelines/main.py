@@ -22,6 +22,7 @@ def headwater_pipeline(
     max_rejected_share: float = 0.01,
     collect_config: Dict = {},
     statistics_config: Dict = {},
+    validate_config: Dict = {},
     base_schema: str = "auto",
     baseline: str = "auto",
     curation: Dict[str, Dict[str, Dict]] = {},
@@ -43,6 +44,7 @@ def headwater_pipeline(
         max_rejected_share: The run stops when a larger share of the records is rejected.
         collect_config: Further settings of collect, as its README lists them.
         statistics_config: Settings of generate-statistics, as its README lists them.
+        validate_config: Settings of validate, as its README lists them.
         base_schema: The agreed schema; `auto` for the previous span's, if there is one.
         baseline: Statistics to measure drift from; `auto` for the previous span's, if there is one.
         curation: Changes to the schema by feature.
@@ -72,7 +74,10 @@ def headwater_pipeline(
     )
     described = infer_schema(statistics=measured.outputs["statistics"], base_schema=base_schema, curation=curation)
     validated = validate(
-        statistics=measured.outputs["statistics"], schema=described.outputs["schema"], baseline=baseline
+        statistics=measured.outputs["statistics"],
+        schema=described.outputs["schema"],
+        baseline=baseline,
+        config=validate_config,
     )
     gate(anomalies=validated.outputs["anomalies"], fail_on=fail_on)
     # These read what changes between runs with the same parameters: files, and `auto` references.

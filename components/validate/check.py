@@ -1,26 +1,26 @@
-"""validate: statistics against a schema, and against an earlier span, split by split."""
+"""validate: statistics against a schema, an earlier span and serving data, split by split."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import Any, Mapping, Sequence
 
 from google.protobuf import text_format
-from headwater.components.common import results
+from headwater.components.common import distributions, results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
-from headwater.components.common.tfdv import tfdv
-from headwater.components.validate.drift import Thresholds, compare
+from headwater.components.validate import agreed, changes, history
+from headwater.components.validate.agreed import DRIFT, SKEW, finding
+from headwater.components.validate.baselines import Baseline, find_baseline
+from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
 from headwater.components.validate.page import render_page
+from headwater.components.validate.settings import Drift, Serving, Settings, check_settings
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 FILE = "Split-{split}/SchemaDiff.pb"
 
 _Statistics = statistics_pb2.DatasetFeatureStatisticsList
-_DRIFT = (
-    "COMPARATOR_L_INFTY_HIGH",
-    "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
-    "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH",
-)
 
 
 def check_statistics(
@@ -30,133 +30,231 @@ def check_statistics(
     *,
     baseline: str = "auto",
     environment: str = "",
-    drift_threshold_categorical: float = 0.05,
-    drift_threshold_numeric: float = 0.1,
+    config: Mapping[str, Any] | None = None,
 ) -> Result:
     """Validates each split's statistics; succeeds whatever it finds.
 
     A finding is an error where it breaks what was agreed: a schema that was there before this data, a threshold that
-    the schema sets. It is a warning where it breaks what was guessed: a schema inferred from this very data, a default
-    threshold.
+    the schema sets. It is a warning where it breaks what was guessed: a schema inferred from this very data, a change
+    that is significant, or above a default threshold.
 
     Args:
       statistics: path or URI of a result of generate-statistics.
       schema: path or URI of a result of infer-schema.
       output: folder for the result.
-      baseline: statistics to measure drift from: a reference as in `results.find`.
+      baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`.
       environment: the schema environment to validate in; empty for none.
-      drift_threshold_categorical: L-infinity distance, in [0, 1], that is too much for text where the schema sets none.
-      drift_threshold_numeric: Jensen-Shannon divergence, in [0, 1], that is too much for numbers where the schema sets
-        none.
+      config: settings by name, as `settings.Settings` and the README list them.
 
     Returns:
-      The anomalies: TFDV's proto for each split, from the schema with the thresholds that were used; its body says
-      `blessed`, the `verdict`, its `findings` and all `measures`.
+      The anomalies: TFDV's proto for each split; its body says `blessed`, the `verdict`, its `findings`, all `measures`
+      and all `changes`.
 
     Raises:
       HeadwaterError: a setting is wrong, or a result is missing, altered or unreadable.
     """
-    thresholds = Thresholds(drift_threshold_categorical, drift_threshold_numeric)
+    settings = check_settings(config or {})
     measured, described = results.load(statistics, "statistics"), results.load(schema, "schema")
-    agreed = _parse(described)
-    if environment and environment not in agreed.default_environment:
-        known = ", ".join(agreed.default_environment) or "none"
-        raise HeadwaterError(f"environment: the schema has no environment {environment!r}; it has {known}")
-    earlier = results.find(baseline, "statistics", measured.home)
-    files: dict[str, bytes] = {}
-    findings: list[dict[str, Any]] = []
-    measures: list[dict[str, Any]] = []
-    pairs: dict[str, tuple[_Statistics, _Statistics | None]] = {}
+    contract = _parse(described)
+    _check_environment(contract, environment, "environment")
+    serving = _Serving(settings.serving, contract) if settings.serving else None
+    earlier = find_baseline(baseline, measured.home)
+    past = history.read(measured.home)
+    work = _Work(measured, described, contract, environment, settings, earlier, serving)
     for split in measured.body["splits"]:
-        current = _read(measured, split)
-        previous = _read(earlier, split) if earlier and split in earlier.body["splits"] else None
-        pairs[split] = (current, previous)
-        comparison = compare(current, previous, agreed, thresholds)
-        anomalies = anomalies_pb2.Anomalies()
-        if not current.datasets[0].num_examples:
-            findings.append(
-                _finding(split, "", "EMPTY_SPLIT", "warning", "the split has no rows; nothing was validated")
-            )
-        else:
-            anomalies = tfdv.validate_statistics(
-                current,
-                comparison.schema,
-                environment=environment or None,
-                previous_statistics=previous if comparison.possible else None,
-            )
-            findings += _schema_findings(split, anomalies, inferred=described.body["inferred"])
-            findings += _drift_findings(split, comparison.measures(anomalies))
-        if earlier:
-            findings += [
-                _finding(split, name, "COMPARISON_IMPOSSIBLE", "warning", reason)
-                for name, reason in comparison.impossible(anomalies).items()
-            ]
-            measures += [{"split": split, **measure} for measure in comparison.measures(anomalies)]
-        files[FILE.format(split=split)] = anomalies.SerializeToString(deterministic=True)
-    findings.sort(key=lambda finding: finding["severity"])
+        work.check(split)
+    work.check_serving()
+    work.judge(past)
+    findings = sorted(work.findings, key=lambda each: each["severity"])
     body = {
-        "blessed": not any(finding["severity"] == "error" for finding in findings),
-        "baseline": earlier.reference() if earlier else None,
+        "blessed": not any(each["severity"] == "error" for each in findings),
+        "baseline": earlier.told if earlier else None,
         "schema": described.reference(),
+        "serving": serving.result.reference() if serving else None,
         "findings": findings,
-        "measures": measures,
+        "measures": work.measures,
+        "changes": [{**changes.told(each), "against": kind} for kind, each in work.compared],
     }
     body["verdict"] = _verdict(body, inferred=described.body["inferred"])
-    inputs = {"statistics": measured, "schema": described, **({"baseline": earlier} if earlier else {})}
+    inputs = {"statistics": measured, "schema": described}
+    inputs.update({"serving": serving.result} if serving else {})
+    inputs.update(earlier.inputs if earlier else {})
+    files = {
+        FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in work.protos.items()
+    }
     return results.save(
         "anomalies",
         output,
         files=files,
         body=body,
         inputs=inputs,
-        settings={
-            "environment": environment,
-            "drift_threshold_categorical": drift_threshold_categorical,
-            "drift_threshold_numeric": drift_threshold_numeric,
-        },
+        settings={"environment": environment, **settings.model_dump(mode="json", exclude_defaults=True)},
         home=measured.home,
-        page=render_page(body, measured, pairs),
+        page=render_page(body, measured, work.drawn, past),
     )
 
 
-def _schema_findings(split: str, anomalies: anomalies_pb2.Anomalies, *, inferred: bool) -> list[dict[str, Any]]:
-    found = []
-    for name in sorted(anomalies.anomaly_info):
-        info = anomalies.anomaly_info[name]
-        for reason in info.reason:
-            kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-            if kind in _DRIFT:
-                continue
-            severity = "warning" if inferred or info.severity == anomalies_pb2.AnomalyInfo.WARNING else "error"
-            found.append(_finding(split, name, kind, severity, f"{reason.short_description}: {reason.description}"))
-    for reason in anomalies.dataset_anomaly_info.reason:
-        kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-        severity = "warning" if inferred else "error"
-        found.append(_finding(split, "", kind, severity, f"{reason.short_description}: {reason.description}"))
-    return found
+class _Serving:
+    """What serving data looked like, opened."""
+
+    def __init__(self, settings: Serving, contract: schema_pb2.Schema):
+        _check_environment(contract, settings.environment, "config.serving.environment")
+        self.environment = settings.environment
+        self.result = results.load(settings.statistics, "statistics")
+        self.split = next(iter(self.result.body["splits"]))
+        self.statistics = _read(self.result, self.split)
+        self.rows = self.statistics.datasets[0].num_examples
 
 
-def _drift_findings(split: str, measures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        _finding(
-            split,
-            measure["feature"],
-            "DRIFT",
-            "error" if measure["set_by"] == "schema" else "warning",
-            f"it moved away from the earlier span: {measure['measure']} {measure['value']:.3g}, more than "
-            f"{'the agreed' if measure['set_by'] == 'schema' else 'the default'} {measure['threshold']:g}",
+class _Work:
+    """What is found, split by split."""
+
+    def __init__(
+        self,
+        measured: Result,
+        described: Result,
+        contract: schema_pb2.Schema,
+        environment: str,
+        settings: Settings,
+        earlier: Baseline | None,
+        serving: _Serving | None,
+    ):
+        self._measured, self._contract, self._environment = measured, contract, environment
+        self._settings, self._earlier, self._serving = settings, earlier, serving
+        self._inferred = described.body["inferred"]
+        self._agreed: dict[tuple[str, str], set[str]] = {}
+        self._now: dict[str, changes.Features] = {}
+        self.findings: list[dict[str, Any]] = []
+        self.measures: list[dict[str, Any]] = []
+        self.compared: list[tuple[str, changes.Compared]] = []
+        self.protos: dict[str, anomalies_pb2.Anomalies] = {}
+        self.drawn: dict[tuple[str, str, str], tuple[_Statistics, _Statistics]] = {}
+
+    def check(self, split: str) -> None:
+        """Checks one split against the schema and the baseline."""
+        current = _read(self._measured, split)
+        previous = self._earlier.statistics(split) if self._earlier else None
+        first = split == next(iter(self._measured.body["splits"]))
+        serving = self._serving if first else None
+        self.protos[split] = anomalies_pb2.Anomalies()
+        if not current.datasets[0].num_examples:
+            self._find(split, "", "EMPTY_SPLIT", "the split has no rows; nothing was validated")
+        else:
+            found = agreed.check(
+                split,
+                current,
+                self._contract,
+                environment=self._environment,
+                inferred=self._inferred,
+                previous=previous,
+                serving=serving.statistics if serving else None,
+            )
+            self.protos[split] = found.anomalies
+            self.findings += found.findings
+            self.measures += found.measures
+            for kind, names in found.compared.items():
+                self._agreed[kind, split] = names
+        if self._earlier:
+            self._compare(DRIFT, split, self._earlier.features(split), self._earlier.rows(split), self._earlier.title)
+        if serving:
+            then = distributions.read(serving.result.read(f"Split-{serving.split}/State.arrow"))
+            self._compare(SKEW, split, then, serving.rows, "serving data")
+
+    def _compare(self, kind: str, split: str, other: changes.Features | None, rows: float | None, title: str) -> None:
+        if split not in self._now:
+            self._now[split] = distributions.read(self._measured.read(f"Split-{split}/State.arrow"))
+        if other is None:
+            self._find(split, "", "COMPARISON_IMPOSSIBLE", f"{title} has no such split")
+            return
+        if not rows or not self._measured.body["splits"][split]["rows"]:
+            self._find(split, "", "COMPARISON_IMPOSSIBLE", f"one side has no rows: this span's or that of {title}")
+            return
+        found = changes.compare(split, other, self._now[split], title)
+        if not any(each.change for each in found):
+            self._find(split, "", "COMPARISON_IMPOSSIBLE", f"no feature can be compared with {title}")
+        self.compared += [(kind, each) for each in found]
+
+    def check_serving(self) -> None:
+        """Schema skew: serving data against the same schema."""
+        if not self._serving:
+            return
+        if not self._serving.rows:
+            self._find("serving", "", "EMPTY_SPLIT", "the serving data has no rows; nothing was validated")
+            return
+        found = agreed.check(
+            "serving",
+            self._serving.statistics,
+            self._contract,
+            environment=self._serving.environment,
+            inferred=self._inferred,
         )
-        for measure in measures
-        if measure["value"] is not None and measure["value"] > measure["threshold"]
-    ]
+        self.findings += found.findings
+
+    def judge(self, past: Sequence[history.Past]) -> None:
+        """Tells which changes are too much, drift and skew each among its own."""
+        drift = self._settings.drift
+        span = self._measured.home.span if self._measured.home else 0
+        judged: list[tuple[str, changes.Compared]] = []
+        for kind in (DRIFT, SKEW):
+            learnt = functools.partial(_learnt, past, span, drift.season) if kind == DRIFT else _nothing_learnt
+            own = [each for of_kind, each in self.compared if of_kind == kind]
+            own = changes.judge(own, max_false=drift.max_false, least_effect=drift.least_effect, learnt=learnt)
+            judged += [(kind, _settled(each, drift)) for each in own]
+        self.compared = judged
+        for kind, each in judged:
+            title = self._earlier.title if kind == DRIFT else "serving data"
+            if each.impossible and each.feature not in self._agreed.get((kind, each.split), ()):
+                self._find(each.split, each.feature, "COMPARISON_IMPOSSIBLE", each.impossible)
+            if each.alarm and each.feature not in self._agreed.get((kind, each.split), ()):
+                self._find(each.split, each.feature, kind, changes.sentence(each, title), effect=each.change.effect)
+            if each.change:
+                self.measures += [_measure(kind, each, distance) for distance in each.change.distances]
+        self._keep_drawn()
+
+    def _keep_drawn(self) -> None:
+        """Both statistics of every feature that moved, for the page."""
+        for each in self.findings:
+            if each["kind"] not in (DRIFT, SKEW):
+                continue
+            split = each["split"]
+            other = self._serving.statistics if each["kind"] == SKEW else self._earlier.statistics(split)
+            if other is not None:
+                self.drawn[split, each["feature"], each["kind"]] = (other, _read(self._measured, split))
+
+    def _find(self, split: str, feature: str, kind: str, message: str, **more: Any) -> None:
+        self.findings.append(finding(split, feature, kind, "warning", message, **more))
 
 
-def _finding(split: str, feature: str, kind: str, severity: str, message: str) -> dict[str, Any]:
-    return {"split": split, "feature": feature, "kind": kind, "severity": severity, "message": message.strip()}
+def _settled(each: changes.Compared, drift: Drift) -> changes.Compared:
+    """The change with a fixed threshold in place of the test, where the settings have one."""
+    threshold = drift.numeric if each.numeric else drift.categorical
+    if not each.change or threshold is None:
+        return each
+    return changes.settled(each, JENSEN_SHANNON if each.numeric else L_INFINITY, threshold)
+
+
+def _learnt(past: Sequence[history.Past], span: int, season: int, split: str, feature: str) -> float | None:
+    return history.learn(past, (split, feature), span, season)
+
+
+def _nothing_learnt(split: str, feature: str) -> None:
+    return None
+
+
+def _measure(kind: str, each: changes.Compared, distance: Distance) -> dict[str, Any]:
+    fixed = each.fixed is not None and each.fixed.measure == distance.measure
+    return {
+        "split": each.split,
+        "feature": each.feature,
+        "against": kind,
+        **dataclasses.asdict(distance),
+        "threshold": each.threshold if fixed else None,
+        "set_by": each.set_by if fixed else "",
+    }
 
 
 def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
-    severities = [finding["severity"] for finding in body["findings"]]
+    severities = [each["severity"] for each in body["findings"]]
     counts = [
         f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}"
         for level in ("error", "warning")
@@ -168,6 +266,12 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
     if inferred:
         parts.append("the schema was inferred from this very data")
     return f"{parts[0]}: {'; '.join(parts[1:])}"
+
+
+def _check_environment(contract: schema_pb2.Schema, environment: str, key: str) -> None:
+    if environment and environment not in contract.default_environment:
+        known = ", ".join(contract.default_environment) or "none"
+        raise HeadwaterError(f"{key}: the schema has no environment {environment!r}; it has {known}")
 
 
 def _read(result: Result, split: str) -> _Statistics:

@@ -1,6 +1,6 @@
 """validate and gate as KFP components."""
 
-from typing import NamedTuple
+from typing import Dict, NamedTuple
 
 from headwater.components.common.version import IMAGE
 from kfp import dsl
@@ -15,8 +15,7 @@ def validate(
     metrics: dsl.Output[dsl.Metrics],
     baseline: str = "auto",
     environment: str = "",
-    drift_threshold_categorical: float = 0.05,
-    drift_threshold_numeric: float = 0.1,
+    config: Dict = {},
 ) -> NamedTuple("Outputs", uri=str, blessed=bool):
     """Validates statistics against a schema and against an earlier span. It succeeds whatever it finds: `gate` fails.
 
@@ -29,8 +28,7 @@ def validate(
         baseline: Statistics to measure drift from: a URI, `latest`, `previous`, `span:<n>`, `none`, or `auto` (the
             previous span's, if there is one).
         environment: The schema environment to validate in; empty for none.
-        drift_threshold_categorical: L-infinity distance that is too much for text, where the schema sets none.
-        drift_threshold_numeric: Jensen-Shannon divergence that is too much for numbers, where the schema sets none.
+        config: Further settings, as README lists them.
 
     Returns:
         uri: The anomalies' exact URI.
@@ -47,8 +45,7 @@ def validate(
             anomalies.path,
             baseline=baseline,
             environment=environment,
-            drift_threshold_categorical=drift_threshold_categorical,
-            drift_threshold_numeric=drift_threshold_numeric,
+            config=config,
         )
         copy_page(result, page.path)
     severities = [finding["severity"] for finding in result.body["findings"]]

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
+from headwater.components.common import distributions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics.measuring import Plan
-from headwater.components.generate_statistics.measuring import measure as measure_batch
-from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics.state import encode
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
-from headwater.components.validate.drift import Thresholds, compare
+from headwater.components.validate.changes import compare
 from spans import orders, save_statistics
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -65,7 +65,11 @@ def test_unchanged_data_is_blessed(spans):
     result = spans.run(orders(2))
     assert result.body["blessed"] and result.body["findings"] == []
     assert {m["feature"] for m in result.body["measures"]} == {"amount", "quantity", "kind", "country"}
-    assert all(m["value"] < m["threshold"] for m in result.body["measures"])
+    # Every distance is told, with what chance gives.
+    of_numbers = {"L-infinity", "Jensen-Shannon", "PSI", "Kolmogorov-Smirnov", "Wasserstein"}
+    assert {m["measure"] for m in result.body["measures"] if m["feature"] == "amount"} == of_numbers
+    assert len([m for m in result.body["measures"] if m["feature"] == "kind"]) == 3
+    assert not any(change["alarm"] for change in result.body["changes"])
 
 
 def test_a_type_change_a_new_category_a_missing_column_and_a_shifted_number_are_found(spans):
@@ -116,20 +120,25 @@ def test_the_anomalies_are_those_of_tfdvs_own_call(spans):
     assert result.files() == ["Split-train/SchemaDiff.pb", "page.html"]
 
 
-def test_distances_are_those_of_tfdv_with_the_thresholds_in_the_schema(spans):
-    first = spans.run(orders(1)) and spans.statistics
+def test_agreed_distances_are_those_of_tfdv(spans):
+    curation = {"features": {"kind": {"drift_threshold": 0.05}, "amount": {"drift_threshold": 0.1}}}
+    first = spans.run(orders(1), schema={"curation": curation}) and spans.statistics
     result = spans.run(spoilt())
     schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
-    tfdv.get_feature(schema, "kind").drift_comparator.infinity_norm.threshold = 0.05
-    tfdv.get_feature(schema, "amount").drift_comparator.jensen_shannon_divergence.threshold = 0.1
 
     def read(result):
         return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read("Split-train/FeatureStats.pb"))
 
     expected = tfdv.validate_statistics(read(spans.statistics), schema, previous_statistics=read(first))
     theirs = {info.path.step[0]: info.drift_measurements[0].value for info in expected.drift_skew_info}
-    ours = {m["feature"]: m["value"] for m in result.body["measures"]}
-    assert {name: ours[name] for name in ("kind", "amount")} == theirs
+    ours = {m["feature"]: m["value"] for m in result.body["measures"] if m["set_by"] == "schema"}
+    assert ours == theirs and set(ours) == {"kind", "amount"}
+    # Of text, our own L-infinity is TFDV's, which knows of no missing values.
+    [own] = [
+        m["value"] for m in result.body["measures"]
+        if (m["feature"], m["measure"], m["set_by"]) == ("kind", "L-infinity", "")
+    ]  # fmt: skip
+    assert own == pytest.approx(theirs["kind"])
 
 
 def test_what_was_agreed_is_an_error_and_what_was_guessed_a_warning(spans):
@@ -148,8 +157,9 @@ def test_drift_beyond_an_agreed_threshold_is_an_error(spans):
     spans.run(orders(1), schema={"curation": curation})
     result = spans.run(shifted)
     assert ("train", "amount", "DRIFT", "error") in found(result) and not result.body["blessed"]
-    [measure] = [m for m in result.body["measures"] if m["feature"] == "amount"]
+    [measure] = [m for m in result.body["measures"] if m["feature"] == "amount" and m["set_by"]]
     assert (measure["threshold"], measure["set_by"]) == (0.2, "schema")
+    assert len([f for f in result.body["findings"] if f["feature"] == "amount" and f["kind"] == "DRIFT"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -181,14 +191,14 @@ def test_a_lower_share_of_values_can_be_agreed(spans):
     assert "kind" not in {f["feature"] for f in result.body["findings"]}
 
 
-@pytest.mark.parametrize(
-    ("setting", "feature"), [("drift_threshold_numeric", "amount"), ("drift_threshold_categorical", "kind")]
-)
-def test_default_thresholds_are_settings(spans, setting, feature):
+@pytest.mark.parametrize(("setting", "feature"), [("numeric", "amount"), ("categorical", "kind")])
+def test_fixed_thresholds_are_settings(spans, setting, feature):
     spans.run(orders(1))
     assert spans.run(orders(2)).body["findings"] == []
-    result = spans.run(orders(3), **{setting: 0.0})
+    result = spans.run(orders(3), config={"drift": {setting: 0.0}})
     assert ("train", feature, "DRIFT", "warning") in found(result) and result.body["blessed"]
+    [message] = [f["message"] for f in result.body["findings"] if f["feature"] == feature]
+    assert "more than the 0 that is set" in message
 
 
 def test_an_environment_leaves_out_what_it_does_not_expect(spans, tmp_path):
@@ -225,8 +235,6 @@ def test_what_cannot_be_compared_is_said(spans):
     wide["country"] = None
     wide["country"] = wide["country"].astype(object)
     result = spans.run({"train": wide, "eval": orders(3)})
-    notes = {m["feature"]: m["note"] for m in result.body["measures"] if m["note"]}
-    assert notes["code"] == "more than 1,000 distinct values"
     reasons = {f["feature"]: f["message"] for f in result.body["findings"] if f["kind"] == "COMPARISON_IMPOSSIBLE"}
     assert reasons["country"] == "it has no values in this span"
     assert ("eval", "", "COMPARISON_IMPOSSIBLE", "warning") in found(result)
@@ -243,7 +251,7 @@ def test_times_have_no_default_threshold(tmp_path):
         measured = compute_statistics(data.folder, str(tmp_path / f"s{span}"), workers=1)
         schema = derive_schema(measured.folder, str(tmp_path / f"c{span}"))
         result = check_statistics(measured.folder, schema.folder, str(tmp_path / f"a{span}"))
-    assert {m["feature"]: m["note"] for m in result.body["measures"] if m["split"] == "train"} == {
+    assert {c["feature"]: c["note"] for c in result.body["changes"] if c["split"] == "train"} == {
         "at": "a time moves on from span to span",
         "x": "",
     }
@@ -251,15 +259,14 @@ def test_times_have_no_default_threshold(tmp_path):
 
 
 def test_a_time_is_known_as_one_inside_a_dictionary_too():
-    def measure(first):
+    def measured(first):
         moments = pa.array([first + n for n in range(50)], pa.timestamp("s")).dictionary_encode()
         batch = pa.RecordBatch.from_arrays([moments, pa.array(range(50))], ["at", "x"])
-        return to_statistics(measure_batch(batch, Plan(schema=batch.schema)), "train")
+        return distributions.read(encode(measure(batch, Plan(schema=batch.schema))))
 
-    now, then = measure(2_000_000), measure(1_000)
-    comparison = compare(now, then, tfdv.infer_schema(then), Thresholds(0.05, 0.1))
-    assert comparison.notes == {"at": "a time moves on from span to span"}
-    assert comparison.set_by == {"x": "default"}
+    at, x = compare("train", measured(1_000), measured(2_000_000), "the earlier span")
+    assert (at.feature, at.change, at.note) == ("at", None, "a time moves on from span to span")
+    assert x.change.effect == 0 and not x.note
 
 
 @pytest.mark.parametrize("side", [1, 2])
@@ -295,7 +302,7 @@ def test_a_gate_stops_from_where_it_is_told(spans, fail_on, stops):
     shifted["amount"] += 3
     result = spans.run(shifted)
     if stops:
-        with pytest.raises(HeadwaterError, match="warning: train/amount: it moved away from the earlier span"):
+        with pytest.raises(HeadwaterError, match="warning: train/amount: .* of rows, and had 5 %, compared with the earlier span"):
             enforce(result.folder, fail_on=fail_on)
     else:
         assert enforce(result.folder, fail_on=fail_on) == result.body["verdict"]
@@ -334,8 +341,8 @@ def test_a_gate_imports_no_tensorflow(spans):
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 @pytest.mark.parametrize("name", ["numeric", "categorical"])
 def test_a_threshold_out_of_range_is_told(spans, name, value):
-    with pytest.raises(HeadwaterError, match=f"drift_threshold_{name}: must be between 0 and 1"):
-        spans.run(orders(1), **{f"drift_threshold_{name}": value})
+    with pytest.raises(HeadwaterError, match=rf"config\.drift\.{name}: "):
+        spans.run(orders(1), config={"drift": {name: value}})
 
 
 def test_the_page_shows_verdict_and_drift_and_keeps_hostile_values_as_text(spans):
@@ -343,6 +350,6 @@ def test_the_page_shows_verdict_and_drift_and_keeps_hostile_values_as_text(spans
     frame = spoilt().rename(columns={"quantity": "<img src=x onerror=alert(2)>"})
     frame.loc[::9, "kind"] = "<script>alert(1)</script>{{ 7 * 7 }}"
     page = spans.run(frame).read("page.html").decode()
-    assert "not blessed" in page and "What drifted" in page and "<svg" in page
+    assert "not blessed" in page and "Every change" in page and "<svg" in page
     assert "<script" not in page and "<img" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 7 }}" in page

@@ -1,0 +1,178 @@
+"""What changed between two periods, feature by feature: every distance, and which changes are no chance.
+
+A change is an alarm when it is significant among all features that were compared (Benjamini and Hochberg), and its
+effect is above a threshold: one learnt from earlier spans, or else a least effect that is worth an eye.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Mapping
+
+
+from headwater.components.common.distributions import Feature
+from headwater.components.validate.distances import Change, Distance, benjamini_hochberg, measure
+from headwater.components.validate.tables import MISSING, NAN, tabulate
+
+_MOMENT = "since 1970-01-01"
+_LISTS = "values of one row are not independent; they count as one row"
+
+Features = Mapping[tuple[str, ...], Feature]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One feature of one split.
+
+    Attributes:
+      split, feature: where; nested features with dots.
+      change: what was measured; None where nothing could be, or is on purpose.
+      impossible: why it cannot be compared; empty when it can.
+      note: why it is left out on purpose, or where what is said of chance does not hold.
+      threshold: the effect that is too much.
+      set_by: who set it: "learnt" from earlier spans, "default" or "settings".
+      adjusted: the p-value, adjusted for all features.
+      alarm: whether it is too much.
+      numeric: whether its values are numbers.
+      fixed: the distance that a fixed threshold is for, with its value; it then stands in place of the test.
+    """
+
+    split: str
+    feature: str
+    change: Change | None
+    impossible: str = ""
+    note: str = ""
+    threshold: float = 0.0
+    set_by: str = ""
+    adjusted: float = 1.0
+    alarm: bool = False
+    numeric: bool = False
+    fixed: Distance | None = None
+
+
+def compare(split: str, then: Features, now: Features, title: str) -> list[Compared]:
+    """Measures all features of this span.
+
+    Args:
+      split: its name.
+      then, now: the distributions.
+      title: what `then` is, as in "the earlier span".
+    """
+    found = []
+    # The absence of a feature is the schema's to report.
+    for path in sorted(now):
+        name = ".".join(path)
+        if path in then:
+            found.append(_compare(split, name, then[path], now[path], title))
+        else:
+            found.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
+    return found
+
+
+def _compare(split: str, name: str, then: Feature, now: Feature, title: str) -> Compared:
+    for side, feature in ((title, then), ("this span", now)):
+        if not feature.rows:
+            return Compared(split, name, None, impossible=f"it has no rows in {side}")
+        if feature.missing >= feature.rows:
+            return Compared(split, name, None, impossible=f"it has no values in {side}")
+    if _MOMENT in now.rule and _MOMENT in then.rule:
+        return Compared(split, name, None, note="a time moves on from span to span")
+    if _kind(then) != _kind(now):
+        return Compared(split, name, None, impossible=f"it holds {_kind(now)}, and {_kind(then)} in {title}")
+    change = measure(tabulate(then, now), then, now)
+    lists = any(side.values > side.rows - side.missing for side in (then, now))
+    return Compared(split, name, change, note=_LISTS if lists else "", numeric=then.numeric)
+
+
+def _kind(feature: Feature) -> str:
+    if feature.numeric or feature.nan:
+        return "numbers"
+    return "text" if len(feature.texts) or feature.rest.any() else "neither text nor numbers"
+
+
+def judge(
+    compared: list[Compared],
+    *,
+    max_false: float,
+    least_effect: float,
+    learnt: Callable[[str, str], float | None] = lambda split, feature: None,
+) -> list[Compared]:
+    """Decides which changes are too much.
+
+    Args:
+      compared: all features of all splits.
+      max_false: the share of alarms that may be false, in (0, 1).
+      least_effect: the least effect that is worth an eye.
+      learnt: the threshold that earlier spans taught, by split and feature, if they did.
+    """
+    places = [place for place, each in enumerate(compared) if each.change]
+    adjusted = benjamini_hochberg([compared[place].change.p_value for place in places])
+    judged = list(compared)
+    for place, p_value in zip(places, adjusted.tolist()):
+        each = compared[place]
+        taught = learnt(each.split, each.feature)
+        threshold = least_effect if taught is None else max(taught, least_effect)
+        judged[place] = dataclasses.replace(
+            each,
+            threshold=threshold,
+            set_by="default" if taught is None else "learnt",
+            adjusted=p_value,
+            alarm=p_value <= max_false and each.change.effect >= threshold,
+        )
+    return judged
+
+
+def settled(each: Compared, measure: str, threshold: float) -> Compared:
+    """The change with a fixed threshold for one of its distances in place of the test."""
+    fixed = next(distance for distance in each.change.distances if distance.measure == measure)
+    return dataclasses.replace(each, alarm=fixed.value > threshold, threshold=threshold, set_by="settings", fixed=fixed)
+
+
+def told(each: Compared) -> dict[str, Any]:
+    """One feature's change for the manifest."""
+    change = each.change
+    return {
+        "split": each.split,
+        "feature": each.feature,
+        "effect": change.effect if change else None,
+        "p_value": change.p_value if change else None,
+        "adjusted": each.adjusted if change else None,
+        "threshold": each.threshold if change else None,
+        "set_by": each.set_by,
+        "alarm": each.alarm,
+        "most_changed": dict(zip(("bin", "then", "now"), change.bin)) if change else None,
+        "distances": [dataclasses.asdict(distance) for distance in change.distances] if change else [],
+        "impossible": each.impossible,
+        "note": each.note,
+    }
+
+
+def sentence(each: Compared, since: str) -> str:
+    """What changed, for a person to act on.
+
+    Args:
+      each: an alarm.
+      since: what it is compared with, as in "the earlier span".
+    """
+    name, then, now = each.change.bin
+    if each.fixed:
+        measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
+        return f"{_moved(name, then, now)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"
+    by = "learnt from earlier spans" if each.set_by == "learnt" else "by default"
+    divergence = next(distance for distance in each.change.distances if distance.measure == "Jensen-Shannon")
+    return (
+        f"{_moved(name, then, now)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance at most "
+        f"{divergence.chance:.3g}; effect {each.change.effect:.3g}, more than the {each.threshold:.3g} that is set {by}"
+    )
+
+
+def _moved(name: str, then: float, now: float) -> str:
+    """One bin's share then and now, in words."""
+    if name in (MISSING, NAN):
+        what = "missing" if name == MISSING else "NaN"
+        return f"{_share(now)} of rows are {what}, and {_share(then)} were"
+    return f"{name!r} has {_share(now)} of rows, and {'was unseen' if not then else f'had {_share(then)}'}"
+
+
+def _share(share: float) -> str:
+    return "none" if not share else f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"

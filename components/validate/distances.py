@@ -1,0 +1,189 @@
+"""Distances of two distributions, each with what chance would make of it if nothing had changed.
+
+With n and m rows, bins i with shares p and q and pooled share r:
+
+    L-infinity      max |p - q|. Under chance each difference is normal with variance r(1-r)(1/n + 1/m), of few rows
+                    binomial; over all bins by Bonferroni.
+    PSI             Σ (p - q) ln(p/q). Under chance (1/n + 1/m) χ² with one degree of freedom less than bins
+                    (Yurdakul, "Statistical properties of population stability index", 2018).
+    Jensen-Shannon  in bits; under chance PSI's distribution divided by 8 ln 2, by the same expansion.
+    Kolmogorov-     of numbers, the greatest difference of the distribution functions; under chance Kolmogorov's
+      Smirnov       distribution times √(1/n + 1/m), of values with ties less than that.
+    Wasserstein     of numbers, the area between the distribution functions in standard deviations of the baseline;
+                    nothing is said of chance.
+
+The χ² that PSI stands for is computed as Pearson's. These hold for rows that are independent; rows of one user or one
+minute are not, and a list's values count as one row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Sequence
+
+import numpy as np
+from scipy import special
+
+from headwater.components.common.distributions import Feature
+from headwater.components.validate.tables import Table
+
+L_INFINITY, JENSEN_SHANNON, PSI = "L-infinity", "Jensen-Shannon", "PSI"
+KOLMOGOROV_SMIRNOV, WASSERSTEIN = "Kolmogorov-Smirnov", "Wasserstein"
+
+UNDER_CHANCE = 0.95
+"""What is told of chance is this quantile."""
+
+_MANY_ROWS = 1000.0
+_LEAST_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Distance:
+    """One distance.
+
+    Attributes:
+      measure: its name.
+      value: at least 0.
+      chance: its 95 % quantile under "nothing changed"; None where nothing is known.
+      p_value: of a value this great under "nothing changed"; None likewise.
+    """
+
+    measure: str
+    value: float
+    chance: float | None
+    p_value: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """How one feature changed.
+
+    Attributes:
+      distances: all that are measured.
+      p_value: of any change, of both tests that look at bins.
+      effect: √Σ (p - q)²/r, less what chance adds to it; 0.1 is small, 0.3 medium, 0.5 large (Cohen, "Statistical
+        power analysis", 1988).
+      bin: the name of the bin that changed most against chance, with its shares then and now.
+    """
+
+    distances: tuple[Distance, ...]
+    p_value: float
+    effect: float
+    bin: tuple[str, float, float]
+
+
+def measure(table: Table, then: Feature | None = None, now: Feature | None = None) -> Change:
+    """All distances of one feature.
+
+    Args:
+      table: its bins.
+      then, now: of numbers, both distributions.
+    """
+    n, m = table.sizes
+    p, q = table.shares
+    unit = 1 / n + 1 / m
+    r = (table.then + table.now) / (n + m)
+    freedom = max(len(r) - 1, 1)
+    # What inexact ranks may account for does not count.
+    apart = np.maximum(np.abs(p - q) - table.slack, 0.0)
+    square = float((apart**2 / r).sum())
+    by_square = float(special.chdtrc(freedom, square / unit)) if len(r) > 1 else 1.0
+    own = _of_bins(table.then, table.now, apart, r, unit)
+    by_bin = min(1.0, len(r) * float(own.min())) if len(r) > 1 else 1.0
+    most = int(np.argmin(own + (own == own.min()) * -apart))
+    quantile = float(special.chdtri(freedom, 1 - UNDER_CHANCE)) * unit
+    psi, divergence = _psi(p, q, n, m), _jensen_shannon(p, q)
+    z = special.ndtri(1 - (1 - UNDER_CHANCE) / (2 * len(r)))
+    distances = [
+        Distance(L_INFINITY, float(np.abs(p - q).max()), float(z * np.sqrt(r * (1 - r) * unit).max()), by_bin),
+        Distance(JENSEN_SHANNON, divergence, quantile / (8 * math.log(2)), by_square),
+        Distance(PSI, psi, quantile, by_square),
+    ]
+    if then is not None and now is not None and then.numeric and now.numeric:
+        distances += _of_numbers(then, now, table.slack)
+    effect = math.sqrt(max(square - freedom * unit, 0.0))
+    return Change(
+        tuple(distances),
+        min(1.0, 2 * min(by_square, by_bin)),
+        effect,
+        (table.names[most], float(p[most]), float(q[most])),
+    )
+
+
+def _of_bins(then: np.ndarray, now: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:
+    """Two-sided p-values of each bin."""
+    n, m = then.sum(), now.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
+    found = special.erfc(z / math.sqrt(2))
+    # Of few rows, given their number: each is of one side or of the other.
+    few = np.flatnonzero((then + now) * (min(n, m) / (n + m)) < _MANY_ROWS)
+    few = few[(r[few] < 0.1) & (apart[few] > 0)]
+    if len(few):
+        total, share = then[few] + now[few], n / (n + m)
+        # A difference that is held against inexact ranks is taken off first.
+        expected = total * share
+        moved = np.sign(then[few] - expected) * apart[few] / unit
+        held = np.clip(expected + moved, 0, total)
+        # P(X ≥ k) and P(X ≤ k) of a binomial, by the incomplete beta function, for counts that need not be whole.
+        upper = np.where(held > 0, special.betainc(np.maximum(held, 1e-9), total - held + 1, share), 1.0)
+        lower = np.where(held < total, special.betainc(np.maximum(total - held, 1e-9), held + 1, 1 - share), 1.0)
+        found[few] = np.minimum(1.0, 2 * np.minimum(upper, lower))
+    return found
+
+
+def _psi(p: np.ndarray, q: np.ndarray, n: float, m: float) -> float:
+    # A bin that one side has none of stands for half a row there, or PSI would be infinite.
+    p, q = np.maximum(p, _LEAST_SHARE / n), np.maximum(q, _LEAST_SHARE / m)
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+    middle = (p + q) / 2
+    return max(0.0, float((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum() / 2 / math.log(2)))
+
+
+def _of_numbers(then: Feature, now: Feature, slack: float) -> list[Distance]:
+    n, m = float(then.weights.sum()), float(now.weights.sum())
+    points = np.concatenate([then.points, now.points])
+    order = np.argsort(points, kind="stable")
+    values = points[order]
+    steps = np.concatenate([then.weights / n, -now.weights / m])[order]
+    gaps = np.abs(np.cumsum(steps))
+    # Between equal values there is nothing.
+    last = np.append(values[1:] != values[:-1], True)
+    greatest = float(gaps[last].max())
+    root = math.sqrt(1 / n + 1 / m)
+    # A list's values count as one row.
+    rows = [side.values and (side.rows - side.missing) / side.values for side in (then, now)]
+    scale = math.sqrt(1 / (n * min(1, rows[0])) + 1 / (m * min(1, rows[1])))
+    found = [
+        Distance(
+            KOLMOGOROV_SMIRNOV,
+            greatest,
+            float(special.kolmogi(1 - UNDER_CHANCE)) * max(root, scale),
+            float(special.kolmogorov(max(greatest - slack, 0.0) / max(root, scale))),
+        )
+    ]
+    finite = np.isfinite(then.points)
+    if finite.any() and np.isfinite(values).all():
+        own = then.weights / n
+        mean = float((then.points * own).sum())
+        spread = math.sqrt(max(float(((then.points - mean) ** 2 * own).sum()), 0.0))
+        if spread and math.isfinite(spread):
+            area = float((gaps[:-1] * np.diff(values)).sum())
+            found.append(Distance(WASSERSTEIN, area / spread, None, None))
+    return found
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
+    """Adjusted p-values: those up to q are found with a false discovery rate of q (Benjamini and Hochberg, 1995)."""
+    p = np.asarray(p_values, float)
+    if not len(p):
+        return p
+    order = np.argsort(p, kind="stable")[::-1]
+    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return adjusted

@@ -1,0 +1,170 @@
+"""Two distributions of one feature as counts over the same bins.
+
+Bins must not be chosen so that chance alone makes them differ. Numbers have the baseline's quantiles as edges, for which
+a two-sample test holds as for edges that were there before. Values of text have bins of their own by how often they
+occur in both together, which says nothing of how they are divided; the others fall into bins of their hash, so that
+thousands of categories against themselves give what chance gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.components.common.distributions import HASH_BINS, Feature
+from headwater.components.common.hashing import hash_values
+
+NUMBER_BINS = 20
+FEW_NUMBERS = 50
+"""Up to so many distinct numbers, each has a bin of its own."""
+
+OWN_BINS = 1000
+"""So many values of text have bins of their own at most."""
+
+OTHER_BINS = 64
+LEAST_EXPECTED = 5.0
+"""Bins in which either side can expect fewer rows than this become one."""
+
+MISSING, NAN, RARE, PRESENT = "(missing)", "(NaN)", "(rare)", "(present)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of two periods by bin.
+
+    Attributes:
+      then, now: rows in each bin, float64[bins]. Where a row can hold several values they are as many as rows.
+      names: what each bin holds, in words.
+      slack: by how much the share of any bin may be off because ranks are not exact, in [0, 1].
+    """
+
+    then: np.ndarray
+    now: np.ndarray
+    names: Sequence[str]
+    slack: float = 0.0
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """Rows of each side."""
+        return float(self.then.sum()), float(self.now.sum())
+
+    @property
+    def shares(self) -> tuple[np.ndarray, np.ndarray]:
+        """The share of each side's rows in each bin."""
+        n, m = self.sizes
+        return self.then / (n or 1.0), self.now / (m or 1.0)
+
+
+def tabulate(then: Feature, now: Feature) -> Table:
+    """The table of a feature that is of one kind on both sides, rare bins put together."""
+    if then.numeric or now.numeric:
+        values, names, slack = _numbers(then, now)
+    elif not any(side.numeric or len(side.texts) or side.rest.any() for side in (then, now)):
+        # Of bytes and structs only whether they are there.
+        values, names, slack = [np.array([side.values - side.nan]) for side in (then, now)], [PRESENT], 0.0
+    else:
+        values, names, slack = _texts(then, now)
+    # As many as rows: values of one row are not independent.
+    scales = [_present(side) / (side.values or 1.0) for side in (then, now)]
+    columns = [
+        np.concatenate([column * scale, [side.nan * scale, side.missing]])
+        for side, column, scale in zip((then, now), values, scales)
+    ]
+    return _without_rare(Table(columns[0], columns[1], [*names, NAN, MISSING], slack))
+
+
+def _present(side: Feature) -> float:
+    return side.rows - side.missing
+
+
+def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float]:
+    slack = then.slack + now.slack
+    # A baseline of NaN alone has no edges to give.
+    base = then if then.numeric else now
+    if len(base.points) <= FEW_NUMBERS and not base.slack:
+        # Odd bins hold one value of the baseline each, even ones what lies between: values that it never had.
+        edges = base.points
+        columns = []
+        for side in (then, now):
+            at = np.searchsorted(edges, side.points, side="left")
+            hit = edges[np.minimum(at, len(edges) - 1)] == side.points
+            columns.append(np.bincount(2 * at + hit, side.weights, minlength=2 * len(edges) + 1))
+        names = [f"below {_name(edges[0])}"]
+        for place, edge in enumerate(edges):
+            names.append(_name(edge))
+            above = edges[place + 1] if place + 1 < len(edges) else None
+            names.append(f"above {_name(edge)}" if above is None else f"between {_name(edge)} and {_name(above)}")
+        return columns, names, slack
+    upto = np.cumsum(base.weights)
+    wanted = np.searchsorted(upto, upto[-1] * np.arange(1, NUMBER_BINS) / NUMBER_BINS * (1 - 1e-12))
+    inner = np.unique(base.points[wanted])
+    low, high = base.points[0], base.points[-1]
+    # What lies outside of the baseline is unseen.
+    edges = np.concatenate([[np.nextafter(low, -np.inf)], inner, [high] if high > inner[-1] else []])
+    columns = [
+        np.bincount(np.searchsorted(edges, side.points, side="left"), side.weights, minlength=len(edges) + 1)
+        for side in (then, now)
+    ]
+    bounds = [low, *edges[1:]]
+    names = [f"below {_name(low)}"]
+    names += [f"{_name(bounds[place])} to {_name(bounds[place + 1])}" for place in range(len(bounds) - 1)]
+    return columns, [*names, f"above {_name(high)}"], slack
+
+
+def _name(number: float) -> str:
+    return f"{number:.6g}"
+
+
+def _texts(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float]:
+    if not (then.exact and now.exact):
+        # Single counts are too low by then; those of hashes are exact.
+        columns = [_hashed(side.texts, side.counts, HASH_BINS) + side.rest for side in (then, now)]
+        return columns, [f"values of hash {place}" for place in range(HASH_BINS)], 0.0
+    encoded = pa.concat_arrays([then.texts, now.texts]).dictionary_encode()
+    codes, size = encoded.indices.to_numpy(), len(encoded.dictionary)
+    columns = [
+        np.bincount(codes[: len(then.texts)], then.counts, minlength=size),
+        np.bincount(codes[len(then.texts) :], now.counts, minlength=size),
+    ]
+    totals = columns[0] + columns[1]
+    sides = [float(column.sum()) for column in columns]
+    expected = totals * (min(sides) / (sum(sides) or 1.0))
+    own = expected >= LEAST_EXPECTED
+    if np.count_nonzero(own) > OWN_BINS:
+        # The cut lies between different totals, so that no value is in or out by its place.
+        own &= totals > np.partition(totals, size - OWN_BINS - 1)[size - OWN_BINS - 1]
+    names = _words(encoded.dictionary.filter(pa.array(own)))
+    if not own.all():
+        others = encoded.dictionary.filter(pa.array(~own))
+        bins = int(np.clip(expected[~own].sum() / (2 * LEAST_EXPECTED), 1, OTHER_BINS))
+        columns = [np.concatenate([column[own], _hashed(others, column[~own], bins)]) for column in columns]
+        names += [f"other values, {place}" for place in range(bins)]
+    return columns, names, 0.0
+
+
+def _hashed(texts: pa.Array, counts: np.ndarray, bins: int) -> np.ndarray:
+    if not len(texts):
+        return np.zeros(bins)
+    return np.bincount((hash_values(texts) % np.uint64(bins)).astype(np.int64), counts, minlength=bins)
+
+
+def _words(texts: pa.Array) -> list[str]:
+    return [text.decode(errors="replace") for text in texts.to_pylist()]
+
+
+def _without_rare(table: Table) -> Table:
+    n, m = table.sizes
+    expected = (table.then + table.now) * (min(n, m) / ((n + m) or 1.0))
+    rare = expected < LEAST_EXPECTED
+    if not rare.any():
+        return table
+    kept = ~rare
+    then, now = (np.append(column[kept], column[rare].sum()) for column in (table.then, table.now))
+    names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
+    if (then[-1] + now[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
+        # Too few to judge even together.
+        return Table(then[:-1], now[:-1], names, table.slack)
+    return Table(then, now, [*names, RARE], table.slack)
