@@ -34,6 +34,7 @@ class Feature:
       rows: places where a value could stand, of which `missing` have none and `nan` hold NaN.
       values: how many values there are, NaN included; more than places where there are lists.
       points, weights: of numbers without NaN: values in order, float64, and how many rows each stands for.
+      low, high: of numbers, the least and the greatest value.
       slack: the share of values by which a rank may be off; 0 when exact.
       texts, counts: of text: distinct values, large_binary, and how often each occurs, int64.
       rest: of text, int64[HASH_BINS]: what is not among `counts`, by the values' hash; all 0 when counts are exact.
@@ -47,6 +48,8 @@ class Feature:
     values: float
     points: np.ndarray
     weights: np.ndarray
+    low: float
+    high: float
     slack: float
     texts: pa.Array
     counts: np.ndarray
@@ -115,20 +118,19 @@ def _features(
     count_spans = _spans(counts["path"])
     rest_spans = _spans(rests["path"])
     found = {}
-    measured = {name: numbers[name].tolist() for name in ("path", "kind", "values", "nan", "rank_error")}
+    wanted = ("path", "kind", "values", "nan", "rank_error", "min", "max")
+    measured = {name: numbers[name].tolist() for name in wanted}
     by_path = {path: row for row, path in enumerate(measured["path"])}
     for path, place in places.items():
         row = by_path.get(place)
-        kind, held, nan, error = (
-            measured[name][row] if row is not None else 0 for name in ("kind", "values", "nan", "rank_error")
-        )
+        kind, held, nan, error, low, high = (measured[name][row] if row is not None else 0 for name in wanted[1:])
         parent = places.get(path[:-1])
         above = rows if parent is None else last.get(parent, (0, 0))[1]
         begin, end = point_spans.get(place, (0, 0))
         start, stop = count_spans.get(place, (0, 0))
-        low, high = rest_spans.get(place, (0, 0))
+        cut = slice(*rest_spans.get(place, (0, 0)))
         rest = np.zeros(HASH_BINS, np.int64)
-        rest[rests["bin"][low:high]] = rests["count"][low:high]
+        rest[rests["bin"][cut]] = rests["count"][cut]
         found[path] = Feature(
             numeric=kind in _NUMBER_KINDS and end > begin,
             rule=rules.get(path, ""),
@@ -138,6 +140,8 @@ def _features(
             values=float(last.get(place, (0, 0))[1]),
             points=values[begin:end],
             weights=weights[begin:end],
+            low=float(low),
+            high=float(high),
             slack=error / held if held else 0.0,
             texts=counts["value"][start:stop],
             counts=counts["count"][start:stop],
@@ -152,7 +156,7 @@ def add(parts: Sequence[Feature]) -> Feature:
         return parts[0]
     points = np.concatenate([part.points for part in parts])
     weights = np.concatenate([part.weights for part in parts])
-    order = np.argsort(points, kind="stable")
+    values, places = np.unique(points, return_inverse=True)
     encoded = pa.concat_arrays([part.texts for part in parts]).dictionary_encode()
     counts = np.bincount(
         encoded.indices.to_numpy(), np.concatenate([part.counts for part in parts]), minlength=len(encoded.dictionary)
@@ -165,8 +169,10 @@ def add(parts: Sequence[Feature]) -> Feature:
         missing=sum(part.missing for part in parts),
         nan=sum(part.nan for part in parts),
         values=sum(part.values for part in parts),
-        points=points[order],
-        weights=weights[order],
+        points=values,
+        weights=np.bincount(places, weights, minlength=len(values)),
+        low=min((part.low for part in parts if part.numeric), default=0.0),
+        high=max((part.high for part in parts if part.numeric), default=0.0),
         slack=sum(part.slack * part.weights.sum() for part in parts) / held if held else 0.0,
         texts=encoded.dictionary,
         counts=counts.astype(np.int64),

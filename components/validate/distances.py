@@ -12,8 +12,9 @@ With n and m rows, bins i with shares p and q and pooled share r:
     Wasserstein     of numbers, the area between the distribution functions in standard deviations of the baseline;
                     nothing is said of chance.
 
-The χ² that PSI stands for is computed as Pearson's. These hold for rows that are independent; rows of one user or one
-minute are not, and a list's values count as one row.
+The χ² that PSI stands for is computed as Pearson's. With bins of a few rows PSI itself comes out above its quantile in
+some 13 of 100 comparisons of unchanged data, not 5 (seen by simulation: 300 categories, 1,000 rows). All this holds for
+rows that are independent; rows of one user or one minute are not, and a list's values count as one row.
 """
 
 from __future__ import annotations
@@ -94,9 +95,8 @@ def measure(table: Table, then: Feature | None = None, now: Feature | None = Non
     most = int(np.argmin(own + (own == own.min()) * -apart))
     quantile = float(special.chdtri(freedom, 1 - UNDER_CHANCE)) * unit
     psi, divergence = _psi(p, q, n, m), _jensen_shannon(p, q)
-    z = special.ndtri(1 - (1 - UNDER_CHANCE) / (2 * len(r)))
     distances = [
-        Distance(L_INFINITY, float(np.abs(p - q).max()), float(z * np.sqrt(r * (1 - r) * unit).max()), by_bin),
+        Distance(L_INFINITY, float(np.abs(p - q).max()), _chance_of_bins(table.then + table.now, n, m), by_bin),
         Distance(JENSEN_SHANNON, divergence, quantile / (8 * math.log(2)), by_square),
         Distance(PSI, psi, quantile, by_square),
     ]
@@ -118,8 +118,7 @@ def _of_bins(then: np.ndarray, now: np.ndarray, apart: np.ndarray, r: np.ndarray
         z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
     found = special.erfc(z / math.sqrt(2))
     # Of few rows, given their number: each is of one side or of the other.
-    few = np.flatnonzero((then + now) * (min(n, m) / (n + m)) < _MANY_ROWS)
-    few = few[(r[few] < 0.1) & (apart[few] > 0)]
+    few = np.flatnonzero(_are_few(then + now, n, m) & (apart > 0))
     if len(few):
         total, share = then[few] + now[few], n / (n + m)
         # A difference that is held against inexact ranks is taken off first.
@@ -131,6 +130,24 @@ def _of_bins(then: np.ndarray, now: np.ndarray, apart: np.ndarray, r: np.ndarray
         lower = np.where(held < total, special.betainc(np.maximum(total - held, 1e-9), held + 1, 1 - share), 1.0)
         found[few] = np.minimum(1.0, 2 * np.minimum(upper, lower))
     return found
+
+
+def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
+    """The quantile of the greatest difference of shares, over all bins."""
+    tail = (1 - UNDER_CHANCE) / (2 * len(totals))
+    r, share = totals / (n + m), n / (n + m)
+    normal = -special.ndtri(tail) * np.sqrt(r * (1 - r) * (1 / n + 1 / m))
+    few = totals[_are_few(totals, n, m)]
+    if not len(few):
+        return float(normal.max())
+    ends = [special.bdtrik(at, few, share) for at in (tail, 1 - tail)]
+    exact = np.nanmax([np.abs(np.ceil(end) / n - (few - np.ceil(end)) / m) for end in ends])
+    return float(max(exact, normal[~_are_few(totals, n, m)].max(initial=0.0)))
+
+
+def _are_few(totals: np.ndarray, n: float, m: float) -> np.ndarray:
+    """Which bins hold so few rows that they are judged by the binomial distribution."""
+    return (totals * (min(n, m) / (n + m)) < _MANY_ROWS) & (totals < 0.1 * (n + m))
 
 
 def _psi(p: np.ndarray, q: np.ndarray, n: float, m: float) -> float:

@@ -101,7 +101,7 @@ def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], 
     upto = np.cumsum(base.weights)
     wanted = np.searchsorted(upto, upto[-1] * np.arange(1, NUMBER_BINS) / NUMBER_BINS * (1 - 1e-12))
     inner = np.unique(base.points[wanted])
-    low, high = base.points[0], base.points[-1]
+    low, high = base.low, base.high
     # What lies outside of the baseline is unseen.
     edges = np.concatenate([[np.nextafter(low, -np.inf)], inner, [high] if high > inner[-1] else []])
     columns = [

@@ -46,7 +46,8 @@ def _measure(frame: pd.DataFrame) -> State:
     table = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
     batches = table.to_batches()
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-    return measure(batch, Plan(schema=table.schema))
+    settings = {"private": [], "keyed": False, "weight_feature": "", "label_feature": ""}
+    return measure(batch, Plan(schema=table.schema, settings=settings))
 
 
 def orders(seed: int = 1, rows: int = 1000) -> pd.DataFrame:

@@ -178,7 +178,9 @@ def test_an_ordered_column_of_any_type_is_judged_the_same_in_one_partition_and_i
     assert found[0] == found[1]
     for name in names:
         fell = f'SELECT number FROM (SELECT *, lag(value) OVER (ORDER BY "{name}", number) AS b FROM trips) WHERE value < b'
-        itself = f'SELECT number FROM (SELECT *, lag("{name}") OVER (ORDER BY number) AS b FROM trips) WHERE "{name}" < b'
+        itself = (
+            f'SELECT number FROM (SELECT *, lag("{name}") OVER (ORDER BY number) AS b FROM trips) WHERE "{name}" < b'
+        )
         assert found[0][name] == answer(table, fell), name
         assert found[0][f"{name} itself"] == answer(table, itself), name
 
@@ -270,7 +272,9 @@ def test_a_collected_dataset_keeps_its_key_types_splits_and_digests(few_flights,
     first = [row for row in report.results if row["broken"]][0]["examples"][0]
     assert bytes.fromhex(first["key"]["_row_id"]) in bad["_row_id"].to_pylist()
     # What was quarantined can be checked again, and is then all that there is.
-    twice = check(str(tmp_path / "bad"), [{"name": "late", "row": "dep_delay < 60"}], quarantine=str(tmp_path / "worse"))
+    twice = check(
+        str(tmp_path / "bad"), [{"name": "late", "row": "dep_delay < 60"}], quarantine=str(tmp_path / "worse")
+    )
     assert twice.accounts["quarantined"] == twice.accounts["read"] == len(bad)
     assert open_dataset(str(tmp_path / "worse")).to_table().column_names.count("_rules") == 1
 
@@ -316,7 +320,12 @@ def test_what_an_earlier_check_left_goes_and_no_other_dataset_is_touched(tmp_pat
     check(source, [{"name": "all", "row": "number < 0"}], quarantine=bad)
     check(source, [{"name": "few", "row": "number > 0"}], quarantine=bad)
     assert pq.ParquetDataset(f"{bad}/split=train").read()["number"].to_pylist() == [0]
-    assert [shard["rows"] for shard in shard_index(check(source, [{"name": "few", "row": "number > 0"}], quarantine=bad).quarantine, "train")] == [1]
+    assert [
+        shard["rows"]
+        for shard in shard_index(
+            check(source, [{"name": "few", "row": "number > 0"}], quarantine=bad).quarantine, "train"
+        )
+    ] == [1]
     check(source, [{"name": "few", "row": "number > 0"}], passed=other)
     for options, message in [
         ({"quarantine": other}, "another dataset lies in"),
@@ -375,14 +384,22 @@ def test_private_columns_and_private_keys_are_not_shown(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("mail,age,note\n" + "".join(f"p{n}@example.org,{n},secret-{n}\n" for n in range(30)))
     collect_dataset(
-        str(path), str(tmp_path / "data"), key=["mail"], private={"age": {"action": "keep"}, "note": "redact"}, workers=1
+        str(path),
+        str(tmp_path / "data"),
+        key=["mail"],
+        private={"age": {"action": "keep"}, "note": "redact"},
+        workers=1,
     )
     rules = [
         {"name": "age", "row": "age < 10 OR mail = ''"},
         {"name": "mail", "references": {"columns": ["mail"], "dataset": str(path)}},
     ]
     report = check(
-        str(tmp_path / "data"), rules, config={"private": ["age"]}, passed=str(tmp_path / "good"), quarantine=str(tmp_path / "bad")
+        str(tmp_path / "data"),
+        rules,
+        config={"private": ["age"]},
+        passed=str(tmp_path / "good"),
+        quarantine=str(tmp_path / "bad"),
     )
     text = json.dumps(report.body)
     assert "example.org" not in text and "secret" not in text

@@ -17,7 +17,7 @@ from headwater.components.validate.schema_rules import broken_rows, rules_of
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 COLUMNS = pa.schema(
-    [("fare", pa.float64()), ("zone", pa.string()), ("parts", pa.list_(pa.int64())), ("at", pa.timestamp("us"))]
+    [("fare", pa.float64()), ("zone", pa.string()), ("parts", pa.list_(pa.int64())), ("moment", pa.timestamp("us"))]
 )
 
 
@@ -29,13 +29,18 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
     """The rows that break each rule of a schema, by what the rule is called less the prefix."""
     batch = table.combine_chunks().to_batches()[0]
     rules = rules_of(schema_of(text), environment, "error", batch.schema)
-    return {rules[number].name[len("schema:") :]: rows.tolist() for number, rows in broken_rows([*enumerate(rules)], batch)}
+    return {
+        rules[number].name[len("schema:") :]: rows.tolist() for number, rows in broken_rows([*enumerate(rules)], batch)
+    }
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"row": "fare > 0", "unique": ["zone"]}, "exactly one of row, unique, references, monotone; this one says row, unique"),
+        (
+            {"row": "fare > 0", "unique": ["zone"]},
+            "exactly one of row, unique, references, monotone; this one says row, unique",
+        ),
         ({}, "this one says none"),
         ({"row": ""}, "at least 1 character"),
         ({"unique": []}, "at least 1 item"),
@@ -47,7 +52,7 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
         ({"name": "schema:zone:domain", "row": "fare > 0"}, "marks the rules that a schema gives"),
         ({"references": {"columns": ["zone"], "dataset": "x", "to": ["a", "b"]}}, "1 columns refer to 2"),
         ({"references": {"columns": ["zone"]}}, "references.dataset"),
-        ({"monotone": {"column": "fare", "along": ["at"]}}, "column, order, group, strict"),
+        ({"monotone": {"column": "fare", "along": ["moment"]}}, "monotone.along: there is no such setting"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_by_its_key(rule, message):
@@ -71,7 +76,7 @@ def test_whole_floats_as_kfp_brings_them_are_taken():
     ("rule", "message"),
     [
         ({"row": "fair >= 0"}, "there is no column 'fair'; did you mean 'fare'?"),
-        ({"row": "something >= 0"}, "there is no column 'something'; the columns are fare, zone, parts, at"),
+        ({"row": "something >= 0"}, "there is no column 'something'; the columns are fare, zone, parts, moment"),
         ({"unique": ["zone", "Fare"]}, "there is no column 'Fare'; did you mean 'fare'?"),
         ({"references": {"columns": ["zonee"], "dataset": "x"}}, "did you mean 'zone'"),
         ({"monotone": {"column": "fare", "order": ["a"]}}, "there is no column 'a'"),
@@ -83,12 +88,12 @@ def test_whole_floats_as_kfp_brings_them_are_taken():
         ({"row": "fare > (SELECT 1)"}, "a subquery is not allowed"),
         ({"row": "fare > avg(fare)"}, "avg.. is not allowed"),
         ({"row": "random() < fare"}, "random.. is not allowed"),
-        ({"row": "zone > at"}, "cannot be computed"),
+        ({"row": "moment + moment > moment"}, "cannot be computed"),
         ({"row": "read_text('/etc/passwd') = zone"}, "read_text.. is not allowed"),
     ],
 )
-def test_a_rule_that_does_not_fit_the_columns_is_refused_before_any_work(rule, message, tmp_path):
-    with pytest.raises(HeadwaterError, match=message.replace("?", r"\?").replace("<i", "<i")) as error:
+def test_a_rule_that_does_not_fit_the_columns_is_refused_before_any_work(rule, message):
+    with pytest.raises(HeadwaterError, match=message.replace("?", r"\?")) as error:
         check_columns(check_row_rules({"rules": [{"name": "r", **rule}]}), COLUMNS)
     assert str(error.value).startswith("rules.0 ('r'): ")
 
@@ -234,7 +239,10 @@ def test_values_of_every_type_are_compared_as_statistics_see_them():
     rules = rules_of(schema_of(text), "", "error", sliced.schema)
     found = {rules[number].path[0]: rows.tolist() for number, rows in broken_rows([*enumerate(rules)], sliced)}
     assert found == {
-        **{name: [0] for name in ("decimal", "half", "small", "date", "moment", "time", "bytes", "fixed", "pair", "map")},
+        **{
+            name: [0]
+            for name in ("decimal", "half", "small", "date", "moment", "time", "bytes", "fixed", "pair", "map")
+        },
         "text": [0, 1],
         "null": [0, 1],
     }
@@ -253,8 +261,8 @@ def test_a_share_that_may_be_missing_or_unseen_has_no_row_to_blame(tmp_path):
 
 
 KINDS = {
-    "missing": {"FEATURE_TYPE_LOW_FRACTION_PRESENT", "SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_LOW_NUMBER_PRESENT"},
-    "domain": {"ENUM_TYPE_UNEXPECTED_STRING_VALUES", "BOOL_TYPE_UNEXPECTED_STRING", "INT_TYPE_BIG_INT"},
+    "missing": {"FEATURE_TYPE_LOW_FRACTION_PRESENT", "SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT"},
+    "domain": {"ENUM_TYPE_UNEXPECTED_STRING_VALUES", "BOOL_TYPE_UNEXPECTED_STRING"},
     "range": {"INT_TYPE_SMALL_INT", "INT_TYPE_BIG_INT", "FLOAT_TYPE_SMALL_FLOAT", "FLOAT_TYPE_BIG_FLOAT"},
     "nan": {"FLOAT_TYPE_HAS_NAN"},
     "infinite": {"FLOAT_TYPE_HAS_INF"},
@@ -264,8 +272,9 @@ KINDS = {
 
 @pytest.mark.parametrize("environment", ["", "TRAINING", "SERVING"])
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(tmp_path, seed, environment):
+def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(seed, environment):
     from headwater.components.common.tfdv import tfdv
+    from tensorflow_data_validation.statistics import stats_impl
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     chance = np.random.default_rng(seed)
@@ -277,7 +286,10 @@ def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(tmp_path, se
     one = pa.array([[value] for value in number.tolist()], pa.list_(pa.float32()))
     table = pa.table(
         {
-            "zone": pa.array([None if chance.random() < 0.1 * seed else [chance.choice(["a", "b", "c"])] for _ in range(rows)], pa.list_(pa.string())),
+            "zone": pa.array(
+                [None if chance.random() < 0.1 * seed else [chance.choice(["a", "b", "c"])] for _ in range(rows)],
+                pa.list_(pa.string()),
+            ),
             "count": pa.array([[int(n)] for n in chance.integers(0, 20, rows)], pa.list_(pa.int64())),
             "parts": pa.array(lists, pa.list_(pa.int64())),
             "number": one,
@@ -296,12 +308,7 @@ def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(tmp_path, se
     ]
     text = "\n".join(pieces)
     ours = {name: found for name, found in broken(text, table, environment).items() if found}
-    import tensorflow_data_validation.statistics.stats_options as options_module
-    from tensorflow_data_validation.statistics import stats_impl
-
-    statistics = stats_impl.generate_statistics_in_memory(
-        table.combine_chunks().to_batches()[0], options_module.StatsOptions()
-    )
+    statistics = stats_impl.generate_statistics_in_memory(table.combine_chunks().to_batches()[0], tfdv.StatsOptions())
     anomalies = tfdv.validate_statistics(statistics, schema_of(text), environment=environment or None)
     theirs = {
         (name.strip("'"), anomalies_pb2.AnomalyInfo.Type.Name(reason.type))
@@ -311,10 +318,5 @@ def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(tmp_path, se
     for name in ("zone", "count", "parts", "number", "label", "absent"):
         for what, kinds in KINDS.items():
             found = any((name, kind) in theirs for kind in kinds)
-            assert (f"{name}:{what}" in ours) == found or (name == "number" and what == "range" and not found), (
-                name,
-                what,
-                sorted(theirs),
-                sorted(ours),
-            )
+            assert (f"{name}:{what}" in ours) == found, (name, what, sorted(theirs), sorted(ours))
     assert len(ours) >= 2

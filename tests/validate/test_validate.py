@@ -302,7 +302,9 @@ def test_a_gate_stops_from_where_it_is_told(spans, fail_on, stops):
     shifted["amount"] += 3
     result = spans.run(shifted)
     if stops:
-        with pytest.raises(HeadwaterError, match="warning: train/amount: .* of rows, and had 5 %, compared with the earlier span"):
+        with pytest.raises(
+            HeadwaterError, match="warning: train/amount: .* of rows, and had 5 %, compared with the earlier span"
+        ):
             enforce(result.folder, fail_on=fail_on)
     else:
         assert enforce(result.folder, fail_on=fail_on) == result.body["verdict"]
