@@ -129,7 +129,7 @@ def settled(each: Compared, measure: str, threshold: float) -> Compared:
 
 
 def told(each: Compared) -> dict[str, Any]:
-    """One feature's change for the manifest."""
+    """One feature's change for the manifest, less its distances."""
     change = each.change
     return {
         "split": each.split,
@@ -141,7 +141,6 @@ def told(each: Compared) -> dict[str, Any]:
         "set_by": each.set_by,
         "alarm": each.alarm,
         "most_changed": dict(zip(("bin", "then", "now"), change.bin)) if change else None,
-        "distances": [dataclasses.asdict(distance) for distance in change.distances] if change else [],
         "impossible": each.impossible,
         "note": each.note,
     }

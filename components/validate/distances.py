@@ -37,6 +37,7 @@ UNDER_CHANCE = 0.95
 
 _MANY_ROWS = 1000.0
 _LEAST_SHARE = 0.5
+_FULLEST = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +141,10 @@ def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
     few = totals[_are_few(totals, n, m)]
     if not len(few):
         return float(normal.max())
-    ends = [special.bdtrik(at, few, share) for at in (tail, 1 - tail)]
-    exact = np.nanmax([np.abs(np.ceil(end) / n - (few - np.ceil(end)) / m) for end in ends])
+    # It grows with the number of rows, but for rounding: the fullest bins have the greatest.
+    few = np.sort(few)[-_FULLEST:]
+    ends = [np.ceil(special.bdtrik(at, few, share)) for at in (tail, 1 - tail)]
+    exact = np.nanmax([np.abs(end / n - (few - end) / m) for end in ends])
     return float(max(exact, normal[~_are_few(totals, n, m)].max(initial=0.0)))
 
 

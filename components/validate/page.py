@@ -31,6 +31,10 @@ def render_page(
     """
     span = measured.body["dataset"]["span"]
     ranked = sorted(body["changes"], key=lambda each: (not each["alarm"], -(each["effect"] or 0.0), each["feature"]))
+    measures: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for each in body["measures"]:
+        if each["set_by"] != "schema":
+            measures.setdefault((each["split"], each["feature"], each["against"]), {})[each["measure"]] = each
     return render(
         "headwater.components.validate",
         "page.html",
@@ -44,7 +48,7 @@ def render_page(
             {
                 **each,
                 "trend": _trend(past, each, span) if each["against"] == "DRIFT" else "",
-                "distances": {distance["measure"]: distance for distance in each["distances"]},
+                "distances": measures.get((each["split"], each["feature"], each["against"]), {}),
             }
             for each in ranked[:_MOST_CHANGES]
             if each["effect"] is not None

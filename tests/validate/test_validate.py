@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
@@ -118,6 +119,34 @@ def test_the_anomalies_are_those_of_tfdvs_own_call(spans):
 
     assert reasons(ours) == reasons(expected)
     assert result.files() == ["Split-train/SchemaDiff.pb", "page.html"]
+
+
+def test_many_features_have_the_anomalies_of_one_call(spans):
+    """TFDV is called for a hundred features at a time."""
+    chance = np.random.default_rng(1)
+    frame = pd.DataFrame({f"f{n:03}": chance.choice(["a", "b", "c"], 60) for n in range(250)})
+    curation = {"features": {f"f{n:03}": {"drift_threshold": 0.1} for n in range(0, 250, 20)}}
+    spans.run(frame, schema={"curation": curation})
+    first = spans.statistics
+    other = frame.sample(frac=1, random_state=3, ignore_index=True).drop(columns=["f017", "f181"])
+    other["new"] = 1.0
+    for n in range(0, 250, 40):
+        other[f"f{n:03}"] = "d"
+    result = spans.run(other)
+    schema = text_format.Parse(spans.schema.read("schema.pbtxt").decode(), schema_pb2.Schema())
+
+    def read(result):
+        return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read("Split-train/FeatureStats.pb"))
+
+    expected = tfdv.validate_statistics(read(spans.statistics), schema, previous_statistics=read(first))
+    ours = anomalies_pb2.Anomalies.FromString(result.read("Split-train/SchemaDiff.pb"))
+    assert {name: ours.anomaly_info[name] for name in ours.anomaly_info} == {
+        name: expected.anomaly_info[name] for name in expected.anomaly_info
+    }
+    assert len(ours.anomaly_info) >= 10 and "new" in ours.anomaly_info and "f181" in ours.anomaly_info
+    key = lambda info: list(info.path.step)  # noqa: E731
+    assert sorted(ours.drift_skew_info, key=key) == sorted(expected.drift_skew_info, key=key)
+    assert ours.baseline == expected.baseline
 
 
 def test_agreed_distances_are_those_of_tfdv(spans):
