@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, TypeVar
+from typing import Any, Iterator, Mapping, TypeVar
 
 import pydantic
 
@@ -77,7 +77,13 @@ def _model_at(model: type[pydantic.BaseModel], path: tuple[Any, ...]) -> type[py
     """The model that an error's place leads to; a mapping's keys lead on to its values."""
     for part in path:
         if part in model.model_fields:
-            inner = model.model_fields[part].annotation
-            inner = getattr(inner, "__args__", (inner,))[-1]
-            model = inner if isinstance(inner, type) and issubclass(inner, pydantic.BaseModel) else model
+            model = next(_models_in(model.model_fields[part].annotation), model)
     return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    """The models of a field: its own, or those that it is a list, a mapping or a choice of."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)

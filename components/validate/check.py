@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import math
 from typing import Any, Mapping, Sequence
 
 from google.protobuf import text_format
@@ -65,7 +65,8 @@ def check_statistics(
         work.check(split)
     work.check_serving()
     work.judge(past)
-    findings = sorted(work.findings, key=lambda each: each["severity"])
+    # The gravest first, and of what moved, what moved most.
+    findings = sorted(work.findings, key=lambda each: (each["severity"], -each.get("effect", math.inf)))
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": earlier.told if earlier else None,
@@ -247,7 +248,10 @@ def _measure(kind: str, each: changes.Compared, distance: Distance) -> dict[str,
         "split": each.split,
         "feature": each.feature,
         "against": kind,
-        **dataclasses.asdict(distance),
+        "measure": distance.measure,
+        "value": distance.value,
+        "chance": distance.chance,
+        "p_value": distance.p_value,
         "threshold": each.threshold if fixed else None,
         "set_by": each.set_by if fixed else "",
     }

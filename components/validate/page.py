@@ -72,8 +72,9 @@ def _compare(sides: tuple[Any, Any], path: list[str]) -> dict[str, Any] | None:
     if any(feature is None for feature in features):
         return None
     shares = [_shares(feature) for feature in features]
-    values = sorted({*shares[0], *shares[1]}, key=lambda value: -max(side.get(value, 0.0) for side in shares))
-    values = values[:_MOST_VALUES]
+    # Those that moved most; by name among equals, so that pages are the same.
+    moved = {value: abs(shares[0].get(value, 0.0) - shares[1].get(value, 0.0)) for value in {*shares[0], *shares[1]}}
+    values = sorted(moved, key=lambda value: (-moved[value], value))[:_MOST_VALUES]
     table = [(visible(value, _LONGEST), *[side.get(value, 0.0) for side in shares]) for value in values]
     paths = outlines(features)
     if not any(paths) and values:

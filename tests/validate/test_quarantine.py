@@ -16,8 +16,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import hashing, open_dataset, storage
 from headwater.components.common.dataset import load_dataset, read_element, shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.validate import tracing
-from headwater.components.validate.quarantine import check_rows
+from headwater.components.validate.rows import tracing
+from headwater.components.validate.rows.quarantine import check_rows
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 
@@ -177,7 +177,9 @@ def test_an_ordered_column_of_any_type_is_judged_the_same_in_one_partition_and_i
         found.append({rule["name"]: broken_numbers(str(tmp_path / f"bad{rows}"), rule["name"]) for rule in rules})
     assert found[0] == found[1]
     for name in names:
-        fell = f'SELECT number FROM (SELECT *, lag(value) OVER (ORDER BY "{name}", number) AS b FROM trips) WHERE value < b'
+        fell = (
+            f'SELECT number FROM (SELECT *, lag(value) OVER (ORDER BY "{name}", number) b FROM trips) WHERE value < b'
+        )
         itself = (
             f'SELECT number FROM (SELECT *, lag("{name}") OVER (ORDER BY number) AS b FROM trips) WHERE "{name}" < b'
         )
@@ -330,7 +332,7 @@ def test_what_an_earlier_check_left_goes_and_no_other_dataset_is_touched(tmp_pat
     for options, message in [
         ({"quarantine": other}, "another dataset lies in"),
         ({"passed": other, "quarantine": other}, "are both"),
-        ({"passed": source}, "is the dataset that is checked"),
+        ({"passed": source}, "is a dataset that is read here"),
     ]:
         with pytest.raises(HeadwaterError, match=message):
             check(source, [{"name": "few", "row": "number > 0"}], **options)
@@ -446,5 +448,11 @@ def test_a_schema_and_rules_together_name_what_each_row_broke(tmp_path):
     }
     domain = next(finding for finding in report.findings if finding["rule"] == "schema:zone:domain")
     assert (domain["feature"], domain["examples"][0]["values"]) == ("zone", {"zone": "zz"})
+    assert domain["message"] == (
+        "rule 'schema:zone:domain': zone in its domain of 2 values is broken by 1 of 4 rows (25 %), first seen in "
+        "split=all/part-000.parquet, such as 'zz'"
+    )
+    hidden = check(source, [], schema=schema, config={"private": ["zone"]})
+    assert "zz" not in json.dumps(hidden.body)
     softer = check(source, [], schema=schema, config={"schema_severity": "warning"})
     assert softer.accounts["quarantined"] == 0 and {f["severity"] for f in softer.findings} == {"warning"}

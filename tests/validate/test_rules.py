@@ -1,4 +1,4 @@
-"""What rules may say, refused before any work; and a schema's demands on rows, beside what TFDV says of the same data."""
+"""What rules may say, refused before any work; and a schema's demands on rows, beside what TFDV finds in the data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.validate.quarantine import check_rows
-from headwater.components.validate.rules import check_columns, check_row_rules
-from headwater.components.validate.schema_rules import broken_rows, rules_of
+from headwater.components.validate.rows.quarantine import check_rows
+from headwater.components.validate.rows.rules import check_columns, check_row_rules
+from headwater.components.validate.rows.schema_rules import broken_rows, rules_of
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 COLUMNS = pa.schema(
@@ -110,6 +110,14 @@ def test_a_rule_reads_the_columns_it_names_and_no_others():
         "two": ["id", 'a"b'],
         "three": ["Größe"],
     }
+
+
+def test_columns_that_sql_takes_for_one_are_refused_where_a_rule_names_them():
+    schema = pa.schema([("A", pa.int64()), ("a", pa.int64()), ("b", pa.int64())])
+    with pytest.raises(HeadwaterError, match="SQL does not tell 'A' from 'a'"):
+        check_columns(check_row_rules({"rules": [{"name": "r", "row": "a > 0"}]}), schema)
+    rules = check_row_rules({"rules": [{"name": "r", "row": "b > 0"}, {"name": "u", "unique": ["a"]}]})
+    assert check_columns(rules, schema) == {"r": ["b"], "u": ["a"]}
 
 
 def test_bad_input_of_a_check(tmp_path):
@@ -320,3 +328,17 @@ def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(seed, enviro
             found = any((name, kind) in theirs for kind in kinds)
             assert (f"{name}:{what}" in ours) == found, (name, what, sorted(theirs), sorted(ours))
     assert len(ours) >= 2
+
+
+def test_a_shape_counts_the_values_of_all_levels():
+    table = pa.table(
+        {
+            "grid": pa.array([[[1, 2], [3, 4]], [[1], [2]], None, []], pa.list_(pa.list_(pa.int64()))),
+            "one": pa.array([1, None, 2, 3], pa.int64()),
+        }
+    )
+    text = """
+      feature { name: "grid" type: INT shape { dim { size: 2 } dim { size: 2 } } }
+      feature { name: "one" type: INT shape { } }
+    """
+    assert broken(text, table) == {"grid:valency": [1, 3]}

@@ -1,0 +1,397 @@
+"""Rows held against rules: one report, and on request two datasets, what passed and what is quarantined."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from headwater.components.common import hashing, results, storage
+from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
+from headwater.components.common.dataset import (
+    ROW_ID,
+    SHARD_SCHEMA,
+    Dataset,
+    Shard,
+    encode_schema,
+    load_dataset,
+)
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pool import warm_up
+from headwater.components.common.results import Result
+from headwater.components.validate.rows import judging, tracing
+from headwater.components.validate.rows.judging import Item, Judged, Plan
+from headwater.components.validate.rows.report import RowReport, make_report
+from headwater.components.validate.rows.rules import (
+    RULES_COLUMN,
+    RowRules,
+    check_columns,
+    check_reference,
+    check_row_rules,
+)
+from headwater.components.validate.rows.schema_rules import SchemaRule, rules_of
+from headwater.components.validate.rows.tracing import Crossing
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+PASSED, QUARANTINE = "passed", "quarantine"
+"""The roles of the two datasets, as their bodies say under `role`."""
+
+_PRELOAD = ("headwater.components.validate.rows.judging", "duckdb", "pandas")
+# Below this many values, starting more processes costs more than it saves.
+_CELLS_WORTH_A_POOL = 2_000_000
+
+
+def check_rows(
+    dataset: str,
+    *,
+    schema: schema_pb2.Schema | None = None,
+    environment: str = "",
+    config: Mapping[str, Any],
+    passed: str = "",
+    quarantine: str = "",
+    beam_pipeline_args: Sequence[str] = (),
+    workers: int = 0,
+) -> RowReport:
+    """Holds every row of a dataset against rules, and parts those that break them from the others.
+
+    What rules can ask is told in `rules`; what a schema asks, in `schema_rules`. A row rule that is missing (NULL) on a
+    row keeps it, as a SQL CHECK constraint does. A row that breaks a rule of severity "error" is bad, whether or not
+    the rule's tolerance makes that a finding.
+
+    Args:
+      dataset: path or URI of a dataset, or of a plain file, folder or glob.
+      schema: a schema whose demands on single values become rules as well.
+      environment: the schema environment to judge in; empty for none.
+      config: settings by name, as `rules.RowRules` lists them.
+      passed: folder for a dataset of the rows that are not bad; empty to write none.
+      quarantine: folder for a dataset of the bad rows with all columns and `_rules`, the names of all rules that each
+        broke; empty to write none. Rows of plain files get the `_row_id` in both that collect would give them.
+      beam_pipeline_args: Beam's options, as TFX names them.
+      workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
+
+    Returns:
+      The report, with the datasets that were written.
+
+    Raises:
+      HeadwaterError: a setting is wrong, a column or a referenced dataset is not there, the dataset is missing,
+        altered or not accepted; all but what reading finds is raised before any row is judged.
+    """
+    pipeline_options(beam_pipeline_args)
+    settings = check_row_rules(config)
+    if schema is None and not settings.rules:
+        raise HeadwaterError(
+            "rules: there is no rule and no schema, so that nothing would be checked; give one of them"
+        )
+    if environment and schema is None:
+        raise HeadwaterError(f"environment: {environment!r} is one of a schema, and no schema is given")
+    passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
+    warm_up(_PRELOAD)
+    options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    opened = load_dataset(dataset, **options)
+    read_by = check_columns(settings, opened.schema)
+    demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
+    crossings, referred = _crossings(settings, opened, options)
+    _check_outputs(opened, referred, passed, quarantine)
+    rules = _all_rules(settings, read_by, demands)
+    plan = _plan(settings, rules, demands, opened, passed, quarantine)
+    beam = {
+        "beam_pipeline_args": beam_pipeline_args,
+        "workers": workers or int(_cells(opened, plan, crossings) < _CELLS_WORTH_A_POOL),
+        "scratch": storage.join(opened.home.data_root, "_scratch") if opened.home else "",
+        "preload": _PRELOAD,
+    }
+    for folder, role in ((passed, PASSED), (quarantine, QUARANTINE)):
+        _clear(folder, role)
+    with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
+        traces, sets = tracing.trace(crossings, opened, folder, **beam)
+        plan = dataclasses.replace(plan, folder=folder, sets=tuple(sets))
+        items = _items(opened, traces)
+        content = map_merge(
+            "validate: rows",
+            items,
+            functools.partial(judging.judge, plan),
+            judging.merge,
+            sizes=[item.element.rows for item in items],
+            **beam,
+        )
+    tracing.release_sets()
+    state = json.loads(content)
+    report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state)
+    inputs = {"dataset": opened.result, **{f"references.{name}": found for name, found in referred.items()}}
+    shaping = {
+        **_shaping(settings),
+        "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
+        "environment": environment,
+    }
+    written = {
+        role: _commit(role, folder, opened, plan, state[role], report, inputs, shaping)
+        for role, folder in ((PASSED, passed), (QUARANTINE, quarantine))
+        if folder
+    }
+    return dataclasses.replace(report, **written)
+
+
+def _shaping(settings: RowRules) -> dict[str, Any]:
+    """The settings that shape what comes out: where a referenced dataset lies does not, what it holds is an input."""
+    found = settings.model_dump(mode="json")
+    for rule in found["rules"]:
+        if rule["references"]:
+            del rule["references"]["dataset"]
+    return found
+
+
+def _check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, quarantine: str) -> None:
+    if passed and passed == quarantine:
+        raise HeadwaterError(f"passed and quarantine are both {passed}; give each dataset a folder of its own")
+    inputs = {uri for result in (opened.result, *referred.values()) for uri in (result.folder, result.uri)}
+    for role, folder in ((PASSED, passed), (QUARANTINE, quarantine)):
+        if folder in inputs:
+            raise HeadwaterError(f"{role}: {folder} is a dataset that is read here; give another folder")
+        if folder and storage.exists(storage.join(folder, results.MANIFEST)):
+            found = results.load(folder, "dataset")
+            if found.body.get("role") != role:
+                raise HeadwaterError(f"{role}: another dataset lies in {folder}; give another folder")
+    names = collections.Counter(opened.schema.names)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if (passed or quarantine) and twice is not None:
+        raise HeadwaterError(f"dataset: two columns are named {twice!r}; names must tell them apart")
+
+
+def _crossings(
+    settings: RowRules, opened: Dataset, options: Mapping[str, Any]
+) -> tuple[list[Crossing], dict[str, Result]]:
+    """The rules over many rows, and the datasets that they refer to."""
+    found, referred = [], {}
+    for number, rule in enumerate(settings.rules):
+        if rule.unique is not None:
+            found.append(Crossing(number, "unique", tuple(rule.unique)))
+        elif rule.monotone is not None:
+            asked = rule.monotone
+            columns = tuple(dict.fromkeys([asked.column, *asked.order, *asked.group]))
+            found.append(Crossing(number, "monotone", columns, monotone=asked))
+        elif rule.references is not None:
+            where = f"rules.{number} ({rule.name!r}): references"
+            try:
+                other = load_dataset(rule.references.dataset, **options)
+            except HeadwaterError as error:
+                raise HeadwaterError(f"{where}: {error}") from None
+            check_reference(where, rule.references, opened.schema, other.schema)
+            referred[rule.name] = other.result
+            found.append(
+                Crossing(
+                    number,
+                    "references",
+                    tuple(rule.references.columns),
+                    targets=tuple(rule.references.targets),
+                    other=other,
+                )
+            )
+    return found, referred
+
+
+def _all_rules(
+    settings: RowRules, read_by: Mapping[str, Sequence[str]], demands: Sequence[SchemaRule]
+) -> tuple[Judged, ...]:
+    users = [
+        Judged(
+            rule.name,
+            rule.severity,
+            rule.tolerance,
+            rule.kind,
+            rule.text,
+            tuple(read_by[rule.name]),
+            read_by[rule.name][0] if len(read_by[rule.name]) == 1 else "",
+        )
+        for rule in settings.rules
+    ]
+    given = [
+        Judged(
+            demand.name,
+            demand.severity,
+            demand.tolerance,
+            "schema",
+            demand.text,
+            demand.path[:1],
+            demand.feature,
+        )
+        for demand in demands
+    ]
+    for name, count in collections.Counter(rule.name for rule in given).items():
+        if count > 1:
+            raise HeadwaterError(f"schema: two features give a rule {name!r}; one name must tell one feature")
+    return (*users, *given)
+
+
+def _plan(
+    settings: RowRules,
+    rules: tuple[Judged, ...],
+    demands: Sequence[SchemaRule],
+    opened: Dataset,
+    passed: str,
+    quarantine: str,
+) -> Plan:
+    key = tuple(opened.key) or ((ROW_ID,) if ROW_ID in opened.schema.names else ())
+    if passed or quarantine:
+        columns = opened.schema
+    else:
+        wanted = {*key, *(name for rule in rules for name in rule.columns)}
+        columns = pa.schema([field for field in opened.schema if field.name in wanted])
+    return Plan(
+        rules=rules,
+        schema=columns,
+        expressions=tuple((number, rule.row) for number, rule in enumerate(settings.rules) if rule.row is not None),
+        demands=tuple(enumerate(demands, len(settings.rules))),
+        sets=(),
+        folder="",
+        key=key,
+        private=frozenset({*settings.private, *(opened.result.body.get("private") or {})}),
+        passed=passed,
+        quarantine=quarantine,
+    )
+
+
+def _cells(opened: Dataset, plan: Plan, crossings: Sequence[Crossing]) -> int:
+    rows = sum(opened.rows(split) for split in opened.splits)
+    others = sum(rule.other.rows(split) for rule in crossings if rule.other for split in rule.other.splits)
+    return (rows + others) * max(1, len(plan.schema), len(plan.rules))
+
+
+def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
+    base = opened.home.folder("dataset") if opened.home else opened.result.folder
+    keyed = bool(opened.key) or ROW_ID in opened.schema.names
+    identities: dict[str, str] = {}
+    copies: dict[str, int] = {}
+    items = []
+    for split in opened.splits:
+        for element in opened.elements(split):
+            number = len(items)
+            if isinstance(element, Shard):
+                name, first, identity = _name_of(element.uri, base), 1, ""
+            else:
+                file = element.file
+                name, first = _name_of(file.uri, base), element.first_row
+                if file.uri not in identities:
+                    # As collect does it: of two files with the same content each has its own.
+                    copies[file.sha256] = copies.get(file.sha256, -1) + 1
+                    identities[file.uri] = hashlib.sha256(f"{file.sha256}:{copies[file.sha256]}".encode()).hexdigest()
+                identity = "" if keyed else identities[file.uri]
+            items.append(Item(number, split, name, first, element, identity, tuple(traces.get(number, ()))))
+    return items
+
+
+def _name_of(uri: str, base: str) -> str:
+    return storage.relative(uri, base) if uri.startswith(base.rstrip("/") + "/") else uri.rpartition("/")[2]
+
+
+def _clear(folder: str, role: str) -> None:
+    """Removes what an earlier check left: the manifest first, so that nobody takes the rest for a dataset."""
+    if not folder or not storage.exists(storage.join(folder, results.MANIFEST)):
+        return
+    known = results.load(folder, "dataset")
+    storage.delete(storage.join(folder, results.MANIFEST))
+    for split, entry in known.body["splits"].items():
+        for file in storage.list_files(storage.join(folder, f"split={split}")):
+            storage.delete(file.uri)
+        storage.delete(storage.join(folder, entry["index"]))
+
+
+def _commit(
+    role: str,
+    folder: str,
+    opened: Dataset,
+    plan: Plan,
+    shards: Sequence[Mapping[str, Any]],
+    report: RowReport,
+    inputs: Mapping[str, Result],
+    shaping: Mapping[str, Any],
+) -> Result:
+    """Writes the shard indexes, and the manifest last."""
+    accounts = report.accounts
+    written = sum(shard["rows"] for shard in shards)
+    others = accounts["quarantined"] if role == PASSED else accounts["passed"]
+    if accounts["read"] != written + others:
+        raise HeadwaterError(
+            f"the accounts do not add up: {accounts['read']:,} read, {written:,} written to {role}, {others:,} not"
+        )
+    fields = [field for field in opened.schema if field.name != RULES_COLUMN]
+    if not plan.key:
+        fields.append(pa.field(ROW_ID, pa.binary(16)))
+    if role == QUARANTINE:
+        fields.append(pa.field(RULES_COLUMN, pa.list_(pa.string())))
+    accepted = role == QUARANTINE or written > 0 or not accounts["read"]
+    known = opened.result.body
+    body: dict[str, Any] = {
+        "name": known.get("name", ""),
+        "span": known.get("span"),
+        "role": role,
+        "key": list(plan.key) or [ROW_ID],
+        "schema": encode_schema(pa.schema(fields)),
+        "columns": {field.name: str(field.type) for field in fields},
+        "accepted": accepted,
+        "refusal": "" if accepted else f"every one of the {accounts['read']:,} rows broke a rule",
+        "accounts": {
+            "read": accounts["read"],
+            "written": written,
+            "rejected": 0,
+            "filtered": {"quarantined" if role == PASSED else "passed": others},
+        },
+        "rejected": {"reasons": {}, "files": []},
+        "rules": _sums(report),
+        "private": _private(known.get("private") or {}, shaping["private"]),
+        "findings": [],
+        "lineage": {name: result.reference() for name, result in sorted(inputs.items())},
+        "splits": {split: _write_index(folder, split, shards) for split in opened.splits},
+    }
+    settings = {**shaping, "role": role}
+    manifest = {
+        "format_version": results.FORMAT_VERSION,
+        "kind": "dataset",
+        "producer": results.PRODUCER,
+        "fingerprint": results.fingerprint(
+            "dataset", {name: result.fingerprint for name, result in inputs.items()}, settings
+        ),
+        "home": None,
+        "settings": settings,
+        "body": body,
+    }
+    storage.write_bytes(storage.join(folder, results.MANIFEST), results.encode(manifest))
+    return results.load(folder, "dataset")
+
+
+def _private(known: Mapping[str, Any], declared: Sequence[str]) -> dict[str, Any]:
+    """What the dataset said of private columns; those that the settings declare hold values as they are."""
+    own = {name: {"kinds": known.get(name, {}).get("kinds", []), "action": None} for name in declared}
+    return dict(sorted({**known, **own}.items()))
+
+
+def _sums(report: RowReport) -> dict[str, int]:
+    """How many rows broke each rule that was broken."""
+    sums: dict[str, int] = {}
+    for result in report.results:
+        if result["broken"]:
+            sums[result["rule"]] = sums.get(result["rule"], 0) + result["broken"]
+    return sums
+
+
+def _write_index(folder: str, split: str, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    own = [{name: shard[name] for name in SHARD_SCHEMA.names} for shard in shards if shard["split"] == split]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(own, SHARD_SCHEMA), sink, version="2.6")
+    content = sink.getvalue().to_pybytes()
+    index = f"_shards-{split}.parquet"
+    storage.write_bytes(storage.join(folder, index), content)
+    return {
+        "rows": sum(shard["rows"] for shard in own),
+        "bytes": sum(shard["bytes"] for shard in own),
+        "shards": len(own),
+        "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in own]):032x}",
+        "index": index,
+        "index_sha256": storage.sha256(content),
+    }
