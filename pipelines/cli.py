@@ -156,6 +156,11 @@ def _validate(options: argparse.Namespace) -> int:
         baseline=options.baseline,
         environment=options.environment,
         config=config,
+        dataset=options.dataset,
+        passed=options.passed,
+        quarantine=options.quarantine,
+        beam_pipeline_args=options.beam,
+        workers=options.workers,
     )
     print(f"{result.uri}: {result.body['verdict']}")
     return 0
@@ -246,6 +251,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_baseline(validate)
     validate.add_argument("--environment", default="", help="schema environment to validate in")
     validate.add_argument("--config", metavar="FILE", help="YAML file of settings; the README of validate lists them")
+    validate.add_argument("--dataset", default="", help="the rows (default: the dataset that the statistics name)")
+    validate.add_argument("--passed", default="", metavar="FOLDER", help="where rows go that break no rule")
+    validate.add_argument("--quarantine", default="", metavar="FOLDER", help="where the other rows go")
+    _add_beam(validate)
 
     gate = _command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
     gate.add_argument("anomalies", help="folder of validate")

@@ -76,8 +76,11 @@ def headwater_pipeline(
     validated = validate(
         statistics=measured.outputs["statistics"],
         schema=described.outputs["schema"],
+        dataset=collected.outputs["uri"],
         baseline=baseline,
         config=validate_config,
+        beam_pipeline_args=beam_pipeline_args,
+        workers=workers,
     )
     gate(anomalies=validated.outputs["anomalies"], fail_on=fail_on)
     # These read what changes between runs with the same parameters: files, and `auto` references.

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from headwater.components.common.lazy import lazy
 
-_NAMES = {"check_statistics": "check", "enforce": "enforcement", "gate": "component", "validate": "component"}
+_NAMES = {
+    "RowReport": "rows",
+    "check_rows": "rows",
+    "check_statistics": "check",
+    "enforce": "enforcement",
+    "gate": "component",
+    "measure_concept": "concept",
+    "validate": "component",
+}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)

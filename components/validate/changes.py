@@ -7,7 +7,7 @@ effect is above a threshold: one learnt from earlier spans, or else a least effe
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 
 from headwater.components.common.distributions import Feature
@@ -50,19 +50,22 @@ class Compared:
     fixed: Distance | None = None
 
 
-def compare(split: str, then: Features, now: Features, title: str) -> list[Compared]:
+def compare(split: str, then: Features, now: Features, title: str, key: Sequence[str] = ()) -> list[Compared]:
     """Measures all features of this span.
 
     Args:
       split: its name.
       then, now: the distributions.
       title: what `then` is, as in "the earlier span".
+      key: columns that tell rows apart; they are not compared.
     """
     found = []
     # The absence of a feature is the schema's to report.
     for path in sorted(now):
         name = ".".join(path)
-        if path in then:
+        if name in key:
+            found.append(Compared(split, name, None, note="a key has new values in every span"))
+        elif path in then:
             found.append(_compare(split, name, then[path], now[path], title))
         else:
             found.append(Compared(split, name, None, impossible=f"{title} has no such feature"))

@@ -13,8 +13,10 @@ from headwater.components.common.results import Result
 from headwater.components.validate import agreed, changes, history
 from headwater.components.validate.agreed import DRIFT, SKEW, finding
 from headwater.components.validate.baselines import Baseline, find_baseline
+from headwater.components.validate.concept import measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
 from headwater.components.validate.page import render_page
+from headwater.components.validate.rows import check_rows
 from headwater.components.validate.settings import Drift, Serving, Settings, check_settings
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -31,8 +33,13 @@ def check_statistics(
     baseline: str = "auto",
     environment: str = "",
     config: Mapping[str, Any] | None = None,
+    dataset: str = "",
+    passed: str = "",
+    quarantine: str = "",
+    beam_pipeline_args: Sequence[str] = (),
+    workers: int = 0,
 ) -> Result:
-    """Validates each split's statistics; succeeds whatever it finds.
+    """Validates each split's statistics, and rows where the settings ask for it; succeeds whatever it finds.
 
     A finding is an error where it breaks what was agreed: a schema that was there before this data, a threshold that
     the schema sets. It is a warning where it breaks what was guessed: a schema inferred from this very data, a change
@@ -45,10 +52,15 @@ def check_statistics(
       baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`.
       environment: the schema environment to validate in; empty for none.
       config: settings by name, as `settings.Settings` and the README list them.
+      dataset: path or URI of the rows that the statistics are of; by default the one that they name.
+      passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none.
+      quarantine: folder for a dataset of the others; empty to write none.
+      beam_pipeline_args: Beam's options, as TFX names them.
+      workers: processes per Beam worker; 0 means one per core.
 
     Returns:
       The anomalies: TFDV's proto for each split; its body says `blessed`, the `verdict`, its `findings`, all `measures`
-      and all `changes`.
+      and all `changes`, and what came of `rows` and `concept`.
 
     Raises:
       HeadwaterError: a setting is wrong, or a result is missing, altered or unreadable.
@@ -61,10 +73,16 @@ def check_statistics(
     earlier = find_baseline(baseline, measured.home)
     past = history.read(measured.home)
     work = _Work(measured, described, contract, environment, settings, earlier, serving)
+    rows = _Rows(
+        dataset or measured.body["dataset"]["uri"], {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    )
+    rows.check(settings, earlier)
     for split in measured.body["splits"]:
         work.check(split)
     work.check_serving()
     work.judge(past)
+    work.findings += rows.held_against_rules(settings, contract, environment, passed, quarantine)
+    work.findings += rows.held_against_concept(settings, earlier)
     # The gravest first, and of what moved, what moved most.
     findings = sorted(work.findings, key=lambda each: (each["severity"], -each.get("effect", math.inf)))
     body = {
@@ -75,6 +93,7 @@ def check_statistics(
         "findings": findings,
         "measures": work.measures,
         "changes": [{**changes.told(each), "against": kind} for kind, each in work.compared],
+        **rows.told,
     }
     body["verdict"] = _verdict(body, inferred=described.body["inferred"])
     inputs = {"statistics": measured, "schema": described}
@@ -89,10 +108,63 @@ def check_statistics(
         files=files,
         body=body,
         inputs=inputs,
-        settings={"environment": environment, **settings.model_dump(mode="json", exclude_defaults=True)},
+        settings={
+            "environment": environment,
+            "dataset": dataset,
+            **settings.model_dump(mode="json", exclude_defaults=True),
+        },
         home=measured.home,
         page=render_page(body, measured, work.drawn, past),
     )
+
+
+class _Rows:
+    """What is looked at row by row, where the settings ask for it."""
+
+    def __init__(self, dataset: str, options: Mapping[str, Any]):
+        self._dataset, self._options = dataset, options
+        self.told: dict[str, Any] = {}
+        """For the manifest's body."""
+
+    def check(self, settings: Settings, earlier: Baseline | None) -> None:
+        """Raises HeadwaterError when rows are asked for that cannot be found."""
+        if (settings.rows or settings.concept) and not self._dataset:
+            raise HeadwaterError("dataset: the settings ask for rows, and the statistics name no dataset; name it")
+        if settings.concept and earlier and not earlier.results[-1].body["dataset"]["uri"]:
+            raise HeadwaterError("config.concept: the baseline names no dataset, so that its rows cannot be compared")
+
+    def held_against_rules(
+        self, settings: Settings, contract: schema_pb2.Schema, environment: str, passed: str, quarantine: str
+    ) -> list[dict[str, Any]]:
+        """The findings of rules, and of what the schema asks of single values."""
+        if not settings.rows:
+            return []
+        report = check_rows(
+            self._dataset,
+            schema=contract,
+            environment=environment,
+            config=settings.rows.model_dump(),
+            passed=passed,
+            quarantine=quarantine,
+            **self._options,
+        )
+        self.told["rows"] = {name: part for name, part in report.body.items() if name != "findings"}
+        return report.findings
+
+    def held_against_concept(self, settings: Settings, earlier: Baseline | None) -> list[dict[str, Any]]:
+        """The findings on labels."""
+        if not settings.concept or not earlier:
+            return []
+        then = earlier.results[-1]
+        config = settings.concept.model_dump()
+        found = measure_concept(
+            self._dataset,
+            then.body["dataset"]["uri"],
+            config={**config, "statistics": config["statistics"] or then.uri},
+            **self._options,
+        )
+        self.told["concept"] = {name: part for name, part in found.items() if name != "findings"}
+        return found["findings"]
 
 
 class _Serving:
@@ -170,7 +242,7 @@ class _Work:
         if not rows or not self._measured.body["splits"][split]["rows"]:
             self._find(split, "", "COMPARISON_IMPOSSIBLE", f"one side has no rows: this span's or that of {title}")
             return
-        found = changes.compare(split, other, self._now[split], title)
+        found = changes.compare(split, other, self._now[split], title, self._measured.body["dataset"]["key"])
         if not any(each.change for each in found):
             self._find(split, "", "COMPARISON_IMPOSSIBLE", f"no feature can be compared with {title}")
         self.compared += [(kind, each) for each in found]

@@ -1,6 +1,6 @@
 """validate and gate as KFP components."""
 
-from typing import Dict, NamedTuple
+from typing import Dict, List, NamedTuple
 
 from headwater.components.common.version import IMAGE
 from kfp import dsl
@@ -13,9 +13,14 @@ def validate(
     anomalies: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
+    passed: dsl.Output[dsl.Dataset],
+    quarantine: dsl.Output[dsl.Dataset],
+    dataset: str = "",
     baseline: str = "auto",
     environment: str = "",
     config: Dict = {},
+    beam_pipeline_args: List[str] = [],
+    workers: int = 0,
 ) -> NamedTuple("Outputs", uri=str, blessed=bool):
     """Validates statistics against a schema and against an earlier span. It succeeds whatever it finds: `gate` fails.
 
@@ -25,10 +30,15 @@ def validate(
         anomalies: `Split-<name>/SchemaDiff.pb` and the verdict; its metadata key `kind` is `headwater.anomalies`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, for Kubeflow's UI.
+        passed: Rows that break no rule, where `config` has rules for rows.
+        quarantine: The other rows, with the names of the rules that each broke in `_rules`.
+        dataset: URI of the rows that the statistics are of; by default the one that they name.
         baseline: Statistics to measure drift from: a URI, `latest`, `previous`, `span:<n>`, `none`, or `auto` (the
             previous span's, if there is one).
         environment: The schema environment to validate in; empty for none.
         config: Further settings, as README lists them.
+        beam_pipeline_args: Beam's options.
+        workers: Processes per Beam worker; 0 for one per core.
 
     Returns:
         uri: The anomalies' exact URI.
@@ -46,6 +56,11 @@ def validate(
             baseline=baseline,
             environment=environment,
             config=config,
+            dataset=dataset,
+            passed=passed.path,
+            quarantine=quarantine.path,
+            beam_pipeline_args=beam_pipeline_args,
+            workers=workers,
         )
         copy_page(result, page.path)
     severities = [finding["severity"] for finding in result.body["findings"]]
@@ -54,6 +69,8 @@ def validate(
     metrics.log_metric("blessed", int(result.body["blessed"]))
     uri = result.uri if result.home else anomalies.uri
     anomalies.metadata.update(kind="headwater.anomalies", uri=uri, verdict=result.body["verdict"])
+    for part in (passed, quarantine):
+        part.metadata.update(kind="headwater.dataset", uri=part.uri)
     return (uri, result.body["blessed"])
 
 

@@ -53,6 +53,7 @@ def render_page(
             for each in ranked[:_MOST_CHANGES]
             if each["effect"] is not None
         ],
+        broken=[each for each in body["rows"]["results"] if each["broken"]] if "rows" in body else [],
         left_out=[each for each in ranked if each["effect"] is None and each["note"]],
         more=max(0, len(ranked) - _MOST_CHANGES),
         spans=len(past),

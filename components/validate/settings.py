@@ -7,6 +7,8 @@ from typing import Annotated, Any, Mapping
 import pydantic
 
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.validate.concept.settings import Concept
+from headwater.components.validate.rows.rules import RowRules
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 _Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
@@ -50,11 +52,17 @@ class Settings(pydantic.BaseModel):
     Attributes:
       drift: which changes are too much.
       serving: data to measure skew from; none by default.
+      rows: rules that single rows are held against, see `rows.rules`; the schema's demands are among them. None by
+        default, and then no row is read.
+      concept: label and features whose relation is compared with the baseline's, see `concept.settings`; none by
+        default.
     """
 
     model_config = _STRICT
     drift: Drift = Drift()
     serving: Serving | None = None
+    rows: RowRules | None = None
+    concept: Concept | None = None
 
 
 def check_settings(settings: Mapping[str, Any]) -> Settings:

@@ -268,3 +268,8 @@ def test_extreme_values_have_finite_distances(values):
     assert all(distance.value == 0 for distance in found[0].change.distances)
     other = feature(pa.concat_arrays([pa.array(values) if isinstance(values, list) else values] * 2))
     changes.told(changes.compare("s", {("x",): mine}, {("x",): other}, "the earlier span")[0])
+
+
+def test_a_key_is_not_compared():
+    found = changes.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
+    assert found[0].change is None and found[0].note == "a key has new values in every span"

@@ -1,0 +1,9 @@
+"""Concept drift and label drift: whether what the label says of the same inputs changed between two periods."""
+
+from __future__ import annotations
+
+from headwater.components.common.lazy import lazy
+
+_NAMES = {"measure_concept": "measure", "advise": "cadence", "Concept": "settings"}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

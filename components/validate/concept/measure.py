@@ -1,0 +1,266 @@
+"""Concept drift and label drift between two datasets: the columns and bins, and the passes over the rows."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from headwater.components.common import results, storage
+from headwater.components.common.beam import map_merge, pipeline_options
+from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pool import warm_up
+from headwater.components.common.results import Result
+from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.validate.concept import bins, counting
+from headwater.components.validate.concept.bins import Column
+from headwater.components.validate.concept.deciding import Feature, decide
+from headwater.components.validate.concept.settings import Concept
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+_LABEL = "concept drift"
+_PRELOAD = ["headwater.components.validate.concept.counting"]
+_FILE = "Split-{split}/FeatureStats.pb"
+# An element of the graph has about so many cells: states are few, whatever the rows.
+_ELEMENTS = 32
+_LEAST_CELLS, _MOST_CELLS = 4 << 20, 64 << 20
+_CELLS_WORTH_A_POOL = 8_000_000
+
+_Features = Mapping[str, statistics_pb2.FeatureNameStatistics]
+
+
+def measure_concept(
+    current: str,
+    baseline: str,
+    *,
+    config: Mapping[str, Any],
+    beam_pipeline_args: Sequence[str] = (),
+    workers: int = 0,
+) -> dict[str, Any]:
+    """Tells a change of what the label says of the same inputs from a change of the inputs, split by split.
+
+    Each dataset is read once; where something seems to have changed, the columns in question up to six times more.
+
+    Args:
+      current: path or URI of the dataset that is looked at.
+      baseline: path or URI of the one that it is compared with.
+      config: settings by name, as `settings.Concept` lists them; `label` is needed.
+      beam_pipeline_args: Beam's options, as TFX names them.
+      workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
+
+    Returns:
+      JSON values: `label`; `baseline` and `current`, references to the datasets; `splits`, what `deciding.decide` tells
+      of each; `findings` with their split: `CONCEPT_DRIFT`, `COVARIATE_DRIFT`, `LABEL_DRIFT` and
+      `COMPARISON_IMPOSSIBLE`, all warnings.
+
+    Raises:
+      HeadwaterError: a setting is wrong or names a column that neither dataset has, that is private or that cannot be
+        cut into bins; the label has too many classes; a dataset or the baseline's statistics are missing or altered.
+    """
+    pipeline_options(beam_pipeline_args)
+    if not isinstance(config, Mapping):
+        raise HeadwaterError("concept: must be a mapping of settings, as in {label: clicked}")
+    options = checked(Concept, whole_numbers(config), "concept")
+    warm_up(_PRELOAD)
+    then, now = (
+        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers) for uri in (baseline, current)
+    )
+    statistics = _statistics(options, then)
+    columns = _Columns(options, then, now, _private(statistics, then, now))
+    body: dict[str, Any] = {
+        "label": options.label,
+        "baseline": then.result.reference(),
+        "current": now.result.reference(),
+        "splits": {},
+        "findings": [],
+    }
+    for split in now.splits:
+        reason, told = columns.impossible, None
+        if not reason and split not in then.splits:
+            reason = f"the baseline has no split {split!r}; it has {', '.join(then.splits)}"
+        if not reason and split not in statistics.body["splits"]:
+            reason = f"the baseline's statistics have no split {split!r}"
+        if not reason and not (then.rows(split) and now.rows(split)):
+            empty = "baseline" if now.rows(split) else "current data"
+            reason = f"the {empty} has no rows in this split, so that nothing can be compared"
+        measured = {} if reason else _features(statistics, split)
+        if not reason and options.label not in measured:
+            reason = f"the baseline's statistics have no column {options.label!r}, whose classes they would tell"
+        if not reason:
+            label, score, features = columns.cut(measured)
+            if label is None:
+                reason = f"no row of the baseline has a label {options.label!r}"
+            else:
+                passes = _Passes(then, now, split, beam_pipeline_args, workers)
+                told = decide(passes.count, label, features, score, options)
+        findings = [_impossible(options.label, reason)] if told is None else told.pop("findings")
+        findings += [_impossible(name, text) for name, text in columns.left_out.items() if told is not None]
+        body["findings"] += [{"split": split, **finding} for finding in findings]
+        body["splits"][split] = told
+    return body
+
+
+class _Columns:
+    """What is compared, and why some columns are not."""
+
+    def __init__(self, options: Concept, then: Dataset, now: Dataset, private: frozenset[str]):
+        self._options, self._then = options, then.schema
+        self._private = private
+        self.left_out: dict[str, str] = {}
+        """Reasons by column."""
+        kinds = [
+            {field.name: bins.kind_of(field.type) for field in side.schema if not field.name.startswith(OWN_PREFIX)}
+            for side in (then, now)
+        ]
+        self.impossible = self._check("label", options.label, kinds)
+        """Why nothing can be compared; empty when it can."""
+        named = [("score", options.score)] if options.score else []
+        named += [("columns", name) for name in options.columns]
+        named += [("slices", name) for pair in options.slices for name in pair]
+        for key, name in named:
+            if reason := self._check(key, name, kinds):
+                self.left_out[name] = reason
+        unwanted = {options.label, options.score, *then.key, *now.key}
+        usual = [
+            name for name in kinds[0] if name not in unwanted and name not in private and self._usable(name, kinds)
+        ]
+        self._names = [name for name in options.columns or usual if name not in self.left_out]
+        if not options.columns:
+            for name in kinds[0]:
+                if name in kinds[1] and name not in unwanted and name not in private:
+                    if reason := self._differ(name, kinds):
+                        self.left_out[name] = reason
+
+    def cut(self, features: _Features) -> tuple[Column | None, Feature | None, list[Feature]]:
+        """The label's classes, the score, and what is looked at, with bins from the statistics of one split."""
+        options = self._options
+        none = statistics_pb2.FeatureNameStatistics()
+        label = bins.classes(
+            features.get(options.label, none), self._then.field(options.label).type, options.label_bins
+        )
+        named = [options.score, *options.columns, *(name for pair in options.slices for name in pair)]
+        columns: dict[str, Column] = {}
+        for name in dict.fromkeys([*named, *self._names]):
+            if name and name not in self.left_out:
+                if found := bins.column(features.get(name, none), self._then.field(name).type):
+                    columns[name] = found
+                elif name in named:
+                    self.left_out[name] = f"the baseline's statistics have no values of {name!r} to take bins from"
+        score = Feature((columns[options.score],)) if options.score in columns else None
+        found = [Feature((columns[name],)) for name in self._names if name in columns]
+        for pair in options.slices:
+            if set(pair) <= set(columns):
+                found.append(Feature(tuple(columns[name].held() for name in pair)))
+        return label, score, found
+
+    def _check(self, key: str, name: str, kinds: Sequence[Mapping[str, str]]) -> str:
+        """Why a column that was named cannot be compared between these two datasets; empty when it can."""
+        if not any(name in side for side in kinds):
+            known = ", ".join(sorted({*kinds[0], *kinds[1]}))
+            raise HeadwaterError(f"concept.{key}: there is no column {name!r}; the columns are {known}")
+        if name in self._private:
+            raise HeadwaterError(
+                f"concept.{key}: column {name!r} is private, and what is told names its values; make it public in the "
+                "statistics if they may be shown"
+            )
+        for side, period in zip(kinds, ("baseline", "current data")):
+            if name not in side:
+                return f"the {period} has no column {name!r}"
+        if not all(side[name] for side in kinds):
+            raise HeadwaterError(
+                f"concept.{key}: column {name!r} holds lists, structs or moments, which cannot be cut into bins; derive "
+                "a number, a bool or text from it"
+            )
+        return self._differ(name, kinds)
+
+    def _differ(self, name: str, kinds: Sequence[Mapping[str, str]]) -> str:
+        known = [side[name] for side in kinds]
+        if "nothing" in known or "" in known or known[0] == known[1]:
+            return ""
+        return f"column {name!r} holds {known[0]} in the baseline and {known[1]} in the current data"
+
+    def _usable(self, name: str, kinds: Sequence[Mapping[str, str]]) -> bool:
+        return all(side.get(name) for side in kinds) and not self._differ(name, kinds)
+
+
+class _Passes:
+    """The graphs that run over one split of both datasets."""
+
+    def __init__(self, then: Dataset, now: Dataset, split: str, beam_pipeline_args: Sequence[str], workers: int):
+        self._sides, self._split = (then, now), split
+        self._args, self._workers = beam_pipeline_args, workers
+
+    def count(self, plan: counting.Plan) -> counting.Counts:
+        """Counts both periods' rows in one graph."""
+        names = plan.names
+        total = sum(side.rows(self._split) for side in self._sides) * len(names)
+        rows = min(max(total // _ELEMENTS, _LEAST_CELLS), _MOST_CELLS) // len(names)
+        items = []
+        for period, side in enumerate(self._sides):
+            schema = pa.schema([side.schema.field(name) for name in names])
+            items += [(period, schema, held) for held in _gather(side.elements(self._split), rows)]
+        homes = [side.home for side in self._sides if side.home]
+        content = map_merge(
+            _LABEL,
+            items,
+            functools.partial(counting.count_element, plan),
+            functools.partial(counting.merge, plan),
+            sizes=[sum(element.rows for element in held) for _, _, held in items],
+            beam_pipeline_args=self._args,
+            workers=self._workers or int(total < _CELLS_WORTH_A_POOL),
+            scratch=storage.join(homes[-1].data_root, "_scratch") if homes else "",
+            preload=_PRELOAD,
+        )
+        return counting.decode(plan, content)
+
+
+def _gather(elements: Sequence[Any], rows: int) -> Iterator[tuple[Any, ...]]:
+    """Neighbouring elements, as many as are worth a merge."""
+    held: list[Any] = []
+    for element in elements:
+        if held and sum(each.rows for each in [*held, element]) > rows:
+            yield tuple(held)
+            held = []
+        held.append(element)
+    if held:
+        yield tuple(held)
+
+
+def _statistics(options: Concept, then: Dataset) -> Result:
+    if options.statistics:
+        return results.load(options.statistics, "statistics")
+    if not then.home:
+        raise HeadwaterError(
+            "concept.statistics: bins come from the baseline's statistics, and the baseline does not lie under a "
+            "data_root beside them; compute them with generate-statistics and name their folder"
+        )
+    return results.load(then.home.folder("statistics"), "statistics")
+
+
+def _private(statistics: Result, then: Dataset, now: Dataset) -> frozenset[str]:
+    """Columns whose values must not be shown."""
+    found = set(statistics.body.get("private") or {})
+    shown = set(_measured(statistics)) - found
+    for side in (then, now):
+        # What collect hashed, redacted or generalised may be shown, and what the statistics show.
+        for name, entry in (side.result.body.get("private") or {}).items():
+            if (entry.get("action") or "keep") == "keep" and name not in shown:
+                found.add(name)
+    return frozenset(found)
+
+
+def _measured(statistics: Result) -> list[str]:
+    splits = list(statistics.body["splits"])
+    return list(_features(statistics, splits[0])) if splits else []
+
+
+def _features(statistics: Result, split: str) -> _Features:
+    content = statistics.read(_FILE.format(split=split))
+    datasets = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
+    return {feature.path.step[0]: feature for feature in datasets[0].features if len(feature.path.step) == 1}
+
+
+def _impossible(feature: str, reason: str) -> dict[str, Any]:
+    return {"feature": feature, "kind": "COMPARISON_IMPOSSIBLE", "severity": "warning", "message": reason}

@@ -1,0 +1,142 @@
+"""Rows as part of the verdict: rules, the schema's demands, quarantine, and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import CHROMIUM, Browser
+from headwater.components.collect import collect_dataset
+from headwater.components.common import open_dataset
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.generate_statistics import compute_statistics
+from headwater.components.infer_schema import derive_schema
+from headwater.components.validate import check_statistics, enforce
+
+
+def trips(seed, rows=3000):
+    chance = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(rows) + seed * 1_000_000,
+            "fare": np.round(chance.gamma(3, 4, rows), 2),
+            "miles": np.round(chance.gamma(2, 2, rows), 2),
+            "payment": chance.choice(["card", "cash"], rows),
+            "email": [f"p{n}@example.org" for n in range(rows)],
+        }
+    )
+    frame["tipped"] = (chance.random(rows) < np.where(frame["payment"] == "card", 0.7, 0.2)).astype(int)
+    return frame
+
+
+class Chain:
+    def __init__(self, folder):
+        self.folder, self.span = folder, 0
+
+    def run(self, frame, **settings):
+        self.span += 1
+        at = self.folder / str(self.span)
+        at.mkdir()
+        frame.to_csv(at / "t.csv", index=False)
+        self.dataset = collect_dataset(
+            str(at / "t.csv"),
+            str(at / "data"),
+            key=["id"],
+            data_root=str(self.folder / "root"),
+            name="trips",
+            workers=1,
+        )
+        statistics = compute_statistics(self.dataset.folder, str(at / "statistics"), workers=1)
+        self.schema = derive_schema(statistics.folder, str(at / "schema"))
+        self.at = at
+        return check_statistics(statistics.folder, self.schema.folder, str(at / "verdict"), workers=1, **settings)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    return Chain(tmp_path)
+
+
+RULES = {
+    "rows": {
+        "rules": [
+            {"name": "fare", "row": "fare >= 0"},
+            {"name": "one ride", "unique": ["id"]},
+            {"name": "long", "row": "miles < 12", "severity": "warning", "tolerance": 0.5},
+        ]
+    }
+}
+
+
+def test_bad_rows_go_to_quarantine_and_the_rest_is_passed_on(chain):
+    chain.run(trips(1))
+    frame = trips(2)
+    frame.loc[5:14, "fare"] = -1.0
+    frame.loc[20:22, "payment"] = "bitcoin <b>"
+    folders = {name: str(chain.folder / name) for name in ("passed", "quarantine")}
+    verdict = chain.run(frame, config=RULES, **folders)
+    accounts = verdict.body["rows"]["accounts"]
+    assert (accounts["read"], accounts["passed"], accounts["quarantined"]) == (3000, 2987, 13)
+    bad, good = (open_dataset(folders[name]).to_table().to_pandas() for name in ("quarantine", "passed"))
+    assert sorted([*bad["id"], *good["id"]]) == frame["id"].tolist() and len(bad) == 13
+    assert set(bad[bad["fare"] < 0]["_rules"].map(tuple)) == {("fare",)}
+    assert set(bad[bad["fare"] >= 0]["_rules"].map(tuple)) == {("schema:payment:domain",)}
+    found = [f for f in verdict.body["findings"] if f["kind"] == "RULE_BROKEN"]
+    assert not verdict.body["blessed"] and {f["severity"] for f in found} == {"error"}
+    assert any("fare >= 0" in f["message"] and "first seen in split=" in f["message"] for f in found)
+    with pytest.raises(HeadwaterError, match="fare"):
+        enforce(verdict.folder)
+    page = verdict.read("page.html").decode()
+    assert "3,000 rows read, 2,987 passed, 13 quarantined" in page and "bitcoin &lt;b&gt;" in page
+    assert "@example.org" not in page and "@example.org" not in str(verdict.manifest)
+    # Without rules no row is read.
+    plain = chain.run(trips(3))
+    assert "rows" not in plain.body and plain.body["blessed"]
+
+
+def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):
+    with pytest.raises(HeadwaterError, match="rows.rules.0: a rule says exactly one"):
+        chain.run(trips(1), config={"rows": {"rules": [{"name": "x"}]}})
+    with pytest.raises(
+        HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; the settings are name"
+    ):
+        chain.run(trips(2), config={"rows": {"rules": [{"name": "x", "row": "fare > 0", "sverity": 1}]}})
+    with pytest.raises(HeadwaterError, match="'fair'"):
+        chain.run(trips(3), config={"rows": {"rules": [{"name": "x", "row": "fair > 0"}]}})
+    with pytest.raises(HeadwaterError, match="nowhere"):
+        chain.run(trips(4), config=RULES, dataset=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_the_page_opens_without_a_network(chain):
+    chain.run(trips(1))
+    frame = trips(2)
+    frame["fare"] *= 1.5
+    frame.loc[20:400, "payment"] = "<script>alert(1)</script>{{ 7 * 7 }}"
+    verdict = chain.run(frame, config=RULES)
+    with Browser() as browser:
+        browser.open(f"{verdict.folder}/page.html")
+        text = browser.run("document.body.innerText")
+        assert text.index("NOT blessed") < text.index("Findings") < text.index("Every change")
+        assert "<script>alert(1)</script>{{ 7 * 7 }}" in text
+        # Both distributions of what moved lie over each other.
+        drawn = "[...document.querySelectorAll('.sides svg')].map(s => [...s.querySelectorAll('path')].map(p => p.getBBox().height > 0))"
+        assert [True, True] in browser.run(drawn)
+        assert "Distributions of fare" in browser.run(
+            "[...document.querySelectorAll('svg')].map(s => s.ariaLabel).join()"
+        )
+        assert browser.requests == [f"file://{verdict.folder}/page.html"] and not browser.complaints
+
+
+def test_what_the_label_says_is_compared(chain):
+    settings = {"concept": {"label": "tipped"}}
+    chain.run(trips(1, 20_000))
+    same = chain.run(trips(2, 20_000), config=settings)
+    assert not [f for f in same.body["findings"] if f["kind"] in ("CONCEPT_DRIFT", "LABEL_DRIFT")]
+    frame = trips(3, 20_000)
+    cash = frame["payment"] == "cash"
+    frame["tipped"] = np.where(cash, np.random.default_rng(9).random(20_000) < 0.7, frame["tipped"]).astype(int)
+    changed = chain.run(frame, config=settings)
+    kinds = {(f["feature"], f["kind"]) for f in changed.body["findings"]}
+    assert ("payment", "CONCEPT_DRIFT") in kinds and ("payment", "DRIFT") not in kinds
+    assert changed.body["concept"]["label"] == "tipped" and "concept" not in chain.run(trips(4)).body
