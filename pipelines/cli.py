@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any, Sequence
 
@@ -38,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
     from headwater.components.collect.settings import with_config
     from headwater.components.common.settings import read_config
     from headwater.components.generate_statistics.settings import check_settings as check_statistics_settings
-    from headwater.components.infer_schema.curation import check_curation
+    from headwater.components.infer_schema.curation import read_curation
     from headwater.components.validate.settings import check_settings as check_validate_settings
     from headwater.pipelines.local import run_locally
 
@@ -49,8 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     check_statistics_settings(statistics_config)
     validate_config = read_config(options.validate_config) if options.validate_config else {}
     check_validate_settings(validate_config)
-    curation = _read_curation(options.curation)
-    check_curation(curation)
+    curation = read_curation(options.curation) if options.curation else {}
     _check_references(options)
     outcome = run_locally(
         {
@@ -131,13 +129,14 @@ def _merge_statistics(options: argparse.Namespace) -> int:
 
 def _infer_schema(options: argparse.Namespace) -> int:
     from headwater.components.infer_schema import derive_schema
+    from headwater.components.infer_schema.curation import read_curation
 
     result = derive_schema(
         options.statistics,
         options.output,
         mode=options.mode,
         base_schema=options.base_schema,
-        curation=_read_curation(options.curation),
+        curation=read_curation(options.curation) if options.curation else {},
         max_string_domain_size=options.max_string_domain_size,
     )
     print(f"{result.uri}: {result.body['mode']}, {', '.join(result.files())}")
@@ -317,7 +316,7 @@ def _add_base_schema(parser: argparse.ArgumentParser) -> None:
         metavar="REF",
         help="the agreed schema: a URI, latest, previous, span:N or none (default: the previous span's, if any)",
     )
-    parser.add_argument("--curation", metavar="FILE", help="JSON file of changes to the schema by feature")
+    parser.add_argument("--curation", metavar="FILE", help="YAML file of changes to the schema by feature")
 
 
 def _add_baseline(parser: argparse.ArgumentParser) -> None:
@@ -385,16 +384,6 @@ def _check_references(options: argparse.Namespace) -> None:
         find_baseline(options.baseline, home)
     if options.base_schema in ("latest", "previous") or options.base_schema.startswith("span:"):
         find(options.base_schema, "schema", home)
-
-
-def _read_curation(path: str | None) -> dict[str, Any]:
-    if not path:
-        return {}
-    content = storage.read_bytes(storage.normalise(path))
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise HeadwaterError(f"{path}: does not parse as JSON: {error}") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

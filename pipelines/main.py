@@ -25,7 +25,7 @@ def headwater_pipeline(
     validate_config: Dict = {},
     base_schema: str = "auto",
     baseline: str = "auto",
-    curation: Dict[str, Dict[str, Dict]] = {},
+    curation: Dict = {},
     fail_on: str = "error",
     beam_pipeline_args: List[str] = [],
     workers: int = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, Mapping, TypeVar
+from typing import Any, Iterator, Mapping, Sequence, TypeVar
 
 import pydantic
 
@@ -22,18 +22,44 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
       where: the key that they stand under, for errors.
 
     Raises:
-      HeadwaterError: names the key, what is wrong with it and what is allowed.
+      HeadwaterError: names the key, what is wrong with it and what is allowed; its `place` is the path of keys.
     """
     try:
         return model.model_validate(settings)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+        first, place = _first(error, settings)
+        key = ".".join(part for part in (where, *map(str, place)) if part)
         if first["type"] == "extra_forbidden":
-            known = ", ".join(_model_at(model, first["loc"][:-1]).model_fields)
-            raise HeadwaterError(f"{key}: there is no such setting; the settings are {known}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}") from None
+            known = ", ".join(_model_at(model, place[:-1]).model_fields)
+            told = HeadwaterError(f"{key}: there is no such setting; the settings are {known}")
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            told = HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}")
+        told.place = place
+        raise told from None
+
+
+def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str, Any], tuple[Any, ...]]:
+    """The first error and where it is; of a value that may be of several kinds, the one of the kind that it looks like."""
+    found = [(each, _place(each["loc"], settings)) for each in error.errors()]
+    first, place = found[0]
+    own = [(each, other) for each, other in found if other[: len(place)] == place]
+    # Models come last among the kinds, and only a mapping looks like one.
+    return own[-1] if isinstance(first["input"], Mapping) and len(own) > 1 else (first, place)
+
+
+def _place(loc: Sequence[Any], value: Any) -> tuple[Any, ...]:
+    """The path of keys, without the names of kinds that pydantic puts in between."""
+    kept = []
+    for number, part in enumerate(loc):
+        if isinstance(value, Mapping) and part in value or isinstance(value, (list, tuple)) and isinstance(part, int):
+            value = value[part] if not isinstance(value, (list, tuple)) or part < len(value) else None
+        elif number < len(loc) - 1 or not isinstance(value, Mapping):
+            continue
+        elif part not in value and not str(part).isidentifier():
+            continue
+        kept.append(part)
+    return tuple(kept)
 
 
 def read_config(uri: str) -> dict[str, Any]:
@@ -62,6 +88,25 @@ def read_config(uri: str) -> dict[str, Any]:
             f"{uri}{where}: does not parse as YAML: {getattr(error, 'problem', None) or error}"
         ) from None
     return found or {}
+
+
+def line_of(uri: str, place: Sequence[Any]) -> int | None:
+    """The line of a YAML file, from 1, where the value of a path of keys begins, or of as much of it as is there."""
+    import yaml
+
+    node = yaml.compose(storage.read_bytes(storage.normalise(uri)).decode(), yaml.SafeLoader)
+    line = None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                # Pydantic's paths name the branch of a choice too.
+                continue
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
 
 
 def whole_numbers(value: Any) -> Any:

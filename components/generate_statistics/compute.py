@@ -24,6 +24,7 @@ from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.protos import to_statistics
 from headwater.components.generate_statistics.settings import (
     Settings,
+    Steering,
     check_against,
     check_settings,
     customs,
@@ -89,11 +90,13 @@ def compute_statistics(
     warm_up(_PRELOAD)
     opened = load_dataset(dataset, beam_pipeline_args=beam_pipeline_args, workers=workers)
     conversions = rules(opened.schema)
-    private = find_private(settings, opened.result.body.get("private") or {})
+    steering = steer(settings.schema_)
+    marked = {name: {"action": "keep"} for name in steering.private if name in opened.schema.names}
+    private = find_private(settings, {**marked, **(opened.result.body.get("private") or {})})
     check_against(settings, opened.schema, private)
     passes = _Passes(opened, beam_pipeline_args, workers)
     chosen, told = _choose_slices(passes, settings)
-    plan = _plan(settings, opened, private, chosen)
+    plan = _plan(settings, steering, opened, private, chosen)
     many = len(chosen.names) > _MANY_SLICES
     found = passes.run(
         functools.partial(measure_rows, plan, settings.sample_rate, settings.seed),
@@ -202,8 +205,7 @@ def _gather(opened: Dataset, rows: int) -> Iterator[tuple[str, int, tuple[Any, .
             place += 1
 
 
-def _plan(settings: Settings, opened: Dataset, private: Private, chosen: Slicing) -> Plan:
-    steering = steer(settings.schema_)
+def _plan(settings: Settings, steering: Steering, opened: Dataset, private: Private, chosen: Slicing) -> Plan:
     known = measured(opened.schema)
     kept = [name for name in known if not settings.feature_allowlist or name in settings.feature_allowlist]
     wanted = {*kept, settings.weight_feature, *(name for spec in chosen.specs for name in spec.columns)}

@@ -19,6 +19,9 @@ from headwater.components.generate_statistics.protos import Sizes
 from headwater.components.generate_statistics.slicing import check_sliceable
 from headwater.components.generate_statistics.worst_slices import Options, check
 
+PRIVATE_TAG = "headwater:private"
+"""The tag of a schema's feature whose values must not be shown."""
+
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 _Count = Annotated[int, pydantic.Field(ge=1)]
 _Buckets = Annotated[int, pydantic.Field(ge=1, le=10_000)]
@@ -134,10 +137,11 @@ class Settings(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class Steering:
-    """What a schema says of how features are measured: paths of each kind."""
+    """What a schema says of how features are measured: paths of each kind, and columns that are private."""
 
     categorical: frozenset[tuple[str, ...]] = frozenset()
     as_bytes: frozenset[tuple[str, ...]] = frozenset()
+    private: frozenset[str] = frozenset()
 
 
 def check_settings(given: Mapping[str, Any]) -> Settings:
@@ -263,7 +267,8 @@ def steer(uri: str) -> Steering:
             walk(feature.struct_domain.feature, path)
 
     walk(schema.feature, ())
-    return Steering(frozenset(categorical), frozenset(as_bytes))
+    private = frozenset(feature.name for feature in schema.feature if PRIVATE_TAG in feature.annotation.tag)
+    return Steering(frozenset(categorical), frozenset(as_bytes), private)
 
 
 def customs(settings: Settings) -> tuple[Custom, ...]:

@@ -32,11 +32,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
-from scipy.special import stdtr
 
 from headwater.components.common.dataset import OWN_PREFIX
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.generate_statistics.conversion import RULE, to_lists
+from scipy.special import stdtr
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 VERSION = "1"
@@ -367,7 +368,7 @@ def rank(state: bytes, bins: Bins, options: Options) -> list[dict[str, Any]]:
     p_single = _worse(single.sums, total - single.sums)
     others = (total - double.sums, *(parent - double.sums for parent in double.parents))
     p_double = np.max([_worse(double.sums, other) for other in others], axis=0)
-    p_values = _adjusted(np.concatenate([p_single, p_double]))
+    p_values = benjamini_hochberg(np.concatenate([p_single, p_double]))
     p_single, p_double = np.split(p_values, [len(p_single)])
     listed_double = (p_double <= options.max_p) & _clear(double, total)
     listed_single = p_single <= options.max_p
@@ -817,15 +818,6 @@ def _worse(slices: _Sums, others: _Sums) -> np.ndarray:
     size = np.sqrt(slices.squares / slices.rows) + np.sqrt(others.squares / np.maximum(others.rows, 1))
     p = np.where(a + b > 0, p, np.where(difference > 1e-9 * size, 0.0, 1.0))
     return np.where(others.rows >= 2, p, 1.0)
-
-
-def _adjusted(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's adjusted p-values."""
-    order = np.argsort(p, kind="stable")[::-1]
-    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1)
-    return adjusted
 
 
 def _clear(double: _Group, total: _Sums) -> np.ndarray:

@@ -12,7 +12,7 @@ def infer_schema(
     schema: dsl.Output[dsl.Artifact],
     mode: str = "auto",
     base_schema: str = "auto",
-    curation: Dict[str, Dict[str, Dict]] = {},
+    curation: Dict = {},
     max_string_domain_size: int = 100,
 ) -> NamedTuple("Outputs", uri=str):
     """Infers a schema from the first split, or keeps the one that was agreed.

@@ -2,45 +2,154 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Mapping
+import difflib
+from typing import Annotated, Any, Literal, Mapping
 
 import pydantic
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.settings import checked
+from headwater.components.common.settings import (
+    checked,
+    line_of,
+    read_config,
+    whole_numbers,
+)
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+PRIVATE, ZERO_MEANS_MISSING = "headwater:private", "headwater:zero-means-missing"
+"""Tags of a feature's annotation, for what TFMD has no field for."""
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
+_Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 _Positive = Annotated[float, pydantic.Field(gt=0, le=1)]
+_Count = Annotated[int, pydantic.Field(ge=0)]
+_Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 _NUMBERS = (schema_pb2.INT, schema_pb2.FLOAT)
+_TYPES = {"int": schema_pb2.INT, "float": schema_pb2.FLOAT, "text": schema_pb2.BYTES}
+
+
+class Distances(pydantic.BaseModel):
+    """Distances that are too much, by measure; at least one, each in (0, 1]."""
+
+    model_config = _STRICT
+
+    l_infinity: _Positive | None = None
+    jensen_shannon: _Positive | None = None
+    normalized_abs_difference: _Positive | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Distances:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("name a measure: l_infinity, jensen_shannon or normalized_abs_difference")
+        return self
 
 
 class FeatureCuration(pydantic.BaseModel):
     """What is agreed about one feature.
 
     Attributes:
-      drift_threshold: the distance from the earlier span that is an error: L-infinity for text, Jensen-Shannon
-        divergence for numbers; in (0, 1].
+      type: `int`, `float` or `text`.
       domain: the values that a text feature may have.
-      min: the least value of a number.
-      max: the greatest value of a number.
+      min_domain_mass: the least share of values that must lie in the domain, in [0, 1].
+      min, max: the least and the greatest value of a number.
+      required: whether every row must have a value; False: none need have one.
       min_fraction: the least share of rows that must have a value, in [0, 1].
+      min_count: the least number of rows that must have one.
+      min_values, max_values: how many values a row that has any must and may have.
+      unique_min, unique_max: how many distinct values a feature must and may have.
+      in_environment, not_in_environment: environments that expect it beside the default ones, and that do not.
+      drift_threshold, skew_threshold: the distance from the earlier span, and from serving data, that is an error: a
+        number for L-infinity of text and Jensen-Shannon divergence of numbers, in (0, 1], or distances by measure.
+      natural_language: whether a text is language and not a category.
+      categorical: whether a whole number is the code of a category.
+      zero_means_missing: whether a zero stands for a missing value; validate then counts it as one.
+      private: whether its values must not be shown; statistics that are steered by the schema then hide them.
+      deprecated: whether it is on its way out; it is then not validated.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    model_config = _STRICT
 
-    drift_threshold: _Positive | None = None
+    type: Literal["int", "float", "text"] | None = None
     domain: Annotated[list[str], pydantic.Field(min_length=1)] | None = None
-    min: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
-    max: Annotated[float, pydantic.Field(allow_inf_nan=False)] | None = None
-    min_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
+    min_domain_mass: _Share | None = None
+    min: _Number | None = None
+    max: _Number | None = None
+    required: bool | None = None
+    min_fraction: _Share | None = None
+    min_count: _Count | None = None
+    min_values: _Count | None = None
+    max_values: _Count | None = None
+    unique_min: _Count | None = None
+    unique_max: _Count | None = None
+    in_environment: list[str] | None = None
+    not_in_environment: list[str] | None = None
+    drift_threshold: _Positive | Distances | None = None
+    skew_threshold: _Positive | Distances | None = None
+    natural_language: bool | None = None
+    categorical: bool | None = None
+    zero_means_missing: bool | None = None
+    private: bool | None = None
+    deprecated: bool | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> FeatureCuration:
+        for low, high in (("min", "max"), ("min_values", "max_values"), ("unique_min", "unique_max")):
+            one, other = getattr(self, low), getattr(self, high)
+            if one is not None and other is not None and one > other:
+                raise ValueError(f"{low} {one} is above {high} {other}")
+        if self.required and self.min_fraction is not None and self.min_fraction < 1:
+            raise ValueError(f"a required feature is in every row; min_fraction {self.min_fraction} says otherwise")
+        return self
+
+
+class Growth(pydantic.BaseModel):
+    """How the number of rows may change, as a ratio of now to before; at least 0.
+
+    Attributes:
+      min, max: the least and the greatest ratio.
+    """
+
+    model_config = _STRICT
+
+    min: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = None
+    max: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class Weights(pydantic.BaseModel):
+    """A feature whose values have weights.
+
+    Attributes:
+      feature: its name.
+      weight: the name of the feature that holds the weights.
+    """
+
+    model_config = _STRICT
+
+    feature: str
+    weight: str
 
 
 class Curation(pydantic.BaseModel):
-    """Changes to a schema, by feature."""
+    """Changes to a schema.
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    Attributes:
+      features: by feature.
+      environments: the environments that expect every feature, but where a feature says otherwise.
+      min_examples, max_examples: how many rows a split must and may have.
+      growth: against the earlier span.
+      weights: weighted features by name.
+      remove: features that the schema no longer has.
+    """
+
+    model_config = _STRICT
 
     features: dict[str, FeatureCuration] = {}
+    environments: list[str] | None = None
+    min_examples: _Count | None = None
+    max_examples: _Count | None = None
+    growth: Growth | None = None
+    weights: dict[str, Weights] = {}
+    remove: list[str] = []
 
 
 def check_curation(curation: Mapping[str, Any]) -> Curation:
@@ -49,45 +158,174 @@ def check_curation(curation: Mapping[str, Any]) -> Curation:
     Raises:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
-    return checked(Curation, curation, "curation")
+    return checked(Curation, whole_numbers(curation), "curation")
+
+
+def read_curation(uri: str) -> dict[str, Any]:
+    """A curation from a YAML or JSON file, checked.
+
+    Raises:
+      HeadwaterError: names file, line and key, what is wrong and what is allowed.
+    """
+    found = read_config(uri)
+    if not isinstance(found, dict):
+        raise HeadwaterError(f"{uri}: a curation is a mapping, as in features: {{age: {{min: 0}}}}")
+    try:
+        check_curation(found)
+    except HeadwaterError as error:
+        line = line_of(uri, getattr(error, "place", ()))
+        raise HeadwaterError(f"{uri}{f', line {line}' if line else ''}: {error}") from None
+    return found
 
 
 def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:
     """Changes a schema in place.
 
     Raises:
-      HeadwaterError: a feature is not in the schema, or a key does not fit its type.
+      HeadwaterError: a feature or an environment is not in the schema, or a key does not fit a feature's type.
     """
+    if curation.environments is not None:
+        del schema.default_environment[:]
+        schema.default_environment.extend(curation.environments)
     features = {feature.name: feature for feature in schema.feature}
     for name, changes in curation.features.items():
-        feature = features.get(name)
         where = f"curation.features.{name}"
-        if feature is None:
-            raise HeadwaterError(f"{where}: the schema has no such feature; it has {', '.join(features)}")
-        if changes.drift_threshold is not None:
-            comparator = feature.drift_comparator
-            comparator.Clear()
-            measure = comparator.jensen_shannon_divergence if feature.type in _NUMBERS else comparator.infinity_norm
-            measure.threshold = changes.drift_threshold
-        if changes.domain is not None:
-            if feature.type != schema_pb2.BYTES:
-                raise HeadwaterError(f"{where}.domain: the feature is no text; numbers take min and max")
-            feature.string_domain.CopyFrom(schema_pb2.StringDomain(name=name, value=changes.domain))
-        if changes.min is not None or changes.max is not None:
-            _limit(feature, changes, where)
-        if changes.min_fraction is not None:
-            feature.presence.min_fraction = changes.min_fraction
-            # A fixed shape asks for a value in every row, whatever presence says.
-            if changes.min_fraction < 1 and feature.HasField("shape"):
-                feature.ClearField("shape")
-                feature.value_count.min = feature.value_count.max = 1
+        _apply(_known(features, name, where), changes, where)
+        for key in ("in_environment", "not_in_environment"):
+            unknown = sorted(set(getattr(changes, key) or ()) - set(schema.default_environment))
+            if unknown and key == "not_in_environment":
+                known = ", ".join(schema.default_environment) or "none"
+                raise HeadwaterError(f"{where}.{key}: the schema has no environment {unknown[0]!r}; it has {known}")
+    for name, weights in curation.weights.items():
+        where = f"curation.weights.{name}"
+        for key in ("feature", "weight"):
+            _known(features, getattr(weights, key), f"{where}.{key}")
+        weighted = schema.weighted_feature.add(name=name)
+        weighted.feature.step.append(weights.feature)
+        weighted.weight_feature.step.append(weights.weight)
+    for name in curation.remove:
+        schema.feature.remove(_known(features, name, "curation.remove"))
+    constraints = schema.dataset_constraints
+    if curation.min_examples is not None:
+        constraints.min_examples_count = curation.min_examples
+    if curation.max_examples is not None:
+        constraints.max_examples_count = curation.max_examples
+        if not constraints.HasField("min_examples_count"):
+            # TFDV looks at the greatest number only where there is a least one.
+            constraints.min_examples_count = 0
+    if curation.growth is not None:
+        comparator = constraints.num_examples_drift_comparator
+        if curation.growth.min is not None:
+            comparator.min_fraction_threshold = curation.growth.min
+        if curation.growth.max is not None:
+            comparator.max_fraction_threshold = curation.growth.max
+
+
+def _known(features: Mapping[str, schema_pb2.Feature], name: str, where: str) -> schema_pb2.Feature:
+    if name in features:
+        return features[name]
+    near = difflib.get_close_matches(name, features, 1)
+    meant = f"did you mean {near[0]!r}? It has" if near else "it has"
+    raise HeadwaterError(f"{where}: the schema has no feature {name!r}; {meant} {', '.join(features) or 'none'}")
+
+
+def _apply(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
+    if changes.type is not None and feature.type != _TYPES[changes.type]:
+        feature.type = _TYPES[changes.type]
+        # What was agreed of values of another type says nothing of these.
+        if domain := feature.WhichOneof("domain_info"):
+            feature.ClearField(domain)
+    if changes.domain is not None:
+        if feature.type != schema_pb2.BYTES:
+            raise HeadwaterError(f"{where}.domain: the feature is no text; numbers take min and max")
+        feature.string_domain.CopyFrom(schema_pb2.StringDomain(name=feature.name, value=changes.domain))
+    if changes.min_domain_mass is not None:
+        feature.distribution_constraints.min_domain_mass = changes.min_domain_mass
+    if changes.categorical is not None:
+        if feature.type != schema_pb2.INT:
+            raise HeadwaterError(f"{where}.categorical: the feature is no whole number")
+        feature.int_domain.is_categorical = changes.categorical
+    if changes.natural_language is not None:
+        _set_language(feature, changes.natural_language, where)
+    if changes.min is not None or changes.max is not None:
+        _limit(feature, changes, where)
+    _set_presence(feature, changes)
+    if changes.unique_min is not None or changes.unique_max is not None:
+        if changes.unique_min is not None:
+            feature.unique_constraints.min = changes.unique_min
+        if changes.unique_max is not None:
+            feature.unique_constraints.max = changes.unique_max
+    for key in ("in_environment", "not_in_environment"):
+        if getattr(changes, key) is not None:
+            feature.ClearField(key)
+            getattr(feature, key).extend(getattr(changes, key))
+    for key, comparator in (("drift_threshold", "drift_comparator"), ("skew_threshold", "skew_comparator")):
+        if getattr(changes, key) is not None:
+            _compare(feature, getattr(feature, comparator), getattr(changes, key), f"{where}.{key}")
+    for tag, wanted in ((PRIVATE, changes.private), (ZERO_MEANS_MISSING, changes.zero_means_missing)):
+        if wanted is not None:
+            kept = [each for each in feature.annotation.tag if each != tag]
+            del feature.annotation.tag[:]
+            feature.annotation.tag.extend([*kept, tag] if wanted else kept)
+    if changes.zero_means_missing and feature.type not in _NUMBERS:
+        raise HeadwaterError(f"{where}.zero_means_missing: the feature is no number")
+    if changes.deprecated is not None:
+        feature.lifecycle_stage = schema_pb2.DEPRECATED if changes.deprecated else schema_pb2.PRODUCTION
+
+
+def _set_language(feature: schema_pb2.Feature, wanted: bool, where: str) -> None:
+    if feature.type != schema_pb2.BYTES:
+        raise HeadwaterError(f"{where}.natural_language: the feature is no text")
+    if wanted:
+        feature.natural_language_domain.SetInParent()
+    elif feature.HasField("natural_language_domain"):
+        feature.ClearField("natural_language_domain")
+
+
+def _set_presence(feature: schema_pb2.Feature, changes: FeatureCuration) -> None:
+    least = changes.min_fraction
+    if changes.required is not None and least is None:
+        least = 1.0 if changes.required else 0.0
+    if least is not None:
+        feature.presence.min_fraction = least
+    if changes.min_count is not None:
+        feature.presence.min_count = changes.min_count
+    elif changes.required is not None:
+        feature.presence.min_count = int(changes.required)
+    valency = changes.min_values is not None or changes.max_values is not None
+    # A fixed shape asks for a value in every row, whatever presence says.
+    if feature.HasField("shape") and (valency or (least is not None and least < 1)):
+        feature.ClearField("shape")
+        feature.value_count.min = feature.value_count.max = 1
+    if changes.min_values is not None:
+        feature.value_count.min = changes.min_values
+    if changes.max_values is not None:
+        feature.value_count.max = changes.max_values
+
+
+def _compare(
+    feature: schema_pb2.Feature, comparator: schema_pb2.FeatureComparator, distances: float | Distances, where: str
+) -> None:
+    comparator.Clear()
+    if isinstance(distances, float | int):
+        number = feature.type in _NUMBERS
+        (comparator.jensen_shannon_divergence if number else comparator.infinity_norm).threshold = distances
+        return
+    if distances.l_infinity is not None:
+        if feature.type == schema_pb2.FLOAT:
+            raise HeadwaterError(
+                f"{where}.l_infinity: the feature is FLOAT, of which TFDV has none; use jensen_shannon"
+            )
+        comparator.infinity_norm.threshold = distances.l_infinity
+    if distances.jensen_shannon is not None:
+        comparator.jensen_shannon_divergence.threshold = distances.jensen_shannon
+    if distances.normalized_abs_difference is not None:
+        comparator.normalized_abs_difference.threshold = distances.normalized_abs_difference
 
 
 def _limit(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
     if feature.type not in _NUMBERS:
         raise HeadwaterError(f"{where}.min, max: the feature is no number; text takes domain")
-    if changes.min is not None and changes.max is not None and changes.min > changes.max:
-        raise HeadwaterError(f"{where}: min {changes.min} is above max {changes.max}")
     whole = feature.type == schema_pb2.INT
     domain = feature.int_domain if whole else feature.float_domain
     for end in ("min", "max"):

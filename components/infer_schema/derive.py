@@ -11,7 +11,11 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.tfdv import tfdv
-from headwater.components.infer_schema.curation import Curation, apply_curation, check_curation
+from headwater.components.infer_schema.curation import (
+    Curation,
+    apply_curation,
+    check_curation,
+)
 from headwater.components.infer_schema.diff import diff_schemas
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -139,7 +143,7 @@ def _parse(base: _Base) -> schema_pb2.Schema:
 
 
 def _curated(schema: schema_pb2.Schema, curation: Curation, content: bytes) -> bytes:
-    if not curation.features:
+    if curation == Curation():
         return content
     apply_curation(schema, curation)
     return _text(schema)

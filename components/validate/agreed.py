@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Collection
 
 from headwater.components.common.tfdv import tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -21,6 +21,7 @@ _COMPARATORS = (
 DRIFT, SKEW = "DRIFT", "SKEW"
 
 _AT_ONCE = 100
+_PRIVATE, _ZERO_MEANS_MISSING = "headwater:private", "headwater:zero-means-missing"
 
 _Statistics = statistics_pb2.DatasetFeatureStatisticsList
 _Schema = schema_pb2.Schema
@@ -57,6 +58,7 @@ def check(
     inferred: bool,
     previous: _Statistics | None = None,
     serving: _Statistics | None = None,
+    hidden: Collection[str] = (),
 ) -> Agreed:
     """Checks one split.
 
@@ -68,6 +70,7 @@ def check(
       inferred: whether the schema was inferred from this very data, so that a breach is no error.
       previous: the earlier statistics, for drift.
       serving: those of serving data, for skew.
+      hidden: features whose values must not be shown.
     """
     copy = _Schema()
     copy.CopyFrom(schema)
@@ -95,11 +98,15 @@ def check(
         _as_needed(current, copy),
         copy,
         environment=environment or None,
-        previous_statistics=_as_needed(previous, copy) if compared[DRIFT] else None,
+        previous_statistics=_as_needed(previous, copy) if compared[DRIFT] or (previous and _grows(copy)) else None,
         serving_statistics=_as_needed(serving, copy) if compared[SKEW] else None,
     )
     measures = _measures(split, anomalies)
-    findings += [*_breaches(split, anomalies, inferred), *(_beyond(each) for each in measures if _is_beyond(each))]
+    findings += _zeros(split, current, schema, environment, inferred)
+    findings += [
+        *_breaches(split, anomalies, inferred, hidden),
+        *(_beyond(each) for each in measures if _is_beyond(each)),
+    ]
     measured = {(each["against"], each["feature"]) for each in measures}
     for kind, names in compared.items():
         findings += [
@@ -196,7 +203,43 @@ def _beyond(measure: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _breaches(split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool) -> list[dict[str, Any]]:
+def _grows(schema: _Schema) -> bool:
+    """Whether the schema says how the number of rows may change."""
+    return schema.HasField("dataset_constraints") and schema.dataset_constraints.HasField(
+        "num_examples_drift_comparator"
+    )
+
+
+def is_private(feature: schema_pb2.Feature) -> bool:
+    """Whether the schema says that a feature's values must not be shown."""
+    return _PRIVATE in feature.annotation.tag
+
+
+def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, inferred: bool) -> list[dict[str, Any]]:
+    """Features whose zeros mean that a value is missing, where too many are."""
+    now, found = _by_name(current), []
+    for feature in schema.feature:
+        measured = now.get(feature.name)
+        if _ZERO_MEANS_MISSING not in feature.annotation.tag or measured is None or not measured.HasField("num_stats"):
+            continue
+        if environment and environment in feature.not_in_environment:
+            continue
+        common = measured.num_stats.common_stats
+        places = common.num_missing + common.num_non_missing
+        present = (common.num_non_missing - measured.num_stats.num_zeros) / places if places else 1.0
+        least = 1.0 if feature.HasField("shape") else feature.presence.min_fraction
+        if measured.num_stats.num_zeros and present < least:
+            message = (
+                f"zeros stand for missing values, so that {present:.1%} of rows have one, and {least:.1%} must: "
+                f"{measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
+            )
+            found.append(finding(split, feature.name, "ZEROS_MISSING", "warning" if inferred else "error", message))
+    return found
+
+
+def _breaches(
+    split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool, hidden: Collection[str]
+) -> list[dict[str, Any]]:
     found = []
     for name in sorted(anomalies.anomaly_info):
         info = anomalies.anomaly_info[name]
@@ -205,7 +248,9 @@ def _breaches(split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool) ->
             if kind in _COMPARATORS:
                 continue
             severity = "warning" if inferred or info.severity == anomalies_pb2.AnomalyInfo.WARNING else "error"
-            found.append(finding(split, name, kind, severity, f"{reason.short_description}: {reason.description}"))
+            # TFDV's descriptions quote values.
+            what = "its values are private" if name in hidden else reason.description
+            found.append(finding(split, name, kind, severity, f"{reason.short_description}: {what}"))
     for reason in anomalies.dataset_anomaly_info.reason:
         kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
         severity = "warning" if inferred else "error"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable, Mapping, Sequence
 
-
 from headwater.components.common.distributions import Feature
-from headwater.components.validate.distances import Change, Distance, benjamini_hochberg, measure
+from headwater.components.common.significance import benjamini_hochberg
+from headwater.components.validate.distances import Change, Distance, measure
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
 _MOMENT = "since 1970-01-01"
@@ -131,8 +131,8 @@ def settled(each: Compared, measure: str, threshold: float) -> Compared:
     return dataclasses.replace(each, alarm=fixed.value > threshold, threshold=threshold, set_by="settings", fixed=fixed)
 
 
-def told(each: Compared) -> dict[str, Any]:
-    """One feature's change for the manifest, less its distances."""
+def told(each: Compared, hidden: bool = False) -> dict[str, Any]:
+    """One feature's change for the manifest, less its distances, and where `hidden` less its values."""
     change = each.change
     return {
         "split": each.split,
@@ -143,20 +143,26 @@ def told(each: Compared) -> dict[str, Any]:
         "threshold": each.threshold if change else None,
         "set_by": each.set_by,
         "alarm": each.alarm,
-        "most_changed": dict(zip(("bin", "then", "now"), change.bin)) if change else None,
+        "most_changed": dict(zip(("bin", "then", "now"), _bin(change, hidden))) if change else None,
         "impossible": each.impossible,
         "note": each.note,
     }
 
 
-def sentence(each: Compared, since: str) -> str:
+def _bin(change: Change, hidden: bool) -> tuple[str, float, float]:
+    name, then, now = change.bin
+    return (name if not hidden or name in (MISSING, NAN) else "(private)"), then, now
+
+
+def sentence(each: Compared, since: str, hidden: bool = False) -> str:
     """What changed, for a person to act on.
 
     Args:
       each: an alarm.
       since: what it is compared with, as in "the earlier span".
+      hidden: whether values must not be shown.
     """
-    name, then, now = each.change.bin
+    name, then, now = _bin(each.change, hidden)
     if each.fixed:
         measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
         return f"{_moved(name, then, now)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"

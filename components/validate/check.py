@@ -17,7 +17,12 @@ from headwater.components.validate.concept import measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
 from headwater.components.validate.page import render_page
 from headwater.components.validate.rows import check_rows
-from headwater.components.validate.settings import Drift, Serving, Settings, check_settings
+from headwater.components.validate.settings import (
+    Drift,
+    Serving,
+    Settings,
+    check_settings,
+)
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 FILE = "Split-{split}/SchemaDiff.pb"
@@ -92,7 +97,7 @@ def check_statistics(
         "serving": serving.result.reference() if serving else None,
         "findings": findings,
         "measures": work.measures,
-        "changes": [{**changes.told(each), "against": kind} for kind, each in work.compared],
+        "changes": work.told,
         **rows.told,
     }
     body["verdict"] = _verdict(body, inferred=described.body["inferred"])
@@ -195,6 +200,9 @@ class _Work:
         self._measured, self._contract, self._environment = measured, contract, environment
         self._settings, self._earlier, self._serving = settings, earlier, serving
         self._inferred = described.body["inferred"]
+        # Where statistics have hidden values already, what is left of them may be shown.
+        tagged = {feature.name for feature in contract.feature if agreed.is_private(feature)}
+        self._hidden = tagged - set(measured.body.get("private") or {})
         self._agreed: dict[tuple[str, str], set[str]] = {}
         self._now: dict[str, changes.Features] = {}
         self.findings: list[dict[str, Any]] = []
@@ -221,6 +229,7 @@ class _Work:
                 inferred=self._inferred,
                 previous=previous,
                 serving=serving.statistics if serving else None,
+                hidden=self._hidden,
             )
             self.protos[split] = found.anomalies
             self.findings += found.findings
@@ -260,6 +269,7 @@ class _Work:
             self._contract,
             environment=self._serving.environment,
             inferred=self._inferred,
+            hidden=self._hidden,
         )
         self.findings += found.findings
 
@@ -279,7 +289,13 @@ class _Work:
             if each.impossible and each.feature not in self._agreed.get((kind, each.split), ()):
                 self._find(each.split, each.feature, "COMPARISON_IMPOSSIBLE", each.impossible)
             if each.alarm and each.feature not in self._agreed.get((kind, each.split), ()):
-                self._find(each.split, each.feature, kind, changes.sentence(each, title), effect=each.change.effect)
+                self._find(
+                    each.split,
+                    each.feature,
+                    kind,
+                    changes.sentence(each, title, each.feature in self._hidden),
+                    effect=each.change.effect,
+                )
             if each.change:
                 self.measures += [_measure(kind, each, distance) for distance in each.change.distances]
         self._keep_drawn()
@@ -287,12 +303,17 @@ class _Work:
     def _keep_drawn(self) -> None:
         """Both statistics of every feature that moved, for the page."""
         for each in self.findings:
-            if each["kind"] not in (DRIFT, SKEW):
+            if each["kind"] not in (DRIFT, SKEW) or each["feature"] in self._hidden:
                 continue
             split = each["split"]
             other = self._serving.statistics if each["kind"] == SKEW else self._earlier.statistics(split)
             if other is not None:
                 self.drawn[split, each["feature"], each["kind"]] = (other, _read(self._measured, split))
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """All changes for the manifest."""
+        return [{**changes.told(each, each.feature in self._hidden), "against": kind} for kind, each in self.compared]
 
     def _find(self, split: str, feature: str, kind: str, message: str, **more: Any) -> None:
         self.findings.append(finding(split, feature, kind, "warning", message, **more))

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Sequence
 
 import numpy as np
-from scipy import special
 
 from headwater.components.common.distributions import Feature
 from headwater.components.validate.tables import Table
+from scipy import special
 
 L_INFINITY, JENSEN_SHANNON, PSI = "L-infinity", "Jensen-Shannon", "PSI"
 KOLMOGOROV_SMIRNOV, WASSERSTEIN = "Kolmogorov-Smirnov", "Wasserstein"
@@ -195,15 +194,3 @@ def _of_numbers(then: Feature, now: Feature, slack: float) -> list[Distance]:
             area = float((gaps[:-1] * np.diff(values)).sum())
             found.append(Distance(WASSERSTEIN, area / spread, None, None))
     return found
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p-values: those up to q are found with a false discovery rate of q (Benjamini and Hochberg, 1995)."""
-    p = np.asarray(p_values, float)
-    if not len(p):
-        return p
-    order = np.argsort(p, kind="stable")[::-1]
-    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return adjusted

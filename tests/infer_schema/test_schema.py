@@ -126,7 +126,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; the settings are features"),
         (
             {"curation": {"features": {"kind": {"colour": 1}}}},
-            "curation.features.kind.colour: there is no such setting; the settings are drift_threshold, domain",
+            "curation.features.kind.colour: there is no such setting; the settings are type, domain",
         ),
         (
             {"curation": {"features": {"kind": {"drift_threshold": "a"}}}},
@@ -135,7 +135,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"curation": {"features": {"kind": {"drift_threshold": 0}}}}, "greater than 0"),
         (
             {"curation": {"features": {"nothing": {}}}},
-            "curation.features.nothing: the schema has no such feature; it has",
+            "curation.features.nothing: the schema has no feature 'nothing'; it has",
         ),
         ({"curation": {"features": {"kind": {"min": 1}}}}, "the feature is no number; text takes domain"),
         ({"curation": {"features": {"amount": {"domain": ["a"]}}}}, "the feature is no text; numbers take min and max"),

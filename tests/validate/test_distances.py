@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from headwater.components.common import distributions
+from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.generate_statistics.limits import Limits
 from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.state import encode, merge
@@ -214,7 +215,7 @@ def test_the_effect_is_cohens_less_chance():
 def test_false_discoveries_are_held():
     chance = np.random.default_rng(7)
     p = np.concatenate([chance.random(990), np.full(10, 1e-9)])
-    adjusted = distances.benjamini_hochberg(p)
+    adjusted = benjamini_hochberg(p)
     assert adjusted == pytest.approx(stats.false_discovery_control(p))
     compared = [
         changes.Compared("s", str(place), distances.Change((), value, 0.5, ("a", 0.1, 0.2)))

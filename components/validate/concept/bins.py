@@ -2,8 +2,8 @@
 
 Numbers have the baseline's tenths as edges. Beyond the outer tenths, where a change of the inputs moves values most
 within a bin, they have the edges of the histogram of equal widths as well. A number that fills a tenth by itself, and
-each of fewer than `FEW` whole numbers, is a bin of its own; so are NaN and missing. Text has the baseline's most frequent
-values, the others by their hash, and missing.
+each of fewer than `FEW` whole numbers, is a bin of its own; so are NaN and missing. Text has the baseline's most
+frequent values, the others by their hash, and missing.
 """
 
 from __future__ import annotations

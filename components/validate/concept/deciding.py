@@ -27,6 +27,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.counting import Counts, Plan
@@ -106,9 +107,9 @@ def decide(
       options: thresholds.
 
     Returns:
-      JSON values: `verdict`; `rows` and `unlabelled` of both periods; `label`; `features`; `slices`, those that changed;
-      `effect`, the greatest change of the concept that is told, for the history that `cadence.advise` reads; `findings`
-      without their split.
+      JSON values: `verdict`; `rows` and `unlabelled` of both periods; `label`; `features`; `slices`, those that
+      changed; `effect`, the greatest change of the concept that is told, for the history that `cadence.advise` reads;
+      `findings` without their split.
     """
     every = [*([score] if score else []), *features]
     counted = count(Plan(label, ((), *(feature.columns for feature in every))))
@@ -183,7 +184,7 @@ def _look(feature: Feature, table: np.ndarray) -> _Found:
 def _shifted(found: Sequence[_Found], options: Concept) -> list[_Found]:
     """Single columns whose shares changed, those that move the label most first."""
     singles = [each for each in found if len(each.feature.columns) == 1]
-    for each, adjusted in zip(singles, inference.benjamini_hochberg([each.shift[2] for each in singles])):
+    for each, adjusted in zip(singles, benjamini_hochberg([each.shift[2] for each in singles])):
         each.shift_adjusted = adjusted
         each.leverage = inference.leverage(each.table[None])
     shifted = [each for each in singles if each.shift_adjusted <= options.max_p and each.shift[3] >= options.min_effect]
@@ -200,7 +201,7 @@ def _suspects(found: Sequence[_Found], options: Concept) -> list[_Found]:
         if np.count_nonzero(each.table.sum(axis=(1, 2))) < 2:
             each.verdict = "constant"
     tested = [each for each in found if each.verdict != "constant"]
-    for each, adjusted in zip(tested, inference.benjamini_hochberg([each.tests.p_value[0] for each in tested])):
+    for each, adjusted in zip(tested, benjamini_hochberg([each.tests.p_value[0] for each in tested])):
         each.adjusted = adjusted
         if each.tests.compared[0] < LEAST_COMPARED or not each.tests.freedom[0]:
             each.verdict, each.reason = "cannot be told", _too_few(each)
@@ -225,9 +226,9 @@ def _hold(
 ) -> tuple[list[_Found], dict[str, float]]:
     """What is held fixed, and the leverage that each other column then has.
 
-    The first is the score, or the changed column that moves the label most; the next is the one that moves it most where
-    the first is held fixed: by itself it may be unchanged. Where no column changed by itself, columns may have changed
-    together: then the first is the one that moves the label most within the bins of the strongest suspect.
+    The first is the score, or the changed column that moves the label most; the next is the one that moves it most
+    where the first is held fixed: by itself it may be unchanged. Where no column changed by itself, columns may have
+    changed together: then the first is the one that moves the label most within the bins of the strongest suspect.
     """
     effect = max(options.min_effect, _LEAST_EFFECT)
     least = effect * _WORTH_HOLDING
@@ -315,7 +316,7 @@ def _judge(
     """Writes what is known of each suspect, and gives those whose concept changed."""
     # Those that were not tested again count as hypotheses too.
     p_values = [1.0] * (len(found) - len(left))
-    adjusted = inference.benjamini_hochberg([*(float(test.p_value[0]) for test in tests), *p_values])
+    adjusted = benjamini_hochberg([*(float(test.p_value[0]) for test in tests), *p_values])
     changed = []
     for each, test, p_value in zip(left, tests, adjusted):
         names = [column.name for column in each.feature.columns]
@@ -404,7 +405,7 @@ def _by_bin(table: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def _changed_bins(test: inference.Tests, options: Concept) -> tuple[int, ...]:
-    adjusted = np.array(inference.benjamini_hochberg(test.p_value[1:]))
+    adjusted = np.array(benjamini_hochberg(test.p_value[1:]))
     own = _within(test)
     changed = np.flatnonzero((adjusted <= options.max_p) & (own >= options.min_effect))
     # A change that no bin shows by itself is everywhere.
@@ -434,7 +435,7 @@ def _slices(
     p_values = np.concatenate([test.p_value[1:] for _, test, _, _ in candidates])
     tested = np.concatenate([test.freedom[1:] > 0 for _, test, _, _ in candidates])
     adjusted = np.ones(len(p_values))
-    adjusted[tested] = inference.benjamini_hochberg(p_values[tested])
+    adjusted[tested] = benjamini_hochberg(p_values[tested])
     slices, start = [], 0
     for feature, test, cells, beyond in candidates:
         p_value, start = adjusted[start : start + feature.size], start + feature.size
@@ -577,8 +578,8 @@ def _unsettled_findings(unsettled: Sequence[_Found], sources: Sequence[_Found]) 
         return []
     first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
     message = (
-        f"it cannot be told whether the concept changed: the label changed within {first.feature.name}, and {first.reason}"
-        "; name the model's score to compare rows of one score, or compare periods with like inputs"
+        f"it cannot be told whether the concept changed: the label changed within {first.feature.name}, and "
+        f"{first.reason}; name the model's score to compare rows of one score, or compare periods with like inputs"
     )
     return [_finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
 
@@ -614,8 +615,8 @@ def _too_few(each: _Found) -> str:
     if not each.tests.freedom[0]:
         return f"no bin can expect {inference.LEAST_EXPECTED:g} rows of two classes in both periods"
     return (
-        f"only {float(each.tests.compared[0]):.0%} of the current rows lie in bins that have {inference.LEAST_ROWS} rows "
-        "or more in both periods"
+        f"only {float(each.tests.compared[0]):.0%} of the current rows lie in bins that have {inference.LEAST_ROWS} "
+        "rows or more in both periods"
     )
 
 

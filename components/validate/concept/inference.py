@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Sequence
 
 import numpy as np
 from scipy import special
@@ -134,8 +133,8 @@ def leverage(counts: np.ndarray) -> float:
 def inside(counts: np.ndarray) -> float:
     """About how much a change of numbers within their bins moves the shares of the label.
 
-    Across a bin the label's shares change by g, about half of what lies between its two neighbours, and the logarithm of
-    the density's ratio then and now by t, likewise; an even bin's mean then moves by t / 12 of the bin, so that the
+    Across a bin the label's shares change by g, about half of what lies between its two neighbours, and the logarithm
+    of the density's ratio then and now by t, likewise; an even bin's mean then moves by t / 12 of the bin, so that the
     label's shares move by t · g / 12. An outer bin has one neighbour, and counts double for having no end.
 
     Args:
@@ -194,16 +193,6 @@ def expected_labels(counts: np.ndarray) -> np.ndarray:
     if not weight.sum():
         return then.sum(axis=0) / max(then.sum(), 1.0)
     return (weight / weight.sum()) @ (then / np.maximum(rows, 1)[:, None])
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Benjamini and Hochberg, J. R. Stat. Soc. B 57, 1995)."""
-    p = np.asarray(p_values, np.float64)
-    order = np.argsort(-p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return adjusted.tolist()
 
 
 def _labels_apart(then: np.ndarray) -> np.ndarray:

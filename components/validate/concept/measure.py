@@ -52,8 +52,8 @@ def measure_concept(
 
     Returns:
       JSON values: `label`; `baseline` and `current`, references to the datasets; `splits`, what `deciding.decide` tells
-      of each; `findings` with their split: `CONCEPT_DRIFT`, `COVARIATE_DRIFT`, `LABEL_DRIFT` and
-      `COMPARISON_IMPOSSIBLE`, all warnings.
+      of each, None where nothing can be compared; `findings` with their split: `CONCEPT_DRIFT`, `COVARIATE_DRIFT`,
+      `LABEL_DRIFT` and `COMPARISON_IMPOSSIBLE`, all warnings.
 
     Raises:
       HeadwaterError: a setting is wrong or names a column that neither dataset has, that is private or that cannot be
@@ -170,8 +170,8 @@ class _Columns:
                 return f"the {period} has no column {name!r}"
         if not all(side[name] for side in kinds):
             raise HeadwaterError(
-                f"concept.{key}: column {name!r} holds lists, structs or moments, which cannot be cut into bins; derive "
-                "a number, a bool or text from it"
+                f"concept.{key}: column {name!r} holds lists, structs or moments, which cannot be cut into bins; "
+                "derive a number, a bool or text from it"
             )
         return self._differ(name, kinds)
 

@@ -34,7 +34,7 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
     statistics: str = ""
     min_effect: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.01
     min_slice_effect: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
-    max_p: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.05
+    max_p: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.01
 
     @pydantic.model_validator(mode="after")
     def _own_columns(self) -> Concept:
