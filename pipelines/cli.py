@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any, Sequence
 
@@ -143,6 +144,39 @@ def _infer_schema(options: argparse.Namespace) -> int:
     return 0
 
 
+def _accept(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import accept_schema
+
+    result = accept_schema(options.proposal, reason=options.reason, who=options.who, output=options.output)
+    entry = result.body["history"][-1]
+    print(f"{result.uri}: agreed by {entry['who']}, {entry['changes']} changes, compatibility {entry['compatibility']}")
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import compatibility, diff_schemas, read_schema
+    from headwater.components.infer_schema.diff import sentence
+
+    changes = diff_schemas(read_schema(options.before), read_schema(options.after))
+    if options.json:
+        print(json.dumps(changes, indent=1))
+        return 0
+    for change in changes:
+        print(sentence(change))
+    print(f"compatibility: {compatibility(changes).name}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from headwater.components.common import results
+    from headwater.components.infer_schema import read_schema
+    from headwater.components.infer_schema.exports import as_text
+
+    conversions = results.load(options.statistics, "statistics").body["conversions"] if options.statistics else {}
+    print(as_text(read_schema(options.schema), options.form, options.table, conversions), end="")
+    return 0
+
+
 def _validate(options: argparse.Namespace) -> int:
     from headwater.components.common.settings import read_config
     from headwater.components.validate import check_statistics
@@ -242,6 +276,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="text with more distinct values gets no closed domain (default: %(default)s)",
     )
+
+    parts = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
+    parts = parts.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    accept = _command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
+    accept.add_argument("proposal", help="folder of infer-schema in mode propose")
+    accept.add_argument("--reason", required=True, help="why, for those who come later")
+    accept.add_argument("--who", default="", help="who agrees (default: you)")
+    accept.add_argument("--output", default="", metavar="FOLDER", help="where it goes (default: beside the proposal)")
+    diff = _command(parts, "diff", _diff, "what differs between two schemas, and who can live with it")
+    diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
+    diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
+    diff.add_argument("--json", action="store_true", help="as JSON")
+    show = _command(parts, "show", _show, "a schema for pyarrow, as JSON Schema, or as SQL")
+    show.add_argument("schema", help="schema.pbtxt, or a folder that has one")
+    show.add_argument("--as", dest="form", choices=["arrow", "json", "duckdb", "postgres", "bigquery"], default="arrow")
+    show.add_argument("--table", default="data", help="name of the table in SQL (default: %(default)s)")
+    show.add_argument("--statistics", default="", help="folder of generate-statistics, so that dates stay dates")
 
     validate = _command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
     validate.add_argument("statistics", help="folder of generate-statistics")

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from headwater.components.common.lazy import lazy
 
-_NAMES = {"derive_schema": "derive", "infer_schema": "component"}
+_NAMES = {
+    "accept_schema": "accept",
+    "compatibility": "diff",
+    "derive_schema": "derive",
+    "diff_schemas": "diff",
+    "infer_schema": "component",
+    "read_schema": "derive",
+    "to_arrow": "exports",
+    "to_json_schema": "exports",
+    "to_sql": "exports",
+}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)

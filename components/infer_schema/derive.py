@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from google.protobuf import text_format
-from headwater.components.common import results, storage
+from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.tfdv import tfdv
@@ -16,21 +16,25 @@ from headwater.components.infer_schema.curation import (
     apply_curation,
     check_curation,
 )
-from headwater.components.infer_schema.diff import diff_schemas
+from headwater.components.infer_schema.diff import compatibility, diff_schemas
+from headwater.components.infer_schema.page import render_page
+from headwater.components.infer_schema.suggest import suggest
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 SCHEMA = "schema.pbtxt"
 CANDIDATE = "candidate.pbtxt"
 DIFF = "diff.json"
+SUGGESTIONS = "suggestions.json"
 MODES = ("auto", "infer", "frozen", "propose")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Base:
-    """The agreed schema: its bytes and where exactly they came from."""
+    """The agreed schema: its bytes, where exactly they came from, and who agreed to what before."""
 
     content: bytes
     uri: str
+    history: tuple[dict[str, Any], ...] = ()
 
     @property
     def reference(self) -> dict[str, str]:
@@ -38,7 +42,7 @@ class _Base:
 
 
 def derive_schema(
-    statistics: str,
+    statistics: str | Sequence[str],
     output: str,
     *,
     mode: str = "auto",
@@ -49,12 +53,13 @@ def derive_schema(
     """Infers a schema from the first split's statistics, or keeps the agreed one.
 
     Args:
-      statistics: path or URI of a result of generate-statistics.
+      statistics: path or URI of a result of generate-statistics, or several: the schema then fits all of them, and
+        the last one's dataset is the one that it belongs to.
       output: folder for the result.
       mode: `infer`: from the statistics, whatever came before. `frozen`: the base with its curation, byte for byte
         the base when there is none; new data never widens it. `propose`: as `frozen`, with the schema widened to fit
-        the statistics as `candidate.pbtxt` and the changes as `diff.json`, for review. `auto`: `frozen` where there
-        is a base, else `infer`.
+        the statistics as `candidate.pbtxt`, the changes as `diff.json`, and `suggestions.json` with what a person might
+        agree on, for review. `auto`: `frozen` where there is a base, else `infer`.
       base_schema: a reference as in `results.find`, or a path or URI of a `schema.pbtxt` or of a folder that has one.
       curation: changes by feature: the fields of `curation.Curation`.
       max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
@@ -70,7 +75,11 @@ def derive_schema(
     if max_string_domain_size < 0:
         raise HeadwaterError(f"max_string_domain_size: must be 0 or more; given: {max_string_domain_size}")
     checked = check_curation({} if curation is None else curation)
-    measured = results.load(statistics, "statistics")
+    uris = [statistics] if isinstance(statistics, str) else list(statistics)
+    if not uris:
+        raise HeadwaterError("statistics: name at least one result of generate-statistics")
+    all_measured = [results.load(uri, "statistics") for uri in uris]
+    measured = all_measured[-1]
     if mode == "infer" and base_schema not in ("auto", "none"):
         raise HeadwaterError(f"mode infer takes no base, and base_schema is {base_schema!r}; use frozen or propose")
     base = None if mode == "infer" else _find_base(base_schema, measured)
@@ -78,56 +87,101 @@ def derive_schema(
         raise HeadwaterError("mode frozen needs a base_schema: there is no earlier one; use infer for the first run")
     used = mode if mode != "auto" else "frozen" if base else "infer"
     split = next(iter(measured.body["splits"]))
-    proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(measured.read(f"Split-{split}/FeatureStats.pb"))
+    protos = [_read(result) for result in all_measured]
     if base is None:
-        if not proto.datasets[0].num_examples:
-            raise HeadwaterError(f"{measured.folder}: the first split, {split!r}, has no rows to infer a schema from")
-        agreed = tfdv.infer_schema(proto, max_string_domain_size=max_string_domain_size)
+        for result, proto in zip(all_measured, protos):
+            if not proto.datasets[0].num_examples:
+                name = next(iter(result.body["splits"]))
+                raise HeadwaterError(f"{result.folder}: the first split, {name!r}, has no rows to infer a schema from")
+        agreed = tfdv.infer_schema(protos[0], max_string_domain_size=max_string_domain_size)
+        agreed = _widened(agreed, protos[1:], max_string_domain_size)
         content = _curated(agreed, checked, _text(agreed))
     else:
         agreed = _parse(base)
         content = _curated(agreed, checked, base.content)
     files = {SCHEMA: content}
-    if used == "propose":
-        candidate = tfdv.update_schema(agreed, proto, max_string_domain_size=max_string_domain_size)
-        files[CANDIDATE] = _text(candidate)
-        files[DIFF] = (json.dumps(diff_schemas(agreed, candidate), indent=1) + "\n").encode()
-    reference = base.reference if base else None
-    body = {
+    body: dict[str, Any] = {
         "mode": used,
         "inferred": base is None,
-        "base": reference,
+        "base": base.reference if base else None,
         "split": split,
         "features": len(agreed.feature),
+        "history": list(base.history) if base else [],
     }
+    changes, suggestions = None, None
+    if used == "propose":
+        candidate = _widened(agreed, protos, max_string_domain_size)
+        changes = diff_schemas(agreed, candidate)
+        distribution = distributions.read(measured.read(f"Split-{split}/State.arrow"))
+        suggestions = suggest(distribution, candidate, measured.body.get("private") or {})
+        files[CANDIDATE] = _text(candidate)
+        files[DIFF] = _json(changes)
+        files[SUGGESTIONS] = _json(suggestions)
+        body["compatibility"] = compatibility(changes).name
     shaping = checked.model_dump(exclude_none=True)
     return results.save(
         "schema",
         output,
         files=files,
         body=body,
-        inputs={"statistics": measured},
+        inputs={"statistics": measured, **{f"statistics_{n:05d}": each for n, each in enumerate(all_measured[:-1])}},
         settings={
             "mode": used,
-            "base": reference,
+            "base": body["base"],
             "curation": json.loads(json.dumps(shaping, sort_keys=True)),
             "max_string_domain_size": max_string_domain_size,
         },
         home=measured.home,
+        page=render_page(measured.body["dataset"], body, agreed, changes, suggestions),
     )
+
+
+def read_schema(uri: str, name: str = SCHEMA) -> schema_pb2.Schema:
+    """The schema of a result, or of a plain `.pbtxt`.
+
+    Args:
+      uri: a result's folder, a folder that holds `name`, or a file.
+      name: which of the result's files.
+
+    Raises:
+      HeadwaterError: it is not there, or does not parse; names the line and the column.
+    """
+    return _parse(_open(storage.normalise(uri), uri, name))
+
+
+def _read(measured: Result) -> statistics_pb2.DatasetFeatureStatisticsList:
+    split = next(iter(measured.body["splits"]))
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(measured.read(f"Split-{split}/FeatureStats.pb"))
+
+
+def _widened(schema: schema_pb2.Schema, protos: Sequence[Any], max_string_domain_size: int) -> schema_pb2.Schema:
+    for proto in protos:
+        schema = tfdv.update_schema(schema, proto, max_string_domain_size=max_string_domain_size)
+    return schema
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def _find_base(reference: str, measured: Result) -> _Base | None:
     if reference in ("auto", "latest", "previous", "none") or reference.startswith("span:"):
         found = results.find(reference, "schema", measured.home)
-        return _Base(found.read(SCHEMA), storage.join(found.uri, SCHEMA)) if found else None
-    uri = storage.normalise(reference)
+        return _of_result(found, SCHEMA) if found else None
+    return _open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA)
+
+
+def _of_result(result: Result, name: str) -> _Base:
+    return _Base(result.read(name), storage.join(result.uri, name), tuple(result.body.get("history", ())))
+
+
+def _open(uri: str, given: str, name: str) -> _Base:
     if storage.exists(storage.join(uri, results.MANIFEST)):
-        return _Base(results.load(uri, "schema").read(SCHEMA), storage.join(uri, SCHEMA))
+        return _of_result(results.load(uri, "schema"), name)
     # A plain schema, as TFX and people leave them.
-    uri = uri if storage.exists(uri) else storage.join(uri, SCHEMA)
+    uri = uri if storage.exists(uri) else storage.join(uri, name)
     if not storage.exists(uri):
-        raise HeadwaterError(f"base_schema: {reference}: neither a schema file nor a folder with {SCHEMA} is here")
+        raise HeadwaterError(f"{given}: neither a schema file nor a folder with {name} is here")
     return _Base(storage.read_bytes(uri), uri)
 
 

@@ -1,0 +1,106 @@
+"""The schema's page: what is agreed, what would change, and what a person might agree on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Sequence
+
+from headwater.components.common.pages import number, render, visible
+from headwater.components.infer_schema.diff import compatibility, sentence
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+_TYPES = {
+    schema_pb2.INT: "whole number",
+    schema_pb2.FLOAT: "number",
+    schema_pb2.BYTES: "text",
+    schema_pb2.STRUCT: "struct",
+}
+_MOST_VALUES = 12
+_LONGEST = 200
+
+
+def render_page(
+    dataset: Mapping[str, Any],
+    body: Mapping[str, Any],
+    schema: schema_pb2.Schema,
+    changes: Sequence[dict[str, Any]] | None,
+    suggestions: Sequence[dict[str, Any]] | None,
+) -> str:
+    """Renders the page.
+
+    Args:
+      dataset: name, uri and span, of the statistics' manifest.
+      body: of the schema's manifest.
+      schema: the agreed one.
+      changes: to the candidate; None where there is none.
+      suggestions: of `suggest.suggest`; None likewise.
+    """
+    domains = {domain.name: list(domain.value) for domain in schema.string_domain}
+    told = compatibility(changes) if changes is not None else None
+    return render(
+        "headwater.components.infer_schema",
+        "page.html",
+        title=dataset["name"] or dataset["uri"],
+        span=dataset["span"],
+        body=body,
+        environments=list(schema.default_environment),
+        features=[_feature(feature, domains) for feature in schema.feature],
+        changes=[{**change, "sentence": visible(sentence(change), 1000)} for change in changes or ()],
+        compatible=told,
+        suggestions=[
+            {**each, "curation": json.dumps(each["curation"], ensure_ascii=False) if each["curation"] else ""}
+            for each in suggestions or ()
+        ],
+        reviewed=changes is not None,
+    )
+
+
+def _feature(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> dict[str, Any]:
+    notes = ["deprecated"] if feature.lifecycle_stage == schema_pb2.DEPRECATED else []
+    notes += [tag.removeprefix("headwater:").replace("-", " ") for tag in feature.annotation.tag]
+    notes += [f"not in {name}" for name in feature.not_in_environment]
+    for kind, comparator in (("drift", feature.drift_comparator), ("skew", feature.skew_comparator)):
+        for measure in ("infinity_norm", "jensen_shannon_divergence", "normalized_abs_difference"):
+            if comparator.HasField(measure):
+                notes.append(f"{kind}: {measure.replace('_', ' ')} ≤ {getattr(comparator, measure).threshold:g}")
+    required = feature.HasField("shape") or feature.presence.min_fraction == 1
+    return {
+        "name": visible(feature.name, _LONGEST),
+        "type": _TYPES.get(feature.type, ""),
+        "presence": "required"
+        if required
+        else f"at least {feature.presence.min_fraction:.0%}"
+        if feature.presence.min_fraction
+        else "optional",
+        "valency": _valency(feature),
+        "domain": _domain(feature, domains),
+        "notes": notes,
+    }
+
+
+def _valency(feature: schema_pb2.Feature) -> str:
+    low, high = feature.value_count.min, feature.value_count.max
+    if feature.HasField("shape") or low == high == 1:
+        return "one"
+    return f"{low or 0} to {high}" if high else f"{low} or more" if low else "any number"
+
+
+def _domain(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> str:
+    kind = feature.WhichOneof("domain_info")
+    if kind in ("domain", "string_domain"):
+        if "headwater:private" in feature.annotation.tag:
+            return "private values"
+        values = domains.get(feature.domain, []) if kind == "domain" else list(feature.string_domain.value)
+        shown = ", ".join(visible(value, 60) if value else "(empty)" for value in values[:_MOST_VALUES])
+        more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
+        constraints = feature.distribution_constraints
+        mass = (
+            f" for {constraints.min_domain_mass:.0%} of values" if feature.HasField("distribution_constraints") else ""
+        )
+        return f"{shown}{more}{mass}"
+    if kind in ("int_domain", "float_domain"):
+        domain = getattr(feature, kind)
+        ends = [number(getattr(domain, end)) if domain.HasField(end) else "" for end in ("min", "max")]
+        words = "category codes" if kind == "int_domain" and domain.is_categorical else ""
+        return " ".join(part for part in (words, f"{ends[0]} to {ends[1]}" if any(ends) else "") if part)
+    return kind.removesuffix("_domain").replace("_", " ") if kind else ""
