@@ -7,11 +7,12 @@ import math
 from typing import Any, Mapping, Sequence
 
 from google.protobuf import text_format
-from headwater.components.common import distributions, results
+from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.validate import agreed, changes, history
 from headwater.components.validate.agreed import DRIFT, SKEW, finding
+from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.baselines import Baseline, find_baseline
 from headwater.components.validate.concept import measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
@@ -107,7 +108,7 @@ def check_statistics(
     files = {
         FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in work.protos.items()
     }
-    return results.save(
+    result = results.save(
         "anomalies",
         output,
         files=files,
@@ -116,11 +117,30 @@ def check_statistics(
         settings={
             "environment": environment,
             "dataset": dataset,
-            **settings.model_dump(mode="json", exclude_defaults=True),
+            # Who is told changes nothing of what is found.
+            **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts"}),
         },
         home=measured.home,
         page=render_page(body, measured, work.drawn, past),
     )
+    _alert(result, measured, settings)
+    return result
+
+
+def _alert(result: Result, measured: Result, settings: Settings) -> None:
+    """Tells of the verdict, which stands whatever becomes of it."""
+    if not settings.alerts:
+        return
+    dataset = measured.body["dataset"]
+    verdict = {
+        **result.body,
+        "uri": result.uri,
+        "dataset": dataset["name"],
+        "span": dataset["span"],
+        "rows": sum(split["rows"] for split in measured.body["splits"].values()),
+    }
+    # Beside the durable result, which every attempt of a run shares.
+    send_alerts(verdict, settings.alerts, storage.join(result.uri, "_alerts"))
 
 
 class _Rows:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Mapping
 import pydantic
 
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.validate.alerts.settings import Alert
 from headwater.components.validate.concept.settings import Concept
 from headwater.components.validate.rows.rules import RowRules
 
@@ -56,6 +57,7 @@ class Settings(pydantic.BaseModel):
         default, and then no row is read.
       concept: label and features whose relation is compared with the baseline's, see `concept.settings`; none by
         default.
+      alerts: who is told of the verdict, see `alerts.settings`; nobody by default.
     """
 
     model_config = _STRICT
@@ -63,6 +65,7 @@ class Settings(pydantic.BaseModel):
     serving: Serving | None = None
     rows: RowRules | None = None
     concept: Concept | None = None
+    alerts: list[Alert] = []
 
 
 def check_settings(settings: Mapping[str, Any]) -> Settings:

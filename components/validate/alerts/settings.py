@@ -1,0 +1,76 @@
+"""Where alerts go, and from which severity on. Secrets are never among the settings: they name environment variables."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+
+_Variable = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+NEEDED = {
+    "webhook": ("url_env",),
+    "slack": ("url_env",),
+    "email": ("host", "sender", "recipients"),
+    "prometheus": ("path",),
+    "openlineage": (),
+}
+"""What each channel cannot do without."""
+
+_OWN = {
+    "webhook": {"url_env", "secret_env"},
+    "slack": {"url_env"},
+    "email": {"host", "port", "sender", "recipients", "user_env", "password_env"},
+    "prometheus": {"path"},
+    "openlineage": {"url_env", "secret_env", "namespace"},
+}
+
+
+class Alert(pydantic.BaseModel):
+    """One channel.
+
+    Attributes:
+      to: `webhook`, `slack`, `email`, `prometheus` (a text file for node exporter's collector) or `openlineage`.
+      on: the least severity that is sent: `error`, `warning`, or `always`, for which a verdict without findings is sent
+        too. `prometheus` and `openlineage` tell the state, and are always sent.
+      url_env: the variable that holds the address; of `openlineage` by default OPENLINEAGE_URL.
+      secret_env: the variable that holds the key of a webhook's signature, or OpenLineage's API key.
+      host, port: of the mail server; TLS is used when it offers it.
+      sender, recipients: mail addresses.
+      user_env, password_env: variables that hold the mail account's name and password; TLS is then demanded.
+      path: of the text file, which ends in `.prom`.
+      namespace: of OpenLineage's job.
+      timeout: seconds that the channel may take in all, in (0, 60].
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    to: Literal["webhook", "slack", "email", "prometheus", "openlineage"]
+    on: Literal["error", "warning", "always"] = "error"
+    url_env: _Variable | None = None
+    secret_env: _Variable | None = None
+    host: str | None = None
+    port: Annotated[int, pydantic.Field(ge=1, le=65_535)] | None = None
+    sender: str | None = None
+    recipients: list[str] | None = None
+    user_env: _Variable | None = None
+    password_env: _Variable | None = None
+    path: Annotated[str, pydantic.Field(pattern=r"\.prom$")] | None = None
+    namespace: str | None = None
+    timeout: Annotated[float, pydantic.Field(gt=0, le=60)] = 10.0
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Alert:
+        for key in NEEDED[self.to]:
+            if not getattr(self, key):
+                raise ValueError(f"{self.to} needs {key}")
+        common = {"to", "on", "timeout"}
+        for key, value in self.model_dump(exclude_none=True).items():
+            if key not in common | _OWN[self.to]:
+                raise ValueError(f"{self.to} knows no {key}; it knows {', '.join(sorted(_OWN[self.to]))}")
+        for address in [self.sender, *(self.recipients or [])]:
+            if address is not None and ("@" not in address or any(c.isspace() or ord(c) < 32 for c in address)):
+                raise ValueError(f"{address!r} is no mail address")
+        if (self.user_env is None) != (self.password_env is None):
+            raise ValueError("user_env and password_env go together")
+        return self
