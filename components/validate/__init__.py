@@ -11,6 +11,7 @@ _NAMES = {
     "enforce": "enforcement",
     "gate": "component",
     "measure_concept": "concept",
+    "measure_feature_skew": "feature_skew",
     "validate": "component",
 }
 __all__ = list(_NAMES)

@@ -16,6 +16,7 @@ from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.baselines import Baseline, find_baseline
 from headwater.components.validate.concept import measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
+from headwater.components.validate.feature_skew import measure_feature_skew
 from headwater.components.validate.page import render_page
 from headwater.components.validate.rows import check_rows
 from headwater.components.validate.settings import (
@@ -66,7 +67,7 @@ def check_statistics(
 
     Returns:
       The anomalies: TFDV's proto for each split; its body says `blessed`, the `verdict`, its `findings`, all `measures`
-      and all `changes`, and what came of `rows` and `concept`.
+      and all `changes`, and what came of `rows`, `concept` and `feature_skew`.
 
     Raises:
       HeadwaterError: a setting is wrong, or a result is missing, altered or unreadable.
@@ -89,6 +90,7 @@ def check_statistics(
     work.judge(past)
     work.findings += rows.held_against_rules(settings, contract, environment, passed, quarantine)
     work.findings += rows.held_against_concept(settings, earlier)
+    work.findings += rows.held_against_serving(settings)
     # The gravest first, and of what moved, what moved most.
     findings = sorted(work.findings, key=lambda each: (each["severity"], -each.get("effect", math.inf)))
     body = {
@@ -153,7 +155,7 @@ class _Rows:
 
     def check(self, settings: Settings, earlier: Baseline | None) -> None:
         """Raises HeadwaterError when rows are asked for that cannot be found."""
-        if (settings.rows or settings.concept) and not self._dataset:
+        if (settings.rows or settings.concept or settings.feature_skew) and not self._dataset:
             raise HeadwaterError("dataset: the settings ask for rows, and the statistics name no dataset; name it")
         if settings.concept and earlier and not earlier.results[-1].body["dataset"]["uri"]:
             raise HeadwaterError("config.concept: the baseline names no dataset, so that its rows cannot be compared")
@@ -189,6 +191,14 @@ class _Rows:
             **self._options,
         )
         self.told["concept"] = {name: part for name, part in found.items() if name != "findings"}
+        return found["findings"]
+
+    def held_against_serving(self, settings: Settings) -> list[dict[str, Any]]:
+        """The findings on rows that serving saw too."""
+        if not settings.feature_skew:
+            return []
+        found = measure_feature_skew(self._dataset, config=settings.feature_skew.model_dump(), **self._options)
+        self.told["feature_skew"] = {name: part for name, part in found.items() if name != "findings"}
         return found["findings"]
 
 

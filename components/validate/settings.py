@@ -9,6 +9,7 @@ import pydantic
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate.alerts.settings import Alert
 from headwater.components.validate.concept.settings import Concept
+from headwater.components.validate.feature_skew import FeatureSkew
 from headwater.components.validate.rows.rules import RowRules
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -57,6 +58,7 @@ class Settings(pydantic.BaseModel):
         default, and then no row is read.
       concept: label and features whose relation is compared with the baseline's, see `concept.settings`; none by
         default.
+      feature_skew: serving rows that training rows are compared with by key, see `feature_skew`; none by default.
       alerts: who is told of the verdict, see `alerts.settings`; nobody by default.
     """
 
@@ -65,6 +67,7 @@ class Settings(pydantic.BaseModel):
     serving: Serving | None = None
     rows: RowRules | None = None
     concept: Concept | None = None
+    feature_skew: FeatureSkew | None = None
     alerts: list[Alert] = []
 
 

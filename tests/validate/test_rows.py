@@ -140,3 +140,15 @@ def test_what_the_label_says_is_compared(chain):
     kinds = {(f["feature"], f["kind"]) for f in changed.body["findings"]}
     assert ("payment", "CONCEPT_DRIFT") in kinds and ("payment", "DRIFT") not in kinds
     assert changed.body["concept"]["label"] == "tipped" and "concept" not in chain.run(trips(4)).body
+
+
+def test_training_and_serving_rows_are_compared_by_key(chain, tmp_path):
+    frame = trips(1)
+    serving = frame.copy()
+    serving.loc[::10, "fare"] += 1
+    serving.to_csv(tmp_path / "serving.csv", index=False)
+    verdict = chain.run(frame, config={"feature_skew": {"serving": str(tmp_path / "serving.csv")}})
+    [found] = [f for f in verdict.body["findings"] if f["kind"] == "FEATURE_SKEW"]
+    assert found["feature"] == "fare" and "300 of 3,000 joined rows (10.00%), by 1 at most" in found["message"]
+    assert verdict.body["feature_skew"]["rows"]["joined"] == 3000
+    assert "feature_skew" not in chain.run(trips(2)).body

@@ -160,8 +160,8 @@ def rows_of(found: Trace, folder: str) -> np.ndarray:
 def not_in_set(keys: KeySet, batch: pa.RecordBatch) -> np.ndarray:
     """The rows of a batch whose key is not in a set, int64, rising."""
     held = _load_set(keys.uri)
-    columns = [_as_key(_column(batch, name)) for name in keys.columns]
-    rows, records = _hashed(columns)
+    columns = [as_key(_column(batch, name)) for name in keys.columns]
+    rows, records = hash_keys(columns)
     first = held["first"]
     place = np.searchsorted(first, records["first"])
     found = np.zeros(len(records), bool)
@@ -204,7 +204,7 @@ def _hold(rule: Crossing, elements: Sequence[Any], folder: str, beam: Mapping[st
 def _distinct(schema: pa.Schema, columns: Sequence[str], element: Any) -> bytes:
     found = []
     for batch in read_element(element, schema):
-        found.append(_hashed([_as_key(_column(batch, name)) for name in columns])[1].tobytes())
+        found.append(hash_keys([as_key(_column(batch, name)) for name in columns])[1].tobytes())
     return _merge_distinct(found)
 
 
@@ -284,7 +284,7 @@ def _spill_element(spills: Sequence[_Spill], schema: pa.Schema, folder: str, ite
             if spill.monotone is not None:
                 held.append(_ordered_rows(batch, spill.monotone, first + np.arange(batch.num_rows)))
                 continue
-            rows, keys = _hashed([_as_key(_column(batch, name)) for name in spill.columns])
+            rows, keys = hash_keys([as_key(_column(batch, name)) for name in spill.columns])
             records = np.empty(len(keys), _RECORD)
             records["first"], records["second"], records["row"] = keys["first"], keys["second"], rows + first
             held.append(records)
@@ -471,7 +471,7 @@ def _read_ordered(folder: str, rule: int, pieces: Sequence[tuple[int, int]]) -> 
     return pa.concat_tables(tables).combine_chunks() if tables else None
 
 
-def _hashed(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
+def hash_keys(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
     """The rows whose key has no missing part, and their keys."""
     rows = np.arange(len(columns[0]))
     missing = np.zeros(len(rows), bool)
@@ -485,7 +485,7 @@ def _hashed(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
 
 def _ordered_rows(batch: pa.RecordBatch, asked: Monotone, rows: np.ndarray) -> pa.Table:
     """What a monotone rule needs of rows, without those that have a missing value or NaN in what is ordered."""
-    groups = [_as_key(_column(batch, name)) for name in asked.group]
+    groups = [as_key(_column(batch, name)) for name in asked.group]
     first = hashing.hash_rows(groups) if groups else np.zeros(batch.num_rows, np.uint64)
     second = hashing.second_hash(groups) if groups else np.zeros(batch.num_rows, np.uint64)
     values = [_sortable(_column(batch, name)) for name in [asked.column, *asked.order]]
@@ -548,7 +548,7 @@ def _sortable(array: pa.Array) -> pa.Array:
     return array.cast(pa.large_binary()) if pa.types.is_binary(kind) else array
 
 
-def _as_key(array: pa.Array) -> pa.Array:
+def as_key(array: pa.Array) -> pa.Array:
     """Values as a type of which both hashes look at every byte."""
     array = _decoded(array)
     kind = array.type
