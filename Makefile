@@ -62,3 +62,4 @@ fuzz: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py
 	$(PY) tests/bench/generate_statistics.py
+	$(PY) tests/bench/validate.py

@@ -26,7 +26,7 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate.rows.tracing import as_key, hash_keys
 
-PARTITION_ROWS = 500_000
+PARTITION_ROWS = 200_000
 """How many rows of the larger side a partition holds, on average."""
 
 _SIDES = ("training", "serving")

@@ -1,6 +1,6 @@
 """validate: alarms on unchanged data, planted changes found, and cost; TFDV's comparators on the same data.
 
-    python tests/bench/validate.py [--pairs 200] [--seeds 100] [--only false,power,concept,cost] [--folder F]
+    python tests/bench/validate.py [--pairs 200] [--seeds 100] [--only false,power,cost,rules,skew] [--folder F]
 
 Prints tables as text. `--pairs` and `--seeds` say how often.
 """
@@ -8,6 +8,7 @@ Prints tables as text. `--pairs` and `--seeds` say how often.
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import shutil
 import statistics
@@ -47,7 +48,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default=",".join(BENCHES))
     parser.add_argument("--folder", default=str(pathlib.Path.home() / ".cache/headwater-bench"))
+    parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.measure:
+        from common import duckdb_query
+
+        name, argument = options.measure
+        measures = {each.__name__: each for each in (measure_rules, measure_skew, duckdb_query)}
+        print(json.dumps(measures[name](argument)))
+        return 0
     for name in options.only.split(","):
         for line in BENCHES[name](options):
             print(line, flush=True)
@@ -193,7 +202,6 @@ def power(options: argparse.Namespace) -> Iterator[str]:
 def cost(options: argparse.Namespace) -> Iterator[str]:
     """1,000 features, from statistics to verdict."""
     from generator import _wide_batch
-    from headwater.components.common.tfdv import tfdv  # noqa: F401  its import is not counted
     from headwater.components.generate_statistics import compute_statistics
     from headwater.components.infer_schema import derive_schema
     from headwater.components.validate import check_statistics
@@ -219,7 +227,65 @@ def cost(options: argparse.Namespace) -> Iterator[str]:
         yield f"{label:44}{statistics.median(seconds[1:]):>24.2f} s   bar ≤ 1 s"
 
 
-BENCHES = {"false": false_alarms, "power": power, "cost": cost}
+RULES = [
+    *[f"float_{n} > -1000000 OR float_{n} IS NULL" for n in range(8)],
+    *[f"int_small <> {n + 20}" for n in range(4)],
+    *[f"int_year BETWEEN {1900 + n} AND 2100" for n in range(4)],
+    *[f"length(category_{n}) < 40" for n in (20, 300)],
+    "abs(int_wide) <= 1000000000",
+    "text <> '' AND id LIKE 'id-%'",
+]
+
+
+def measure_rules(source: str) -> dict:
+    """Seconds of 20 rules over rows."""
+    from headwater.components.validate import check_rows
+
+    started = time.perf_counter()
+    check_rows(source, config={"rules": [{"name": f"r{n}", "row": rule} for n, rule in enumerate(RULES)]})
+    return {"seconds": time.perf_counter() - started}
+
+
+def measure_skew(source: str) -> dict:
+    """Seconds and memory of feature skew, a side against itself."""
+    import common
+    from headwater.components.validate import measure_feature_skew
+
+    started = time.perf_counter()
+    with common.Peak() as peak:
+        measure_feature_skew(source, config={"serving": source, "key": ["id"]})
+    return {"seconds": time.perf_counter() - started, "peak": peak.bytes}
+
+
+def rules(options: argparse.Namespace) -> Iterator[str]:
+    """20 rules over 2.5 M rows, beside DuckDB."""
+    from common import run
+    from generator import write_parquet
+
+    source = write_parquet(pathlib.Path(options.folder) / "2500000.parquet", 2_500_000)
+    counts = ", ".join(f"count(*) FILTER (NOT ({rule}))" for rule in RULES)
+    ours, peer = [], []
+    for _ in range(options.runs):
+        peer.append(run("duckdb_query", f"SELECT {counts} FROM '{source}'")["seconds"])
+        ours.append(run("measure_rules", source)["seconds"])
+    one, other = statistics.median(ours), statistics.median(peer)
+    yield f"{'20 rules, 2,500,000 rows; peer: DuckDB':44}{one:>9.2f} s {other:>6.2f} s {one / other:>6.2f}   bar ≤ 2"
+
+
+def skew(options: argparse.Namespace) -> Iterator[str]:
+    """Feature skew by key, and its memory as rows grow."""
+    from common import run
+    from generator import write_parquet
+
+    peaks = []
+    for rows in (500_000, 2_500_000):
+        found = run("measure_skew", write_parquet(pathlib.Path(options.folder) / f"{rows}.parquet", rows))
+        peaks.append(found["peak"])
+        yield f"{f'feature skew, {rows:,} rows × {rows:,}':44}{found['seconds']:>9.2f} s {found['peak'] / 2**20:>9,.0f} MiB"
+    yield f"{'  memory over 5 times the rows':44}{peaks[1] / peaks[0]:>11.2f}   bar: flat"
+
+
+BENCHES = {"false": false_alarms, "power": power, "cost": cost, "rules": rules, "skew": skew}
 
 if __name__ == "__main__":
     sys.exit(main())
