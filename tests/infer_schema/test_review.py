@@ -58,7 +58,7 @@ def schema(text):
             "none",
         ),
         (
-            "feature { name: 'x' type: INT shape { dim { size: 1 } } }",
+            "feature { name: 'x' type: INT shape { dim { size: 1 } } presence { min_fraction: 1 } }",
             "feature { name: 'x' type: INT value_count { min: 1 max: 1 } presence { min_fraction: 1 } }",
             None,
             "full",
