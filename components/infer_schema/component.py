@@ -10,6 +10,7 @@ from kfp import dsl
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     schema: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
     mode: str = "auto",
     base_schema: str = "auto",
     curation: Dict = {},
@@ -19,8 +20,9 @@ def infer_schema(
 
     Args:
         statistics: generate-statistics' output.
-        schema: `schema.pbtxt`; in mode `propose` also `candidate.pbtxt` and `diff.json`. Its metadata key `kind` is
-            `headwater.schema`.
+        schema: `schema.pbtxt`; in mode `propose` also `candidate.pbtxt`, `diff.json` and `suggestions.json`. Its
+            metadata key `kind` is `headwater.schema`.
+        page: The schema, and in mode `propose` what would change and why.
         mode: `infer` (there is no base), `frozen` (the base with its curation, never widened), `propose` (frozen, and
             the widened schema beside it for review), `auto` (frozen where there is a base, else infer).
         base_schema: The agreed schema: a URI, `latest`, `previous`, `span:<n>`, `none`, or `auto` (the previous
@@ -32,6 +34,7 @@ def infer_schema(
         uri: The schema's exact URI.
     """
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.results import copy_page
     from headwater.components.infer_schema import derive_schema
 
     with clear_errors():
@@ -43,6 +46,7 @@ def infer_schema(
             curation=curation,
             max_string_domain_size=max_string_domain_size,
         )
+        copy_page(result, page.path)
     uri = result.uri if result.home else schema.uri
     schema.metadata.update(kind="headwater.schema", uri=uri, mode=result.body["mode"])
     return (uri,)
