@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from headwater.components.collect.binning import numbers
 from headwater.components.collect.findings import finding
-
-FAR = 3.5
-"""A robust z beyond this is an outlier (Iglewicz & Hoaglin, 1993)."""
+from headwater.components.common.outlying import FAR, ISOLATED, isolation, scale_of
 
 MOST_FAR = 0.01
 """A column with a larger share of outliers has another shape than a normal one: told in the page, no finding."""
@@ -19,8 +17,6 @@ MOST_FAR = 0.01
 EXTREME = 25.0
 """One robust z beyond this is a finding, where outliers are few."""
 
-_TREES, _TREE_ROWS = 100, 256
-_ISOLATED = 0.65
 _FEW_ROWS = 100
 
 
@@ -46,11 +42,12 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
         finite = values[np.isfinite(values)]
         if len(finite) < _FEW_ROWS or len(np.unique(finite)) < 10:
             continue
-        z, logarithmic = robust_z(values)
+        scale = scale_of(finite)
+        z = scale.distances(np.where(np.isfinite(values), values, np.nan))
         far = np.abs(np.nan_to_num(z)) > FAR
         share, extreme = float(far.sum() / len(finite)), float(np.nanmax(np.abs(z)))
         scores[name] = z
-        columns[name] = {"share": round(share, 6), "z": round(extreme, 2), "logarithmic": logarithmic}
+        columns[name] = {"share": round(share, 6), "z": round(extreme, 2), "logarithmic": scale.logarithmic}
         if extreme > EXTREME and 0 < share <= MOST_FAR and not _is_heavy(z):
             message = (
                 f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({share:.2%} of the rows "
@@ -60,30 +57,8 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
     isolated, worst = _isolate(scores, sample.num_rows, seed)
     if isolated:
         message = f"{isolated:,} of {sample.num_rows:,} sampled rows stand alone across the columns of numbers"
-        findings.append(finding("isolated_rows", "info", None, message, isolated / sample.num_rows, _ISOLATED))
+        findings.append(finding("isolated_rows", "info", None, message, isolated / sample.num_rows, ISOLATED))
     return {"findings": findings, "columns": columns, "rows": isolated, "worst": worst}
-
-
-def robust_z(values: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Distance from the median in robust standard deviations: 1.4826 × the median absolute deviation.
-
-    Where half of the values are one, the mean absolute deviation × 1.2533 stands in. Positive values whose upper half
-    is more than three times as wide as the lower one are looked at by their logarithms.
-
-    Args:
-      values: float64; NaN and infinite ones get NaN.
-
-    Returns:
-      The distances, and whether they are of logarithms.
-    """
-    values = np.where(np.isfinite(values), values, np.nan)
-    low, middle, high = np.nanquantile(values, [0.05, 0.5, 0.95])
-    logarithmic = bool(np.nanmin(values) > 0 and high - middle > 3 * (middle - low))
-    if logarithmic:
-        values = np.log(values)
-    left = values - np.nanmedian(values)
-    scale = 1.4826 * np.nanmedian(np.abs(left)) or 1.2533 * np.nanmean(np.abs(left))
-    return left / scale if scale else np.zeros_like(left), logarithmic
 
 
 def _is_heavy(z: np.ndarray) -> bool:
@@ -101,14 +76,11 @@ def _is_heavy(z: np.ndarray) -> bool:
 def _isolate(scores: dict[str, np.ndarray], rows: int, seed: int) -> tuple[int, list[dict[str, Any]]]:
     if len(scores) < 2 or rows < _FEW_ROWS:
         return 0, []
-    from sklearn.ensemble import IsolationForest
-
     names = list(scores)
     table = np.stack([np.nan_to_num(scores[name]) for name in names], axis=1)
-    forest = IsolationForest(n_estimators=_TREES, max_samples=min(_TREE_ROWS, rows), random_state=seed).fit(table)
-    alone = -forest.score_samples(table)
+    alone = isolation(table, seed)(table)
     # The corners of an even cloud score high too: a row apart is far out in some column besides.
-    apart = (alone > _ISOLATED) & (np.abs(table).max(axis=1) > FAR)
+    apart = (alone > ISOLATED) & (np.abs(table).max(axis=1) > FAR)
     order = np.argsort(-alone, kind="stable")[:10]
     worst = [
         {

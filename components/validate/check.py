@@ -14,7 +14,7 @@ from headwater.components.validate import agreed, changes, history
 from headwater.components.validate.agreed import DRIFT, SKEW, finding
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.baselines import Baseline, find_baseline
-from headwater.components.validate.concept import measure_concept
+from headwater.components.validate.concept import advise, measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
 from headwater.components.validate.feature_skew import measure_feature_skew
 from headwater.components.validate.page import render_page
@@ -89,7 +89,7 @@ def check_statistics(
     work.check_serving()
     work.judge(past)
     work.findings += rows.held_against_rules(settings, contract, environment, passed, quarantine)
-    work.findings += rows.held_against_concept(settings, earlier)
+    work.findings += rows.held_against_concept(settings, measured, earlier, past)
     work.findings += rows.held_against_serving(settings)
     # The gravest first, and of what moved, what moved most.
     findings = sorted(work.findings, key=lambda each: (each["severity"], -each.get("effect", math.inf)))
@@ -178,7 +178,9 @@ class _Rows:
         self.told["rows"] = {name: part for name, part in report.body.items() if name != "findings"}
         return report.findings
 
-    def held_against_concept(self, settings: Settings, earlier: Baseline | None) -> list[dict[str, Any]]:
+    def held_against_concept(
+        self, settings: Settings, measured: Result, earlier: Baseline | None, past: Sequence[history.Past]
+    ) -> list[dict[str, Any]]:
         """The findings on labels."""
         if not settings.concept or not earlier:
             return []
@@ -190,7 +192,11 @@ class _Rows:
             config={**config, "statistics": config["statistics"] or then.uri},
             **self._options,
         )
-        self.told["concept"] = {name: part for name, part in found.items() if name != "findings"}
+        told = {name: part for name, part in found.items() if name != "findings"}
+        homes = [each.home.span for each in (measured, then) if each.home]
+        told["spans_apart"] = abs(homes[0] - homes[1]) if len(homes) == 2 else None
+        told["labelling"] = _labelling(settings, [history.concept_of(told), *(run.concept for run in past)])
+        self.told["concept"] = told
         return found["findings"]
 
     def held_against_serving(self, settings: Settings) -> list[dict[str, Any]]:
@@ -347,6 +353,13 @@ class _Work:
 
     def _find(self, split: str, feature: str, kind: str, message: str, **more: Any) -> None:
         self.findings.append(finding(split, feature, kind, "warning", message, **more))
+
+
+def _labelling(settings: Settings, compared: Sequence[tuple[int, float] | None]) -> dict[str, Any] | None:
+    """How often to label, where the settings say how far spans lie apart."""
+    days = settings.concept.span_days
+    known = [{"days": days * spans, "effect": effect} for spans, effect in filter(None, compared)] if days else []
+    return advise(known, settings.concept.tolerated) if known else None
 
 
 def _settled(each: changes.Compared, drift: Drift) -> changes.Compared:

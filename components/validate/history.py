@@ -6,7 +6,7 @@ Every run's verdict holds its distances, so the verdicts under `data_root` are t
 from __future__ import annotations
 
 import dataclasses
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -27,12 +27,21 @@ _TO_SIGMA = 1.4826
 
 @dataclasses.dataclass(frozen=True)
 class Past:
-    """An earlier run: its span, and its effects by split and feature."""
+    """An earlier run.
+
+    Attributes:
+      span: its span.
+      blessed: its verdict.
+      effects: by split and feature.
+      alarms: the splits and features among them that were alarms.
+      concept: of labels that were compared: how many spans apart the two periods lie, and the effect.
+    """
 
     span: int
     blessed: bool
     effects: dict[tuple[str, str], float]
     alarms: frozenset[tuple[str, str]]
+    concept: tuple[int, float] | None = None
 
 
 def read(home: Home | None) -> list[Past]:
@@ -51,8 +60,16 @@ def read(home: Home | None) -> list[Past]:
                 effects[key] = change["effect"]
             if change["alarm"]:
                 alarms.add(key)
-        found.append(Past(span, body["blessed"], effects, frozenset(alarms)))
+        found.append(Past(span, body["blessed"], effects, frozenset(alarms), concept_of(body.get("concept"))))
     return found
+
+
+def concept_of(told: Mapping[str, Any] | None) -> tuple[int, float] | None:
+    """How many spans apart a verdict's two periods of labels lie, and the effect over its splits; None for none."""
+    if not told or not told["spans_apart"]:
+        return None
+    effects = [split["effect"] for split in told["splits"].values() if split and split["effect"] is not None]
+    return (told["spans_apart"], max(effects)) if effects else None
 
 
 def learn(past: Sequence[Past], key: tuple[str, str], span: int, season: int = 0) -> float | None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from headwater.components.collect import collect_dataset, profile
 from headwater.components.collect.binning import bins
-from headwater.components.collect.outliers import find_outliers, robust_z
+from headwater.components.collect.outliers import find_outliers
 from headwater.components.collect.sense import find_duplicates, make_sense, mutual_information
 
 
@@ -180,16 +180,6 @@ def test_a_planted_outlier_is_found_and_tails_of_their_own_kind_are_not():
     )
     assert [each["column"] for each in found["findings"] if each["rule"] == "outlier"] == ["planted"]
     assert found["columns"]["log"]["logarithmic"] and found["columns"]["log"]["share"] < 0.01
-
-
-def test_robust_z_is_that_of_iglewicz_and_hoaglin():
-    values = np.random.default_rng(1).normal(5, 2, 999)
-    z, logarithmic = robust_z(values)
-    assert not logarithmic
-    assert z == pytest.approx(
-        0.6745 * (values - np.median(values)) / np.median(np.abs(values - np.median(values))), rel=1e-4
-    )
-    assert robust_z(np.array([1.0] * 90 + [2.0] * 10))[0][-1] == pytest.approx((2 - 1) / (1.2533 * 0.1))
 
 
 def test_rows_that_stand_alone_across_columns_are_found():

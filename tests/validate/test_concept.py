@@ -17,6 +17,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics.compute import compute_statistics
+from headwater.components.infer_schema import derive_schema
+from headwater.components.validate import check_statistics
 from headwater.components.validate.concept import (
     advise,
     counting,
@@ -777,3 +779,39 @@ def test_a_history_that_is_none_is_named(history, said):
     with pytest.raises(HeadwaterError) as error:
         advise(history)
     assert said in str(error.value)
+
+
+# The verdict over spans.
+
+
+def verdict_of_span(folder, span, wrong, days):
+    """Collects a span in which `wrong` of the labels are turned over, and validates it."""
+    rng = np.random.default_rng(span)
+    x = rng.normal(size=20_000)
+    label = (x > 0) ^ (rng.random(20_000) < wrong)
+    table = pa.table({"x": x, "label": label})
+    dataset = collected(folder, span, table, name="clicks", splits={"train": 1.0}, workers=1)
+    statistics = compute_statistics(dataset.folder, str(folder / f"s{span}"), workers=1)
+    schema = derive_schema(statistics.folder, str(folder / f"c{span}"))
+    config = {"concept": {"label": "label", **({"span_days": days} if days else {})}}
+    return check_statistics(statistics.folder, schema.folder, str(folder / f"v{span}"), config=config, workers=1)
+
+
+def test_the_verdict_says_how_often_to_label_from_all_spans(tmp_path):
+    first = verdict_of_span(tmp_path, 1, 0.0, 10)
+    assert "concept" not in first.body
+    found = [verdict_of_span(tmp_path, span, 0.1 * (span - 1), 10) for span in (2, 3, 5)]
+    told = [each.body["concept"] for each in found]
+    assert [each["spans_apart"] for each in told] == [1, 1, 2]
+    # A tenth of the labels in 10 days, a tenth, and two tenths in 20.
+    assert [each["labelling"]["comparisons"] for each in told] == [1, 2, 3]
+    assert told[2]["labelling"]["rate_per_day"] == pytest.approx(0.01, abs=0.002)
+    assert told[2]["labelling"]["days"] == pytest.approx(5, abs=1) and told[2]["labelling"]["speed"] == "days"
+    page = found[2].read("page.html").decode()
+    assert "label every 5 days, from direct feedback and weak supervision" in page.replace("Label every", "label every")
+    assert "Where the same inputs have other labels now" in page and "train: concept" in page
+
+
+def test_without_days_between_spans_the_verdict_gives_no_advice(tmp_path):
+    verdict_of_span(tmp_path, 1, 0.0, None)
+    assert verdict_of_span(tmp_path, 2, 0.1, None).body["concept"]["labelling"] is None

@@ -39,7 +39,7 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
     [
         (
             {"row": "fare > 0", "unique": ["zone"]},
-            "exactly one of row, unique, references, monotone; this one says row, unique",
+            "exactly one of row, unique, references, monotone, outliers; this one says row, unique",
         ),
         ({}, "this one says none"),
         ({"row": ""}, "at least 1 character"),

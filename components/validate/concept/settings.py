@@ -22,6 +22,9 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
       min_slice_effect: or at least this share of the labels of one bin, in (0, 1];
       max_p: and when its p-value, adjusted over all features, is at most this, in (0, 1]: the share of false ones
         among the changes that are told.
+      span_days: days from one span to the next, above 0; with them the verdict says how fast the ground truth changes,
+        and how often and from what to label. None by default: it is not told.
+      tolerated: the share of labels that may be wrong before there are new ones, in (0, 1).
     """
 
     label: Annotated[str, pydantic.Field(min_length=1)]
@@ -35,6 +38,8 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
     min_effect: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.01
     min_slice_effect: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
     max_p: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.01
+    span_days: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
+    tolerated: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.05
 
     @pydantic.model_validator(mode="after")
     def _own_columns(self) -> Concept:

@@ -18,6 +18,7 @@ from headwater.components.common.dataset import ROW_ID, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
 from headwater.components.validate.rows import schema_rules, tracing
+from headwater.components.validate.rows.outliers import Learnt, far_rows
 from headwater.components.validate.rows.rules import RULES_COLUMN
 from headwater.components.validate.rows.schema_rules import SchemaRule
 from headwater.components.validate.rows.tracing import KeySet, Trace
@@ -61,6 +62,7 @@ class Plan:
       expressions: (rule, SQL expression) of the rules over one row.
       demands: (rule, demand) of the schema.
       sets: the keys of small referenced datasets.
+      outliers: what the rules on outliers have learnt.
       folder: URI of the folder with the lists of rows that rules over many rows found.
       key: the columns that identify a row; none where its place must do.
       private: the columns whose values are not shown.
@@ -72,6 +74,7 @@ class Plan:
     expressions: tuple[tuple[int, str], ...]
     demands: tuple[tuple[int, SchemaRule], ...]
     sets: tuple[KeySet, ...]
+    outliers: tuple[Learnt, ...]
     folder: str
     key: tuple[str, ...]
     private: frozenset[str]
@@ -160,6 +163,10 @@ def _broken(
         rows = tracing.not_in_set(keys, batch)
         if len(rows):
             yield keys.number, rows
+    for learnt in plan.outliers:
+        rows = far_rows(learnt, batch)
+        if len(rows):
+            yield learnt.number, rows
     for number, rows in traced.items():
         own = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + batch.num_rows)] - first
         if len(own):

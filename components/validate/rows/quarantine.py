@@ -24,15 +24,17 @@ from headwater.components.common.dataset import (
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
-from headwater.components.validate.rows import judging, tracing
+from headwater.components.validate.rows import judging, outliers, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
 from headwater.components.validate.rows.report import RowReport, make_report
 from headwater.components.validate.rows.rules import (
     RULES_COLUMN,
+    Outliers,
     RowRules,
     check_columns,
     check_reference,
     check_row_rules,
+    require_numbers,
 )
 from headwater.components.validate.rows.schema_rules import SchemaRule, rules_of
 from headwater.components.validate.rows.tracing import Crossing
@@ -98,6 +100,8 @@ def check_rows(
     read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
     crossings, referred = _crossings(settings, opened, options)
+    learning, learnt_from = _learning(settings, opened, options)
+    referred = {**referred, **learnt_from}
     _check_outputs(opened, referred, passed, quarantine)
     rules = _all_rules(settings, read_by, demands)
     plan = _plan(settings, rules, demands, opened, passed, quarantine)
@@ -111,7 +115,8 @@ def check_rows(
         _clear(folder, role)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         traces, sets = tracing.trace(crossings, opened, folder, **beam)
-        plan = dataclasses.replace(plan, folder=folder, sets=tuple(sets))
+        learnt, unlearnt = outliers.learn(learning, folder, **beam)
+        plan = dataclasses.replace(plan, folder=folder, sets=tuple(sets), outliers=tuple(learnt))
         items = _items(opened, traces)
         content = map_merge(
             "validate: rows",
@@ -122,8 +127,9 @@ def check_rows(
             **beam,
         )
     tracing.release_sets()
+    outliers.release()
     state = json.loads(content)
-    report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state)
+    report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state, unlearnt)
     inputs = {"dataset": opened.result, **{f"references.{name}": found for name, found in referred.items()}}
     shaping = {
         **_shaping(settings),
@@ -144,6 +150,8 @@ def _shaping(settings: RowRules) -> dict[str, Any]:
     for rule in found["rules"]:
         if rule["references"]:
             del rule["references"]["dataset"]
+        if rule["outliers"]:
+            del rule["outliers"]["reference"]
     return found
 
 
@@ -193,6 +201,27 @@ def _crossings(
                     other=other,
                 )
             )
+    return found, referred
+
+
+def _learning(
+    settings: RowRules, opened: Dataset, options: Mapping[str, Any]
+) -> tuple[list[tuple[int, Outliers, Dataset]], dict[str, Result]]:
+    """The rules on outliers, and the datasets other than this one that they are learnt from."""
+    found, referred = [], {}
+    for number, rule in enumerate(settings.rules):
+        if rule.outliers is None:
+            continue
+        source = opened
+        if rule.outliers.reference:
+            where = f"rules.{number} ({rule.name!r}): outliers.reference"
+            try:
+                source = load_dataset(rule.outliers.reference, **options)
+            except HeadwaterError as error:
+                raise HeadwaterError(f"{where}: {error}") from None
+            require_numbers(where, rule.outliers.columns, source.schema)
+            referred[rule.name] = source.result
+        found.append((number, rule.outliers, source))
     return found, referred
 
 
@@ -249,6 +278,7 @@ def _plan(
         expressions=tuple((number, rule.row) for number, rule in enumerate(settings.rules) if rule.row is not None),
         demands=tuple(enumerate(demands, len(settings.rules))),
         sets=(),
+        outliers=(),
         folder="",
         key=key,
         private=frozenset({*settings.private, *(opened.result.body.get("private") or {})}),

@@ -50,13 +50,16 @@ class RowReport:
         }
 
 
-def make_report(rules: Sequence[Judged], rows: Mapping[str, int], state: Mapping[str, Any]) -> RowReport:
+def make_report(
+    rules: Sequence[Judged], rows: Mapping[str, int], state: Mapping[str, Any], unjudged: Mapping[int, str]
+) -> RowReport:
     """The report of what `judging.merge` gave.
 
     Args:
       rules: all rules.
       rows: how many rows each split has, in the order of splits.
       state: what was found.
+      unjudged: of rules that no row could be held against, by number, why.
 
     Raises:
       HeadwaterError: not every row was judged.
@@ -86,6 +89,7 @@ def make_report(rules: Sequence[Judged], rows: Mapping[str, int], state: Mapping
         for result in results
         if result["rows"] and result["broken"] / result["rows"] > judged[result["rule"]].tolerance
     ]
+    findings += [_unjudged(rules[number], reason) for number, reason in unjudged.items()]
     findings.sort(key=lambda finding: finding["severity"])
     told = [
         {
@@ -126,6 +130,17 @@ def _finding(rule: Judged, result: Mapping[str, Any]) -> dict[str, Any]:
         "severity": rule.severity,
         "message": message,
         **{name: result[name] for name in ("rule", "rows", "broken", "share", "first_seen", "examples")},
+    }
+
+
+def _unjudged(rule: Judged, reason: str) -> dict[str, Any]:
+    return {
+        "split": "",
+        "feature": rule.feature,
+        "kind": "RULE_NOT_JUDGED",
+        "severity": "warning",
+        "message": f"rule {rule.name!r}: {rule.text} was held against no row: {reason}",
+        "rule": rule.name,
     }
 
 

@@ -6,6 +6,7 @@
 | `unique` | its key stands in an earlier row, as an insert into a table with a UNIQUE constraint would |
 | `references` | its key stands nowhere in the other dataset |
 | `monotone` | its value falls below that of the row before it, in the same group and along the order |
+| `outliers` | a number of it lies far from the others', or the row stands alone among them |
 
 "Earlier" is in the order of splits, shards and rows. A row with a missing value in a key (`unique`, `references`), or
 with a missing value or NaN in what is ordered (`monotone`), breaks no such rule; a missing group is a group. In a key
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pydantic
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate
+from headwater.components.common.outlying import ISOLATED
 from headwater.components.common.settings import checked, whole_numbers
 
 SCHEMA_PREFIX = "schema:"
@@ -34,7 +36,11 @@ Severity = Literal["error", "warning"]
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Columns = Annotated[list[str], pydantic.Field(min_length=1)]
-_KINDS = ("row", "unique", "references", "monotone")
+_KINDS = ("row", "unique", "references", "monotone", "outliers")
+ROBUST_Z, ISOLATION = "robust_z", "isolation"
+"""The methods that tell outliers."""
+
+_LIMITS = {ROBUST_Z: 8.0, ISOLATION: ISOLATED}
 _LONGEST_TEXT = 120
 _ORDERED = (
     pa.types.is_boolean,
@@ -94,8 +100,43 @@ class Monotone(pydantic.BaseModel):
     strict: bool = False
 
 
+class Outliers(pydantic.BaseModel):
+    """Rows that must not lie far from the others.
+
+    Attributes:
+      columns: columns of numbers.
+      method: "robust_z": distance from the median in robust standard deviations, of each column alone, of positive and
+        skewed columns by their logarithms. "isolation": how alone a row stands across the columns, by an isolation
+        forest (Liu, Ting & Zhou, 2008).
+      beyond: where far begins: a robust z, 8 by default, or a score of isolation in (0, 1), 0.65 by default.
+      reference: path or URI of the rows to learn from, such as the training data; by default those that are judged.
+      seed: of the forest.
+    """
+
+    model_config = _STRICT
+
+    columns: _Columns
+    method: Literal["robust_z", "isolation"] = ROBUST_Z
+    beyond: Annotated[float, pydantic.Field(gt=0)] | None = None
+    reference: str = ""
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> Outliers:
+        if self.method == ISOLATION and self.limit >= 1:
+            raise ValueError(f"a score of isolation lies below 1; beyond {self.limit:g} there is nothing")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns: one is named twice")
+        return self
+
+    @property
+    def limit(self) -> float:
+        """Where far begins."""
+        return _LIMITS[self.method] if self.beyond is None else self.beyond
+
+
 class Rule(pydantic.BaseModel):
-    """One rule: exactly one of `row`, `unique`, `references` and `monotone` says which.
+    """One rule: exactly one of `row`, `unique`, `references`, `monotone` and `outliers` says which.
 
     Attributes:
       name: what it is called in findings and in `_rules`.
@@ -106,6 +147,7 @@ class Rule(pydantic.BaseModel):
       unique: columns whose values together must stand in one row only.
       references: keys that must stand in another dataset.
       monotone: a column that must not fall.
+      outliers: columns in which rows must not lie far from the others.
     """
 
     model_config = _STRICT
@@ -117,6 +159,7 @@ class Rule(pydantic.BaseModel):
     unique: _Columns | None = None
     references: References | None = None
     monotone: Monotone | None = None
+    outliers: Outliers | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_kind(self) -> Rule:
@@ -131,7 +174,7 @@ class Rule(pydantic.BaseModel):
 
     @property
     def kind(self) -> str:
-        """Which of the four it is."""
+        """Which of the five it is."""
         return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     @property
@@ -146,6 +189,11 @@ class Rule(pydantic.BaseModel):
             return (
                 f"{_listed(self.references.columns)} in {_listed(self.references.targets)} of {self.references.dataset}"
             )
+        if self.outliers is not None:
+            named = _listed(self.outliers.columns)
+            if self.outliers.method == ISOLATION:
+                return f"{named} isolated by at most {self.outliers.limit:g}"
+            return f"{named} within {self.outliers.limit:g} robust standard deviations"
         asked = self.monotone
         along = f" along {_listed(asked.order)}" if asked.order else ""
         within = f" within {_listed(asked.group)}" if asked.group else ""
@@ -218,11 +266,15 @@ def check_columns(rules: RowRules, schema: pa.Schema) -> dict[str, list[str]]:
             names = rule.unique
         elif rule.references is not None:
             names = rule.references.columns
+        elif rule.outliers is not None:
+            names = rule.outliers.columns
         else:
             asked = rule.monotone
             names = [asked.column, *asked.order, *asked.group]
         for name in names:
             require_column(where, name, schema)
+        if rule.outliers is not None:
+            require_numbers(where, names, schema)
         if rule.monotone is not None:
             for name in [rule.monotone.column, *rule.monotone.order]:
                 _require_order(where, name, schema.field(name).type)
@@ -244,6 +296,19 @@ def check_reference(where: str, rule: References, ours: pa.Schema, theirs: pa.Sc
                 f"{where}: {name!r} is {ours.field(name).type}, and {target!r} of {rule.dataset} is "
                 f"{theirs.field(target).type}; such values are never equal: give both one type"
             )
+
+
+def require_numbers(where: str, names: Sequence[str], schema: pa.Schema) -> None:
+    """Refuses columns that are not there, or whose values have no distance.
+
+    Raises:
+      HeadwaterError: it names the column.
+    """
+    for name in names:
+        require_column(where, name, schema)
+        kind = schema.field(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            raise HeadwaterError(f"{where}: {name!r} is {kind}, which has no distances; only numbers have outliers")
 
 
 def require_column(where: str, name: str, schema: pa.Schema) -> None:

@@ -250,7 +250,7 @@ def _borders(
 def _sample(schema: pa.Schema, asked: Monotone, stride: int, item: tuple[int, Any]) -> bytes:
     number, element = item
     found = []
-    for first, batch in _counted(read_element(element, schema)):
+    for first, batch in counted(read_element(element, schema)):
         rows = np.arange((-first) % stride, batch.num_rows, stride)
         table = _ordered_rows(batch.take(pa.array(rows)) if stride > 1 else batch, asked, first + rows)
         found.append(_images(table, number).tobytes())
@@ -279,7 +279,7 @@ def _spill_all(
 def _spill_element(spills: Sequence[_Spill], schema: pa.Schema, folder: str, item: tuple[int, Any]) -> bytes:
     number, element = item
     parts: list[list[Any]] = [[] for _ in spills]
-    for first, batch in _counted(read_element(element, schema)):
+    for first, batch in counted(read_element(element, schema)):
         for spill, held in zip(spills, parts):
             if spill.monotone is not None:
                 held.append(_ordered_rows(batch, spill.monotone, first + np.arange(batch.num_rows)))
@@ -567,8 +567,8 @@ def _decoded(array: pa.Array) -> pa.Array:
     return array.cast(value_type(array.type)) if pa.types.is_dictionary(array.type) else array
 
 
-def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches with the number of rows before each."""
+def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches, each with the number of rows before it."""
     rows = 0
     for batch in batches:
         yield rows, batch
