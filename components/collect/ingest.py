@@ -163,9 +163,10 @@ class _Collection:
         if not home:
             storage.write_bytes(storage.join(base, results.MANIFEST), content)
             return results.load(base, "dataset")
+        # Before the commit, so that what is committed is complete; another attempt's page says the same.
+        storage.write_bytes(home.report("dataset"), page.encode())
         if not storage.create(storage.join(base, results.MANIFEST), content):
             _remove_attempt(base, attempt)
-        storage.write_bytes(home.report("dataset"), storage.read_bytes(storage.join(base, _page_of(base))))
         return _bring(results.load(base, "dataset"), self._output)
 
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
@@ -383,10 +384,6 @@ def _finish(
             "body": body,
         }
     )
-
-
-def _page_of(base: str) -> str:
-    return results.load(base, "dataset").body["page"]
 
 
 def _bring(result: Result, output: str) -> Result:

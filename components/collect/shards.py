@@ -18,6 +18,7 @@ from headwater.components.collect.splitting import assign
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.shard_file import describe
 from headwater.components.common.sources import Element, Misfit, Rejection
 
 SPLIT, PLACE = "_split", "_place"
@@ -104,9 +105,11 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         return Outcome([{"misfit": True}], None).encode()
     shards = {}
     for split, sink in sinks.items():
-        path = plan.path(f"split={split}", number)
+        path, content = plan.path(f"split={split}", number), sink.close()
+        storage.write_bytes(storage.join(plan.base, path), content)
         shards[split] = {
-            **_put(plan.base, path, sink.close()),
+            "path": path,
+            **describe(content),
             "rows": sink.rows,
             "digest": f"{hashing.add_digests(sink.digests):032x}",
             "source": element.file.uri,
@@ -131,8 +134,9 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         for rejection in rejections:
             reason = rejection.reason.partition(":")[0]
             record["reasons"][reason] = record["reasons"].get(reason, 0) + 1
-        content = _encode(element.file.uri, rejections, settings)
-        record["file"] = _put(plan.base, plan.path("_rejected", number), content)
+        path, content = plan.path("_rejected", number), _encode(element.file.uri, rejections, settings)
+        storage.write_bytes(storage.join(plan.base, path), content)
+        record["file"] = {"path": path, "bytes": len(content), "sha256": storage.sha256(content)}
     return Outcome([record], pa.concat_tables(samples) if samples else None).encode()
 
 
@@ -281,9 +285,3 @@ def _encode(source: str, rejections: list[Rejection], settings: Settings) -> byt
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, version="2.6")
     return sink.getvalue().to_pybytes()
-
-
-def _put(base: str, path: str, content: bytes | pa.Buffer) -> dict[str, Any]:
-    uri = storage.join(base, path)
-    storage.write_bytes(uri, content)
-    return {"path": path, "bytes": len(content), "sha256": storage.sha256(content)}

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result
+from headwater.components.common.shard_file import Shard, read_shard
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -44,9 +45,10 @@ SHARD_SCHEMA = pa.schema(
         ("source", pa.string()),
         ("start", pa.int64()),
         ("stop", pa.int64()),
+        ("parts", pa.list_(pa.uint32())),
     ]
 )
-"""The columns of a shard index. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
+"""The columns of a shard index. `sha256` and `parts` are as of `shard_file`. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
 and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
 
 REJECTED_SCHEMA = pa.schema(
@@ -61,15 +63,6 @@ REJECTED_SCHEMA = pa.schema(
 """The columns of rejected records. `value` holds at most 256 bytes."""
 
 _SPLIT = re.compile(r"(?:^|/)split=([^/]+)/")
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One file of a dataset with its checksum: an element that can be read by itself."""
-
-    uri: str
-    rows: int
-    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +116,15 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
         return _load_plain(folder, beam)
     result = _load_accepted(folder)
     body = result.body
+    schema = decode_schema(body["schema"])
     parts = {
-        split: [Shard(s["uri"], s["rows"], s["sha256"]) for s in shard_index(result, split)] for split in body["splits"]
+        split: [
+            Shard(s["uri"], s["rows"], s["bytes"], s["sha256"], len(schema), tuple(s.get("parts") or ()))
+            for s in shard_index(result, split)
+        ]
+        for split in body["splits"]
     }
-    return Dataset(result, decode_schema(body["schema"]), list(body["key"]), parts)
+    return Dataset(result, schema, list(body["key"]), parts)
 
 
 def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
@@ -199,12 +197,7 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
       HeadwaterError: a shard is missing or altered; a plain file has a record that cannot be read.
     """
     if isinstance(element, Shard):
-        try:
-            content = storage.read_bytes(element.uri)
-        except HeadwaterError as error:
-            raise HeadwaterError(f"{error}; this dataset was removed or moved: run again with caching off") from None
-        results.check(element.uri, content, element.sha256)
-        table = pq.ParquetFile(pa.BufferReader(content)).read(columns=schema.names)
+        table = read_shard(element, schema.names)
         yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         return
     from headwater.components.common import sources

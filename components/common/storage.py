@@ -2,8 +2,7 @@
 
 Reading, writing and listing go through `pyarrow.fs`, so that credentials, endpoints and retries behave the
 same in the driver and in Beam's workers. Creating a file only when it is absent needs each store's own
-conditional write, which pyarrow does not offer. Endpoints and credentials come from the environment
-(`AWS_*`, `GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`), never from a parameter.
+conditional write, which pyarrow does not offer. `stores` makes the connections, `patience` waits out what passes.
 """
 
 from __future__ import annotations
@@ -11,18 +10,23 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import io
 import os
 import shutil
 import tempfile
 import urllib.parse
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
 
+from headwater.components.common import patience, stores
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.patience import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import fs
+
+Found = TypeVar("Found")
 
 _REMOTE = ("gs", "s3", "minio")
 
@@ -72,11 +76,15 @@ def relative(uri: str, folder: str) -> str:
 
 
 def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """The pyarrow filesystem of `uri` and the path of `uri` on it."""
+    """The pyarrow filesystem of `uri` and the path of `uri` on it.
+
+    Raises:
+      HeadwaterError: there are no credentials for it.
+    """
     kind = scheme(uri)
     if not kind:
-        return _filesystem(""), _local(uri)
-    return _filesystem(kind), uri.partition("://")[2]
+        return stores.filesystem(""), _local(uri)
+    return stores.filesystem(kind), uri.partition("://")[2]
 
 
 def read_bytes(uri: str) -> bytes:
@@ -93,8 +101,12 @@ def open_input(uri: str):
     """A random-access pyarrow file, open for reading.
 
     Raises:
-      HeadwaterError: there is no such file, or it cannot be read.
+      HeadwaterError: there is no such file, or it cannot be read; also of a file at a store while it is read.
     """
+    import pyarrow as pa
+
+    if scheme(uri):
+        return pa.PythonFile(_SteadyFile(uri), mode="r")
     store, path = filesystem(uri)
     try:
         return store.open_input_file(path)
@@ -117,32 +129,38 @@ def write_bytes(uri: str, content: bytes | pa.Buffer) -> None:
     Raises:
       HeadwaterError: it cannot be written.
     """
-    try:
-        if not scheme(uri):
-            path = _local(uri)
+    if not scheme(uri):
+        path = _local(uri)
+        try:
             temporary = _write_beside(path, content)
             os.replace(temporary, path)
-            return
+        except OSError as error:
+            raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+        return
+
+    def write() -> None:
         store, path = filesystem(uri)
         with store.open_output_stream(path) as stream:
             stream.write(content)
-    except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+
+    _steadily(uri, "written", write)
 
 
 def open_output(uri: str):
     """A stream that writes a file from its start, its folders made; for scratch, as a reader may see a part.
 
     Raises:
-      HeadwaterError: it cannot be written.
+      HeadwaterError: it cannot be written; also while it is.
     """
-    store, path = filesystem(uri)
-    try:
+    import pyarrow as pa
+
+    def begin():
+        store, path = filesystem(uri)
         if not scheme(uri):
             os.makedirs(os.path.dirname(path), exist_ok=True)
         return store.open_output_stream(path)
-    except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+
+    return pa.PythonFile(_TellingOutput(uri, _steadily(uri, "written", begin)), mode="w")
 
 
 def delete_folder(uri: str) -> None:
@@ -157,7 +175,8 @@ def create(uri: str, content: bytes) -> bool:
     """Writes a file only if there is none of that name, in one atomic step.
 
     Returns:
-      Whether this call created it; False when it was there already.
+      Whether the file is there with this content: by this call, or by one that wrote just the same. False when there
+      is another.
     """
     kind = scheme(uri)
     if not kind:
@@ -170,33 +189,36 @@ def create(uri: str, content: bytes) -> bool:
             os.link(temporary, path)
             return True
         except FileExistsError:
-            return False
+            pass
+        except OSError as error:
+            raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
         finally:
             os.unlink(temporary)
-    bucket, _, name = uri.partition("://")[2].partition("/")
-    if kind == "gs":
-        return _create_gs(bucket, name, content)
-    return _create_s3(bucket, name, content)
+    else:
+        bucket, _, name = uri.partition("://")[2].partition("/")
+        make = _create_gs if kind == "gs" else functools.partial(_create_s3, kind)
+        if _steadily(uri, "written", lambda: make(bucket, name, content)):
+            return True
+    # It may be ours all the same: the answer to a call that was made again is lost, not its effect.
+    return read_bytes(uri) == content
 
 
 def exists(uri: str) -> bool:
     """Whether a file of that name is there."""
     from pyarrow import fs
 
-    store, path = filesystem(uri)
-    return store.get_file_info([path])[0].type == fs.FileType.File
+    return _info(uri).type == fs.FileType.File
 
 
 def list_files(folder: str) -> list[FileInfo]:
     """All files below a folder, sorted by URI; none when there is no such folder."""
     from pyarrow import fs
 
-    store, path = filesystem(folder)
-    found = store.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    _, path = filesystem(folder)
     prefix = folder.rstrip("/")
     files = [
         FileInfo(join(prefix, info.path[len(path.rstrip("/")) :]), info.size)
-        for info in found
+        for info in _listed(folder, recursive=True)
         if info.type == fs.FileType.File
     ]
     return sorted(files)
@@ -207,9 +229,8 @@ def list_folders(folder: str) -> list[str]:
     from pyarrow import fs
 
     if scheme(folder) == "gs":
-        return _list_folders_gs(folder)
-    store, path = filesystem(folder)
-    found = store.get_file_info(fs.FileSelector(path, recursive=False, allow_not_found=True))
+        return _steadily(folder, "listed", lambda: _list_folders_gs(folder))
+    found = _listed(folder, recursive=False)
     return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
 
@@ -226,8 +247,7 @@ def expand(uri: str) -> list[FileInfo]:
 
     uri = normalise(uri)
     # A file whose name holds a bracket is a file, not a pattern.
-    store, path = filesystem(uri)
-    info = store.get_file_info([path])[0]
+    info = _info(uri)
     if info.type == fs.FileType.File:
         return [FileInfo(uri, info.size)]
     if info.type == fs.FileType.Directory:
@@ -248,10 +268,21 @@ def expand(uri: str) -> list[FileInfo]:
 
 
 def delete(uri: str) -> None:
-    """Removes a file if it is there."""
-    store, path = filesystem(uri)
-    if exists(uri):
+    """Removes a file if it is there.
+
+    Raises:
+      HeadwaterError: it cannot be removed.
+    """
+
+    def remove() -> None:
+        store, path = filesystem(uri)
         store.delete_file(path)
+
+    try:
+        if exists(uri):
+            _steadily(uri, "removed", remove)
+    except FileNotFoundError:
+        pass
 
 
 def sha256(content: bytes | pa.Buffer) -> str:
@@ -262,6 +293,132 @@ def sha256(content: bytes | pa.Buffer) -> str:
 def attempt_id() -> str:
     """A name that no other attempt of any step has."""
     return uuid.uuid4().hex[:12]
+
+
+def _info(uri: str) -> fs.FileInfo:
+    def look() -> fs.FileInfo:
+        store, path = filesystem(uri)
+        return store.get_file_info([path])[0]
+
+    return _steadily(uri, "looked at", look)
+
+
+def _listed(folder: str, *, recursive: bool) -> list[fs.FileInfo]:
+    from pyarrow import fs
+
+    def look() -> list[fs.FileInfo]:
+        store, path = filesystem(folder)
+        return store.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True))
+
+    return _steadily(folder, "listed", look)
+
+
+def _steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
+    kind = scheme(uri)
+    if kind:
+        return patience.steadily(uri, verb, call, lambda: stores.credentials(kind))
+    try:
+        return call()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise HeadwaterError(f"{uri}: cannot be {verb}: {_reason(error)}") from None
+
+
+class _SteadyFile(io.RawIOBase):
+    """A file at a store, read by ranges; what is read is read again where the store fails or its answer is cut short."""
+
+    def __init__(self, uri: str):
+        self._uri, self._place, self._file = uri, 0, None
+        try:
+            self._size = _steadily(uri, "read", lambda: self._open().size())
+        except FileNotFoundError:
+            raise HeadwaterError(f"{uri}: there is no such file") from None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._place)
+        size = left if size is None or size < 0 else min(size, left)
+        if not size:
+            return b""
+        try:
+            content = _steadily(self._uri, "read", lambda: self._read(self._place, size))
+        except FileNotFoundError:
+            raise HeadwaterError(f"{self._uri}: there is no such file any more") from None
+        self._place += size
+        return content
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._file = None
+        super().close()
+
+    def _read(self, start: int, size: int) -> bytes:
+        try:
+            content = self._open().read_at(size, start)
+        except OSError:
+            self._file = None
+            raise
+        if len(content) < size:
+            self._file = None
+            raise OSError(f"the answer was cut short: {len(content):,} of {size:,} bytes")
+        return content
+
+    def _open(self):
+        if self._file is None:
+            store, path = filesystem(self._uri)
+            self._file = store.open_input_file(path)
+        return self._file
+
+
+class _TellingOutput(io.RawIOBase):
+    """A stream that is written, whose errors name it."""
+
+    def __init__(self, uri: str, stream: Any):
+        self._uri, self._stream = uri, stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._tell(lambda: self._stream.write(content))
+        return len(content)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._tell(self._stream.close)
+
+    def _tell(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except OSError as error:
+            raise StoreError(f"{self._uri}: cannot be written: {_reason(error)}") from None
 
 
 def _reason(error: OSError) -> str:
@@ -298,47 +455,11 @@ def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
     return temporary
 
 
-@functools.lru_cache(maxsize=None)
-def _filesystem(kind: str) -> fs.FileSystem:
-    from pyarrow import fs
-
-    if not kind:
-        return fs.LocalFileSystem()
-    if kind == "gs":
-        endpoint = os.environ.get("STORAGE_EMULATOR_HOST")
-        if not endpoint:
-            return fs.GcsFileSystem()
-        parsed = urllib.parse.urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
-        return fs.GcsFileSystem(anonymous=True, scheme=parsed.scheme, endpoint_override=parsed.netloc)
-    endpoint = _s3_endpoint(kind)
-    if not endpoint:
-        return fs.S3FileSystem()
-    parsed = urllib.parse.urlsplit(endpoint)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return fs.S3FileSystem(endpoint_override=parsed.netloc, scheme=parsed.scheme, region=region)
-
-
-def _s3_endpoint(kind: str) -> str | None:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if kind == "minio" and not endpoint:
-        raise HeadwaterError("minio:// needs the server's address in AWS_ENDPOINT_URL, for example http://minio:9000")
-    return endpoint
-
-
-def _gs_client():
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
-        return storage.Client(project="emulator", credentials=AnonymousCredentials())
-    return storage.Client()
-
-
 def _list_folders_gs(folder: str) -> list[str]:
     # pyarrow sees a folder at gs:// only where somebody made an empty object for it.
     bucket, _, path = folder.partition("://")[2].partition("/")
     prefix = path.rstrip("/") + "/" if path else ""
-    listing = _gs_client().list_blobs(bucket, prefix=prefix, delimiter="/")
+    listing = stores.gs_client().list_blobs(bucket, prefix=prefix, delimiter="/", retry=None)
     for _ in listing.pages:
         pass
     return sorted(found[len(prefix) :].rstrip("/") for found in listing.prefixes)
@@ -348,27 +469,24 @@ def _create_gs(bucket: str, name: str, content: bytes) -> bool:
     from google.api_core.exceptions import PreconditionFailed
 
     try:
-        _gs_client().bucket(bucket).blob(name).upload_from_string(content, if_generation_match=0)
+        blob = stores.gs_client().bucket(bucket).blob(name)
+        blob.upload_from_string(content, if_generation_match=0, retry=None)
         return True
     except PreconditionFailed:
         return False
 
 
-def _create_s3(bucket: str, name: str, content: bytes) -> bool:
-    import boto3
+def _create_s3(kind: str, bucket: str, name: str, content: bytes) -> bool:
     from botocore.exceptions import ClientError
 
-    client = boto3.client("s3", endpoint_url=_s3_endpoint("s3"))
     try:
-        client.put_object(Bucket=bucket, Key=name, Body=content, IfNoneMatch="*")
+        stores.s3_client(kind).put_object(Bucket=bucket, Key=name, Body=content, IfNoneMatch="*")
         return True
     except ClientError as error:
-        # 409: another conditional write of the same key won while this one was under way.
-        if error.response.get("Error", {}).get("Code") in (
-            "PreconditionFailed",
-            "ConditionalRequestConflict",
-            "412",
-            "409",
-        ):
+        code = error.response.get("Error", {}).get("Code")
+        if code in ("PreconditionFailed", "412"):
             return False
+        if code in ("ConditionalRequestConflict", "409"):
+            # Another conditional write of this key is under way, and may come to nothing.
+            raise OSError("another attempt writes it") from None
         raise

@@ -19,7 +19,7 @@ from typing import Callable, Iterator
 
 import pytest
 from headwater.components.collect import collect_dataset
-from headwater.components.common import open_dataset, results, storage
+from headwater.components.common import open_dataset, results, storage, stores
 from headwater.components.common.errors import HeadwaterError
 
 _SECONDS_TO_START = 60
@@ -44,7 +44,7 @@ def server(command: list[str], environment: dict[str, str], ready: Callable[[], 
             with pytest.MonkeyPatch.context() as patch:
                 for name, value in environment.items():
                     patch.setenv(name, value)
-                storage._filesystem.cache_clear()
+                stores.forget()
                 deadline = time.monotonic() + _SECONDS_TO_START
                 while True:
                     try:
@@ -56,7 +56,7 @@ def server(command: list[str], environment: dict[str, str], ready: Callable[[], 
                         time.sleep(0.3)
                 yield
         finally:
-            storage._filesystem.cache_clear()
+            stores.forget()
             process.kill()
 
 

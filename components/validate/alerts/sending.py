@@ -65,8 +65,10 @@ def _send(verdict: Mapping[str, Any], alert: Alert, claims: str) -> int:
     state = alert.to in _STATE
     # What has no finding of its own, the verdict itself, is claimed as one.
     items: list[Mapping[str, Any]] = [{}] if state or (alert.on == "always" and not wanted) else wanted
+    # Two attempts at once write different claims, of which one stands.
+    name = storage.attempt_id().encode()
     mine = [
-        (item, uri) for item in items if storage.create(uri := storage.join(claims, _fingerprint(verdict, item)), b"")
+        (item, uri) for item in items if storage.create(uri := storage.join(claims, _fingerprint(verdict, item)), name)
     ]
     if not mine:
         return 0

@@ -17,6 +17,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import ROW_ID, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
+from headwater.components.common.shard_file import describe
 from headwater.components.validate.rows import schema_rules, tracing
 from headwater.components.validate.rows.outliers import Learnt, far_rows
 from headwater.components.validate.rows.rules import RULES_COLUMN
@@ -329,8 +330,7 @@ class _Sink:
             "split": item.split,
             "path": path,
             "rows": self.rows,
-            "bytes": len(content),
-            "sha256": storage.sha256(content),
+            **describe(content),
             "digest": f"{hashing.add_digests(self._digests):032x}",
             "source": getattr(item.element, "uri", None) or item.element.file.uri,
             "start": getattr(item.element, "start", None),
