@@ -76,7 +76,7 @@ def gs_client():
 @functools.lru_cache(maxsize=None)
 def s3_client(kind: str):
     """Amazon's own client, for "s3" or "minio"."""
-    import boto3
+    import boto3.session
     from botocore.config import Config
 
     config = Config(
@@ -84,7 +84,8 @@ def s3_client(kind: str):
     )
     endpoint = _s3_endpoint(kind)
     _check_s3()
-    return boto3.client("s3", endpoint_url=endpoint, config=config)
+    # Its default session would keep the first credentials that it saw.
+    return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
 
 
 def forget() -> None:
