@@ -10,6 +10,7 @@ from typing import Any, Sequence
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, find
+from headwater.pipelines.upkeep import add_commands
 
 DATA_ROOT = ".headwater"
 """Where `headwater run` keeps datasets and results by default."""
@@ -309,6 +310,8 @@ def _parser() -> argparse.ArgumentParser:
     gate = _command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
     gate.add_argument("anomalies", help="folder of validate")
     _add_fail_on(gate)
+
+    add_commands(_command, commands, DATA_ROOT)
     return parser
 
 

@@ -266,8 +266,8 @@ def committed(data_root: str, name: str, kind: str) -> list[Home]:
     """Every committed result of `kind` of a dataset, by rising span and version."""
     found = []
     root = storage.join(data_root, name)
-    for span in _numbered(root, "span"):
-        for version in _numbered(storage.join(root, f"span={span}"), "version"):
+    for span in numbered(root, "span"):
+        for version in numbered(storage.join(root, f"span={span}"), "version"):
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
                 found.append(home)
@@ -316,7 +316,8 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     )
 
 
-def _numbered(folder: str, label: str) -> list[int]:
+def numbered(folder: str, label: str) -> list[int]:
+    """The numbers n of the folders `<label>=<n>` directly below a folder, rising."""
     names = [name[len(label) + 1 :] for name in storage.list_folders(folder) if name.startswith(f"{label}=")]
     return sorted(int(name) for name in names if name.isdigit())
 

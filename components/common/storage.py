@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import urllib.parse
 import uuid
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, TypeVar
 
 from headwater.components.common import patience, stores
 from headwater.components.common.errors import HeadwaterError
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 _REMOTE = ("gs", "s3", "minio")
+
+
+TEMPORARY = "_writing-"
+"""Local files that are being written have names that begin so."""
 
 
 class FileInfo(NamedTuple):
@@ -222,6 +226,25 @@ def list_files(folder: str) -> list[FileInfo]:
         if info.type == fs.FileType.File
     ]
     return sorted(files)
+
+
+class Dated(NamedTuple):
+    """A file at a store: its URI, its size in bytes, and when it was written, in seconds by the store's clock."""
+
+    uri: str
+    size: int
+    modified: float
+
+
+def walk(folder: str) -> Iterator[Dated]:
+    """All files below a folder, page by page: the files of one folder follow each other, in no order that counts.
+
+    Raises:
+      HeadwaterError: it cannot be listed.
+    """
+    kind = scheme(folder)
+    pages = {"": _walk_local, "gs": _walk_gs}.get(kind, _walk_s3)
+    return pages(folder.rstrip("/") or "/")
 
 
 def list_folders(folder: str) -> list[str]:
@@ -444,7 +467,7 @@ def _matches(parts: list[str], pattern: list[str]) -> bool:
 def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix="_writing-", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -453,6 +476,66 @@ def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
         os.unlink(temporary)
         raise
     return temporary
+
+
+def _walk_local(folder: str) -> Iterator[Dated]:
+    try:
+        entries = os.scandir(_local(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HeadwaterError(f"{folder}: cannot be listed: {_reason(error)}") from None
+    below = []
+    with entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+                continue
+            try:
+                found = entry.stat()
+            except FileNotFoundError:
+                # Removed since.
+                continue
+            yield Dated(join(folder, entry.name), found.st_size, found.st_mtime)
+    for name in sorted(below):
+        yield from _walk_local(join(folder, name))
+
+
+def _walk_s3(folder: str) -> Iterator[Dated]:
+    kind, _, rest = folder.partition("://")
+    bucket, _, path = rest.partition("/")
+    more: dict[str, str] = {}
+    while True:
+        page = _steadily(
+            folder,
+            "listed",
+            lambda: stores.s3_client(kind).list_objects_v2(Bucket=bucket, Prefix=f"{path}/" if path else "", **more),
+        )
+        for found in page.get("Contents", ()):
+            if not found["Key"].endswith("/"):
+                yield Dated(f"{kind}://{bucket}/{found['Key']}", found["Size"], found["LastModified"].timestamp())
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _walk_gs(folder: str) -> Iterator[Dated]:
+    bucket, _, path = folder.partition("://")[2].partition("/")
+    token = None
+
+    def look() -> Any:
+        listing = stores.gs_client().list_blobs(
+            bucket, prefix=f"{path}/" if path else "", page_token=token, page_size=1_000, retry=None
+        )
+        return next(listing.pages, ()), listing.next_page_token
+
+    while True:
+        page, token = _steadily(folder, "listed", look)
+        for found in page:
+            if not found.name.endswith("/"):
+                yield Dated(f"gs://{bucket}/{found.name}", found.size, found.updated.timestamp())
+        if not token:
+            return
 
 
 def _list_folders_gs(folder: str) -> list[str]:

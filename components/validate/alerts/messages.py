@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import uuid
 from typing import Any, Mapping, Sequence
 
-_PRODUCER = "https://github.com/headwater/headwater"
-_SPEC = "https://openlineage.io/spec"
+from headwater.components.common.openlineage import facet, run_event
+
 _MOST = 20
 _LONGEST = 300
 # Slack takes 3,000 characters a block.
@@ -129,31 +127,24 @@ def openlineage(verdict: Mapping[str, Any], namespace: str) -> dict[str, Any]:
         assertions.append({"assertion": finding["kind"], "success": False, **own})
     if not assertions:
         assertions.append({"assertion": "SCHEMA", "success": True})
-    return {
-        "eventType": "COMPLETE" if verdict["blessed"] else "FAIL",
-        "eventTime": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-        "producer": _PRODUCER,
-        "schemaURL": f"{_SPEC}/2-0-2/OpenLineage.json#/definitions/RunEvent",
-        "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, verdict["uri"]))},
-        "job": {"namespace": namespace, "name": "headwater.validate"},
-        "inputs": [
-            {
-                "namespace": namespace,
-                "name": verdict.get("dataset") or verdict["uri"],
-                "inputFacets": {
-                    "dataQualityAssertions": {
-                        "_producer": _PRODUCER,
-                        "_schemaURL": f"{_SPEC}/facets/1-0-1/DataQualityAssertionsDatasetFacet.json",
-                        "assertions": assertions[:_MOST_DISTANCES],
-                    },
-                    "dataQualityMetrics": {
-                        "_producer": _PRODUCER,
-                        "_schemaURL": f"{_SPEC}/facets/1-0-2/DataQualityMetricsInputDatasetFacet.json",
-                        "rowCount": verdict.get("rows", 0),
-                        "columnMetrics": {},
-                    },
-                },
-            }
-        ],
-        "outputs": [],
+    facets = {
+        "dataQualityAssertions": facet(
+            "1-0-1/DataQualityAssertionsDatasetFacet", assertions=assertions[:_MOST_DISTANCES]
+        ),
+        "dataQualityMetrics": facet(
+            "1-0-2/DataQualityMetricsInputDatasetFacet", rowCount=verdict.get("rows", 0), columnMetrics={}
+        ),
     }
+    looked_at = {
+        "namespace": namespace,
+        "name": verdict.get("dataset") or verdict["uri"],
+        "inputFacets": facets,
+    }
+    return run_event(
+        event="COMPLETE" if verdict["blessed"] else "FAIL",
+        run=verdict["uri"],
+        namespace=namespace,
+        job="headwater.validate",
+        inputs=[looked_at],
+        outputs=[],
+    )

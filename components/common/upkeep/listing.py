@@ -1,0 +1,71 @@
+"""What lies under a `data_root`: datasets, spans, versions, sizes and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from headwater.components.common import results, storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Home, Result
+
+
+def list_datasets(data_root: str, name: str = "") -> list[dict[str, Any]]:
+    """Every version under a root, by name, span and version.
+
+    Args:
+      data_root: path or URI.
+      name: of one dataset; all by default.
+
+    Returns:
+      Of each version `name`, `span`, `version`, `uri`; `kinds`, what is committed; `rows` by split and `bytes` of the
+      dataset and the files of the other results; `accepted` of the dataset and `blessed` of the verdict, None where
+      there is none.
+
+    Raises:
+      HeadwaterError: nothing is there, or a manifest cannot be read.
+    """
+    root = storage.normalise(data_root)
+    names = [each for each in storage.list_folders(root) if not each.startswith("_") and name in ("", each)]
+    found = [told for each in names for told in _versions(root, each)]
+    if not found:
+        raise HeadwaterError(f"{root}: there is no dataset{f' {name!r}' if name else ''} here")
+    return found
+
+
+def committed_results(home: Home) -> Iterator[Result]:
+    """The committed results of a version."""
+    for kind in results.FOLDERS:
+        if storage.exists(storage.join(home.folder(kind), results.MANIFEST)):
+            yield results.load(home.folder(kind), kind)
+
+
+def homes(root: str, name: str) -> Iterator[Home]:
+    """Every version of a dataset that has a folder, by rising span and version."""
+    for span in results.numbered(storage.join(root, name), "span"):
+        for version in results.numbered(storage.join(root, name, f"span={span}"), "version"):
+            yield Home(root, name, span, version)
+
+
+def _versions(root: str, name: str) -> Iterator[dict[str, Any]]:
+    for home in homes(root, name):
+        own = {result.kind: result for result in committed_results(home)}
+        if own:
+            yield _told(home, own)
+
+
+def _told(home: Home, own: dict[str, Result]) -> dict[str, Any]:
+    dataset, verdict = own.get("dataset"), own.get("anomalies")
+    splits = dataset.body["splits"] if dataset else {}
+    size = sum(entry["bytes"] for entry in splits.values())
+    size += sum(file["bytes"] for result in own.values() for file in result.manifest.get("files", {}).values())
+    return {
+        "name": home.name,
+        "span": home.span,
+        "version": home.version,
+        "uri": storage.join(home.data_root, home.name, f"span={home.span}", f"version={home.version}"),
+        "kinds": list(own),
+        "rows": {split: entry["rows"] for split, entry in splits.items()},
+        "bytes": size,
+        "accepted": dataset.body["accepted"] if dataset else None,
+        "blessed": verdict.body["blessed"] if verdict else None,
+    }

@@ -1,0 +1,161 @@
+"""Whether results are whole: every checksum, row count and account, read again from the store."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+from typing import Any, Iterator
+
+import pyarrow.parquet as pq
+
+from headwater.components.common import results, storage
+from headwater.components.common.dataset import shard_index
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.progress import Progress
+from headwater.components.common.results import Result
+from headwater.components.common.upkeep.listing import committed_results, homes
+
+_AT_ONCE = 8
+_PIECE = 4 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Attributes:
+      results: how many results were looked at.
+      files, bytes, rows: how many were read, and how many rows their Parquet files say they have.
+      problems: one sentence each, naming the file; empty when all is whole.
+    """
+
+    results: int
+    files: int
+    bytes: int
+    rows: int
+    problems: list[str]
+
+
+def verify(uri: str) -> Verified:
+    """Reads everything that manifests name, and holds it against them.
+
+    Args:
+      uri: folder of a result, or a `data_root`, whose committed results are all looked at.
+
+    Raises:
+      HeadwaterError: there is nothing to look at, or the store cannot be reached.
+    """
+    uri = storage.normalise(uri)
+    problems: list[str] = []
+    found = list(_results(uri, problems))
+    if not found and not problems:
+        raise HeadwaterError(f"{uri}: there is no result here, and no data_root with committed ones")
+    checks = [check for result in found for check in _checks(result, problems)]
+    files = size = rows = 0
+    with Progress("verify", sum(check.bytes for check in checks), "bytes") as progress:
+        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            for check, outcome in zip(checks, pool.map(_look, checks)):
+                files, size = files + 1, size + check.bytes
+                rows += outcome.rows
+                problems += outcome.problems
+                progress.advance(check.bytes)
+    return Verified(len(found), files, size, rows, problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Check:
+    """A file, and what is known of it; `rows` is None for one that is no Parquet file of rows."""
+
+    uri: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    rows: int
+    problems: list[str]
+
+
+def _results(uri: str, problems: list[str]) -> Iterator[Result]:
+    if storage.exists(storage.join(uri, results.MANIFEST)):
+        for kind in results.FOLDERS:
+            try:
+                yield results.load(uri, kind)
+                return
+            except HeadwaterError as error:
+                if "where a" not in str(error):
+                    problems.append(str(error))
+                    return
+        problems.append(f"{uri}: the manifest is of no kind that is known")
+        return
+    for name in storage.list_folders(uri):
+        for home in [] if name.startswith("_") else homes(uri, name):
+            try:
+                yield from committed_results(home)
+            except HeadwaterError as error:
+                problems.append(str(error))
+
+
+def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
+    for path, file in result.manifest.get("files", {}).items():
+        yield _Check(storage.join(result.folder, path), file["bytes"], file["sha256"])
+    if result.kind != "dataset":
+        return
+    base = result.home.folder("dataset") if result.home else result.folder
+    body = result.body
+    for split, entry in body["splits"].items():
+        try:
+            shards = shard_index(result, split)
+        except HeadwaterError as error:
+            problems.append(str(error))
+            continue
+        for shard in shards:
+            yield _Check(shard["uri"], shard["bytes"], shard["sha256"], shard["rows"])
+        for what, told in (("rows", entry["rows"]), ("bytes", entry["bytes"]), ("shards", entry["shards"])):
+            counted = len(shards) if what == "shards" else sum(shard[what] for shard in shards)
+            if counted != told:
+                problems.append(
+                    f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {told:,} by name"
+                )
+    for file in body["rejected"]["files"]:
+        yield _Check(storage.join(base, file["path"]), file["bytes"], file["sha256"])
+    problems.extend(_accounts(result, body))
+
+
+def _accounts(result: Result, body: Any) -> Iterator[str]:
+    accounts = body["accounts"]
+    filtered = sum(accounts["filtered"].values())
+    if accounts["read"] != accounts["written"] + accounts["rejected"] + filtered:
+        yield (
+            f"{result.folder}: the accounts do not add up: {accounts['read']:,} read, {accounts['written']:,} written, "
+            f"{accounts['rejected']:,} rejected, {filtered:,} filtered"
+        )
+    rows = sum(entry["rows"] for entry in body["splits"].values())
+    if rows != accounts["written"]:
+        yield f"{result.folder}: {accounts['written']:,} rows were written by the accounts, {rows:,} by the splits"
+
+
+def _look(check: _Check) -> _Outcome:
+    problems: list[str] = []
+    rows = 0
+    try:
+        with storage.open_input(check.uri) as stream:
+            hashed, size = hashlib.sha256(), 0
+            while piece := stream.read(_PIECE):
+                hashed.update(piece)
+                size += len(piece)
+            if size != check.bytes:
+                problems.append(f"{check.uri}: has {size:,} bytes, {check.bytes:,} were written")
+            elif hashed.hexdigest() != check.sha256:
+                problems.append(f"{check.uri}: the file was altered: its SHA-256 is not the recorded {check.sha256}")
+            elif check.rows is not None:
+                stream.seek(0)
+                rows = pq.ParquetFile(stream).metadata.num_rows
+                if rows != check.rows:
+                    problems.append(f"{check.uri}: has {rows:,} rows, {check.rows:,} by its index")
+    except HeadwaterError as error:
+        problems.append(str(error))
+    return _Outcome(rows, problems)
