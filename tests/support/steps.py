@@ -1,0 +1,136 @@
+"""The components as steps over a data_root, each a command line that is run in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from headwater.components.common import results, storage
+from headwater.components.common.dataset import shard_index
+from headwater.components.common.results import Home
+from headwater.components.common.upkeep import verify
+
+KINDS = {
+    "collect": "dataset",
+    "generate-statistics": "statistics",
+    "infer-schema": "schema",
+    "validate": "anomalies",
+}
+LINES = ["id,amount,word", *(f"{n},{n % 13 + n / 7},w{n % 3}" for n in range(300))]
+_ENVIRONMENT = ("AWS_", "STORAGE_", "GOOGLE_", "HEADWATER_")
+
+
+class Zygote:
+    """Starts processes from one that has imported everything."""
+
+    def __enter__(self) -> Zygote:
+        self._process = subprocess.Popen(
+            [sys.executable, str(pathlib.Path(__file__).with_name("zygote.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        json.loads(self._process.stdout.readline())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def start(self, commands: list[dict[str, Any]]) -> list[int]:
+        """Starts command lines at once; gives their process ids."""
+        own = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+        self._process.stdin.write(
+            json.dumps([{**each, "env": {**own, **each.get("env", {})}} for each in commands]) + "\n"
+        )
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def wait(self) -> list[int]:
+        """The exit codes of those that were started last; negative for a signal."""
+        return json.loads(self._process.stdout.readline())
+
+    def run(self, argv: list[str], log: pathlib.Path, **more: Any) -> tuple[int, str]:
+        """Runs one command line; gives its exit code and what it printed."""
+        self.start([{"argv": argv, "log": str(log), **more}])
+        [code] = self.wait()
+        return code, log.read_text()
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """All components over one root, each fed by the one before it.
+
+    Attributes:
+      root: URI of the data_root.
+      folder: local folder for sources and outputs.
+    """
+
+    root: str
+    folder: pathlib.Path
+
+    def argv(self, step: str, output: str = "") -> list[str]:
+        """The command line of a step."""
+        here = {name: str(self.folder / name) for name in KINDS}
+        output = output or here[step]
+        source = self.folder / "rides.csv"
+        if not source.exists():
+            source.write_text("\n".join(LINES) + "\n")
+        tail = ["--output", output]
+        if step == "collect":
+            own = ["--name", "rides", "--span", "1", "--data-root", self.root, "--key", "id", "--workers", "1"]
+            return ["collect", str(source), *own, *tail]
+        if step == "generate-statistics":
+            return [step, here["collect"], "--workers", "1", *tail]
+        if step == "infer-schema":
+            return [step, here["generate-statistics"], *tail]
+        return [step, here["generate-statistics"], here["infer-schema"], "--workers", "1", *tail]
+
+    def home(self, version: int = 1) -> Home:
+        return Home(self.root, "rides", 1, version)
+
+    def place(self, step: str) -> str:
+        """URI of the folder of a step's result."""
+        return self.home().folder(KINDS[step])
+
+    def is_committed(self, step: str) -> bool:
+        return storage.exists(storage.join(self.place(step), results.MANIFEST))
+
+    def clear(self, step: str) -> None:
+        """Removes a step's result."""
+        storage.delete_folder(self.place(step))
+        storage.delete(self.home().report(KINDS[step]))
+
+    def told(self, step: str) -> dict[str, Any]:
+        """What a step's result is known by, which every run must give."""
+        result = results.load(self.place(step), KINDS[step])
+        known: dict[str, Any] = {"fingerprint": result.fingerprint}
+        for path, file in result.manifest.get("files", {}).items():
+            known[path] = file["sha256"]
+        if step == "collect":
+            for split in result.body["splits"]:
+                known[split] = [(shard["rows"], shard["sha256"]) for shard in shard_index(result, split)]
+        return known
+
+    def check_whole(self, step: str) -> None:
+        """What is committed is whole, and the first version is the only one."""
+        found = verify(self.place(step))
+        assert found.problems == []
+        kind = KINDS[step]
+        assert [home.version for home in results.committed(self.root, "rides", kind)] == [1]
+
+
+def prepare(zygote: Zygote, steps: Steps) -> dict[str, dict[str, Any]]:
+    """Runs all steps once; gives what each is known by."""
+    known = {}
+    for step in KINDS:
+        code, text = zygote.run(steps.argv(step), steps.folder / "log")
+        assert code == 0, text
+        known[step] = steps.told(step)
+    return known
