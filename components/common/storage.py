@@ -1,8 +1,7 @@
 """Files by URI: local paths, `gs://`, `s3://` and `minio://` behind one small set of functions.
 
-Reading, writing and listing go through `pyarrow.fs`, so that credentials, endpoints and retries behave the
-same in the driver and in Beam's workers. Creating a file only when it is absent needs each store's own
-conditional write, which pyarrow does not offer. `stores` makes the connections, `patience` waits out what passes.
+`objects` does what is done to single objects, `stores` makes the connections, `patience` waits out what passes. pyarrow's
+filesystems are for what streams, and for those who read datasets.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import urllib.parse
 import uuid
 from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, TypeVar
 
-from headwater.components.common import patience, stores
+from headwater.components.common import objects, patience, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.patience import StoreError
 
@@ -97,6 +96,8 @@ def read_bytes(uri: str) -> bytes:
     Raises:
       HeadwaterError: there is no such file, or it cannot be read.
     """
+    if scheme(uri):
+        return _read_object(uri, lambda: objects.get(uri))
     with open_input(uri) as stream:
         return stream.read()
 
@@ -141,13 +142,7 @@ def write_bytes(uri: str, content: bytes | pa.Buffer) -> None:
         except OSError as error:
             raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
         return
-
-    def write() -> None:
-        store, path = filesystem(uri)
-        with store.open_output_stream(path) as stream:
-            stream.write(content)
-
-    _steadily(uri, "written", write)
+    _steadily(uri, "written", lambda: objects.put(uri, content))
 
 
 def open_output(uri: str):
@@ -198,34 +193,26 @@ def create(uri: str, content: bytes) -> bool:
             raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
         finally:
             os.unlink(temporary)
-    else:
-        bucket, _, name = uri.partition("://")[2].partition("/")
-        make = _create_gs if kind == "gs" else functools.partial(_create_s3, kind)
-        if _steadily(uri, "written", lambda: make(bucket, name, content)):
-            return True
+    elif _steadily(uri, "written", lambda: objects.create(uri, content)):
+        return True
     # It may be ours all the same: the answer to a call that was made again is lost, not its effect.
     return read_bytes(uri) == content
 
 
 def exists(uri: str) -> bool:
     """Whether a file of that name is there."""
-    from pyarrow import fs
-
-    return _info(uri).type == fs.FileType.File
+    if not scheme(uri):
+        return os.path.isfile(_local(uri))
+    try:
+        _steadily(uri, "looked at", lambda: objects.size(uri))
+        return True
+    except FileNotFoundError:
+        return False
 
 
 def list_files(folder: str) -> list[FileInfo]:
     """All files below a folder, sorted by URI; none when there is no such folder."""
-    from pyarrow import fs
-
-    _, path = filesystem(folder)
-    prefix = folder.rstrip("/")
-    files = [
-        FileInfo(join(prefix, info.path[len(path.rstrip("/")) :]), info.size)
-        for info in _listed(folder, recursive=True)
-        if info.type == fs.FileType.File
-    ]
-    return sorted(files)
+    return sorted(FileInfo(file.uri, file.size) for file in walk(folder))
 
 
 class Dated(NamedTuple):
@@ -242,19 +229,28 @@ def walk(folder: str) -> Iterator[Dated]:
     Raises:
       HeadwaterError: it cannot be listed.
     """
-    kind = scheme(folder)
-    pages = {"": _walk_local, "gs": _walk_gs}.get(kind, _walk_s3)
-    return pages(folder.rstrip("/") or "/")
+    if not scheme(folder):
+        yield from _walk_local(folder.rstrip("/") or "/")
+        return
+    more = ""
+    while True:
+        found = _steadily(folder, "listed", functools.partial(objects.page, folder, more))
+        yield from map(Dated._make, found.objects)
+        more = found.more
+        if not more:
+            return
 
 
 def list_folders(folder: str) -> list[str]:
     """The names of the folders directly below a folder, sorted."""
-    from pyarrow import fs
-
-    if scheme(folder) == "gs":
-        return _steadily(folder, "listed", lambda: _list_folders_gs(folder))
-    found = _listed(folder, recursive=False)
-    return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+    if scheme(folder):
+        return _steadily(folder, "listed", lambda: objects.folders(folder))
+    try:
+        return sorted(entry.name for entry in os.scandir(_local(folder)) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise HeadwaterError(f"{folder}: cannot be listed: {_reason(error)}") from None
 
 
 def expand(uri: str) -> list[FileInfo]:
@@ -297,15 +293,15 @@ def delete(uri: str) -> None:
       HeadwaterError: it cannot be removed.
     """
 
-    def remove() -> None:
-        store, path = filesystem(uri)
-        store.delete_file(path)
-
+    if scheme(uri):
+        _steadily(uri, "removed", lambda: objects.remove(uri))
+        return
     try:
-        if exists(uri):
-            _steadily(uri, "removed", remove)
+        os.remove(_local(uri))
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise HeadwaterError(f"{uri}: cannot be removed: {_reason(error)}") from None
 
 
 def sha256(content: bytes | pa.Buffer) -> str:
@@ -326,14 +322,11 @@ def _info(uri: str) -> fs.FileInfo:
     return _steadily(uri, "looked at", look)
 
 
-def _listed(folder: str, *, recursive: bool) -> list[fs.FileInfo]:
-    from pyarrow import fs
-
-    def look() -> list[fs.FileInfo]:
-        store, path = filesystem(folder)
-        return store.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True))
-
-    return _steadily(folder, "listed", look)
+def _read_object(uri: str, call: Callable[[], Found]) -> Found:
+    try:
+        return _steadily(uri, "read", call)
+    except FileNotFoundError:
+        raise HeadwaterError(f"{uri}: there is no such file") from None
 
 
 def _steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
@@ -352,11 +345,8 @@ class _SteadyFile(io.RawIOBase):
     """A file at a store, read by ranges; what is read is read again where the store fails or its answer is cut short."""
 
     def __init__(self, uri: str):
-        self._uri, self._place, self._file = uri, 0, None
-        try:
-            self._size = _steadily(uri, "read", lambda: self._open().size())
-        except FileNotFoundError:
-            raise HeadwaterError(f"{uri}: there is no such file") from None
+        self._uri, self._place = uri, 0
+        self._size = _read_object(uri, lambda: objects.size(uri))
 
     def readable(self) -> bool:
         return True
@@ -379,10 +369,7 @@ class _SteadyFile(io.RawIOBase):
         size = left if size is None or size < 0 else min(size, left)
         if not size:
             return b""
-        try:
-            content = _steadily(self._uri, "read", lambda: self._read(self._place, size))
-        except FileNotFoundError:
-            raise HeadwaterError(f"{self._uri}: there is no such file any more") from None
+        content = _read_object(self._uri, lambda: self._read(self._place, self._place + size))
         self._place += size
         return content
 
@@ -394,26 +381,11 @@ class _SteadyFile(io.RawIOBase):
         buffer[: len(content)] = content
         return len(content)
 
-    def close(self) -> None:
-        self._file = None
-        super().close()
-
-    def _read(self, start: int, size: int) -> bytes:
-        try:
-            content = self._open().read_at(size, start)
-        except OSError:
-            self._file = None
-            raise
-        if len(content) < size:
-            self._file = None
-            raise OSError(f"the answer was cut short: {len(content):,} of {size:,} bytes")
+    def _read(self, start: int, stop: int) -> bytes:
+        content = objects.get(self._uri, start, stop)
+        if len(content) != stop - start:
+            raise OSError(f"the answer was cut short: {len(content):,} of {stop - start:,} bytes")
         return content
-
-    def _open(self):
-        if self._file is None:
-            store, path = filesystem(self._uri)
-            self._file = store.open_input_file(path)
-        return self._file
 
 
 class _TellingOutput(io.RawIOBase):
@@ -499,77 +471,3 @@ def _walk_local(folder: str) -> Iterator[Dated]:
             yield Dated(join(folder, entry.name), found.st_size, found.st_mtime)
     for name in sorted(below):
         yield from _walk_local(join(folder, name))
-
-
-def _walk_s3(folder: str) -> Iterator[Dated]:
-    kind, _, rest = folder.partition("://")
-    bucket, _, path = rest.partition("/")
-    more: dict[str, str] = {}
-    while True:
-        page = _steadily(
-            folder,
-            "listed",
-            lambda: stores.s3_client(kind).list_objects_v2(Bucket=bucket, Prefix=f"{path}/" if path else "", **more),
-        )
-        for found in page.get("Contents", ()):
-            if not found["Key"].endswith("/"):
-                yield Dated(f"{kind}://{bucket}/{found['Key']}", found["Size"], found["LastModified"].timestamp())
-        if not page.get("IsTruncated"):
-            return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
-
-
-def _walk_gs(folder: str) -> Iterator[Dated]:
-    bucket, _, path = folder.partition("://")[2].partition("/")
-    token = None
-
-    def look() -> Any:
-        listing = stores.gs_client().list_blobs(
-            bucket, prefix=f"{path}/" if path else "", page_token=token, page_size=1_000, retry=None
-        )
-        return next(listing.pages, ()), listing.next_page_token
-
-    while True:
-        page, token = _steadily(folder, "listed", look)
-        for found in page:
-            if not found.name.endswith("/"):
-                yield Dated(f"gs://{bucket}/{found.name}", found.size, found.updated.timestamp())
-        if not token:
-            return
-
-
-def _list_folders_gs(folder: str) -> list[str]:
-    # pyarrow sees a folder at gs:// only where somebody made an empty object for it.
-    bucket, _, path = folder.partition("://")[2].partition("/")
-    prefix = path.rstrip("/") + "/" if path else ""
-    listing = stores.gs_client().list_blobs(bucket, prefix=prefix, delimiter="/", retry=None)
-    for _ in listing.pages:
-        pass
-    return sorted(found[len(prefix) :].rstrip("/") for found in listing.prefixes)
-
-
-def _create_gs(bucket: str, name: str, content: bytes) -> bool:
-    from google.api_core.exceptions import PreconditionFailed
-
-    try:
-        blob = stores.gs_client().bucket(bucket).blob(name)
-        blob.upload_from_string(content, if_generation_match=0, retry=None)
-        return True
-    except PreconditionFailed:
-        return False
-
-
-def _create_s3(kind: str, bucket: str, name: str, content: bytes) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        stores.s3_client(kind).put_object(Bucket=bucket, Key=name, Body=content, IfNoneMatch="*")
-        return True
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
-        if code in ("PreconditionFailed", "412"):
-            return False
-        if code in ("ConditionalRequestConflict", "409"):
-            # Another conditional write of this key is under way, and may come to nothing.
-            raise OSError("another attempt writes it") from None
-        raise

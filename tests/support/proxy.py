@@ -106,6 +106,8 @@ class Proxy:
 def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Header and body go out in two pieces, and the second would wait for an answer to the first.
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             call = proxy.add(self.command, self.path)
