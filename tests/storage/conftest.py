@@ -10,6 +10,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Callable, Iterator
 
@@ -22,20 +23,29 @@ _SECONDS_TO_START = 60
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports below 50,000: SeaweedFS adds 10,000 for gRPC."""
+    """Ports with a free one 10,000 above each, which SeaweedFS takes for gRPC; none that the system gives to clients."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randint(20_000, 50_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) and port not in found:
-                found.append(port)
+        port = random.randint(12_000, 21_999)
+        if port not in found and not any(map(_is_taken, (port, port + 10_000))):
+            found.append(port)
     return found
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 @contextlib.contextmanager
 def server(command: list[str], environment: dict[str, str], ready: Callable[[], None]) -> Iterator[None]:
-    """Runs a server, with the environment that its clients need, until `ready` no longer raises."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    """Runs a server, with the environment that its clients need, once `ready` no longer raises."""
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             with pytest.MonkeyPatch.context() as patch:
                 for name, value in environment.items():
@@ -46,9 +56,11 @@ def server(command: list[str], environment: dict[str, str], ready: Callable[[], 
                     try:
                         ready()
                         break
-                    except Exception:
+                    except Exception as error:
                         if time.monotonic() > deadline or process.poll() is not None:
-                            raise
+                            log.seek(0)
+                            said = log.read().decode(errors="replace")[-2000:]
+                            raise RuntimeError(f"{command[0]} does not answer ({process.poll()=}): {said}") from error
                         time.sleep(0.3)
                 yield
         finally:
@@ -70,7 +82,7 @@ def seaweedfs(folder: pathlib.Path, proxy: Proxy | None = None) -> Iterator[str]
     port, master, volume, filer = free_ports(4)
     command = [str(weed), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
     command += ["-s3", f"-s3.config={folder}/s3.json", f"-s3.port={port}", f"-master.port={master}"]
-    command += [f"-volume.port={volume}", f"-filer.port={filer}"]
+    command += [f"-volume.port={volume}", f"-filer.port={filer}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     if proxy:
         proxy.upstream = port
     environment = {

@@ -116,7 +116,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self._hang_up()
                 return
             if fault.reset:
-                self.rfile.read(max(1, int(self.headers.get("Content-Length") or 0) // 2))
+                self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
                 self._hang_up()
                 return
             body = self._body()
