@@ -8,7 +8,7 @@ import sys
 from typing import Any, Sequence
 
 from headwater.components.common import storage
-from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.errors import HeadwaterError, ended_by_sigterm
 from headwater.components.common.results import Home, find
 from headwater.pipelines.upkeep import add_commands
 
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
+        with ended_by_sigterm():
+            return options.command(options)
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

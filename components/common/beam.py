@@ -10,6 +10,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import logging
+import re
 import tempfile
 import uuid
 import warnings
@@ -25,6 +27,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.patience import StoreError
 from headwater.components.common.pool import FAILED, Pool, attempt, cores, outcome
 from headwater.components.common.progress import Progress
 
@@ -32,6 +35,12 @@ Item = TypeVar("Item")
 
 _FANOUT = 16
 _LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
+
+# Beam logs what a step raises with its traceback, and then raises it; a sentence that helps is told once.
+logging.getLogger("apache_beam.runners.common").addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], HeadwaterError))
+)
+_BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
 # A run's progress, for the DoFns that happen to live in the driver's process.
 _progress: dict[str, Progress] = {}
@@ -83,27 +92,30 @@ def map_merge(
     with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
         _progress[run] = progress
         target = storage.join(scratch or temporary, f"_result-{run}")
-        try:
-            with beam.Pipeline(options=options) as pipeline:
-                results = (
-                    pipeline
-                    | f"{label}/Elements" >> beam.Create(list(zip(range(len(items)), items, sizes)))
-                    | f"{label}/Work" >> beam.ParDo(_Work(work, workers, tuple(preload), run))
-                )
-                width, level = len(items), 0
-                while level == 0 or width > 1:
+        with _removed_at_the_end(storage.delete, target):
+            try:
+                with beam.Pipeline(options=options) as pipeline:
                     results = (
-                        results
-                        | f"{label}/Group{level}" >> beam.Map(_to_group)
-                        | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                        | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
+                        pipeline
+                        | f"{label}/Elements" >> beam.Create(list(zip(range(len(items)), items, sizes)))
+                        | f"{label}/Work" >> beam.ParDo(_Work(work, workers, tuple(preload), run))
                     )
-                    width, level = -(-width // _FANOUT), level + 1
-                _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+                    width, level = len(items), 0
+                    while level == 0 or width > 1:
+                        results = (
+                            results
+                            | f"{label}/Group{level}" >> beam.Map(_to_group)
+                            | f"{label}/Shuffle{level}" >> beam.GroupByKey()
+                            | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
+                        )
+                        width, level = -(-width // _FANOUT), level + 1
+                    _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+            except HeadwaterError as error:
+                error.args = (_BEAMS_REMARK.sub("", str(error)),)
+                raise
+            finally:
+                del _progress[run]
             content = storage.read_bytes(target)
-        finally:
-            del _progress[run]
-            storage.delete(target)
         if content[:1] == FAILED:
             raise HeadwaterError(content[1:].decode())
     return content[1:]
@@ -120,13 +132,27 @@ def scratch_folder(beam_pipeline_args: Sequence[str] = (), scratch: str = "") ->
     scratch = _scratch(options, scratch)
     if scratch:
         folder = storage.join(scratch, f"_scratch-{uuid.uuid4().hex}")
-        try:
+        with _removed_at_the_end(storage.delete_folder, folder):
             yield folder
-        finally:
-            storage.delete_folder(folder)
         return
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         yield folder
+
+
+@contextlib.contextmanager
+def _removed_at_the_end(remove: Callable[[str], None], uri: str) -> Iterator[None]:
+    """Tries to remove scratch. What stays is `headwater gc`'s, and no reason to fail or to hide why a run failed."""
+    try:
+        yield
+    except StoreError:
+        # It was waited for already.
+        raise
+    except BaseException:
+        with contextlib.suppress(HeadwaterError):
+            remove(uri)
+        raise
+    with contextlib.suppress(HeadwaterError):
+        remove(uri)
 
 
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:

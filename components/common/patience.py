@@ -22,7 +22,9 @@ _LASTING_CODES = frozenset([0, *range(2, 11), *range(14, 19), 20, 21, 22, 23, *r
 _REFUSED = re.compile(
     r"ACCESS_?DENIED|INVALID_?ACCESS_?KEY|SIGNATURE_?DOES_?NOT_?MATCH|INVALID_?CLIENT_?TOKEN|UNRECOGNIZED_?CLIENT"
     r"|EXPIRED_?TOKEN|TOKEN.{0,20}EXPIRED|MISSING_?AUTHENTICATION|INVALID_?TOKEN|PERMISSION_DENIED|UNAUTHENTICATED"
-    r"|\b40[13]\b|FORBIDDEN|UNAUTHORIZED|NO_?CREDENTIALS|UNABLE TO LOCATE CREDENTIALS|INVALID_GRANT",
+    # S3 answers HEAD without a body: 400 is what it says there of a token that has expired.
+    r"|\b40[13]\b|\(400\) WHEN CALLING THE HEADOBJECT|FORBIDDEN|UNAUTHORIZED|NO_?CREDENTIALS|UNABLE TO LOCATE CREDENTIALS"
+    r"|INVALID_GRANT",
     re.IGNORECASE,
 )
 _REFUSED_CODES = frozenset([3, 8, 15, 17, 21, 22, 23])
@@ -62,7 +64,7 @@ def steadily(uri: str, verb: str, call: Callable[[], Found], credentials: Callab
             if not _is_of_a_store(error):
                 raise
             reason = _words(error)
-            if is_refusal(reason):
+            if is_refusal(reason) or _is_of_credentials(error):
                 by = credentials()
                 raise StoreError(
                     f"{uri}: cannot be {verb}: the store refused it: {reason}{f'; tried {by}' if by else ''}"
@@ -83,6 +85,12 @@ def is_refusal(reason: str) -> bool:
     """Whether an error's words say that the credentials do not do."""
     code = _CODE.search(reason)
     return bool(_REFUSED.search(reason)) or bool(code and int(code[1]) in _REFUSED_CODES)
+
+
+def _is_of_credentials(error: Exception) -> bool:
+    """Whether Google's library gave up on the credentials themselves, rather than on the way to their server."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "GoogleAuthError" in names and "TransportError" not in names and not getattr(error, "retryable", False)
 
 
 def _lasts(reason: str) -> bool:

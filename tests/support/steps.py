@@ -134,3 +134,10 @@ def prepare(zygote: Zygote, steps: Steps) -> dict[str, dict[str, Any]]:
         assert code == 0, text
         known[step] = steps.told(step)
     return known
+
+
+def check_clear(text: str) -> None:
+    """One sentence, no traceback and no secret."""
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in text
+    assert "secret" not in text
