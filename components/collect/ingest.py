@@ -165,7 +165,7 @@ class _Collection:
             return results.load(base, "dataset")
         # Before the commit, so that what is committed is complete; another attempt's page says the same.
         storage.write_bytes(home.report("dataset"), page.encode())
-        if not storage.create(storage.join(base, results.MANIFEST), content):
+        if not results.commit(home, "dataset", content):
             _remove_attempt(base, attempt)
         return _bring(results.load(base, "dataset"), self._output)
 

@@ -229,7 +229,7 @@ def save(
                 storage.write_bytes(storage.join(folder, path), file)
             if page is not None:
                 storage.write_bytes(home.report(kind), page.encode())
-            storage.create(storage.join(folder, MANIFEST), content)
+            commit(home, kind, content)
     for path, file in files.items():
         storage.write_bytes(storage.join(output, path), file)
     storage.write_bytes(storage.join(output, MANIFEST), content)
@@ -252,6 +252,26 @@ def claim_exactly(home: Home, kind: str, identity: str) -> bool:
     """Whether this version's folder of `kind` now belongs to the fingerprint `identity`."""
     uri = storage.join(home.folder(kind), _CLAIM)
     return storage.create(uri, encode({"fingerprint": identity}))
+
+
+def commit(home: Home, kind: str, manifest: bytes) -> bool:
+    """Writes a result's manifest under its home, which makes it exist.
+
+    Returns:
+      Whether this very manifest is there now; False when another attempt of the same step was first.
+
+    Raises:
+      HeadwaterError: what another run made is there.
+    """
+    folder = home.folder(kind)
+    if storage.create(storage.join(folder, MANIFEST), manifest):
+        return True
+    if load(folder, kind).fingerprint != json.loads(manifest)["fingerprint"]:
+        raise HeadwaterError(
+            f"{folder}: another run's {kind} was committed here, where this one had the claim; the claim was removed while "
+            "it ran (headwater gc --min-age must be longer than any run takes); run it again"
+        )
+    return False
 
 
 def check_name(name: str) -> None:

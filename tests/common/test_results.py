@@ -58,6 +58,15 @@ def test_other_settings_take_the_next_version_and_overwrite_nothing(tmp_path):
     assert results.load(second.uri, "statistics").read("Split-train/FeatureStats.pb") == b"two"
 
 
+def test_a_place_that_was_given_away_while_a_run_went_on_is_an_error(tmp_path):
+    """As when `headwater gc` removed the claim of a run that took longer than its --min-age."""
+    first = save(tmp_path / "one", home(tmp_path))
+    other = results.encode({**first.manifest, "fingerprint": "another"})
+    assert results.commit(first.home, "statistics", results.encode(first.manifest))
+    with pytest.raises(HeadwaterError, match="another run's statistics was committed here.*run it again"):
+        results.commit(first.home, "statistics", other)
+
+
 def test_an_attempt_that_died_before_its_manifest_is_taken_up(tmp_path):
     first = save(tmp_path / "a", home(tmp_path), {"x": 1})
     storage.delete(storage.join(first.uri, results.MANIFEST))
