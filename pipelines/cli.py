@@ -97,7 +97,7 @@ def _collect(options: argparse.Namespace) -> int:
     )
     for found in result.body["findings"]:
         print(f"{found['severity']:7} {found['rule']}: {found['message']}")
-    print(f"page    {storage.join(result.folder, result.body['page'])}")
+    print(f"page    {result.locate(result.body['page'])}")
     if not result.body["accepted"]:
         print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
         return NOT_BLESSED

@@ -63,7 +63,7 @@ def collect(
             workers=workers,
             **with_config({**given, "max_rejected_share": max_rejected_share}, config),
         )
-        storage.write_bytes(page.path, storage.read_bytes(storage.join(result.folder, result.body["page"])))
+        storage.write_bytes(page.path, storage.read_bytes(result.locate(result.body["page"])))
     uri = result.uri if result.home else dataset.uri
     counts = {name: result.body["accounts"][name] for name in ("read", "written", "rejected")}
     dataset.metadata.update(kind="headwater.dataset", uri=uri, **counts)

@@ -387,10 +387,9 @@ def _finish(
 
 
 def _bring(result: Result, output: str) -> Result:
-    """Copies a dataset's small files from its home to `output`; its shards stay where they are."""
-    names = [*[entry["index"] for entry in result.body["splits"].values()], result.body["page"], results.MANIFEST]
-    for name in names:
-        storage.write_bytes(storage.join(output, name), storage.read_bytes(storage.join(result.folder, name)))
+    """Copies a dataset's manifest from its home to `output`; all else stays where it is."""
+    uri = storage.join(output, results.MANIFEST)
+    storage.write_bytes(uri, storage.read_bytes(storage.join(result.folder, results.MANIFEST)))
     return results.load(output, "dataset")
 
 

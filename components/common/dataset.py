@@ -117,13 +117,7 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     result = _load_accepted(folder)
     body = result.body
     schema = decode_schema(body["schema"])
-    parts = {
-        split: [
-            Shard(s["uri"], s["rows"], s["bytes"], s["sha256"], len(schema), tuple(s.get("parts") or ()))
-            for s in shard_index(result, split)
-        ]
-        for split in body["splits"]
-    }
+    parts = {split: _shards(_index(result, split), _base(result), len(schema)) for split in body["splits"]}
     return Dataset(result, schema, list(body["key"]), parts)
 
 
@@ -160,18 +154,15 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
 
 
 def shard_index(result: Result, split: str) -> list[dict[str, Any]]:
-    """The shards of a split, in order: the columns of `SHARD_SCHEMA` and the shard's `uri`.
+    """The shards of a split, in order: the columns of `SHARD_SCHEMA` but `parts`, and the shard's `uri`.
 
     Raises:
       HeadwaterError: the index was altered or removed.
     """
     body = result.body
     entry = body["splits"][split]
-    uri = storage.join(result.folder, entry["index"])
-    content = storage.read_bytes(uri)
-    results.check(uri, content, entry["index_sha256"])
-    base = _base(result)
-    rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+    table, base = _index(result, split), _base(result)
+    rows = table.select([name for name in table.column_names if name != "parts"]).to_pylist()
     return [{**row, "uri": storage.join(base, row["path"])} for row in rows]
 
 
@@ -230,6 +221,26 @@ def _load_accepted(folder: str) -> Result:
             f"{result.uri}: this dataset was not accepted when it was collected: {result.body['refusal']}"
         )
     return result
+
+
+def _index(result: Result, split: str) -> pa.Table:
+    entry = result.body["splits"][split]
+    uri = result.locate(entry["index"])
+    content = storage.read_bytes(uri)
+    results.check(uri, content, entry["index_sha256"])
+    return pq.read_table(pa.BufferReader(content))
+
+
+def _shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
+    uris = [storage.join(base, path) for path in index["path"].to_pylist()]
+    told = [index[name].to_pylist() for name in ("rows", "bytes", "sha256")]
+    sums = [b""] * len(uris)
+    # Indexes of an earlier minor format have none.
+    if "parts" in index.column_names:
+        lists = index["parts"].combine_chunks()
+        values, offsets = lists.values.to_numpy(), lists.offsets.to_pylist()
+        sums = [values[start:stop].tobytes() for start, stop in zip(offsets, offsets[1:])]
+    return [Shard(uri, *each, columns, parts) for uri, *each, parts in zip(uris, *told, sums)]
 
 
 def _base(result: Result) -> str:

@@ -1,7 +1,8 @@
 """What a component leaves behind: a folder of files with a `_manifest.json`, and its place under `data_root`.
 
 Every result (a dataset, statistics, a schema, anomalies) is a folder whose `_manifest.json` is written last:
-the result exists when its manifest does. Under `data_root` the folders lie at
+the result exists when its manifest does. With a `data_root` it lies there, and the manifest alone is passed on;
+without one all files are. Under `data_root` the folders lie at
 
     <data_root>/<dataset>/span=<n>/version=<v>/{data,statistics,schema,anomalies,labels,reports}/
 
@@ -114,10 +115,15 @@ class Result:
             raise HeadwaterError(
                 f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}"
             )
-        uri = storage.join(self.folder, path)
+        uri = self.locate(path)
         content = storage.read_bytes(uri)
         check(uri, content, self.manifest["files"][path]["sha256"])
         return content
+
+    def locate(self, path: str) -> str:
+        """The URI of one of its files: beside the manifest, or at its home where the manifest alone was passed on."""
+        here = storage.join(self.folder, path)
+        return here if self.folder == self.uri or storage.exists(here) else storage.join(self.uri, path)
 
     def reference(self) -> dict[str, str]:
         """The exact URI and checksums that a later result records as its input."""
@@ -185,7 +191,7 @@ def save(
     home: Home | None,
     page: str | None = None,
 ) -> Result:
-    """Writes a result to `output`, and under its home's `data_root` if it has one.
+    """Writes a result to `output`; or under its home's `data_root` if it has one, and its manifest to `output`.
 
     The content must be a function of kind, inputs and settings: that is what lets a second attempt adopt the
     first one's result.
@@ -230,8 +236,9 @@ def save(
             if page is not None:
                 storage.write_bytes(home.report(kind), page.encode())
             commit(home, kind, content)
-    for path, file in files.items():
-        storage.write_bytes(storage.join(output, path), file)
+    else:
+        for path, file in files.items():
+            storage.write_bytes(storage.join(output, path), file)
     storage.write_bytes(storage.join(output, MANIFEST), content)
     return Result(output, json.loads(content), storage.sha256(content))
 

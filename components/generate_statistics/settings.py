@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Mapping, Sequence
 import pyarrow as pa
 import pydantic
 
-from headwater.components.common import storage
+from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression
 from headwater.components.common.settings import checked, whole_numbers
@@ -246,7 +246,9 @@ def steer(uri: str) -> Steering:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     place = storage.normalise(uri)
-    if not place.endswith(".pbtxt"):
+    if storage.exists(storage.join(place, results.MANIFEST)):
+        place = results.load(place, "schema").locate("schema.pbtxt")
+    elif not place.endswith(".pbtxt"):
         place = storage.join(place, "schema.pbtxt")
     try:
         schema = text_format.Parse(storage.read_bytes(place).decode(), schema_pb2.Schema())

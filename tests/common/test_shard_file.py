@@ -38,7 +38,7 @@ def write(folder: pathlib.Path, **options) -> Shard:
     content = (folder / "shard.parquet").read_bytes()
     told = describe(content)
     return Shard(
-        str(folder / "shard.parquet"), ROWS, told["bytes"], told["sha256"], len(table.schema), tuple(told["parts"])
+        str(folder / "shard.parquet"), ROWS, told["bytes"], told["sha256"], len(table.schema), np.array(told["parts"], np.uint32).tobytes()
     )
 
 

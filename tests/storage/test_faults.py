@@ -176,25 +176,39 @@ def test_a_damaged_shard_is_told_by_its_name(remote, zygote, damage):
 
 
 @pytest.mark.parametrize(
-    ("step", "needs"),
-    [("infer-schema", "generate-statistics"), ("validate", "infer-schema")],
+    ("step", "needs", "path"),
+    [
+        ("infer-schema", "generate-statistics", "Split-train/FeatureStats.pb"),
+        ("validate", "generate-statistics", "Split-eval/FeatureStats.pb"),
+        ("validate", "infer-schema", "schema.pbtxt"),
+    ],
 )
-def test_an_altered_input_is_told_by_its_name(remote, zygote, step, needs):
-    """Inputs are read from the local artifact, as on Kubeflow; what it holds is checked."""
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_damaged_input_is_told_by_its_name(remote, zygote, step, needs, path, damage):
     steps, _, _ = remote
     steps.clear(step)
-    [path] = [*(steps.folder / needs).rglob("FeatureStats.pb"), *(steps.folder / needs).rglob("schema.pbtxt")][:1]
-    content = path.read_bytes()
-    path.write_bytes(content[:-2])
+    uri = storage.join(steps.place(needs), path)
+    content = storage.read_bytes(uri)
+    storage.delete(uri)
+    if damage == "truncated":
+        storage.write_bytes(uri, content[:-2])
     try:
         code, text = attempt(remote, zygote, step)
-        assert code == 2 and str(path) in text and "altered" in text
+        assert code == 2, text
+        assert uri in text and ("no such file" if damage == "missing" else "altered") in text
         check_clear(text)
     finally:
-        path.write_bytes(content)
+        storage.write_bytes(uri, content)
     code, text = attempt(remote, zygote, step)
     assert code == 0, text
     check_same(remote, step)
+
+
+def test_every_step_passes_its_manifest_alone(remote):
+    """What Kubeflow's launcher copies of a step, its page apart."""
+    steps, _, _ = remote
+    for step in KINDS:
+        assert [path.name for path in (steps.folder / step).rglob("*")] == [results.MANIFEST]
 
 
 # By reference.

@@ -115,7 +115,7 @@ def test_the_page_opens_without_a_network(chain):
     frame.loc[20:400, "payment"] = "<script>alert(1)</script>{{ 7 * 7 }}"
     verdict = chain.run(frame, config=RULES)
     with Browser() as browser:
-        browser.open(f"{verdict.folder}/page.html")
+        browser.open(verdict.locate("page.html"))
         text = browser.run("document.body.innerText")
         assert text.index("NOT blessed") < text.index("Findings") < text.index("Every change")
         assert "<script>alert(1)</script>{{ 7 * 7 }}" in text

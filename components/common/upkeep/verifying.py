@@ -101,7 +101,7 @@ def _results(uri: str, problems: list[str]) -> Iterator[Result]:
 
 def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
     for path, file in result.manifest.get("files", {}).items():
-        yield _Check(storage.join(result.folder, path), file["bytes"], file["sha256"])
+        yield _Check(result.locate(path), file["bytes"], file["sha256"])
     if result.kind != "dataset":
         return
     base = result.home.folder("dataset") if result.home else result.folder
