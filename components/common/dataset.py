@@ -159,8 +159,6 @@ def shard_index(result: Result, split: str) -> list[dict[str, Any]]:
     Raises:
       HeadwaterError: the index was altered or removed.
     """
-    body = result.body
-    entry = body["splits"][split]
     table, base = _index(result, split), _base(result)
     rows = table.select([name for name in table.column_names if name != "parts"]).to_pylist()
     return [{**row, "uri": storage.join(base, row["path"])} for row in rows]

@@ -125,7 +125,7 @@ def test_the_page_opens_without_a_network(chain):
         assert "Distributions of fare" in browser.run(
             "[...document.querySelectorAll('svg')].map(s => s.ariaLabel).join()"
         )
-        assert browser.requests == [f"file://{verdict.folder}/page.html"] and not browser.complaints
+        assert browser.requests == [f"file://{verdict.locate('page.html')}"] and not browser.complaints
 
 
 def test_what_the_label_says_is_compared(chain):
