@@ -85,7 +85,7 @@ class Steps:
         tail = ["--output", output]
         if step == "collect":
             own = ["--name", "rides", "--span", "1", "--data-root", self.root, "--key", "id", "--workers", "1"]
-            return ["collect", str(source), *own, "--splits", "train=6,eval=2,test=1,rest=1", *tail]
+            return ["collect", str(source), *own, "--splits", "train=6,eval=1,test=1,gold=1,rest=1", *tail]
         if step == "generate-statistics":
             return [step, here["collect"], "--workers", "1", *tail]
         if step == "infer-schema":
