@@ -52,6 +52,11 @@ def _run(options: argparse.Namespace) -> int:
     validate_config = read_config(options.validate_config) if options.validate_config else {}
     check_validate_settings(validate_config)
     curation = read_curation(options.curation) if options.curation else {}
+    steps = _label_steps(options.label) if options.label else []
+    if steps:
+        from headwater.components.label.settings import check_steps
+
+        check_steps(steps)
     _check_references(options)
     outcome = run_locally(
         {
@@ -59,6 +64,8 @@ def _run(options: argparse.Namespace) -> int:
             "splits": options.splits,
             "sources": options.source,
             "collect_config": config,
+            "label_steps": steps,
+            "label_inputs": dict(options.inputs),
             "statistics_config": statistics_config,
             "validate_config": validate_config,
             "data_root": options.data_root,
@@ -102,6 +109,44 @@ def _collect(options: argparse.Namespace) -> int:
         print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
         return NOT_BLESSED
     return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from headwater.components.label import analyse, label_dataset
+
+    steps = _label_steps(options.steps)
+    inputs = dict(options.inputs)
+    if options.analyse:
+        print(analyse(options.dataset, steps=steps, rows=options.rows))
+        return 0
+    if not options.output:
+        raise HeadwaterError("--output: a folder for the labels is needed, but with --analyse")
+    result = label_dataset(
+        options.dataset,
+        options.output,
+        steps=steps,
+        inputs=inputs,
+        as_of=options.as_of,
+        data_root=options.data_root,
+        beam_pipeline_args=options.beam,
+        workers=options.workers,
+    )
+    told = result.body["labelled"]
+    classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
+    print(f"{result.uri}: {result.body['accounts']['written']:,} rows, {classes}, {told['abstained']:,} abstain")
+    print(f"page    {result.locate(result.body['page'])}")
+    return 0
+
+
+def _label_steps(uri: str) -> list[Any]:
+    from headwater.components.common.settings import read_config
+
+    found = read_config(uri)
+    if isinstance(found, dict):
+        found = found.get("steps", [found] if "method" in found else [])
+    if not isinstance(found, list) or not found:
+        raise HeadwaterError(f"{uri}: a list of steps is needed, each with `method`, `classes` and its settings")
+    return found
 
 
 def _generate_statistics(options: argparse.Namespace) -> int:
@@ -225,6 +270,8 @@ def _parser() -> argparse.ArgumentParser:
         "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
     )
     _add_collect(run)
+    run.add_argument("--label", metavar="FILE", help="YAML file of methods; the README of label lists them")
+    _add_inputs(run)
     run.add_argument(
         "--statistics-config",
         metavar="FILE",
@@ -244,6 +291,23 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--data-root", default="", help="durable home for the shards (default: the output folder)")
     _add_collect(collect)
     _add_beam(collect)
+
+    label = _command(commands, "label", _label, "a dataset → its rows with labels, and where each comes from")
+    label.add_argument("dataset", help="a dataset's folder")
+    label.add_argument(
+        "--steps", required=True, metavar="FILE", help="YAML file of methods; the README of label lists them"
+    )
+    label.add_argument("--output", default="", metavar="FOLDER", help="where the result goes")
+    _add_inputs(label)
+    label.add_argument("--as-of", default="", metavar="TIME", help="the time that the labels are of, ISO 8601")
+    label.add_argument("--data-root", default="", help="durable home for the labels (default: the dataset's own)")
+    label.add_argument(
+        "--analyse", action="store_true", help="run the functions on a sample and show what to write next"
+    )
+    label.add_argument(
+        "--rows", type=int, default=20_000, metavar="N", help="size of that sample (default: %(default)s)"
+    )
+    _add_beam(label)
 
     statistics = _command(
         commands, "generate-statistics", _generate_statistics, "a dataset → TFDV's statistics of each split, and a page"
@@ -356,6 +420,18 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--config", metavar="FILE", help="YAML file of further settings; the README of collect lists them"
+    )
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        type=_pair,
+        action="append",
+        default=[],
+        dest="inputs",
+        metavar="NAME=URI",
+        help="further data for labelling, by the name that its steps use",
     )
 
 

@@ -15,11 +15,13 @@ def targets(root: pathlib.Path = _ROOT) -> dict[pathlib.Path, object]:
     from headwater.components.collect.component import collect
     from headwater.components.generate_statistics.component import generate_statistics
     from headwater.components.infer_schema.component import infer_schema
+    from headwater.components.label.component import label
     from headwater.components.validate.component import gate, validate
     from headwater.pipelines.main import headwater_pipeline
 
     return {
         root / "components/collect/component.yaml": collect,
+        root / "components/label/component.yaml": label,
         root / "components/generate_statistics/component.yaml": generate_statistics,
         root / "components/infer_schema/component.yaml": infer_schema,
         root / "components/validate/component.yaml": validate,

@@ -22,11 +22,12 @@ from headwater.components.common.results import Result
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
     "dataset": "collect",
+    "labels": "label",
     "statistics": "generate-statistics",
     "schema": "infer-schema",
     "anomalies": "validate",
 }
-_OURS = re.compile(r"\s*((?:collect|read|generate-statistics|infer-schema|validate)\b.*|error: .*)")
+_OURS = re.compile(r"\s*((?:collect|read|label|generate-statistics|infer-schema|validate)\b.*|error: .*)")
 _MOST_FINDINGS = 12
 _LAST_LINES = 40
 
@@ -38,7 +39,7 @@ class Outcome:
     Attributes:
       passed: whether the gate let the data pass.
       summary: what happened, in a few lines that a person can read.
-      results: what each stage left, by kind: dataset, statistics, schema, anomalies.
+      results: what each stage left, by kind: dataset, labels if there are any, statistics, schema, anomalies.
     """
 
     passed: bool
@@ -101,6 +102,11 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         lines.append(f"            … and {len(dataset['findings']) - _MOST_FINDINGS} more on the page")
     if not dataset["accepted"]:
         lines.append(f"refused     {dataset['refusal']}")
+    if "labels" in found:
+        told = found["labels"].body["labelled"]
+        rows = found["labels"].body["accounts"]["written"]
+        classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
+        lines.append(f"labelled    {rows - told['abstained']:,} of {rows:,} rows: {classes}")
     if "statistics" in found:
         body = found["statistics"].body
         features = max(split["features"] for split in body["splits"].values())
@@ -113,7 +119,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     pages = [
         result.home.report(kind)
         for kind, result in found.items()
-        if kind == "dataset" or "page.html" in result.manifest.get("files", {})
+        if kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {})
     ]
     if pages:
         lines.append(f"pages       {pages[0]}")
@@ -154,7 +160,10 @@ def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bo
 def _collected(root: str) -> Iterator[tuple[str, Result]]:
     for kind, task in _TASKS.items():
         for manifest in pathlib.Path(root).glob(f"*/{task}/{kind}/{results.MANIFEST}"):
-            yield kind, results.load(str(manifest.parent), kind)
+            # A dataset that is not labelled passes through label as it is.
+            found = results.load(str(manifest.parent), kind, "dataset")
+            if found.kind == kind:
+                yield kind, found
 
 
 def _refused(found: Mapping[str, Result]) -> bool:

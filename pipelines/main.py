@@ -1,10 +1,11 @@
-"""The main pipeline: collect → generate-statistics → infer-schema → validate → gate, a straight line."""
+"""The main pipeline: collect → label → generate-statistics → infer-schema → validate → gate, a straight line."""
 
 from typing import Dict, List
 
 from headwater.components.collect.component import collect
 from headwater.components.generate_statistics.component import generate_statistics
 from headwater.components.infer_schema.component import infer_schema
+from headwater.components.label.component import label
 from headwater.components.validate.component import gate, validate
 from kfp import dsl
 
@@ -21,6 +22,8 @@ def headwater_pipeline(
     delimiter: str = ",",
     max_rejected_share: float = 0.01,
     collect_config: Dict = {},
+    label_steps: List = [],
+    label_inputs: Dict = {},
     statistics_config: Dict = {},
     validate_config: Dict = {},
     base_schema: str = "auto",
@@ -43,6 +46,8 @@ def headwater_pipeline(
         delimiter: What parts the values of a CSV.
         max_rejected_share: The run stops when a larger share of the records is rejected.
         collect_config: Further settings of collect, as its README lists them.
+        label_steps: Methods that label the rows, as label's README lists them; none to leave them as they are.
+        label_inputs: URIs of further data for them, by name.
         statistics_config: Settings of generate-statistics, as its README lists them.
         validate_config: Settings of validate, as its README lists them.
         base_schema: The agreed schema; `auto` for the previous span's, if there is one.
@@ -66,8 +71,15 @@ def headwater_pipeline(
         beam_pipeline_args=beam_pipeline_args,
         workers=workers,
     )
-    measured = generate_statistics(
+    labelled = label(
         dataset=collected.outputs["dataset"],
+        steps=label_steps,
+        inputs=label_inputs,
+        beam_pipeline_args=beam_pipeline_args,
+        workers=workers,
+    )
+    measured = generate_statistics(
+        dataset=labelled.outputs["labels"],
         config=statistics_config,
         beam_pipeline_args=beam_pipeline_args,
         workers=workers,
@@ -76,7 +88,7 @@ def headwater_pipeline(
     validated = validate(
         statistics=measured.outputs["statistics"],
         schema=described.outputs["schema"],
-        dataset=collected.outputs["uri"],
+        dataset=labelled.outputs["uri"],
         baseline=baseline,
         config=validate_config,
         beam_pipeline_args=beam_pipeline_args,
@@ -84,5 +96,5 @@ def headwater_pipeline(
     )
     gate(anomalies=validated.outputs["anomalies"], fail_on=fail_on)
     # These read what changes between runs with the same parameters: files, and `auto` references.
-    for task in (collected, described, validated):
+    for task in (collected, labelled, described, validated):
         task.set_caching_options(False)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.labelled import LabelledRows, WideShard
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
 
@@ -50,6 +51,10 @@ SHARD_SCHEMA = pa.schema(
 )
 """The columns of a shard index. `sha256` and `parts` are as of `shard_file`. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
 and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
+
+LABELS_SCHEMA = pa.schema([*SHARD_SCHEMA, ("of", pa.string()), ("base", pa.int16())])
+"""The columns of an index of label tables: as a shard index's, of the label table's file; `of` is the path of the shard
+that it belongs to, in the dataset that is number `base` of the manifest's `bases`."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -117,11 +122,13 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     result = _load_accepted(folder)
     body = result.body
     schema = decode_schema(body["schema"])
+    if result.kind == "labels":
+        return Dataset(result, schema, list(body["key"]), _labelled(result, schema))
     parts = {split: _shards(_index(result, split), _base(result), len(schema)) for split in body["splits"]}
     return Dataset(result, schema, list(body["key"]), parts)
 
 
-def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
+def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | LabelledRows:
     """A dataset's rows as a `pyarrow.dataset`, for training and for looking.
 
     Args:
@@ -129,7 +136,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
       split: one split's name; all by default, told apart by the column `split`.
 
     Returns:
-      The dataset; nothing is read yet.
+      The dataset; nothing is read yet. For a labelled one, whose columns lie in two files each, `LabelledRows`.
 
     Raises:
       HeadwaterError: there is no dataset, it was not accepted, or it has no such split.
@@ -141,15 +148,19 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset:
     body = result.body
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
+    schema = decode_schema(body["schema"]).append(pa.field("split", pa.string()))
+    chosen = [split] if split else list(body["splits"])
+    if result.kind == "labels":
+        shards = _labelled(result, decode_schema(body["schema"]))
+        return LabelledRows(schema, {name: shards[name] for name in chosen})
     store, _ = storage.filesystem(_base(result))
     fragments = []
     layout = pads.ParquetFileFormat()
-    for name in [split] if split else body["splits"]:
+    for name in chosen:
         for shard in shard_index(result, name):
             _, path = storage.filesystem(shard["uri"])
             guarantee = pads.field("split") == name
             fragments.append(layout.make_fragment(path, store, partition_expression=guarantee))
-    schema = decode_schema(body["schema"]).append(pa.field("split", pa.string()))
     return pads.FileSystemDataset(fragments, schema, layout, store)
 
 
@@ -186,7 +197,8 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
       HeadwaterError: a shard is missing or altered; a plain file has a record that cannot be read.
     """
     if isinstance(element, Shard):
-        table = read_shard(element, schema.names)
+        wide = isinstance(element, WideShard)
+        table = element.read(schema.names) if wide else read_shard(element, schema.names)
         yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         return
     from headwater.components.common import sources
@@ -213,7 +225,7 @@ def decode_schema(text: str) -> pa.Schema:
 
 
 def _load_accepted(folder: str) -> Result:
-    result = results.load(folder, "dataset")
+    result = results.load(folder, "dataset", "labels")
     if not result.body["accepted"]:
         raise HeadwaterError(
             f"{result.uri}: this dataset was not accepted when it was collected: {result.body['refusal']}"
@@ -241,8 +253,37 @@ def _shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
     return [Shard(uri, *each, columns, parts) for uri, *each, parts in zip(uris, *told, sums)]
 
 
+def _labelled(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
+    """The shards of a labelled dataset, each with its label table."""
+    bases = [_base_of(result, reference) for reference in result.body["bases"]]
+    plain = [{shard.uri: shard for split in base.splits for shard in base.elements(split)} for base in bases]
+    label = result.body["label"]
+    names = (label, f"{label}_probability", f"{label}_abstain")
+    found = {}
+    for split in result.body["splits"]:
+        index = _index(result, split)
+        # Of its columns three are ever read, so that it is never read whole.
+        added = _shards(index, _base(result), len(names) + 1)
+        found[split] = []
+        for own, of, number in zip(added, index["of"].to_pylist(), index["base"].to_pylist()):
+            shard = plain[number][storage.join(bases[number].result.uri, of)]
+            told = {field.name: getattr(shard, field.name) for field in dataclasses.fields(Shard)}
+            found[split].append(WideShard(**{**told, "columns": len(schema)}, added=own, names=names))
+    return found
+
+
+def _base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
+    uri = reference["uri"]
+    # A copy lies below the labels.
+    place = uri if storage.scheme(uri) or uri.startswith("/") else storage.join(result.folder, uri)
+    found = load_dataset(place)
+    if found.result.sha256 != reference["sha256"]:
+        raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest is another")
+    return found
+
+
 def _base(result: Result) -> str:
-    return result.home.folder("dataset") if result.home else result.folder
+    return result.uri
 
 
 def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:

@@ -94,8 +94,51 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
     return values, failed.astype(bool)
 
 
+def evaluate_each(
+    expressions: Sequence[tuple[str, str, str]], batch: pa.RecordBatch
+) -> list[tuple[pa.Array, np.ndarray]]:
+    """Several expressions over one batch, in one query where none of them fails.
+
+    Args:
+      expressions: of each the setting's name, the expression, and SQL that is made of its value, with `{0}` where that
+        stands.
+      batch: the rows.
+
+    Returns:
+      As `evaluate` gives it, one for each.
+
+    Raises:
+      HeadwaterError: as `evaluate` raises it.
+    """
+    import duckdb
+
+    connection = _connection()
+    connection.register(_TABLE, pa.Table.from_batches([batch]))
+    inner = ", ".join(f"({text}\n) AS v{number}" for number, (_, text, _) in enumerate(expressions))
+    outer = ", ".join(f"{made.format(f'v{number}')} AS w{number}" for number, (_, _, made) in enumerate(expressions))
+    try:
+        table = connection.execute(f"SELECT {outer} FROM (SELECT {inner} FROM {_TABLE})").fetch_arrow_table()
+    except duckdb.Error:
+        # One by one, to tell which, and on which rows.
+        connection.unregister(_TABLE)
+        return [_made(where, text, made, batch) for where, text, made in expressions]
+    connection.unregister(_TABLE)
+    return [(_whole(column), np.zeros(batch.num_rows, bool)) for column in table.columns]
+
+
+def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
+    # In two steps: DuckDB would compute what a value is used for twice outside of TRY.
+    values, failed = evaluate(where, expression, batch)
+    found, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
+    return found, failed
+
+
 def _select(connection: Any, expression: str) -> pa.Array:
     column = connection.execute(f"SELECT {expression} AS value FROM {_TABLE}").fetch_arrow_table()["value"]
+    return _whole(column)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 

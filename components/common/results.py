@@ -27,7 +27,13 @@ FORMAT_VERSION = "1.0"
 MANIFEST = "_manifest.json"
 PRODUCER = f"headwater {VERSION}"
 
-FOLDERS = {"dataset": "data", "statistics": "statistics", "schema": "schema", "anomalies": "anomalies"}
+FOLDERS = {
+    "dataset": "data",
+    "labels": "labels",
+    "statistics": "statistics",
+    "schema": "schema",
+    "anomalies": "anomalies",
+}
 """The folder of each kind of result below `version=<v>`."""
 
 _CLAIM = "_claim.json"
@@ -142,12 +148,12 @@ def check(uri: str, content: bytes, expected: str) -> None:
         )
 
 
-def load(folder: str, kind: str) -> Result:
+def load(folder: str, *kinds: str) -> Result:
     """Reads a result's manifest.
 
     Args:
       folder: path or URI of the result's folder.
-      kind: what is expected: a key of `FOLDERS`.
+      *kinds: what is expected: keys of `FOLDERS`.
 
     Raises:
       HeadwaterError: there is no result, it is of another kind, or of a format that this version cannot read.
@@ -155,7 +161,7 @@ def load(folder: str, kind: str) -> Result:
     folder = storage.normalise(folder)
     uri = storage.join(folder, MANIFEST)
     if not storage.exists(uri):
-        raise HeadwaterError(f"{folder}: no {kind} is here (there is no {MANIFEST})")
+        raise HeadwaterError(f"{folder}: no {kinds[0]} is here (there is no {MANIFEST})")
     content = storage.read_bytes(uri)
     try:
         manifest = json.loads(content)
@@ -168,8 +174,8 @@ def load(folder: str, kind: str) -> Result:
         raise HeadwaterError(
             f"{uri}: format_version {version} is unknown; this Headwater reads {FORMAT_VERSION.split('.')[0]}.x"
         )
-    if manifest.get("kind") != kind:
-        raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kind} is needed")
+    if manifest.get("kind") not in kinds:
+        raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kinds[0]} is needed")
     return Result(folder, manifest, storage.sha256(content))
 
 

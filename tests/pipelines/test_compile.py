@@ -40,7 +40,7 @@ def test_tasks_that_read_mutable_references_are_not_cached():
 
 def test_components_install_nothing_at_run_time_and_name_an_immutable_image():
     executors = specification(ROOT / "pipelines/headwater.yaml")[0]["deploymentSpec"]["executors"]
-    assert len(executors) == 5
+    assert len(executors) == 6
     for executor in executors.values():
         container = executor["container"]
         assert "pip install" not in " ".join(container["command"])

@@ -59,6 +59,8 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/generate_statistics/templates/page.js",
         "components/infer_schema/component.yaml",
         "components/infer_schema/templates/page.html",
+        "components/label/component.yaml",
+        "components/label/templates/page.html",
         "components/validate/component.yaml",
         "components/validate/gate.yaml",
         "components/validate/templates/page.html",

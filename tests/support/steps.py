@@ -17,11 +17,20 @@ from headwater.components.common.upkeep import verify
 
 KINDS = {
     "collect": "dataset",
+    "label": "labels",
     "generate-statistics": "statistics",
     "infer-schema": "schema",
     "validate": "anomalies",
 }
 LINES = ["id,amount,word", *(f"{n},{n % 13 + n / 7},w{n % 3}" for n in range(300))]
+FUNCTIONS = """
+- method: weak_supervision
+  classes: [small, large]
+  functions:
+  - {name: high, threshold: {column: amount, above: 20, vote: large}}
+  - {name: low, threshold: {column: amount, below: 15, vote: small}}
+  - {name: word, lookup: {column: word, values: {w0: small, w2: large}}}
+"""
 _ENVIRONMENT = ("AWS_", "STORAGE_", "GOOGLE_", "HEADWATER_")
 
 
@@ -86,8 +95,12 @@ class Steps:
         if step == "collect":
             own = ["--name", "rides", "--span", "1", "--data-root", self.root, "--key", "id", "--workers", "1"]
             return ["collect", str(source), *own, "--splits", "train=6,eval=1,test=1,gold=1,rest=1", *tail]
+        if step == "label":
+            functions = self.folder / "steps.yaml"
+            functions.write_text(FUNCTIONS)
+            return [step, here["collect"], "--steps", str(functions), "--workers", "1", *tail]
         if step == "generate-statistics":
-            return [step, here["collect"], "--workers", "1", *tail]
+            return [step, here["label"], "--workers", "1", *tail]
         if step == "infer-schema":
             return [step, here["generate-statistics"], *tail]
         return [step, here["generate-statistics"], here["infer-schema"], "--workers", "1", *tail]
@@ -113,7 +126,7 @@ class Steps:
         known: dict[str, Any] = {"fingerprint": result.fingerprint}
         for path, file in result.manifest.get("files", {}).items():
             known[path] = file["sha256"]
-        if step == "collect":
+        if step in ("collect", "label"):
             for split in result.body["splits"]:
                 known[split] = [(shard["rows"], shard["sha256"]) for shard in shard_index(result, split)]
         return known

@@ -15,6 +15,7 @@ from headwater.components.common.results import Result
 
 STEPS = {
     "dataset": "collect",
+    "labels": "label",
     "statistics": "generate-statistics",
     "schema": "infer-schema",
     "anomalies": "validate",
@@ -146,11 +147,14 @@ def without_secrets(uri: str) -> str:
 
 def _load(uri: str, kind: str) -> Result:
     """The result in a folder, of whatever kind it is; of a version, the last that was made."""
-    for each in [kind] if kind else list(results.FOLDERS):
+    if kind:
+        # Where a dataset is read, a labelled one may stand.
+        return results.load(uri, kind, *(["labels"] if kind == "dataset" else []))
+    for each in results.FOLDERS:
         try:
             return results.load(uri, each)
         except HeadwaterError as error:
-            if kind or ("where a" not in str(error) and "is here" not in str(error)):
+            if "where a" not in str(error) and "is here" not in str(error):
                 raise
     for each, folder in reversed(results.FOLDERS.items()):
         if storage.exists(storage.join(uri, folder, results.MANIFEST)):
@@ -172,7 +176,7 @@ def _is_reference(told: Any) -> bool:
 def _kind_of(role: str) -> str:
     if role.startswith(("baseline", "statistics", "serving")):
         return "statistics"
-    if role.startswith(("dataset", "references")):
+    if role.startswith(("dataset", "references", "inputs")):
         return "dataset"
     return "schema" if "schema" in role else ""
 

@@ -57,6 +57,7 @@ def _told(home: Home, own: dict[str, Result]) -> dict[str, Any]:
     dataset, verdict = own.get("dataset"), own.get("anomalies")
     splits = dataset.body["splits"] if dataset else {}
     size = sum(entry["bytes"] for entry in splits.values())
+    size += sum(entry["bytes"] for entry in own["labels"].body["splits"].values()) if "labels" in own else 0
     size += sum(file["bytes"] for result in own.values() for file in result.manifest.get("files", {}).values())
     return {
         "name": home.name,

@@ -102,9 +102,9 @@ def _results(uri: str, problems: list[str]) -> Iterator[Result]:
 def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
     for path, file in result.manifest.get("files", {}).items():
         yield _Check(result.locate(path), file["bytes"], file["sha256"])
-    if result.kind != "dataset":
+    if result.kind not in ("dataset", "labels"):
         return
-    base = result.home.folder("dataset") if result.home else result.folder
+    base = result.uri
     body = result.body
     for split, entry in body["splits"].items():
         try:

@@ -1,0 +1,14 @@
+"""label: methods in turn over a dataset → one label table, and the dataset with its labels."""
+
+from __future__ import annotations
+
+from headwater.components.common.lazy import lazy
+
+_NAMES = {
+    "analyse": "analysing",
+    "label": "component",
+    "label_dataset": "labelling",
+    "pass_on": "labelling",
+}
+__all__ = list(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)

@@ -1,0 +1,144 @@
+"""The development loop of weak supervision: functions on a sample, in seconds, and what to write next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.components.common import hashing
+from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset, read_element
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pages import percent, visible
+from headwater.components.label.methods import METHODS, Context, Step
+from headwater.components.label.settings import check_steps
+from headwater.components.label.weak import analysis, model, tally
+from headwater.components.label.weak.functions import vote
+
+_METHOD = "weak_supervision"
+_MOST_VALUES = 50
+_MOST_LINES = 8
+_LONGEST = 60
+
+
+def analyse(dataset: str, *, steps: Sequence[Mapping[str, Any]], rows: int = 20_000) -> str:
+    """Runs the labelling functions on a sample, and says how they do and where the next one is needed.
+
+    Args:
+      dataset: path or URI of a dataset.
+      steps: as `label_dataset` takes them; the first one of weak supervision is analysed.
+      rows: the size of the sample, which is taken evenly from the shards.
+
+    Returns:
+      A few tables as text: the functions, the slices of the data with most rows that no function votes on, and the pairs
+      of functions that disagree most.
+
+    Raises:
+      HeadwaterError: as `label_dataset` raises it, or no step has functions.
+    """
+    if rows < 1:
+        raise HeadwaterError(f"rows: at least one is needed; given: {rows}")
+    step = next((each for each in check_steps(steps) if each.method == _METHOD), None)
+    if step is None:
+        raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
+    opened = load_dataset(dataset)
+    METHODS[_METHOD].prepare(step, Context(opened, {}, {}))
+    batch = _sample(opened, rows)
+    votes, gold, failed = _votes(step, batch)
+    hashes = hashing.hash_rows([batch.column(name) for name in opened.key or opened.schema.names])
+    counted = tally.tally(votes, gold, hashes, len(step.classes), len(votes))
+    fitted = model.fit(counted, kind=step.settings.model, pairs=step.settings.copies)
+    report = analysis.describe(step.settings.functions, step.classes, counted, fitted, np.array(failed))
+    private = frozenset(opened.result.body.get("private") or {})
+    return "\n".join(_lines(report, batch, votes, private))
+
+
+def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:
+    total = sum(opened.rows(split) for split in opened.splits)
+    parts = []
+    for split in opened.splits:
+        for element in opened.elements(split):
+            wanted = math.ceil(rows * element.rows / max(1, total))
+            for batch in read_element(element, opened.schema):
+                step = max(1, batch.num_rows // max(1, wanted))
+                parts.append(batch.take(pa.array(np.arange(0, batch.num_rows, step))))
+    table = pa.Table.from_batches(parts, schema=opened.schema).slice(0, rows).combine_chunks()
+    found = table.to_batches()
+    return found[0] if found else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
+
+
+def _votes(step: Step, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    settings = step.settings
+    gold = np.full(batch.num_rows, -1, np.int8)
+    kept = [name for name in batch.schema.names if name != settings.gold]
+    seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
+    if settings.gold:
+        gold, _ = METHODS[_METHOD].gold_of(batch, settings.gold, step.classes)
+    votes, failed = vote(step.where, settings.functions, step.classes, seen)
+    return votes, gold, failed
+
+
+def _lines(
+    report: Mapping[str, Any], batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]
+) -> Iterator[str]:
+    rows = max(1, report["rows"])
+    yield (
+        f"{report['rows']:,} rows, {percent(report['covered'] / rows)} covered, on {percent(report['contested'] / rows)} "
+        "functions disagree"
+    )
+    yield ""
+    yield f"{'function':30}{'coverage':>10}{'overlap':>10}{'conflict':>10}{'accuracy':>10}{'gold':>16}  votes for"
+    for each in report["functions"]:
+        accuracy = percent(each["accuracy"][0]) if each["accuracy"] else "–"
+        gold = f"{percent(each['gold']['accuracy'][0])} of {each['gold']['rows']:,}" if each["gold"] else "–"
+        failed = f"; failed on {each['failed']:,} rows" if each["failed"] else ""
+        yield (
+            f"{visible(each['name'], 29):30}{percent(each['coverage']):>10}{percent(each['overlap']):>10}"
+            f"{percent(each['conflict']):>10}{accuracy:>10}{gold:>16}  {', '.join(each['votes']) or 'nothing'}{failed}"
+        )
+    for group in report["copies"]:
+        yield f"copies of each other, which count as one: {', '.join(group)}"
+    uncovered = _uncovered(batch, votes, private)
+    if uncovered:
+        yield ""
+        yield "write next for these, which no function votes on:"
+        yield from (
+            f"  {count:>8,} rows  {visible(column, _LONGEST)} = {visible(value, _LONGEST)} ({percent(share)} of them)"
+            for count, share, column, value in uncovered
+        )
+    worst = sorted(report["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))[:_MOST_LINES]
+    worst = [pair for pair in worst if pair["conflict"]]
+    if worst:
+        yield ""
+        yield "these disagree most:"
+        yield from (
+            f"  {percent(pair['conflict']):>8} of rows  {' and '.join(pair['functions'])}, which share "
+            f"{percent(pair['overlap'])}"
+            for pair in worst
+        )
+
+
+def _uncovered(batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]) -> list[tuple[int, float, str, str]]:
+    """Slices by one column's value with most uncovered rows: their number, their share of the slice, column and value."""
+    silent = (votes < 0).all(1)
+    found = []
+    for field, column in zip(batch.schema, batch.columns):
+        plain = pa.types.is_string(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
+        if not plain or field.name in private or field.name.startswith(OWN_PREFIX):
+            continue
+        coded = pc.dictionary_encode(column, null_encoding="encode")
+        values = coded.dictionary.to_pylist()
+        if not 1 < len(values) <= _MOST_VALUES:
+            continue
+        codes = coded.indices.to_numpy(zero_copy_only=False)
+        sizes = np.bincount(codes, minlength=len(values))
+        uncovered = np.bincount(codes[silent], minlength=len(values))
+        found += [
+            (int(count), float(count / size), field.name, "missing" if value is None else str(value))
+            for value, size, count in zip(values, sizes, uncovered)
+            if count
+        ]
+    return sorted(found, key=lambda each: (-each[0], each[2], each[3]))[:_MOST_LINES]

@@ -1,0 +1,67 @@
+"""label as a KFP component."""
+
+from typing import Dict, List, NamedTuple
+
+from headwater.components.common.version import IMAGE
+from kfp import dsl
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def label(
+    dataset: dsl.Input[dsl.Dataset],
+    labels: dsl.Output[dsl.Dataset],
+    page: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    steps: List = [],
+    inputs: Dict = {},
+    as_of: str = "",
+    data_root: str = "",
+    beam_pipeline_args: List[str] = [],
+    workers: int = 0,
+) -> NamedTuple("Outputs", uri=str):
+    """Labels the rows of a dataset by one or several methods, with the evidence for each label.
+
+    Args:
+        dataset: A dataset of collect's.
+        labels: The dataset with its labels; its metadata key `kind` is `headwater.labels`.
+        page: Class balance, coverage, conflict, each source's accuracy, and rows that sources disagree on.
+        metrics: Rows, coverage and classes, for Kubeflow's UI.
+        steps: Methods with their settings, as the README lists them, run in order; with none the dataset passes as it
+            is.
+        inputs: URIs of further data, by the names that steps use.
+        as_of: The time that the labels are of, ISO 8601.
+        data_root: Durable home of the label table; by default the dataset's own.
+        beam_pipeline_args: Beam's options.
+        workers: Processes per Beam worker; 0 for one per core.
+
+    Returns:
+        uri: The exact URI of the dataset that is passed on.
+    """
+    from headwater.components.common import storage
+    from headwater.components.common.errors import clear_errors
+    from headwater.components.label import label_dataset, pass_on
+
+    with clear_errors():
+        if steps:
+            result = label_dataset(
+                dataset.path,
+                labels.path,
+                steps=steps,
+                inputs=inputs,
+                as_of=as_of,
+                data_root=data_root,
+                beam_pipeline_args=beam_pipeline_args,
+                workers=workers,
+            )
+        else:
+            result = pass_on(dataset.path, labels.path)
+        storage.write_bytes(page.path, storage.read_bytes(result.locate(result.body["page"])))
+    uri = result.uri if result.home else labels.uri
+    labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)
+    if steps:
+        told = result.body["labelled"]
+        metrics.log_metric("rows", result.body["accounts"]["written"])
+        metrics.log_metric("abstained", told["abstained"])
+        for name, count in told["classes"].items():
+            metrics.log_metric(name, count)
+    return (uri,)

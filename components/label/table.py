@@ -1,0 +1,111 @@
+"""The label table: one for all methods, a Parquet file beside each shard of the dataset, row for row.
+
+Its columns are the dataset's key, the label, its probability and whether it abstains, and Headwater's own: of each class
+its probability, the method, what each source voted, and as of when. The dataset that is passed on reads both files
+side by side, so that no shard is copied; of the label table it shows the label, its probability and the abstain flag.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headwater.components.label.methods import Labels
+
+PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
+
+
+def shown(label: str) -> list[pa.Field]:
+    """The columns that the dataset gains."""
+    return [
+        pa.field(label, pa.string()),
+        pa.field(f"{label}_probability", pa.float32()),
+        pa.field(f"{label}_abstain", pa.bool_()),
+    ]
+
+
+def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
+    """The labels of several methods in turn: a row keeps the first label that it gets, all evidence is kept.
+
+    Returns:
+      The labels, and the number of the method of each, -1 where all abstain; int8.
+    """
+    codes = np.full(rows, -1, np.int8)
+    methods = np.full(rows, -1, np.int8)
+    probabilities = found[-1].probabilities.copy()
+    kept = np.ones(rows, bool)
+    for number, each in enumerate(found):
+        free = (codes < 0) & (each.codes >= 0)
+        codes[free], methods[free] = each.codes[free], number
+        probabilities[free] = each.probabilities[free]
+        kept &= each.kept
+    return Labels(codes, probabilities, np.concatenate([each.evidence for each in found], 1), kept), methods
+
+
+def make(
+    key: pa.Table,
+    labels: Labels,
+    methods: np.ndarray,
+    names: Sequence[str],
+    classes: Sequence[str],
+    label: str,
+    as_of: datetime.datetime | None,
+) -> pa.Table:
+    """The label table of one shard.
+
+    Args:
+      key: the key's columns, of the shard's rows.
+      labels, methods: as `combine` gives them.
+      names: of the methods.
+      classes: their names.
+      label: the label column.
+      as_of: the time that the labels are of; None for no time.
+    """
+    rows = len(labels.codes)
+    abstains = labels.codes < 0
+    chosen = labels.probabilities[np.arange(rows), np.maximum(labels.codes, 0)]
+    sources = labels.evidence.shape[1]
+    columns = [
+        _words(labels.codes, classes),
+        pa.array(chosen, pa.float32(), mask=abstains),
+        pa.array(abstains),
+        _lists(labels.probabilities.astype(np.float32), labels.probabilities.shape[1]),
+        _words(methods, names),
+        _lists(labels.evidence, sources),
+        pa.array(np.full(rows, as_of and _instant(as_of), "datetime64[us]"), pa.timestamp("us", "UTC")),
+    ]
+    fields = [
+        *key.schema,
+        *shown(label),
+        pa.field(PROBABILITIES, columns[3].type),
+        pa.field(METHOD, pa.string()),
+        pa.field(EVIDENCE, columns[5].type),
+        pa.field(AS_OF, columns[6].type),
+    ]
+    return pa.table([*key.columns, *columns], schema=pa.schema(fields))
+
+
+def encode(table: pa.Table) -> pa.Buffer:
+    """A label table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    repeating = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    pq.write_table(table, sink, version="2.6", use_dictionary=[*repeating, AS_OF])
+    return sink.getvalue()
+
+
+def _words(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
+    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(words), pa.string())).cast(pa.string())
+
+
+def _lists(values: np.ndarray, width: int) -> pa.Array:
+    offsets = np.arange(0, values.size + 1, width, dtype=np.int32) if width else np.zeros(len(values) + 1, np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+
+
+def _instant(when: datetime.datetime) -> np.datetime64:
+    return np.datetime64(when.astimezone(datetime.timezone.utc).replace(tzinfo=None), "us")

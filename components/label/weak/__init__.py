@@ -1,0 +1,1 @@
+"""Weak supervision: labelling functions, the tally of their votes, and the label model."""

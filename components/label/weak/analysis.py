@@ -1,0 +1,155 @@
+"""What the votes say of the functions: coverage, overlap, conflict, polarity, accuracy, and who copies whom."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from headwater.components.label.weak import model
+from headwater.components.label.weak.functions import Function
+from headwater.components.label.weak.model import LabelModel
+from headwater.components.label.weak.tally import Tally
+
+_DIGITS = 6
+_LEAST_AGREEMENT = 0.8
+
+
+def describe(
+    functions: Sequence[Function], classes: Sequence[str], counted: Tally, fitted: LabelModel, failed: np.ndarray
+) -> dict[str, Any]:
+    """The report of a fit, JSON values only.
+
+    Shares are of the rows. `accuracy` is estimated by the label model, `gold` counted where gold and the function both
+    say something; each with its 95 % interval.
+    """
+    width = len(classes) + 1
+    rows = max(1, counted.rows)
+    own = np.diag(counted.pairs).reshape(len(functions), width)
+    golden, truth, weights = _gold_of(counted)
+    estimates = fitted.accuracies(counted)
+    found = []
+    for number, function in enumerate(functions):
+        cast = int(own[number, 1:].sum())
+        entry: dict[str, Any] = {
+            "name": function.name,
+            "way": function.way,
+            "votes": {name: int(count) for name, count in zip(classes, own[number, 1:]) if count},
+            "coverage": _rounded(cast / rows),
+            "overlap": _rounded(counted.overlaps[number] / rows),
+            "conflict": _rounded(counted.conflicts[number] / rows),
+            "failed": int(failed[number]),
+            "accuracy": None,
+            "gold": None,
+        }
+        if cast:
+            entry["accuracy"] = [_rounded(each[number]) for each in estimates]
+        voted = golden[:, number] >= 0
+        if voted.any():
+            count = int(weights[voted].sum())
+            right = int(weights[voted & (golden[:, number] == truth)].sum())
+            entry["gold"] = {
+                "rows": count,
+                "right": right,
+                "accuracy": [_rounded(right / count), *map(_rounded, model.wilson(right / count, count))],
+            }
+        found.append(entry)
+    beside = _beside(fitted, counted, classes)
+    return {
+        "warnings": _warnings(found, fitted, beside, len(truth)),
+        "rows": counted.rows,
+        "covered": counted.covered,
+        "contested": counted.contested,
+        "fitted_from": "all distinct votes" if counted.is_exact else f"a sample of {len(counted.hashes):,} rows",
+        "functions": found,
+        "pairs": _pairs(functions, counted, width),
+        "copies": [[functions[number].name for number in group] for group in fitted.groups if len(group) > 1],
+        "model": {
+            "kind": fitted.kind,
+            "prior": {name: _rounded(share) for name, share in zip(classes, fitted.prior)},
+            "temperature": _rounded(fitted.temperature),
+            "iterations": fitted.iterations,
+        },
+        "gold": _on_gold(fitted, golden, truth, weights),
+        "held_out_losses": {name: _rounded(loss) for name, loss in fitted.losses},
+        "majority": beside,
+    }
+
+
+def _warnings(functions: Sequence[dict[str, Any]], fitted: LabelModel, beside: dict[str, Any], gold: int) -> list[str]:
+    """What a person should look at."""
+    found = [f"the function {each['name']!r} votes on no row" for each in functions if not each["votes"]]
+    found += [
+        f"the function {each['name']!r} failed on {each['failed']:,} rows, where it abstains"
+        for each in functions
+        if each["failed"]
+    ]
+    agreement = beside["agreement"]
+    if not gold and agreement is not None and agreement < _LEAST_AGREEMENT:
+        found.append(
+            f"the label model and the majority vote agree on {agreement:.1%} of the rows with a vote; without gold nothing "
+            "tells which is right"
+        )
+    return found
+
+
+def _pairs(functions: Sequence[Function], counted: Tally, width: int) -> list[dict[str, Any]]:
+    """Of each pair of functions the shares of rows that both vote on, and that they disagree on."""
+    shape = (len(functions), width, len(functions), width)
+    met = counted.pairs.reshape(shape)[:, 1:, :, 1:]
+    both = met.sum((1, 3))
+    same = np.einsum("iaja->ij", met)
+    rows = max(1, counted.rows)
+    return [
+        {
+            "functions": [functions[one].name, functions[other].name],
+            "overlap": _rounded(both[one, other] / rows),
+            "conflict": _rounded((both[one, other] - same[one, other]) / rows),
+        }
+        for one in range(len(functions))
+        for other in range(one + 1, len(functions))
+        if both[one, other]
+    ]
+
+
+def _gold_of(counted: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, classes and weights of the rows with gold."""
+    if counted.is_exact:
+        known = counted.patterns[:, -1] >= 0
+        return counted.patterns[known, :-1], counted.patterns[known, -1], counted.counts[known]
+    return counted.gold_votes, counted.gold, np.ones(len(counted.gold), np.int64)
+
+
+def _on_gold(fitted: LabelModel, votes: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> dict[str, Any] | None:
+    """Accuracy and log loss on gold of the model, which saw it, and of the majority."""
+    if not len(truth):
+        return None
+    posterior, plain = fitted.predict(votes), model.majority(votes, fitted.prior)
+    return {
+        "rows": int(weights.sum()),
+        **{
+            name: {
+                "accuracy": _rounded(np.average(found.argmax(1) == truth, weights=weights)),
+                "log_loss": _rounded(model.log_loss(found, truth, weights)),
+            }
+            for name, found in (("model", posterior), ("majority", plain))
+        },
+    }
+
+
+def _beside(fitted: LabelModel, counted: Tally, classes: Sequence[str]) -> dict[str, Any]:
+    """The majority vote beside the model, on the covered rows that the model was fitted from."""
+    votes = counted.patterns[:, :-1] if counted.is_exact else counted.votes
+    weights = counted.counts if counted.is_exact else np.ones(len(votes), np.int64)
+    covered = (votes >= 0).any(1)
+    if not covered.any():
+        return {"agreement": None, "balance": {}}
+    votes, weights = votes[covered], weights[covered]
+    plain = model.majority(votes, fitted.prior).argmax(1)
+    same = np.average(fitted.predict(votes).argmax(1) == plain, weights=weights)
+    balance = np.bincount(plain, weights, minlength=len(classes)) / weights.sum()
+    return {"agreement": _rounded(same), "balance": {name: _rounded(each) for name, each in zip(classes, balance)}}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DIGITS)

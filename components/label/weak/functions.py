@@ -1,0 +1,371 @@
+"""Labelling functions: SQL, forms for experts who write no code, Python over record batches, and Snorkel's own.
+
+A form becomes SQL, so that all but Python runs as one query over a batch in the locked connection.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from types import SimpleNamespace
+from typing import Annotated, Any, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pydantic
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.expressions import check_expression, evaluate_each
+
+ABSTAIN = -1
+_OUTSIDE = -2
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+_Text = Annotated[str, pydantic.Field(min_length=1)]
+
+
+class Keywords(pydantic.BaseModel):
+    """Votes where a text holds any of the words.
+
+    Attributes:
+      column: a text column.
+      words: whole words, or phrases.
+      vote: the class.
+      ignore_case: whether "Late" is "late".
+    """
+
+    model_config = _STRICT
+
+    column: _Text
+    words: Annotated[list[_Text], pydantic.Field(min_length=1)]
+    vote: _Text
+    ignore_case: bool = True
+
+
+class Regex(pydantic.BaseModel):
+    """Votes where a text matches a pattern anywhere (RE2's syntax).
+
+    Attributes:
+      column: a text column.
+      pattern: the regular expression.
+      vote: the class.
+    """
+
+    model_config = _STRICT
+
+    column: _Text
+    pattern: _Text
+    vote: _Text
+
+
+class Threshold(pydantic.BaseModel):
+    """Votes where a number is above, or below, or both.
+
+    Attributes:
+      column: a numeric column.
+      above: votes where the value is greater; none to leave out.
+      below: votes where the value is less; none to leave out.
+      vote: the class.
+    """
+
+    model_config = _STRICT
+
+    column: _Text
+    above: float | int | None = None
+    below: float | int | None = None
+    vote: _Text
+
+
+class Lookup(pydantic.BaseModel):
+    """Votes by a column's value.
+
+    Attributes:
+      column: any column; its values are compared as text.
+      values: the class by value; other values abstain.
+    """
+
+    model_config = _STRICT
+
+    column: _Text
+    values: Annotated[dict[str, str], pydantic.Field(min_length=1)]
+
+
+class Column(pydantic.BaseModel):
+    """Votes what an earlier model says.
+
+    Attributes:
+      column: holds names of classes; missing abstains.
+      confidence: a numeric column beside it; none to vote always.
+      at_least: the least confidence to vote at.
+    """
+
+    model_config = _STRICT
+
+    column: _Text
+    confidence: str = ""
+    at_least: float | int = 0.0
+
+
+class Function(pydantic.BaseModel):
+    """A labelling function: a name, and exactly one way to vote.
+
+    Attributes:
+      name: what it is called in evidence and reports.
+      sql: an expression that gives a class, or NULL to abstain.
+      keywords, regex, threshold, lookup, column: forms.
+      python: `package.module:function`; takes a record batch, gives a class or None for each row.
+      snorkel: `package.module:object`, a Snorkel `LabelingFunction`, run row by row; its votes are numbers of classes.
+    """
+
+    model_config = _STRICT
+
+    name: _Text
+    sql: str | None = None
+    keywords: Keywords | None = None
+    regex: Regex | None = None
+    threshold: Threshold | None = None
+    lookup: Lookup | None = None
+    column: Column | None = None
+    python: str | None = None
+    snorkel: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Function:
+        ways = [name for name in WAYS if getattr(self, name) is not None]
+        if len(ways) != 1:
+            given = ", ".join(ways) or "none"
+            raise ValueError(f"a function has exactly one of {', '.join(WAYS)}; {self.name!r} has {given}")
+        return self
+
+    @property
+    def way(self) -> str:
+        """How it votes: one of `WAYS`."""
+        return next(name for name in WAYS if getattr(self, name) is not None)
+
+
+WAYS = ("sql", "keywords", "regex", "threshold", "lookup", "column", "python", "snorkel")
+
+
+def check_functions(where: str, functions: Sequence[Function], classes: Sequence[str]) -> None:
+    """What can be known without the data.
+
+    Raises:
+      HeadwaterError: a name stands twice, a form votes for no class or is wrong in itself, a Python name is not there.
+    """
+    names: set[str] = set()
+    for number, function in enumerate(functions):
+        key = f"{where}.functions.{number} ({function.name!r})"
+        if function.name in names:
+            raise HeadwaterError(f"{key}: another function has this name")
+        names.add(function.name)
+        for vote in _votes_of(function):
+            if vote not in classes:
+                raise HeadwaterError(f"{key}: {vote!r} is no class; the classes are {', '.join(classes)}")
+        if function.regex is not None:
+            try:
+                pc.match_substring_regex(pa.array([""]), function.regex.pattern)
+            except pa.ArrowInvalid as error:
+                raise HeadwaterError(f"{key}: regex.pattern: {str(error).splitlines()[0]}") from None
+        if function.threshold is not None and function.threshold.above is None and function.threshold.below is None:
+            raise HeadwaterError(f"{key}: threshold: says neither above nor below what")
+        if function.python is not None or function.snorkel is not None:
+            _find(key, function)
+
+
+def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) -> list[str]:
+    """Holds the functions against the columns.
+
+    Returns:
+      The columns that they may read.
+
+    Raises:
+      HeadwaterError: a column is missing or of another kind, an expression does not parse or is not allowed.
+    """
+    for number, function in enumerate(functions):
+        key = f"{where}.functions.{number} ({function.name!r})"
+        for column, kind in _columns_of(function):
+            if column not in schema.names:
+                raise HeadwaterError(f"{key}: there is no column {column!r}; the columns are {', '.join(schema.names)}")
+            found = schema.field(column).type
+            if kind == "number" and not (pa.types.is_integer(found) or pa.types.is_floating(found)):
+                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {found}")
+            if kind == "text" and not (pa.types.is_string(found) or pa.types.is_large_string(found)):
+                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {found}")
+        if function.sql is not None:
+            check_expression(f"{key}: sql", function.sql, schema.names)
+    if any(function.way in ("python", "snorkel") for function in functions):
+        return list(schema.names)
+    return [name for name in schema.names if any(_may_read(function, name) for function in functions)]
+
+
+def vote(
+    where: str, functions: Sequence[Function], classes: Sequence[str], batch: pa.RecordBatch
+) -> tuple[np.ndarray, list[int]]:
+    """What each function votes on each row.
+
+    Args:
+      where: the step's key, for errors.
+      functions: checked.
+      classes: names of the classes.
+      batch: the rows.
+
+    Returns:
+      Votes, int8, [rows, functions], -1 to abstain; and how many rows each function failed on, where it abstains.
+
+    Raises:
+      HeadwaterError: a function votes for no class, fails altogether, or gives another number of rows.
+    """
+    votes = np.full((batch.num_rows, len(functions)), ABSTAIN, np.int8)
+    failed = [0] * len(functions)
+    queries = []
+    for number, function in enumerate(functions):
+        key = f"{where}.functions.{number} ({function.name!r})"
+        if function.way in ("python", "snorkel"):
+            votes[:, number] = _call(key, function, classes, batch)
+        else:
+            queries.append((number, key, _sql(function)))
+    if queries and batch.num_rows:
+        coded = [(key, text, _coded(classes)) for _, key, text in queries]
+        for (number, key, text), (codes, wrong) in zip(queries, evaluate_each(coded, batch)):
+            found = pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False).astype(np.int8)
+            votes[:, number] = found
+            failed[number] = int(wrong.sum())
+            if (found == _OUTSIDE).any():
+                row = int(np.argmax(found == _OUTSIDE))
+                raise HeadwaterError(
+                    f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
+                    f"{', '.join(classes)}; NULL abstains"
+                )
+    return votes, failed
+
+
+def _coded(classes: Sequence[str]) -> str:
+    """SQL that makes the number of a class of a value: NULL to abstain, and -2 for what is no class."""
+    cases = " ".join(f"WHEN {_quoted(name)} THEN {number}" for number, name in enumerate(classes))
+    return (
+        "CAST(CASE WHEN ({0}) IS NULL THEN NULL ELSE CASE CAST(({0}) AS VARCHAR) "
+        + cases.replace("{", "{{").replace("}", "}}")
+        + f" ELSE {_OUTSIDE} END END AS TINYINT)"
+    )
+
+
+def _sql(function: Function) -> str:
+    """The expression of a function that is SQL or a form."""
+    if function.sql is not None:
+        return function.sql
+    if function.keywords is not None:
+        form = function.keywords
+        words = "|".join(re.escape(word) for word in form.words)
+        pattern = f"(^|\\W)({words})(\\W|$)"
+        options = "'i'" if form.ignore_case else "'c'"
+        return (
+            f"CASE WHEN regexp_matches({_column(form.column)}, {_quoted(pattern)}, {options}) "
+            f"THEN {_quoted(form.vote)} END"
+        )
+    if function.regex is not None:
+        form = function.regex
+        return (
+            f"CASE WHEN regexp_matches({_column(form.column)}, {_quoted(form.pattern)}) THEN {_quoted(form.vote)} END"
+        )
+    if function.threshold is not None:
+        form = function.threshold
+        column = _column(form.column)
+        parts = [f"{column} > {form.above!r}"] if form.above is not None else []
+        parts += [f"{column} < {form.below!r}"] if form.below is not None else []
+        # DuckDB holds NaN to be greater than any number.
+        return f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {_quoted(form.vote)} END"
+    if function.lookup is not None:
+        form = function.lookup
+        cases = " ".join(f"WHEN {_quoted(value)} THEN {_quoted(vote)}" for value, vote in form.values.items())
+        return f"CASE CAST({_column(form.column)} AS VARCHAR) {cases} END"
+    form = function.column
+    if not form.confidence:
+        return _column(form.column)
+    return f"CASE WHEN {_column(form.confidence)} >= {form.at_least!r} THEN {_column(form.column)} END"
+
+
+def _call(key: str, function: Function, classes: Sequence[str], batch: pa.RecordBatch) -> np.ndarray:
+    found = _find(key, function)
+    try:
+        if function.snorkel is not None:
+            given = [found(SimpleNamespace(**row)) for row in batch.to_pylist()]
+            codes = np.asarray(given, np.int64)
+            bad = (codes < ABSTAIN) | (codes >= len(classes))
+            codes = np.where(bad, _OUTSIDE, codes)
+        else:
+            given = found(batch)
+            codes = _numbers(given, classes)
+    except HeadwaterError:
+        raise
+    except Exception as error:
+        # A message of the user's code may quote values of the data.
+        raise HeadwaterError(f"{key}: failed with {type(error).__name__}") from None
+    if len(codes) != batch.num_rows:
+        raise HeadwaterError(f"{key}: gave {len(codes):,} votes for {batch.num_rows:,} rows; one a row is needed")
+    if (codes == _OUTSIDE).any():
+        row = int(np.argmax(codes == _OUTSIDE))
+        raise HeadwaterError(
+            f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
+            f"{', '.join(classes)}; None abstains"
+        )
+    return codes.astype(np.int8)
+
+
+def _numbers(given: Any, classes: Sequence[str]) -> np.ndarray:
+    if isinstance(given, pa.ChunkedArray):
+        given = given.combine_chunks()
+    values = given if isinstance(given, pa.Array) else pa.array(list(given), pa.string())
+    values = values.cast(pa.string())
+    codes = pc.fill_null(pc.index_in(values, value_set=pa.array(list(classes), pa.string())), _OUTSIDE)
+    found = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    found[values.is_null().to_numpy(zero_copy_only=False)] = ABSTAIN
+    return found
+
+
+def _find(key: str, function: Function) -> Any:
+    name = function.python or function.snorkel
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise HeadwaterError(f"{key}: {name!r} is no function's name; write package.module:function")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise HeadwaterError(f"{key}: {name}: the module cannot be imported: {error}") from None
+    except AttributeError:
+        raise HeadwaterError(f"{key}: {name}: the module {module} has no {attribute!r}") from None
+    if not callable(found):
+        raise HeadwaterError(f"{key}: {name} is a {type(found).__name__}, not a function")
+    return found
+
+
+def _votes_of(function: Function) -> list[str]:
+    forms = (function.keywords, function.regex, function.threshold)
+    votes = [form.vote for form in forms if form is not None]
+    return votes + (list(function.lookup.values.values()) if function.lookup else [])
+
+
+def _columns_of(function: Function) -> list[tuple[str, str]]:
+    """Columns that a form names, with what they must be."""
+    found = [(form.column, "text") for form in (function.keywords, function.regex) if form is not None]
+    if function.threshold:
+        found.append((function.threshold.column, "number"))
+    if function.lookup:
+        found.append((function.lookup.column, ""))
+    if function.column:
+        found.append((function.column.column, ""))
+        found += [(function.column.confidence, "number")] if function.column.confidence else []
+    return found
+
+
+def _may_read(function: Function, column: str) -> bool:
+    if function.sql is not None:
+        return column.lower() in function.sql.lower()
+    return column in {name for name, _ in _columns_of(function)}
+
+
+def _column(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,200 @@
+"""What a label model is fitted from: a small state of votes that merges, the same on a laptop and a cluster.
+
+A vote is the number of a class, or -1 where a function abstains. The state holds how often each outcome of one function
+meets each outcome of another (all counts of functions and pairs follow from it), and the rows' patterns: while they
+are few, every distinct pattern with its count; beyond that a bottom-k sample of the rows (Cohen and Kaplan, "Summarizing
+data using bottom-k sketches", PODC 2007), which is uniform and merges. Rows with a gold class are sampled apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+
+MOST_PATTERNS = 50_000
+"""Beyond so many distinct patterns of votes there is a sample."""
+
+_CHUNK_ROWS = 65_536
+_LOOK_ROWS = 20_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Votes on rows.
+
+    Attributes:
+      classes: how many classes there are.
+      rows: how many rows were voted on.
+      pairs: int64, [functions × (classes + 1)] squared: rows where one function's outcome is that and the other's is
+        this; outcome 0 is to abstain, c + 1 the class c.
+      conflicts: int64, one a function: rows where it votes and another function votes otherwise.
+      overlaps: int64, one a function: rows where it votes and another does too.
+      contested: rows on which two functions disagree.
+      covered: rows on which a function votes.
+      patterns: int8, [n, functions + 1]: distinct votes, the gold class (-1 for none) last; empty where there were too
+        many.
+      counts: int64, rows of each pattern.
+      hashes: uint64, ascending: of the rows in the sample.
+      votes: int8, [k, functions]: of those rows.
+      gold_hashes, gold_votes, gold: the same of the rows with a gold class, and that class.
+      size: k, the most rows in either sample.
+    """
+
+    classes: int
+    rows: int
+    pairs: np.ndarray
+    conflicts: np.ndarray
+    overlaps: np.ndarray
+    contested: int
+    covered: int
+    patterns: np.ndarray
+    counts: np.ndarray
+    hashes: np.ndarray
+    votes: np.ndarray
+    gold_hashes: np.ndarray
+    gold_votes: np.ndarray
+    gold: np.ndarray
+    size: int
+
+    @property
+    def functions(self) -> int:
+        """How many functions voted."""
+        return self.votes.shape[1]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `patterns` holds all rows."""
+        return len(self.counts) > 0 or not self.rows
+
+
+def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int, size: int) -> Tally:
+    """Counts votes.
+
+    Args:
+      votes: int8, [rows, functions].
+      gold: int8, one a row; -1 where it is not known.
+      hashes: uint64, one a row, of its key: what the sample is drawn by.
+      classes: how many there are.
+      size: the most rows that a sample keeps.
+    """
+    width = classes + 1
+    functions = votes.shape[1]
+    pairs = np.zeros((functions * width,) * 2, np.int64)
+    conflicts, overlaps = np.zeros(functions, np.int64), np.zeros(functions, np.int64)
+    contested = covered = 0
+    for start in range(0, len(votes), _CHUNK_ROWS):
+        part = votes[start : start + _CHUNK_ROWS]
+        ones = one_hot(part, classes)
+        # Counts up to a chunk's rows are exact in float32.
+        pairs += (ones.T @ ones).astype(np.int64)
+        voted = part >= 0
+        cast = voted.sum(1, dtype=np.int16)
+        least = np.where(voted, part, classes).min(1, initial=classes)
+        most = part.max(1, initial=-1)
+        split = most > least
+        agreeing = np.zeros(part.shape, bool)
+        if split.any():
+            # On a contested row a vote is in conflict unless all others agree with it, which cannot be.
+            agreeing[split] = voted[split]
+        conflicts += agreeing.sum(0)
+        overlaps += (voted & (cast > 1)[:, None]).sum(0)
+        contested += int(split.sum())
+        covered += int((cast > 0).sum())
+    patterns, counts = _distinct(np.column_stack([votes, gold]).astype(np.int8))
+    known = gold >= 0
+    chosen = _lowest(hashes, size)
+    golden = np.flatnonzero(known)[_lowest(hashes[known], size)]
+    return Tally(
+        classes,
+        len(votes),
+        pairs,
+        conflicts,
+        overlaps,
+        contested,
+        covered,
+        patterns,
+        counts,
+        hashes[chosen],
+        votes[chosen],
+        hashes[golden],
+        votes[golden],
+        gold[golden],
+        size,
+    )
+
+
+def merge(one: Tally, other: Tally) -> Tally:
+    """The tally of both tallies' rows, which are not the same rows."""
+    exact = one.is_exact and other.is_exact
+    patterns, counts = one.patterns[:0], one.counts[:0]
+    if exact:
+        patterns, counts = _distinct(
+            np.concatenate([one.patterns, other.patterns]), np.concatenate([one.counts, other.counts])
+        )
+    hashes = np.concatenate([one.hashes, other.hashes])
+    gold_hashes = np.concatenate([one.gold_hashes, other.gold_hashes])
+    chosen, golden = _lowest(hashes, one.size), _lowest(gold_hashes, one.size)
+    return Tally(
+        one.classes,
+        one.rows + other.rows,
+        one.pairs + other.pairs,
+        one.conflicts + other.conflicts,
+        one.overlaps + other.overlaps,
+        one.contested + other.contested,
+        one.covered + other.covered,
+        patterns,
+        counts,
+        hashes[chosen],
+        np.concatenate([one.votes, other.votes])[chosen],
+        gold_hashes[golden],
+        np.concatenate([one.gold_votes, other.gold_votes])[golden],
+        np.concatenate([one.gold, other.gold])[golden],
+        one.size,
+    )
+
+
+def encode(found: Tally) -> bytes:
+    """A tally as bytes: numpy's archive of plain arrays."""
+    sink = io.BytesIO()
+    np.savez(sink, **dataclasses.asdict(found))
+    return sink.getvalue()
+
+
+def decode(content: bytes) -> Tally:
+    """The tally that `encode` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        found = {field.name: stored[field.name] for field in dataclasses.fields(Tally)}
+    return Tally(**{name: int(value) if value.ndim == 0 else value for name, value in found.items()})
+
+
+def one_hot(votes: np.ndarray, classes: int) -> np.ndarray:
+    """float32, [rows, functions × (classes + 1)]: 1 where a function's outcome is that."""
+    width = classes + 1
+    ones = np.zeros((len(votes), votes.shape[1], width), np.float32)
+    np.put_along_axis(ones, (votes.astype(np.int64) + 1)[:, :, None], 1, axis=2)
+    return ones.reshape(len(votes), -1)
+
+
+def _distinct(rows: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows in a fixed order with their counts; nothing when there are more than `MOST_PATTERNS`."""
+    nothing = rows[:0], np.zeros(0, np.int64)
+    packed = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
+    # Dense votes hardly repeat, and sorting them all would be for nothing.
+    looked = packed[:_LOOK_ROWS]
+    if len(rows) > MOST_PATTERNS and len(np.unique(looked)) > len(looked) // 2:
+        return nothing
+    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
+    if len(first) > MOST_PATTERNS:
+        return nothing
+    weights = np.ones(len(rows), np.int64) if counts is None else counts
+    return rows[first], np.bincount(inverse.ravel(), weights, minlength=len(first)).astype(np.int64)
+
+
+def _lowest(hashes: np.ndarray, size: int) -> np.ndarray:
+    """Places of the lowest hashes, ascending."""
+    if len(hashes) > size:
+        places = np.argpartition(hashes, size)[:size]
+        return places[np.argsort(hashes[places], kind="stable")]
+    return np.argsort(hashes, kind="stable")
