@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.labelled import LabelledRows, WideShard
+from headwater.components.common.labelled import LabelledRows, WideShard, shown
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
 
@@ -257,8 +257,7 @@ def _labelled(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
     """The shards of a labelled dataset, each with its label table."""
     bases = [_base_of(result, reference) for reference in result.body["bases"]]
     plain = [{shard.uri: shard for split in base.splits for shard in base.elements(split)} for base in bases]
-    label = result.body["label"]
-    names = (label, f"{label}_probability", f"{label}_abstain")
+    names = shown(result.body["label"])
     found = {}
     for split in result.body["splits"]:
         index = _index(result, split)

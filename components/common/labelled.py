@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
 
+def shown(label: str) -> tuple[str, str, str]:
+    """The columns that a labelled dataset has more: the label, its probability, and whether the row abstains."""
+    return label, f"{label}_probability", f"{label}_abstain"
+
+
 @dataclasses.dataclass(frozen=True)
 class WideShard(Shard):
     """A shard with further columns in a file beside it, row for row.

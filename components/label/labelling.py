@@ -210,7 +210,7 @@ def _check_dataset(opened: Dataset, step: Step) -> None:
         )
     if opened.result.kind == "labels":
         raise HeadwaterError(f"dataset: {opened.result.uri} is labelled already; give what collect made")
-    for field in table.shown(step.label):
+    for field in table.gained(step.label):
         if field.name in opened.schema.names:
             raise HeadwaterError(
                 f"{step.where}.label: the dataset has a column {field.name!r} already; name the label otherwise"
@@ -341,7 +341,7 @@ def _body(
             f"the accounts do not add up: {rows:,} rows read, {written:,} written, {sum(found['classes']):,} labelled, "
             f"{found['abstained']:,} abstained"
         )
-    schema = pa.schema([*opened.schema, *table.shown(first.label)])
+    schema = pa.schema([*opened.schema, *table.gained(first.label)])
     return {
         "name": known["name"],
         "span": known["span"],

@@ -14,18 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.components.common.labelled import shown
 from headwater.components.label.methods import Labels
 
 PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
 
 
-def shown(label: str) -> list[pa.Field]:
+def gained(label: str) -> list[pa.Field]:
     """The columns that the dataset gains."""
-    return [
-        pa.field(label, pa.string()),
-        pa.field(f"{label}_probability", pa.float32()),
-        pa.field(f"{label}_abstain", pa.bool_()),
-    ]
+    return [pa.field(name, kind) for name, kind in zip(shown(label), (pa.string(), pa.float32(), pa.bool_()))]
 
 
 def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
@@ -80,7 +77,7 @@ def make(
     ]
     fields = [
         *key.schema,
-        *shown(label),
+        *gained(label),
         pa.field(PROBABILITIES, columns[3].type),
         pa.field(METHOD, pa.string()),
         pa.field(EVIDENCE, columns[5].type),

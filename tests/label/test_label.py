@@ -128,6 +128,21 @@ def test_what_comes_out_is_a_dataset_for_the_next_component(collected, tmp_path)
     assert statistics.body["dataset"]["uri"].endswith("/labels")
 
 
+def test_what_label_tells_of_a_label_is_no_input_of_it(trips, tmp_path):
+    from headwater.components.validate import measure_concept
+
+    places = []
+    for span in (1, 2):
+        folder = tmp_path / str(span)
+        collect_dataset(str(trips), str(folder / "data"), key=["id"], data_root=str(tmp_path / "root"), span=span)
+        labels = label(folder / "data", folder / "labels")
+        statistics = compute_statistics(str(folder / "labels"), str(folder / "statistics"), workers=1)
+        places.append((labels.uri, statistics.uri))
+    config = {"label": "label", "statistics": places[0][1]}
+    told = measure_concept(places[0][0], places[1][0], config=config)
+    assert "wind" in json.dumps(told) and "label_probability" not in json.dumps(told["splits"])
+
+
 def test_without_a_data_root_the_rows_come_along(trips, tmp_path):
     collect_dataset(str(trips), str(tmp_path / "data"), key=["id"], workers=1)
     label(tmp_path / "data", tmp_path / "labels")

@@ -11,6 +11,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.labelled import shown
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.settings import checked, whole_numbers
@@ -122,7 +123,9 @@ class _Columns:
         for key, name in named:
             if reason := self._check(key, name, kinds):
                 self.left_out[name] = reason
-        unwanted = {options.label, options.score, *then.key, *now.key}
+        # What label says of a label is no input of it.
+        told = shown(options.label) if {then.result.kind, now.result.kind} == {"labels"} else ()
+        unwanted = {options.label, options.score, *then.key, *now.key, *told}
         usual = [
             name for name in kinds[0] if name not in unwanted and name not in private and self._usable(name, kinds)
         ]
