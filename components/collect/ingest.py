@@ -10,15 +10,14 @@ import os
 from typing import Any, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headwater.components.collect import duplicates, lookups, profile, report, shaping, spans
 from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shards import Outcome, Plan, write_range
-from headwater.components.common import hashing, results, sources, storage
+from headwater.components.common import results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
-from headwater.components.common.dataset import ROW_ID, SHARD_SCHEMA, encode_schema
+from headwater.components.common.dataset import ROW_ID, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
@@ -352,19 +351,7 @@ def _write_indexes(body: dict[str, Any], records: Sequence[Mapping[str, Any]], p
     body["splits"] = {}
     for split, _ in plan.splits:
         shards = [record["shards"][split] for record in records if split in record["shards"]]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(shards, SHARD_SCHEMA), sink, version="2.6")
-        content = sink.getvalue().to_pybytes()
-        index = f"_shards-{split}{plan.suffix}.parquet"
-        storage.write_bytes(storage.join(plan.base, index), content)
-        body["splits"][split] = {
-            "rows": sum(shard["rows"] for shard in shards),
-            "bytes": sum(shard["bytes"] for shard in shards),
-            "shards": len(shards),
-            "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in shards]):032x}",
-            "index": index,
-            "index_sha256": storage.sha256(content),
-        }
+        body["splits"][split] = write_index(plan.base, f"_shards-{split}{plan.suffix}.parquet", shards)
 
 
 def _finish(

@@ -13,12 +13,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.components.common import results, storage
+from headwater.components.common import hashing, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import LabelledRows, WideShard, shown
 from headwater.components.common.results import Home, Result
@@ -173,6 +173,35 @@ def shard_index(result: Result, split: str) -> list[dict[str, Any]]:
     table, base = _index(result, split), _base(result)
     rows = table.select([name for name in table.column_names if name != "parts"]).to_pylist()
     return [{**row, "uri": storage.join(base, row["path"])} for row in rows]
+
+
+def write_index(
+    folder: str, index: str, shards: Sequence[Mapping[str, Any]], schema: pa.Schema = SHARD_SCHEMA
+) -> dict[str, Any]:
+    """Writes the index of a split's shards.
+
+    Args:
+      folder: URI of the dataset's folder.
+      index: the file's name.
+      shards: in order, each with the columns of `schema`; others are left out.
+      schema: `SHARD_SCHEMA` or `LABELS_SCHEMA`.
+
+    Returns:
+      What the manifest says of the split.
+    """
+    sink = pa.BufferOutputStream()
+    rows = [{name: shard[name] for name in schema.names} for shard in shards]
+    pq.write_table(pa.Table.from_pylist(rows, schema), sink, version="2.6")
+    content = sink.getvalue().to_pybytes()
+    storage.write_bytes(storage.join(folder, index), content)
+    return {
+        "rows": sum(shard["rows"] for shard in shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "shards": len(shards),
+        "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in shards]):032x}",
+        "index": index,
+        "index_sha256": storage.sha256(content),
+    }
 
 
 def rejected(result: Result) -> pa.Table:

@@ -10,17 +10,16 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headwater.components.common import hashing, results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import (
     LABELS_SCHEMA,
     Dataset,
-    Shard,
     encode_schema,
     load_dataset,
     read_element,
+    write_index,
 )
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
@@ -131,10 +130,9 @@ def label_dataset(
         )
     found = json.loads(content)
     body = _body(opened, checked, labellers, found, rows)
-    where = _base_of(opened, base)
+    body["bases"] = [_base_of(opened, base)]
     for split in opened.splits:
-        body["splits"][split] = _write_index(base, split, plan.suffix, found["shards"], opened, where)
-    body["bases"] = [where]
+        body["splits"][split] = _write_index(base, split, plan.suffix, found["shards"], opened)
     page = render_page(body, opened.result)
     body["page"] = f"_page{plan.suffix}.html"
     storage.write_bytes(storage.join(base, body["page"]), page.encode())
@@ -386,37 +384,17 @@ def _base_of(opened: Dataset, base: str) -> dict[str, str]:
 
 
 def _write_index(
-    base: str,
-    split: str,
-    suffix: str,
-    shards: Sequence[Mapping[str, Any]],
-    opened: Dataset,
-    where: Mapping[str, str],
+    base: str, split: str, suffix: str, shards: Sequence[Mapping[str, Any]], opened: Dataset
 ) -> dict[str, Any]:
     """Writes which label table belongs to which shard; gives the split's entry in the manifest."""
-    elements: list[Shard] = opened.elements(split)
     own = sorted((shard for shard in shards if shard["split"] == split), key=lambda shard: shard["number"])
+    # The source and its range are told by the shard.
+    nothing = dict.fromkeys(LABELS_SCHEMA.names)
     rows = [
-        {
-            **{name: shard.get(name) for name in LABELS_SCHEMA.names},
-            "of": storage.relative(element.uri, opened.result.uri),
-            "base": 0,
-        }
-        for shard, element in zip(own, elements)
+        {**nothing, **shard, "of": storage.relative(element.uri, opened.result.uri), "base": 0}
+        for shard, element in zip(own, opened.elements(split))
     ]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, LABELS_SCHEMA), sink, version="2.6")
-    content = sink.getvalue().to_pybytes()
-    index = f"_labels-{split}{suffix}.parquet"
-    storage.write_bytes(storage.join(base, index), content)
-    return {
-        "rows": sum(shard["rows"] for shard in own),
-        "bytes": sum(shard["bytes"] for shard in own),
-        "shards": len(own),
-        "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in own]):032x}",
-        "index": index,
-        "index_sha256": storage.sha256(content),
-    }
+    return write_index(base, f"_labels-{split}{suffix}.parquet", rows, LABELS_SCHEMA)
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

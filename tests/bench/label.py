@@ -1,6 +1,6 @@
 """label: the label model beside an oracle, plain EM, the majority and Snorkel; and the speed of functions.
 
-    python tests/bench/label.py [--rows N] [--runs 3] [--only model,snorkel,functions] [--folder F]
+    python tests/bench/label.py [--rows N] [--runs 3] [--only model,snorkel,real,functions] [--folder F]
 
 Snorkel runs in an environment of its own, made in the folder.
 """
@@ -37,7 +37,7 @@ import numpy as np
 from snorkel.labeling.model import LabelModel
 votes = np.load(sys.argv[1])
 begun = time.perf_counter()
-model = LabelModel(cardinality=3, verbose=False)
+model = LabelModel(cardinality=int((sys.argv[3:] or [3])[0]), verbose=False)
 model.fit(votes.astype(int), n_epochs=500, seed=0, progress_bar=False)
 posterior = model.predict_proba(votes.astype(int))
 seconds = time.perf_counter() - begun
@@ -126,6 +126,68 @@ def measure_fit(path: str) -> dict:
     return {"seconds": seconds, "bytes": peak.bytes - before.bytes}
 
 
+def bench_real(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Real votes: the sample's functions on flights, with 500 gold rows; log loss on the others that have a vote."""
+    python = _snorkel(folder)
+    with tempfile.TemporaryDirectory() as work:
+        for month in (1, 7):
+            found = run("measure_real", month, f"{work}/votes.npy", f"{work}/truth.npy")
+            finish([python, "-W", "ignore", "-c", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy", "2"])
+            truth, posterior = np.load(f"{work}/truth.npy"), np.load(f"{work}/posterior.npy")
+            chance = np.maximum(posterior[np.arange(len(truth)), truth], 1e-9)
+            found["Snorkel"] = [float((posterior.argmax(1) == truth).mean()), float(-np.log(chance).mean())]
+            own = found.pop("ours")
+            best = min((name for name in found if "no gold" not in name), key=lambda name: found[name][1])
+            for name, (accuracy, loss) in found.items():
+                yield f"flights of month {month}, {name}: accuracy, log loss", f"{accuracy:.3f}", f"{loss:.3f}", "", ""
+            label = f"flights of month {month}, ours; {best}: log loss"
+            yield label, f"{own[1]:.3f}", f"{found[best][1]:.3f}", f"{own[1] / found[best][1]:.3f}", "≤ 1.0"
+            label = f"flights of month {month}, ours; majority: accuracy"
+            yield label, f"{own[0]:.3f}", f"{found['majority'][0]:.3f}", "", "≥"
+
+
+def measure_real(month: str, votes_at: str, truth_at: str) -> dict:
+    """Accuracy and log loss by what labels; leaves votes and truth for Snorkel."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from headwater.components.label.weak import model, tally
+    from headwater.components.label.weak.functions import Function, vote
+    from headwater.pipelines.sample import FUNCTIONS, write_months, write_weather
+    from pyarrow import csv
+
+    with tempfile.TemporaryDirectory() as work:
+        flights = csv.read_csv(write_months(pathlib.Path(work))[int(month)])
+        weather = csv.read_csv(write_weather(pathlib.Path(work)))
+    named = weather.select(["origin", "time_hour", "precip", "visib", "wind_speed"])
+    named = named.rename_columns(["origin", "time_hour", "at_precip", "at_visib", "at_wind_speed"])
+    flights = flights.filter(pc.is_valid(flights["arr_delay"]))
+    rows = flights.join(named, ["origin", "time_hour"]).combine_chunks()
+    functions = [Function.model_validate(each) for each in FUNCTIONS]
+    votes, _ = vote("steps.0", functions, ["on_time", "late"], pa.RecordBatch.from_arrays(
+        [rows[name].combine_chunks() for name in rows.column_names], names=rows.column_names
+    ))  # fmt: skip
+    truth = pc.greater_equal(rows["arr_delay"], 15).to_numpy().astype(np.int8)
+    golden = np.random.default_rng(0).permutation(len(truth))[:500]
+    gold = np.full(len(truth), -1, np.int8)
+    gold[golden] = truth[golden]
+    judged = (gold < 0) & (votes >= 0).any(1)
+    np.save(votes_at, votes[judged])
+    np.save(truth_at, truth[judged])
+    found = {}
+    for name, given, options in (
+        ("ours", gold, {}),
+        ("ours, no gold", np.full(len(gold), -1, np.int8), {}),
+        ("majority", np.full(len(gold), -1, np.int8), {"kind": "majority"}),
+        ("plain EM", np.full(len(gold), -1, np.int8), {"kind": "em", "pairs": False}),
+        ("EM with gold", gold, {"kind": "em"}),
+        ("naive Bayes", gold, {"kind": "naive_bayes"}),
+    ):
+        fitted = model.fit(tally.tally(votes, given, _hashes(len(votes)), 2, _SAMPLE), **options)
+        posterior = fitted.predict(votes[judged])
+        found[name] = [float((posterior.argmax(1) == truth[judged]).mean()), model.log_loss(posterior, truth[judged])]
+    return found
+
+
 def bench_functions(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
     """20 SQL functions over 1,000,000 rows, Beam and the writing of labels included."""
     import generator
@@ -194,7 +256,7 @@ def _told(found: list[dict], name: str) -> tuple[str, str]:
     return tuple(f"{statistics.median(each[name][place] for each in found):.3f}" for place in (0, 1))
 
 
-BENCHES = {"model": bench_model, "snorkel": bench_snorkel, "functions": bench_functions}
+BENCHES = {"model": bench_model, "snorkel": bench_snorkel, "real": bench_real, "functions": bench_functions}
 
 if __name__ == "__main__":
-    sys.exit(main([measure_model, measure_fit, measure_functions], BENCHES))
+    sys.exit(main([measure_model, measure_fit, measure_real, measure_functions], BENCHES))

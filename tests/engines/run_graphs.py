@@ -1,8 +1,8 @@
-"""Collects a dataset and computes its statistics on one runner, and notes what the graphs called.
+"""Collects a dataset, labels it and computes its statistics on one runner, and notes what the graphs called.
 
     python run_graphs.py SOURCE OUTPUT [Beam's options]
 
-OUTPUT gets `data`, `statistics`, the file `calls`, and `driver` with this process's number.
+OUTPUT gets `data`, `labels`, `statistics`, the file `calls`, and `driver` with this process's number.
 """
 
 from __future__ import annotations
@@ -14,6 +14,19 @@ import sys
 from counted import counted
 from headwater.components.common import beam
 
+STEPS = [
+    {
+        "method": "weak_supervision",
+        "classes": ["late", "on_time"],
+        "functions": [
+            {"name": "departure", "sql": "CASE WHEN dep_delay > 10 THEN 'late' WHEN dep_delay < 0 THEN 'on_time' END"},
+            {"name": "evening", "threshold": {"column": "hour", "above": 17, "vote": "late"}},
+            {"name": "morning", "threshold": {"column": "hour", "below": 10, "vote": "on_time"}},
+            {"name": "carrier", "lookup": {"column": "carrier", "values": {"EV": "late", "DL": "on_time"}}},
+        ],
+    }
+]
+
 
 def main(source: str, output: str, *arguments: str) -> None:
     folder = pathlib.Path(output)
@@ -23,12 +36,14 @@ def main(source: str, output: str, *arguments: str) -> None:
     beam.map_merge = counted(beam.map_merge, str(folder / "calls"))
     from headwater.components.collect import collect_dataset
     from headwater.components.generate_statistics import compute
+    from headwater.components.label import label_dataset
 
     # So that little data has as many elements as much has.
     compute.LEAST_CELLS, compute.ELEMENTS = 1, 40
     config = {"slices": [["carrier"]], "weight_feature": "distance", "worst_slices": {"errors": "flight"}}
     options = {"beam_pipeline_args": list(arguments), "workers": 2}
     dataset = collect_dataset(source, str(folder / "data"), **options)
+    label_dataset(dataset.folder, str(folder / "labels"), steps=STEPS, **options)
     compute.compute_statistics(dataset.folder, str(folder / "statistics"), config=config, **options)
 
 

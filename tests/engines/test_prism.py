@@ -89,6 +89,12 @@ def test_shards_are_equal_byte_by_byte(in_process, on_prism):
     assert theirs == ours
 
 
+def test_labels_are_equal_byte_by_byte(in_process, on_prism):
+    ours, theirs = (sorted((output / "labels").glob("split=*/*.parquet")) for output in (in_process, on_prism))
+    assert [path.name for path in ours] == [path.name for path in theirs] and len(ours) == 74
+    assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
+
+
 def test_prism_works_on_each_element_once_and_outside_the_driver(on_prism, check_calls):
     merged_by = check_calls(on_prism)
     assert any(graph.startswith("generate-statistics") for graph in merged_by)

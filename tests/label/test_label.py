@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from browser import CHROMIUM, Browser
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element
@@ -18,6 +20,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep import verify
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset, pass_on
+from headwater.pipelines.cli import FAILED, main
 
 ROWS = 3_000
 
@@ -427,6 +430,57 @@ def test_a_dataset_that_was_altered_after_labelling_is_told(trips, tmp_path):
     storage.write_bytes(manifest, json.dumps(content).encode())
     with pytest.raises(HeadwaterError, match="altered after it was labelled"):
         load_dataset(str(tmp_path / "labels"))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_the_page_opens_without_a_network(trips, tmp_path):
+    collect_dataset(str(trips), str(tmp_path / "data"), key=["id"], workers=1, name="trips")
+    hostile = "<script>alert(1)</script>{{ 7 * 7 }}"
+    result = label(
+        tmp_path / "data", tmp_path / "labels", steps(*steps()[0]["functions"], {"name": hostile, "sql": "NULL"})
+    )
+    with Browser() as browser:
+        browser.open(result.locate(result.body["page"]))
+        text = browser.run("document.body.innerText")
+        order = [
+            text.index(each) for each in ("Findings", "Class balance", "Weak supervision", "Where sources disagree")
+        ]
+        assert order == sorted(order)
+        assert hostile in text and f"the function '{hostile}' votes on no row" in text
+        assert browser.requests == [f"file://{result.locate(result.body['page'])}"] and not browser.complaints
+
+
+def test_the_command_line_labels_and_analyses(trips, tmp_path, capsys):
+    import yaml
+
+    (tmp_path / "steps.yaml").write_text(yaml.safe_dump(steps()))
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(steps()[0]))
+    (tmp_path / "none.yaml").write_text("{}")
+    data, out = str(tmp_path / "data"), str(tmp_path / "out")
+    assert main(["collect", str(trips), "--output", data, "--key", "id"]) == 0
+    command = ["label", data, "--steps", str(tmp_path / "steps.yaml")]
+    assert main([*command, "--analyse", "--rows", "500"]) == 0
+    assert "500 rows" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert main([*command, "--output", out, "--as-of", "2026-01-01", "--workers", "1"]) == 0
+    told = capsys.readouterr().out
+    assert f"{out}: 3,000 rows, fine" in told and "_page.html" in told
+    assert results.load(out, "labels").manifest["settings"]["as_of"] == "2026-01-01T00:00:00+00:00"
+    root = str(tmp_path / "root")
+    assert main(["label", data, "--steps", str(tmp_path / "one.yaml"), "--output", out, "--data-root", root]) == 0
+    assert results.load(out, "labels").home.data_root == root
+    assert main(command) == FAILED and "--output" in capsys.readouterr().err
+    assert main(["label", data, "--steps", str(tmp_path / "none.yaml"), "--output", out]) == FAILED
+    assert "a list of steps is needed" in capsys.readouterr().err
+
+
+def test_label_never_imports_tensorflow(collected, tmp_path):
+    script = (
+        "import sys\nfrom headwater.components.label import label_dataset\n"
+        f"label_dataset({str(collected)!r}, {str(tmp_path / 'out')!r}, steps={steps()!r}, workers=1)\n"
+        "print([name for name in ('tensorflow', 'tensorflow_data_validation', 'kfp') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_analyse_says_what_to_write_next(collected):

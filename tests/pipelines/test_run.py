@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -171,3 +173,29 @@ def test_a_path_that_kfp_would_rewrite_is_kept(tmp_path):
     outcome = run_locally({"sources": [str(source)], "data_root": str(tmp_path / "python3" / "root"), "workers": 1})
     assert outcome.passed
     assert outcome.results["dataset"].body["lineage"]["sources"][0]["uri"] == str(source)
+
+
+def test_rows_are_labelled_on_the_way(tmp_path):
+    functions = [
+        {"name": "dear", "threshold": {"column": "amount", "above": 10.5, "vote": "high"}},
+        {"name": "cheap", "threshold": {"column": "amount", "below": 9.5, "vote": "low"}},
+        {"name": "many", "sql": "CASE WHEN quantity >= 4 THEN 'high' WHEN quantity <= 2 THEN 'low' END"},
+        {"name": "kind", "lookup": {"column": "kind", "values": {"book": "low", "game": "high"}}},
+    ]
+    steps = [{"method": "weak_supervision", "classes": ["low", "high"], "label": "value", "functions": functions}]
+    (tmp_path / "steps.yaml").write_text(json.dumps(steps))
+    source = orders(tmp_path / "monday.csv", seed=1)
+    done = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^labelled    [\d,]+ of 2,000 rows: low [\d,]+, high [\d,]+$", done.stdout, re.MULTILINE)
+    version = tmp_path / ".headwater/data/span=1/version=1"
+    assert f"{version.relative_to(tmp_path)}/reports/labels.html" in done.stdout
+    schema = (version / "schema/schema.pbtxt").read_text()
+    assert 'name: "value"' in schema and 'name: "value_probability"' in schema
+    verdict = results.load(str(version / "anomalies"), "anomalies")
+    assert verdict.manifest["settings"]["dataset"] == str(version / "labels")
+    wrong = headwater("run", source, "--label", "steps.yaml", "--type", "amount=string", cwd=tmp_path)
+    assert wrong.returncode == 2 and "a number is needed, and column 'amount' is string" in wrong.stderr
+    (tmp_path / "steps.yaml").write_text(json.dumps([{**steps[0], "classes": ["low"]}]))
+    early = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)
+    assert early.returncode == 2 and "steps.0.classes" in early.stderr and "collect" not in early.stdout

@@ -10,16 +10,15 @@ import json
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from headwater.components.common import hashing, results, storage
+from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import (
     ROW_ID,
-    SHARD_SCHEMA,
     Dataset,
     Shard,
     encode_schema,
     load_dataset,
+    write_index,
 )
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
@@ -377,7 +376,10 @@ def _commit(
         "private": _private(known.get("private") or {}, shaping["private"]),
         "findings": [],
         "lineage": {name: result.reference() for name, result in sorted(inputs.items())},
-        "splits": {split: _write_index(folder, split, shards) for split in opened.splits},
+        "splits": {
+            split: write_index(folder, f"_shards-{split}.parquet", [each for each in shards if each["split"] == split])
+            for split in opened.splits
+        },
     }
     settings = {**shaping, "role": role}
     manifest = {
@@ -408,20 +410,3 @@ def _sums(report: RowReport) -> dict[str, int]:
         if result["broken"]:
             sums[result["rule"]] = sums.get(result["rule"], 0) + result["broken"]
     return sums
-
-
-def _write_index(folder: str, split: str, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    own = [{name: shard[name] for name in SHARD_SCHEMA.names} for shard in shards if shard["split"] == split]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(own, SHARD_SCHEMA), sink, version="2.6")
-    content = sink.getvalue().to_pybytes()
-    index = f"_shards-{split}.parquet"
-    storage.write_bytes(storage.join(folder, index), content)
-    return {
-        "rows": sum(shard["rows"] for shard in own),
-        "bytes": sum(shard["bytes"] for shard in own),
-        "shards": len(own),
-        "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in own]):032x}",
-        "index": index,
-        "index_sha256": storage.sha256(content),
-    }
