@@ -38,13 +38,16 @@ _REFUSED = {
 _TABLE = "batch"
 
 
-def check_expression(where: str, expression: str, columns: Sequence[str]) -> None:
+def check_expression(where: str, expression: str, columns: Sequence[str]) -> list[str]:
     """Refuses what is no single scalar expression over `columns`.
 
     Args:
       where: the setting's name, for errors.
       expression: SQL in DuckDB's dialect.
       columns: the names that it may use.
+
+    Returns:
+      The columns that it reads, in the order of `columns`.
 
     Raises:
       HeadwaterError: names the part that is not allowed, and why.
@@ -56,6 +59,8 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> Non
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
     for node in nodes:
         _check_node(where, node, {*columns, *lambdas}, columns)
+    read = {_column_of(node).lower() for node in nodes if node.get("class") == "COLUMN_REF"}
+    return [name for name in columns if name.lower() in read]
 
 
 def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
@@ -149,12 +154,16 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
             f"{where}: {_REFUSED[kind]} is not allowed; its answer would depend on other rows or tables"
         )
     if kind == "COLUMN_REF":
-        names = [name for name in node["column_names"] if name != _TABLE] or node["column_names"]
-        lowered = {name.lower() for name in known}
-        if names[0].lower() not in lowered:
-            raise HeadwaterError(f"{where}: there is no column {names[0]!r}; the columns are {', '.join(columns)}")
+        name = _column_of(node)
+        if name.lower() not in {each.lower() for each in known}:
+            raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
     if kind == "FUNCTION":
         _check_function(where, node["function_name"].lower())
+
+
+def _column_of(node: dict[str, Any]) -> str:
+    names = [name for name in node["column_names"] if name != _TABLE] or node["column_names"]
+    return names[0]
 
 
 def _check_function(where: str, name: str) -> None:

@@ -206,6 +206,8 @@ def _check_dataset(opened: Dataset, step: Step) -> None:
             f"dataset: {opened.result.uri} is plain files, whose rows have no key that labels could refer to; collect them "
             "first"
         )
+    if not any(opened.rows(split) for split in opened.splits):
+        raise HeadwaterError(f"dataset: {opened.result.uri} has no rows to label")
     if opened.result.kind == "labels":
         raise HeadwaterError(f"dataset: {opened.result.uri} is labelled already; give what collect made")
     for field in table.gained(step.label):
@@ -313,8 +315,6 @@ def _shown(name: str, value: Any, private: frozenset[str]) -> str:
 
 def _merge(parts: list[bytes]) -> bytes:
     found = [json.loads(part) for part in parts]
-    if not found:
-        return b"{}"
     total = found[0]
     for other in found[1:]:
         total["shards"] += other["shards"]

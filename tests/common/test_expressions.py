@@ -104,3 +104,16 @@ def test_types_that_do_not_go_together_are_told_without_values():
     with pytest.raises(HeadwaterError, match="derived.x: the expression .* cannot be computed") as caught:
         value("a + [1]")
     assert "-3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "read"),
+    [
+        ("CASE WHEN \"Amount\" > 1 THEN 'kind' END", ["amount"]),
+        ("batch.kind || 'amount'", ["kind"]),
+        ("list_sum(list_transform([1, 2], x -> x + amount))", ["amount"]),
+        ("1", []),
+    ],
+)
+def test_the_columns_that_an_expression_reads_are_told(expression, read):
+    assert check_expression("here", expression, ["kind", "amount", "other"]) == read

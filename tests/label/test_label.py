@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
@@ -17,7 +19,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep import verify
+from headwater.components.common.upkeep import find_garbage, verify
+from headwater.components.common.upkeep.garbage import Retention
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset, pass_on
 from headwater.pipelines.cli import FAILED, main
@@ -269,6 +272,15 @@ def test_gold_is_fixed_and_told(collected, tmp_path):
     assert windy["gold"]["accuracy"][1] < right / len(voted) < windy["gold"]["accuracy"][2]
 
 
+def test_a_gold_column_may_be_named_as_anything_that_stands_in_an_expression(trips, tmp_path):
+    rows = pq.read_table(trips)
+    pq.write_table(
+        rows.rename_columns([name if name != "gold" else "late" for name in rows.column_names]), tmp_path / "t.parquet"
+    )
+    collect_dataset(str(tmp_path / "t.parquet"), str(tmp_path / "data"), key=["id"], workers=1)
+    assert label(tmp_path / "data", tmp_path / "labels", steps(gold="late")).body["steps"][0]["gold"]["rows"] == 300
+
+
 def test_costs_models_and_balance_change_what_comes_out(collected, tmp_path):
     plain = columns(label(collected, tmp_path / "a").folder, "label")[0]
     costly = columns(label(collected, tmp_path / "b", steps(costs={"late": {"fine": 20}})).folder, "label")[0]
@@ -497,3 +509,59 @@ def test_analyse_says_what_to_write_next(collected):
     assert few.startswith("100 rows")
     with pytest.raises(HeadwaterError, match="rows: at least one"):
         analyse(str(collected), steps=steps(), rows=0)
+
+
+@pytest.fixture
+def labelled_twice(trips, tmp_path):
+    """Labels by two lists of steps: the second ones are of version 2, and read the shards of version 1."""
+    root = tmp_path / "root"
+    collect_dataset(
+        str(trips), str(tmp_path / "data"), key=["id"], workers=1, data_root=str(root), name="trips", span=1
+    )
+    label(tmp_path / "data", tmp_path / "a")
+    label(tmp_path / "data", tmp_path / "b", steps(min_probability=0.9))
+    for path in root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - 1_000_000,) * 2)
+    return root
+
+
+def test_retention_keeps_the_shards_that_labels_read(labelled_twice):
+    kept = Retention(keep_versions=1)
+    assert list(find_garbage(str(labelled_twice), retention=kept)) == []
+    assert verify(str(labelled_twice)).problems == []
+    (labelled_twice / "trips/span=1/version=2/labels/_manifest.json").unlink()
+    gone = [each.uri for each in find_garbage(str(labelled_twice), retention=kept) if each.reason == "retention"]
+    assert gone and all("/version=1/" in uri for uri in gone)
+
+
+def test_what_a_dead_attempt_left_goes_and_labels_stay(labelled_twice):
+    labels = labelled_twice / "trips/span=1/version=1/labels"
+    left = labels / "split=train/labels-000000-dead.parquet"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 1_000_000,) * 2)
+    assert [each.uri for each in find_garbage(str(labelled_twice))] == [str(left)]
+
+
+@pytest.mark.parametrize("glob", ["split=train/labels-*.parquet", "_labels-train-*.parquet"])
+def test_altered_labels_are_told_by_their_file(labelled_twice, glob):
+    [path, *_] = sorted((labelled_twice / "trips/span=1/version=1/labels").glob(glob))
+    content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    content[100::64] ^= 1
+    path.write_bytes(content.tobytes())
+    assert any(str(path) in problem for problem in verify(str(labelled_twice)).problems)
+    with pytest.raises(HeadwaterError, match="altered after it was written"):
+        open_dataset(str(labelled_twice / "trips/span=1/version=1/labels")).to_table()
+
+
+def test_lineage_leads_through_the_labels(labelled_twice, tmp_path, capsys):
+    compute_statistics(str(tmp_path / "b"), str(tmp_path / "statistics"), workers=1)
+    assert main(["lineage", str(tmp_path / "statistics")]) == 0
+    told = capsys.readouterr().out
+    order = [
+        told.index(each)
+        for each in ("made by generate-statistics", "made by label", "made by collect", "trips.parquet")
+    ]
+    assert order == sorted(order)
+    assert main(["ls", str(labelled_twice)]) == 0
+    assert "dataset, labels" in capsys.readouterr().out

@@ -74,6 +74,7 @@ def find_garbage(data_root: str, *, retention: Retention = Retention(), min_age:
     now = _now(root)
     folders = _youngest(root)
     gone = _let_go(folders, retention, now, min_age)
+    gone -= _read_by_labels(root, folders, gone)
     for version in sorted(gone):
         yield from _whole(root, version)
     known: tuple[Place | None, set[str] | None] = (None, None)
@@ -176,6 +177,21 @@ def _let_go(folders: Mapping[Place, float], retention: Retention, now: float, mi
         if now - last >= min_age and (each.span not in kept_spans or each.version not in kept_versions or old):
             gone.add(each)
     return gone
+
+
+def _read_by_labels(root: str, folders: Mapping[Place, float], gone: set[Version]) -> set[Version]:
+    """The versions whose shards the labels of a version that stays are read with."""
+    found = set()
+    for place in folders:
+        folder = folder_of(root, place)
+        if place.folder != results.FOLDERS["labels"] or place.version in gone or not gone:
+            continue
+        if storage.exists(storage.join(folder, results.MANIFEST)):
+            for base in results.load(folder, "labels").body["bases"]:
+                if base["uri"].startswith(f"{root}/"):
+                    read = place_of(storage.join(storage.relative(base["uri"], root), results.MANIFEST))
+                    found |= {read.version} if read else set()
+    return found
 
 
 def _whole(root: str, version: Version) -> Iterator[Garbage]:

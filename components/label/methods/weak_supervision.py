@@ -90,24 +90,25 @@ def prepare(step: Step, context: Context) -> _Prepared:
       HeadwaterError: a column is not there, or an expression cannot be computed.
     """
     settings, schema = step.settings, context.dataset.schema
-    columns = check_columns(step.where, settings.functions, schema)
-    if settings.gold:
-        if settings.gold not in schema.names:
+    if settings.gold and settings.gold not in schema.names:
+        raise HeadwaterError(
+            f"{step.where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
+        )
+    # A Python function is not shown the truth.
+    unseen = pa.schema([field for field in schema if field.name != settings.gold])
+    read: dict[str, None] = {}
+    for function, names in zip(settings.functions, check_columns(step.where, settings.functions, schema)):
+        if function.way in ("python", "snorkel"):
+            names = unseen.names
+        if settings.gold in names:
             raise HeadwaterError(
-                f"{step.where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
+                f"{step.where}.gold: the function {function.name!r} reads {settings.gold!r} too; what a function sees of "
+                "the truth cannot tell how good it is"
             )
-        readers = [function.name for function in settings.functions if settings.gold in _read_by(function, schema)]
-        if readers:
-            raise HeadwaterError(
-                f"{step.where}.gold: the function {readers[0]!r} reads {settings.gold!r} too; what a function sees of the "
-                "truth cannot tell how good it is"
-            )
-    # One empty batch through all functions: types that do not go together are told before the work.
-    for function in settings.functions:
-        if function.way not in ("python", "snorkel"):
-            vote(step.where, [function], step.classes, _one_missing_row(schema))
-        elif function.snorkel is not None:
+        read.update(dict.fromkeys(names))
+        if function.way == "snorkel":
             print(f"label: {function.name} is a Snorkel function and runs row by row", flush=True)
+    columns = [name for name in schema.names if name in read]
     return _Prepared(step, columns, tuple(context.dataset.key), schema)
 
 
@@ -187,7 +188,6 @@ def _vote(prepared: _Prepared, scratch: str, item: Item) -> bytes:
     for batch in read_element(item.element, schema):
         seen = batch
         if settings.gold:
-            # A Python function is not shown the truth either.
             kept = [name for name in schema.names if name != settings.gold]
             seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
         own, wrong = vote(prepared.step.where, settings.functions, classes, seen)
@@ -262,14 +262,6 @@ def _check_usable(
             f"{where}.functions: no two vote on the same row, so nothing tells how accurate each is; write functions that "
             "overlap, or give gold, or model: majority"
         )
-
-
-def _read_by(function: Function, schema: pa.Schema) -> list[str]:
-    return [] if function.way in ("python", "snorkel") else check_columns("", [function], schema)
-
-
-def _one_missing_row(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.nulls(1, field.type) for field in schema], schema=schema)
 
 
 def _votes_at(scratch: str, number: int) -> str:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pydantic
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.expressions import check_expression, evaluate_each
+from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
 
 ABSTAIN = -1
 _OUTSIDE = -2
@@ -172,30 +172,40 @@ def check_functions(where: str, functions: Sequence[Function], classes: Sequence
             _find(key, function)
 
 
-def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) -> list[str]:
+def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) -> list[list[str]]:
     """Holds the functions against the columns.
 
     Returns:
-      The columns that they may read.
+      The columns that each reads; of Python all, as nobody can tell.
 
     Raises:
-      HeadwaterError: a column is missing or of another kind, an expression does not parse or is not allowed.
+      HeadwaterError: a column is missing or of another kind, an expression does not parse, is not allowed or cannot be
+        computed.
     """
+    found = []
     for number, function in enumerate(functions):
         key = f"{where}.functions.{number} ({function.name!r})"
+        if function.way in ("python", "snorkel"):
+            found.append(list(schema.names))
+            continue
         for column, kind in _columns_of(function):
             if column not in schema.names:
                 raise HeadwaterError(f"{key}: there is no column {column!r}; the columns are {', '.join(schema.names)}")
-            found = schema.field(column).type
-            if kind == "number" and not (pa.types.is_integer(found) or pa.types.is_floating(found)):
-                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {found}")
-            if kind == "text" and not (pa.types.is_string(found) or pa.types.is_large_string(found)):
-                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {found}")
-        if function.sql is not None:
-            check_expression(f"{key}: sql", function.sql, schema.names)
-    if any(function.way in ("python", "snorkel") for function in functions):
-        return list(schema.names)
-    return [name for name in schema.names if any(_may_read(function, name) for function in functions)]
+            own = schema.field(column).type
+            if kind == "number" and not (pa.types.is_integer(own) or pa.types.is_floating(own)):
+                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {own}")
+            if kind == "text" and not (pa.types.is_string(own) or pa.types.is_large_string(own)):
+                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {own}")
+        read = check_expression(f"{key}: {function.way}", _sql(function), schema.names)
+        # Types that do not go together are told before the work.
+        fields = [schema.field(name) for name in read]
+        missing = pa.RecordBatch.from_arrays(
+            [pa.nulls(1, field.type) for field in fields] or [pa.nulls(1)],
+            schema=pa.schema(fields or [pa.field("_", pa.null())]),
+        )
+        evaluate(f"{key}: {function.way}", _sql(function), missing)
+        found.append(read)
+    return found
 
 
 def vote(
@@ -355,12 +365,6 @@ def _columns_of(function: Function) -> list[tuple[str, str]]:
         found.append((function.column.column, ""))
         found += [(function.column.confidence, "number")] if function.column.confidence else []
     return found
-
-
-def _may_read(function: Function, column: str) -> bool:
-    if function.sql is not None:
-        return column.lower() in function.sql.lower()
-    return column in {name for name, _ in _columns_of(function)}
 
 
 def _column(name: str) -> str:
