@@ -117,7 +117,7 @@ def _label(options: argparse.Namespace) -> int:
     steps = _label_steps(options.steps)
     inputs = dict(options.inputs)
     if options.analyse:
-        print(analyse(options.dataset, steps=steps, rows=options.rows))
+        print(analyse(options.dataset, steps=steps, inputs=inputs, rows=options.rows))
         return 0
     if not options.output:
         raise HeadwaterError("--output: a folder for the labels is needed, but with --analyse")

@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.common import hashing
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
-from headwater.components.label.methods import METHODS, Context, Step
+from headwater.components.label.methods import METHODS, Context
 from headwater.components.label.settings import check_steps
 from headwater.components.label.weak import analysis, model, tally
-from headwater.components.label.weak.functions import vote
 
 _METHOD = "weak_supervision"
 _MOST_VALUES = 50
@@ -24,12 +22,15 @@ _MOST_LINES = 8
 _LONGEST = 60
 
 
-def analyse(dataset: str, *, steps: Sequence[Mapping[str, Any]], rows: int = 20_000) -> str:
+def analyse(
+    dataset: str, *, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, str] = {}, rows: int = 20_000
+) -> str:
     """Runs the labelling functions on a sample, and says how they do and where the next one is needed.
 
     Args:
       dataset: path or URI of a dataset.
       steps: as `label_dataset` takes them; the first one of weak supervision is analysed.
+      inputs: further data by the names that the steps use.
       rows: the size of the sample, which is taken evenly from the shards.
 
     Returns:
@@ -45,11 +46,11 @@ def analyse(dataset: str, *, steps: Sequence[Mapping[str, Any]], rows: int = 20_
     if step is None:
         raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
     opened = load_dataset(dataset)
-    METHODS[_METHOD].prepare(step, Context(opened, {}, {}))
+    context = Context(opened, {name: load_dataset(uri) for name, uri in inputs.items()}, {})
+    prepared = METHODS[_METHOD].prepare(step, context)
     batch = _sample(opened, rows)
-    votes, gold, failed = _votes(step, batch)
-    hashes = hashing.hash_rows([batch.column(name) for name in opened.key or opened.schema.names])
-    counted = tally.tally(votes, gold, hashes, len(step.classes), len(votes))
+    votes, golden, hashes, failed, _ = METHODS[_METHOD].votes_of(prepared, batch)
+    counted = tally.tally(votes, golden, hashes, len(step.classes), len(votes))
     fitted = model.fit(counted, kind=step.settings.model, pairs=step.settings.copies)
     report = analysis.describe(step.settings.functions, step.classes, counted, fitted, np.array(failed))
     private = frozenset(opened.result.body.get("private") or {})
@@ -68,17 +69,6 @@ def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:
     table = pa.Table.from_batches(parts, schema=opened.schema).slice(0, rows).combine_chunks()
     found = table.to_batches()
     return found[0] if found else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
-
-
-def _votes(step: Step, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    settings = step.settings
-    gold = np.full(batch.num_rows, -1, np.int8)
-    kept = [name for name in batch.schema.names if name != settings.gold]
-    seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
-    if settings.gold:
-        gold, _ = METHODS[_METHOD].gold_of(batch, settings.gold, step.classes)
-    votes, failed = vote(step.where, settings.functions, step.classes, seen)
-    return votes, gold, failed
 
 
 def _lines(

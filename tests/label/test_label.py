@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -270,6 +271,41 @@ def test_gold_is_fixed_and_told(collected, tmp_path):
     windy = told["functions"][0]
     assert (windy["gold"]["rows"], windy["gold"]["right"]) == (len(voted), right)
     assert windy["gold"]["accuracy"][1] < right / len(voted) < windy["gold"]["accuracy"][2]
+
+
+def test_gold_may_lie_in_other_data(collected, trips, tmp_path):
+    rows = pq.read_table(trips, columns=["id", "gold"])
+    checked = tmp_path / "checked.csv"
+    lines = [f"{number},{known or ''}" for number, known in zip(rows["id"].to_pylist(), rows["gold"].to_pylist())]
+    checked.write_text("\n".join(["id,known", *lines, "1000000,late"]) + "\n")
+    given = steps(gold="known", gold_input="checked")
+    apart = label(collected, tmp_path / "a", given, inputs={"checked": str(checked)})
+    within = label(collected, tmp_path / "b", steps(gold="gold"))
+    assert apart.body["steps"][0]["gold"] == within.body["steps"][0]["gold"]
+    assert columns(apart.folder, "label") == columns(within.folder, "label")
+    assert set(apart.manifest["inputs"]) == {"dataset", "inputs.checked"}
+    told = analyse(str(collected), steps=given, inputs={"checked": str(checked)})
+    assert re.search(r"^windy .* % of 2\d\d ", told, re.MULTILINE)
+    checked.write_text("id,known\n1,late\n1,fine\n")
+    for message, settings, inputs in (
+        ("steps.0.gold: 1 keys have two classes", given, {"checked": str(checked)}),
+        ("there is no input 'checked'; the inputs are none", given, {}),
+        ("steps.0.gold: names the column of the input", steps(gold_input="checked"), {"checked": str(checked)}),
+        (
+            "steps.0.gold: there is no column 'truth'",
+            steps(gold="truth", gold_input="checked"),
+            {"checked": str(checked)},
+        ),
+        ("inputs.checked: .*there is no such file", given, {"checked": str(tmp_path / "nowhere.csv")}),
+    ):
+        with pytest.raises(HeadwaterError, match=message):
+            label(collected, tmp_path / "c", settings, inputs=inputs)
+    checked.write_text("id,known\n-5,late\n")
+    far = label(collected, tmp_path / "d", given, inputs={"checked": str(checked)})
+    assert "no key of the input 'checked' is a key of the dataset" in [each["message"] for each in far.body["findings"]]
+    checked.write_text("id,known\n5,soon\n")
+    with pytest.raises(HeadwaterError, match="column 'known' holds what is no class on 1 rows"):
+        label(collected, tmp_path / "e", given, inputs={"checked": str(checked)})
 
 
 def test_a_gold_column_may_be_named_as_anything_that_stands_in_an_expression(trips, tmp_path):

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pydantic
 
 from headwater.components.common import hashing, storage
@@ -21,7 +20,7 @@ from headwater.components.common.beam import map_merge
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label.methods import Context, Item, Labels, Step
-from headwater.components.label.weak import analysis, costs, model, tally
+from headwater.components.label.weak import analysis, costs, gold, model, tally
 from headwater.components.label.weak.functions import ABSTAIN, Function, check_columns, check_functions, vote
 
 LEAST_SOURCES = 3
@@ -38,6 +37,7 @@ class Settings(pydantic.BaseModel):
       functions: what votes.
       gold: a column that holds the class of some rows, and is missing on the others; none without one. It is no source:
         it stays fixed in the fit, and with 30 rows or more it chooses the model and its temperature.
+      gold_input: the name of the input that has this column, beside the dataset's key; the dataset itself by default.
       model: "auto", or one of "em" (the label model), "naive_bayes" (from gold alone) and "majority".
       balance: the share of each class, by its name, where it is known; estimated otherwise.
       copies: whether functions that copy each other are looked for.
@@ -51,6 +51,7 @@ class Settings(pydantic.BaseModel):
 
     functions: Annotated[list[Function], pydantic.Field(min_length=1)]
     gold: str = ""
+    gold_input: str = ""
     model: Literal["auto", "em", "naive_bayes", "majority"] = "auto"
     balance: dict[str, float | int] | None = None
     copies: bool = True
@@ -74,6 +75,10 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
             )
         if min(settings.balance.values()) <= 0 or abs(sum(settings.balance.values()) - 1) > _SHARE:
             raise HeadwaterError(f"{where}.balance: shares are above 0 and sum to 1; given: {settings.balance}")
+    if settings.gold_input and not settings.gold:
+        raise HeadwaterError(
+            f"{where}.gold: names the column of the input {settings.gold_input!r} that holds the class"
+        )
     if settings.model == "naive_bayes" and not settings.gold:
         raise HeadwaterError(f"{where}.model: naive_bayes learns from gold alone, and no gold column is named")
     if len(settings.functions) < LEAST_SOURCES and not settings.gold and settings.model != "majority":
@@ -90,26 +95,36 @@ def prepare(step: Step, context: Context) -> _Prepared:
       HeadwaterError: a column is not there, or an expression cannot be computed.
     """
     settings, schema = step.settings, context.dataset.schema
-    if settings.gold and settings.gold not in schema.names:
+    given = None
+    if settings.gold_input:
+        if settings.gold_input not in context.inputs:
+            raise HeadwaterError(
+                f"{step.where}.gold_input: there is no input {settings.gold_input!r}; the inputs are "
+                f"{', '.join(context.inputs) or 'none'}"
+            )
+        data = context.inputs[settings.gold_input]
+        given = gold.read_gold(f"{step.where}.gold", data, settings.gold, context.dataset, step.classes)
+    elif settings.gold and settings.gold not in schema.names:
         raise HeadwaterError(
             f"{step.where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
         )
     # A Python function is not shown the truth.
-    unseen = pa.schema([field for field in schema if field.name != settings.gold])
+    truth = "" if settings.gold_input else settings.gold
+    unseen = pa.schema([field for field in schema if field.name != truth])
     read: dict[str, None] = {}
     for function, names in zip(settings.functions, check_columns(step.where, settings.functions, schema)):
         if function.way in ("python", "snorkel"):
             names = unseen.names
-        if settings.gold in names:
+        if truth in names:
             raise HeadwaterError(
-                f"{step.where}.gold: the function {function.name!r} reads {settings.gold!r} too; what a function sees of "
+                f"{step.where}.gold: the function {function.name!r} reads {truth!r} too; what a function sees of "
                 "the truth cannot tell how good it is"
             )
         read.update(dict.fromkeys(names))
         if function.way == "snorkel":
             print(f"label: {function.name} is a Snorkel function and runs row by row", flush=True)
     columns = [name for name in schema.names if name in read]
-    return _Prepared(step, columns, tuple(context.dataset.key), schema)
+    return _Prepared(step, columns, tuple(context.dataset.key), schema, truth, given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +133,8 @@ class _Prepared:
     columns: list[str]
     key: tuple[str, ...]
     schema: pa.Schema
+    truth: str
+    given: gold.Gold | None
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes = self.step.settings, self.step.classes
@@ -152,6 +169,8 @@ class _Prepared:
                 f"sources; at least {LEAST_SOURCES} are needed, or gold, or model: majority"
             )
         report = analysis.describe(settings.functions, classes, counted, fitted, failed)
+        if self.given is not None and counted.rows and not report["gold"]:
+            report["warnings"].append(f"no key of the input {settings.gold_input!r} is a key of the dataset")
         return _Labeller(
             columns=(), sources=tuple(names), report=report, scratch=scratch, model=fitted,
             costs=costs.matrix(settings.costs, classes), least=float(settings.min_probability),
@@ -180,45 +199,42 @@ class _Labeller:
 
 def _vote(prepared: _Prepared, scratch: str, item: Item) -> bytes:
     settings, classes = prepared.step.settings, prepared.step.classes
-    wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([settings.gold] if settings.gold else [])])
+    wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([prepared.truth] if prepared.truth else [])])
     schema = pa.schema([prepared.schema.field(name) for name in wanted])
-    found = []
-    failed = np.zeros(len(settings.functions), np.int64)
-    votes, gold, hashes, unknown = [], [], [], 0
+    failed, unknown = np.zeros(len(settings.functions), np.int64), 0
+    votes = [np.zeros((0, len(settings.functions)), np.int8)]
+    golden, hashes = [np.zeros(0, np.int8)], [np.zeros(0, np.uint64)]
     for batch in read_element(item.element, schema):
-        seen = batch
-        if settings.gold:
-            kept = [name for name in schema.names if name != settings.gold]
-            seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
-        own, wrong = vote(prepared.step.where, settings.functions, classes, seen)
+        own, known, keys, wrong, outside = votes_of(prepared, batch)
+        for held, more in ((votes, own), (golden, known), (hashes, keys)):
+            held.append(more)
         failed += wrong
-        votes.append(own)
-        hashes.append(hashing.hash_rows([batch.column(name) for name in prepared.key]))
-        known, outside = gold_of(batch, settings.gold, classes)
-        gold.append(known)
         unknown += outside
-    width = len(settings.functions)
-    together = np.concatenate(votes) if votes else np.zeros((0, width), np.int8)
+    together = np.concatenate(votes)
     storage.write_bytes(_votes_at(scratch, item.number), together.tobytes())
-    found = tally.tally(
-        together,
-        np.concatenate(gold) if gold else np.zeros(0, np.int8),
-        np.concatenate(hashes) if hashes else np.zeros(0, np.uint64),
-        len(classes),
-        settings.sample_rows,
-    )
+    found = tally.tally(together, np.concatenate(golden), np.concatenate(hashes), len(classes), settings.sample_rows)
     return _encode(found, failed, unknown)
 
 
-def gold_of(batch: pa.RecordBatch, column: str, classes: Sequence[str]) -> tuple[np.ndarray, int]:
-    """The gold classes' numbers, int8, -1 where there is none; and how many rows hold what is no class."""
-    if not column:
-        return np.full(batch.num_rows, -1, np.int8), 0
-    values = batch.column(column)
-    values = values.cast(pa.string()) if not pa.types.is_string(values.type) else values
-    codes = pc.fill_null(pc.index_in(values, value_set=pa.array(list(classes))), -1)
-    found = codes.to_numpy(zero_copy_only=False).astype(np.int8)
-    return found, int(((found < 0) & ~values.is_null().to_numpy(zero_copy_only=False)).sum())
+def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """What is known of a batch's rows.
+
+    Returns:
+      Votes, int8, [rows, functions]; gold classes, int8; hashes of the keys, uint64; how many rows each function failed
+      on; and how many have gold that is no class.
+    """
+    settings, classes = prepared.step.settings, prepared.step.classes
+    # Of a Python function's columns the truth is none.
+    kept = [name for name in batch.schema.names if name != prepared.truth]
+    seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
+    votes, failed = vote(prepared.step.where, settings.functions, classes, seen)
+    keys = hashing.hash_rows([batch.column(name) for name in prepared.key])
+    if prepared.given is not None:
+        return votes, prepared.given.of(keys), keys, np.array(failed), 0
+    if prepared.truth:
+        known, outside = gold.numbers(batch.column(prepared.truth), classes)
+        return votes, known, keys, np.array(failed), outside
+    return votes, np.full(batch.num_rows, -1, np.int8), keys, np.array(failed), 0
 
 
 def _merge(parts: list[bytes]) -> bytes:
