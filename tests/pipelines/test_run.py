@@ -185,7 +185,11 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     steps = [{"method": "weak_supervision", "classes": ["low", "high"], "label": "value", "functions": functions}]
     (tmp_path / "steps.yaml").write_text(json.dumps(steps))
     source = orders(tmp_path / "monday.csv", seed=1)
-    done = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)
+    (tmp_path / "checked.csv").write_text("id,value\n10001,low\n10002,high\n")
+    given = [{**steps[0], "gold": "value", "gold_input": "checked"}]
+    (tmp_path / "steps.yaml").write_text(json.dumps(given))
+    run = ("run", source, "--label", "steps.yaml", "--input", "checked=checked.csv", "--key", "id")
+    done = headwater(*run, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^labelled    [\d,]+ of 2,000 rows: low [\d,]+, high [\d,]+$", done.stdout, re.MULTILINE)
     version = tmp_path / ".headwater/data/span=1/version=1"
@@ -194,7 +198,9 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     assert 'name: "value"' in schema and 'name: "value_probability"' in schema
     verdict = results.load(str(version / "anomalies"), "anomalies")
     assert verdict.manifest["settings"]["dataset"] == str(version / "labels")
-    wrong = headwater("run", source, "--label", "steps.yaml", "--type", "amount=string", cwd=tmp_path)
+    labels = results.load(str(version / "labels"), "labels")
+    assert labels.body["steps"][0]["gold"]["rows"] == 2
+    wrong = headwater(*run, "--type", "amount=string", cwd=tmp_path)
     assert wrong.returncode == 2 and "a number is needed, and column 'amount' is string" in wrong.stderr
     (tmp_path / "steps.yaml").write_text(json.dumps([{**steps[0], "classes": ["low"]}]))
     early = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)

@@ -30,6 +30,7 @@ FUNCTIONS = """
   - {name: high, threshold: {column: amount, above: 20, vote: large}}
   - {name: low, threshold: {column: amount, below: 15, vote: small}}
   - {name: word, lookup: {column: word, values: {w0: small, w2: large}}}
+  - {name: turn, sql: "CASE WHEN id % 7 < 2 THEN 'small' WHEN id % 7 > 4 THEN 'large' END"}
 """
 _ENVIRONMENT = ("AWS_", "STORAGE_", "GOOGLE_", "HEADWATER_")
 
