@@ -24,6 +24,7 @@ from headwater.components.common.dataset import (
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
+from headwater.components.common.settings import whole_numbers
 from headwater.components.common.shard_file import describe
 from headwater.components.label import table
 from headwater.components.label.methods import METHODS, Context, Item, Labeller, Step
@@ -228,7 +229,8 @@ def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[
 
 
 def _shaping(steps: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return json.loads(json.dumps(list(steps), default=str))
+    # KFP gives mappings in another order, and whole numbers as floats.
+    return json.loads(json.dumps(whole_numbers(list(steps)), sort_keys=True))
 
 
 def _to_read(opened: Dataset, labellers: Sequence[Labeller]) -> pa.Schema:

@@ -183,6 +183,11 @@ def test_the_same_again_is_adopted_and_other_steps_take_the_next_version(collect
     files = storage.list_files(first.home.data_root)
     again = label(collected, tmp_path / "b")
     assert again.sha256 == first.sha256 and storage.list_files(first.home.data_root) == files
+    # As KFP brings them.
+    turned = [{name: each[name] for name in reversed(each)} for each in steps(sample_rows=100_000)]
+    plain = label(collected, tmp_path / "d", steps(sample_rows=100_000))
+    floats = label(collected, tmp_path / "e", [{**turned[0], "sample_rows": 100_000.0}])
+    assert floats.sha256 == plain.sha256
     other = label(collected, tmp_path / "c", steps(min_probability=0.9))
     assert other.home.version > first.home.version
     assert columns(tmp_path / "c", "label")[0].count(None) > columns(tmp_path / "a", "label")[0].count(None)
