@@ -34,13 +34,11 @@ def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
     codes = np.full(rows, -1, np.int8)
     methods = np.full(rows, -1, np.int8)
     probabilities = found[-1].probabilities.copy()
-    kept = np.ones(rows, bool)
     for number, each in enumerate(found):
         free = (codes < 0) & (each.codes >= 0)
         codes[free], methods[free] = each.codes[free], number
         probabilities[free] = each.probabilities[free]
-        kept &= each.kept
-    return Labels(codes, probabilities, np.concatenate([each.evidence for each in found], 1), kept), methods
+    return Labels(codes, probabilities, np.concatenate([each.evidence for each in found], 1)), methods
 
 
 def make(

@@ -23,13 +23,11 @@ class Labels(NamedTuple):
       codes: int8, the number of the class; -1 to abstain.
       probabilities: float32, [rows, classes].
       evidence: int8, [rows, sources]: the class that each source votes for, or -1.
-      kept: bool; whether the row goes on in this span. A row that does not is carried to the next one.
     """
 
     codes: np.ndarray
     probabilities: np.ndarray
     evidence: np.ndarray
-    kept: np.ndarray
 
 
 class Item(NamedTuple):

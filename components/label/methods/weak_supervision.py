@@ -194,7 +194,7 @@ class _Labeller:
         codes = costs.decide(posterior, self.costs)
         chosen = posterior[np.arange(len(codes)), codes]
         codes[(votes < 0).all(1) | (chosen < self.least)] = ABSTAIN
-        return Labels(codes, posterior, votes, np.ones(len(codes), bool))
+        return Labels(codes, posterior, votes)
 
 
 def _vote(prepared: _Prepared, scratch: str, item: Item) -> bytes:
