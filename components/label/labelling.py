@@ -262,14 +262,13 @@ def _write(plan: _Plan, item: Item) -> bytes:
     content = table.encode(made)
     path = f"split={item.split}/labels-{item.number:06d}{plan.suffix}.parquet"
     storage.write_bytes(storage.join(plan.base, path), content)
-    hashes = hashing.hash_rows([_flat(column) for column in made.columns])
     record = {
         "number": item.number,
         "split": item.split,
         "path": path,
         "rows": made.num_rows,
         **describe(content),
-        "digest": f"{hashing.digest(hashes):032x}",
+        "digest": f"{hashing.digest(table.hash_rows(made, labels)):032x}",
     }
     codes = labels.codes
     by_method: dict[str, int] = {}
@@ -397,8 +396,3 @@ def _write_index(
         for shard, element in zip(own, opened.elements(split))
     ]
     return write_index(base, f"_labels-{split}{suffix}.parquet", rows, LABELS_SCHEMA)
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks()
-    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)

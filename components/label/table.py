@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.components.common import hashing
 from headwater.components.common.labelled import shown
 from headwater.components.label.methods import Labels
 
@@ -84,6 +85,14 @@ def make(
     return pa.table([*key.columns, *columns], schema=pa.schema(fields))
 
 
+def hash_rows(made: pa.Table, labels: Labels) -> np.ndarray:
+    """A hash of each row of a label table, uint64; lists by their bytes, since they are all of one length."""
+    plain = [column for field, column in zip(made.schema, made.columns) if not pa.types.is_list(field.type)]
+    arrays = [column.combine_chunks() for column in plain]
+    arrays = [each if isinstance(each, pa.Array) else pa.concat_arrays(each.chunks) for each in arrays]
+    return hashing.hash_rows([*arrays, _bytes(labels.evidence), _bytes(labels.probabilities.astype("<f4"))])
+
+
 def encode(table: pa.Table) -> pa.Buffer:
     """A label table as a Parquet file."""
     sink = pa.BufferOutputStream()
@@ -100,6 +109,13 @@ def _words(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
 def _lists(values: np.ndarray, width: int) -> pa.Array:
     offsets = np.arange(0, values.size + 1, width, dtype=np.int32) if width else np.zeros(len(values) + 1, np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+
+
+def _bytes(values: np.ndarray) -> pa.Array:
+    """Each row's bytes."""
+    content = np.ascontiguousarray(values)
+    width = content.itemsize * content.shape[1]
+    return pa.Array.from_buffers(pa.binary(width), len(content), [None, pa.py_buffer(content)])
 
 
 def _instant(when: datetime.datetime) -> np.datetime64:
