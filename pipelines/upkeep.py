@@ -102,17 +102,18 @@ def _lineage(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
+    from headwater.components.common.times import seconds
     from headwater.components.common.upkeep import find_garbage, garbage, remove_garbage
 
     retention = garbage.Retention(
         options.keep_spans,
         options.keep_versions,
-        garbage.as_seconds(options.older_than) if options.older_than else None,
+        seconds(options.older_than) if options.older_than else None,
     )
     work = remove_garbage if options.delete else find_garbage
     files: collections.Counter[str] = collections.Counter()
     sizes: collections.Counter[str] = collections.Counter()
-    for each in work(options.data_root, retention=retention, min_age=garbage.as_seconds(options.min_age)):
+    for each in work(options.data_root, retention=retention, min_age=seconds(options.min_age)):
         if options.json:
             print(json.dumps(each._asdict()))
         elif sum(files.values()) < _SHOWN:

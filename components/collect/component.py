@@ -50,8 +50,8 @@ def collect(
     """
     from headwater.components.collect import collect_dataset
     from headwater.components.collect.settings import parse_splits, with_config
-    from headwater.components.common import storage
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.results import copy_page
 
     with clear_errors():
         given = dict(name=name, span=span, splits=parse_splits(splits), key=key, types=types, delimiter=delimiter)
@@ -63,7 +63,7 @@ def collect(
             workers=workers,
             **with_config({**given, "max_rejected_share": max_rejected_share}, config),
         )
-        storage.write_bytes(page.path, storage.read_bytes(result.locate(result.body["page"])))
+        copy_page(result, page.path)
     uri = result.uri if result.home else dataset.uri
     counts = {name: result.body["accounts"][name] for name in ("read", "written", "rejected")}
     dataset.metadata.update(kind="headwater.dataset", uri=uri, **counts)

@@ -1,7 +1,7 @@
 """Duplicates by key, at any size: hashes of keys are spilled in partitions, and one partition is looked at at a time.
 
-Of the rows with one key the first stays, in the order of sources and of rows in them. A key is 128 bits of hash, so
-two different keys are taken for one with a chance of n²/2¹²⁹.
+Of the rows with one key the first stays, in the order of sources and of rows in them. A key is 128 bits of hash, so two
+different keys are taken for one with a chance of n²/2¹²⁹.
 """
 
 from __future__ import annotations
@@ -12,37 +12,26 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
-from headwater.components.common import hashing, storage
+from headwater.components.common import hashing, partitions
+from headwater.components.common.partitions import Found, Spilled
 from headwater.components.common.sources import Element, Misfit
 
 PARTITION_ROWS = 2_000_000
 """How many rows a partition holds, on average."""
 
+_NAME = "keys"
 _RECORD = np.dtype([("first", "<u8"), ("second", "<u8"), ("element", "<u4"), ("row", "<u4")])
 _DROP = np.dtype([("element", "<u4"), ("row", "<u4")])
 
 
 class Drops(NamedTuple):
-    """Where the rows to be dropped are listed.
+    """The rows to be dropped."""
 
-    Attributes:
-      folder: URI of the scratch folder.
-      offsets: for each element, the part of each partition's list that is its own: (start, stop), in rows.
-    """
-
-    folder: str
-    offsets: list[list[tuple[int, int]]]
+    found: Found
 
     def of(self, element: int) -> np.ndarray:
         """The rows to be dropped from an element, counted from its first, int64, rising."""
-        parts = [
-            np.frombuffer(
-                storage.read_range(_list(self.folder, number), start * _DROP.itemsize, stop * _DROP.itemsize), _DROP
-            )["row"]
-            for number, (start, stop) in enumerate(self.offsets[element])
-            if start < stop
-        ]
-        return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.array([], np.int64)
+        return np.sort(self.found.of(element)["row"]).astype(np.int64)
 
 
 def find_duplicates(
@@ -66,39 +55,34 @@ def find_duplicates(
     from headwater.components.common.beam import map_merge
 
     rows = sum(element.rows for element in elements)
-    partitions = max(1, -(-rows // PARTITION_ROWS))
+    count = max(1, -(-rows // PARTITION_ROWS))
     lines = map_merge(
         "collect: keys",
         list(enumerate(elements)),
-        functools.partial(_spill, keys_of, folder, partitions),
+        functools.partial(_spill, keys_of, folder, count),
         b"\n".join,
         sizes=[element.rows for element in elements],
         **beam,
     )
-    spilled = [json.loads(line) for line in lines.splitlines()]
-    if not all(spilled):
+    bounds = [json.loads(line) for line in lines.splitlines()]
+    if not all(bounds):
         raise Misfit
+    spilled = Spilled(folder, _NAME, _RECORD, bounds)
     lines = map_merge(
         "collect: duplicates",
-        list(range(partitions)),
-        functools.partial(_resolve, folder, spilled),
+        list(range(count)),
+        functools.partial(_resolve, spilled),
         b"\n".join,
-        sizes=[sum(offsets[number + 1] - offsets[number] for offsets in spilled) for number in range(partitions)],
+        sizes=[spilled.rows(number) for number in range(count)],
         **beam,
     )
-    counts = np.array([json.loads(line) for line in lines.splitlines()], np.int64)
-    ends = np.cumsum(counts, axis=1)
-    offsets = [
-        [(int(ends[part, element] - counts[part, element]), int(ends[part, element])) for part in range(partitions)]
-        for element in range(len(elements))
-    ]
-    return Drops(folder, offsets)
+    return Drops(Found(folder, _NAME, _DROP, [json.loads(line) for line in lines.splitlines()]))
 
 
-def _spill(keys_of, folder: str, partitions: int, item: tuple[int, Element]) -> bytes:
-    """Writes one element's hashes, partition by partition; gives where each begins."""
+def _spill(keys_of, folder: str, count: int, item: tuple[int, Element]) -> bytes:
+    """Writes one element's hashes; gives where each partition begins, or nothing for a misfit."""
     number, element = item
-    parts = []
+    parts = [np.empty(0, _RECORD)]
     try:
         for keys, rows in keys_of(element):
             records = np.empty(keys.num_rows, _RECORD)
@@ -109,29 +93,12 @@ def _spill(keys_of, folder: str, partitions: int, item: tuple[int, Element]) -> 
             parts.append(records)
     except Misfit:
         return json.dumps([]).encode()
-    records = np.concatenate(parts) if parts else np.empty(0, _RECORD)
-    partition = (hashing.shares(records["first"]) * partitions).astype(np.int64)
-    order = np.argsort(partition, kind="stable")
-    offsets = np.searchsorted(partition[order], np.arange(partitions + 1))
-    storage.write_bytes(_spilled(folder, number), records[order].tobytes())
-    return json.dumps(offsets.tolist()).encode()
+    return json.dumps(partitions.spill(folder, _NAME, number, parts, count)).encode()
 
 
-def _resolve(folder: str, spilled: Sequence[Sequence[int]], partition: int) -> bytes:
-    """Writes the list of one partition's rows to be dropped; gives how many each element has there."""
-    parts = [
-        np.frombuffer(
-            storage.read_range(
-                _spilled(folder, number),
-                offsets[partition] * _RECORD.itemsize,
-                offsets[partition + 1] * _RECORD.itemsize,
-            ),
-            _RECORD,
-        )
-        for number, offsets in enumerate(spilled)
-        if offsets[partition] < offsets[partition + 1]
-    ]
-    records = np.concatenate(parts) if parts else np.empty(0, _RECORD)
+def _resolve(spilled: Spilled, partition: int) -> bytes:
+    """Writes the list of one partition's rows to be dropped; gives where each element's begin."""
+    records = spilled.read(partition)
     # Stable, so that of equal keys the first in source order stays.
     order = np.argsort(records["first"], kind="stable")
     sorted_records = records[order]
@@ -146,14 +113,5 @@ def _resolve(folder: str, spilled: Sequence[Sequence[int]], partition: int) -> b
     dropped = candidates[1:][again]
     drops = np.empty(len(dropped), _DROP)
     drops["element"], drops["row"] = dropped["element"], dropped["row"]
-    drops = drops[np.lexsort((drops["row"], drops["element"]))]
-    storage.write_bytes(_list(folder, partition), drops.tobytes())
-    return json.dumps(np.bincount(drops["element"], minlength=len(spilled)).tolist()).encode()
-
-
-def _spilled(folder: str, element: int) -> str:
-    return storage.join(folder, f"keys-{element:06d}")
-
-
-def _list(folder: str, partition: int) -> str:
-    return storage.join(folder, f"drops-{partition:06d}")
+    given = partitions.give_back(spilled.folder, _NAME, partition, drops, len(spilled.bounds))
+    return json.dumps(given).encode()

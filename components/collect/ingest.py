@@ -135,7 +135,7 @@ class _Collection:
         base = home.folder("dataset") if home else self._output
         if home and storage.exists(storage.join(base, results.MANIFEST)):
             print(f"collect: this content was collected before: {base}", flush=True)
-            return _bring(results.load(base, "dataset"), self._output)
+            return results.bring(results.load(base, "dataset"), self._output)
         attempt = storage.attempt_id() if home else ""
         places = tuple((name, place) for name, (place, _) in staged.items())
         try:
@@ -143,6 +143,7 @@ class _Collection:
             span = home.span if home else _FIRST_SPAN if self._chosen.number == AUTO else self._chosen.number
             body = _body(settings, opened, plan, outcome.records, span)
             body["lineage"]["spans"] = [[found.span, found.version] for found in self._chosen.spans]
+            body["lineage"]["end"] = self._chosen.end.isoformat() if self._chosen.end else None
             _write_indexes(body, outcome.records, plan)
             page = report.add_report(
                 body,
@@ -166,7 +167,7 @@ class _Collection:
         storage.write_bytes(home.report("dataset"), page.encode())
         if not results.commit(home, "dataset", content):
             _remove_attempt(base, attempt)
-        return _bring(results.load(base, "dataset"), self._output)
+        return results.bring(results.load(base, "dataset"), self._output)
 
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
         if not given:
@@ -371,13 +372,6 @@ def _finish(
             "body": body,
         }
     )
-
-
-def _bring(result: Result, output: str) -> Result:
-    """Copies a dataset's manifest from its home to `output`; all else stays where it is."""
-    uri = storage.join(output, results.MANIFEST)
-    storage.write_bytes(uri, storage.read_bytes(storage.join(result.folder, results.MANIFEST)))
-    return results.load(output, "dataset")
 
 
 def _remove_shards(base: str, records: Sequence[Mapping[str, Any]]) -> None:

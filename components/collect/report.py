@@ -13,9 +13,9 @@ from headwater.components.collect.findings import SEVERITIES, finding
 from headwater.components.collect.privacy import detect
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shards import PLACE, SPLIT, Outcome
-from headwater.components.collect.splitting import seconds
 from headwater.components.common import results
 from headwater.components.common.results import Home
+from headwater.components.common.times import seconds
 
 MOST_HISTORY = 60
 """How many earlier spans volume and intervals are told from."""

@@ -11,11 +11,12 @@ import pydantic
 from headwater.components.collect.consistency import Format, Unit
 from headwater.components.collect.lookups import Lookup
 from headwater.components.collect.privacy.actions import parse_actions
-from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule, seconds
+from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.common.sources.types import parse_type
+from headwater.components.common.times import seconds
 
 AUTO = -1
 """The span that stands for: this content's own, if it was collected before, else one above the highest."""

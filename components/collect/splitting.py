@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Sequence
 
 import numpy as np
@@ -12,9 +11,7 @@ import pydantic
 
 from headwater.components.common import hashing
 from headwater.components.common.errors import HeadwaterError
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w)")
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+from headwater.components.common.times import microseconds, seconds
 
 NO_SPLIT = "no_split"
 """The rule that filters rows whose column names no split."""
@@ -84,18 +81,6 @@ class TimeRule(pydantic.BaseModel):
 SplitRule = Annotated[HashRule | ColumnRule | TimeRule, pydantic.Field(discriminator="by")]
 
 
-def seconds(text: str) -> float:
-    """A duration as `36h` or `7d` in seconds.
-
-    Raises:
-      HeadwaterError: it has another form.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise HeadwaterError(f"{text!r} is no duration; give a number and s, min, h, d or w, as in 7d")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 def check_rule(rule: SplitRule, splits: Sequence[str], schema: pa.Schema) -> None:
     """Refuses a rule that does not go with the splits or the columns.
 
@@ -152,7 +137,7 @@ def assign(
         places = np.array([place for _, place in values] + [-1])
         assigned = places[pc.fill_null(at, len(values)).to_numpy(zero_copy_only=False)]
         return assigned, {NO_SPLIT: assigned < 0}
-    times = _microseconds(column)
+    times = microseconds(column)
     missing = pc.is_null(column).to_numpy(zero_copy_only=False)
     cuts = np.array([np.datetime64(cut, "us") for cut in rule.cuts], "datetime64[us]").astype(np.int64)
     assigned = np.searchsorted(cuts, times, side="right")
@@ -174,10 +159,3 @@ def by_hash(hashes: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     """
     edges = np.cumsum(weights) / np.sum(weights)
     return np.minimum(np.searchsorted(edges, hashing.shares(hashes), side="right"), len(weights) - 1)
-
-
-def _microseconds(column: pa.Array) -> np.ndarray:
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("us"))
-    column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
-    return pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)

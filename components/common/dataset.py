@@ -53,8 +53,8 @@ SHARD_SCHEMA = pa.schema(
 and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
 
 LABELS_SCHEMA = pa.schema([*SHARD_SCHEMA, ("of", pa.string()), ("base", pa.int16())])
-"""The columns of an index of label tables: as a shard index's, of the label table's file; `of` is the path of the shard
-that it belongs to, in the dataset that is number `base` of the manifest's `bases`."""
+"""The columns of an index of label tables, and of carried rows: as a shard index's, of the file; `of` is the path of the
+shard that it belongs to, in the dataset that is number `base` of the manifest's `bases`."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -124,7 +124,7 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     schema = decode_schema(body["schema"])
     if result.kind == "labels":
         return Dataset(result, schema, list(body["key"]), _labelled(result, schema))
-    parts = {split: _shards(_index(result, split), _base(result), len(schema)) for split in body["splits"]}
+    parts = {split: _shards(_index(result, entry), result.uri, len(schema)) for split, entry in body["splits"].items()}
     return Dataset(result, schema, list(body["key"]), parts)
 
 
@@ -153,7 +153,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     if result.kind == "labels":
         shards = _labelled(result, decode_schema(body["schema"]))
         return LabelledRows(schema, {name: shards[name] for name in chosen})
-    store, _ = storage.filesystem(_base(result))
+    store, _ = storage.filesystem(result.uri)
     fragments = []
     layout = pads.ParquetFileFormat()
     for name in chosen:
@@ -164,15 +164,35 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     return pads.FileSystemDataset(fragments, schema, layout, store)
 
 
-def shard_index(result: Result, split: str) -> list[dict[str, Any]]:
+def carried(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
+    """The rows that labels carried to the next span, by split.
+
+    Args:
+      result: the labels.
+      schema: what the rows are to have; columns that they lack are missing throughout.
+    """
+    return _beside(result, carried_splits(result), schema, ())
+
+
+def carried_splits(result: Result) -> Mapping[str, Mapping[str, Any]]:
+    """What the manifest says of the rows that labels carried, by split; nothing for a dataset."""
+    return result.body.get("carried", {}).get("splits", {})
+
+
+def shard_index(result: Result, split: str, *, carried: bool = False) -> list[dict[str, Any]]:
     """The shards of a split, in order: the columns of `SHARD_SCHEMA` but `parts`, and the shard's `uri`.
+
+    Args:
+      result: a dataset's or labels'.
+      split: its name.
+      carried: whether it is the carried rows that are asked for.
 
     Raises:
       HeadwaterError: the index was altered or removed.
     """
-    table, base = _index(result, split), _base(result)
+    table = _index(result, (carried_splits(result) if carried else result.body["splits"])[split])
     rows = table.select([name for name in table.column_names if name != "parts"]).to_pylist()
-    return [{**row, "uri": storage.join(base, row["path"])} for row in rows]
+    return [{**row, "uri": storage.join(result.uri, row["path"])} for row in rows]
 
 
 def write_index(
@@ -204,6 +224,12 @@ def write_index(
     }
 
 
+def other_files(result: Result) -> list[Mapping[str, Any]]:
+    """The Parquet files of a dataset or labels that no index tells: `path`, `bytes` and `sha256` of each."""
+    waiting = result.body.get("carried", {}).get("events", {})
+    return [*result.body["rejected"]["files"], *(file for files in waiting.values() for file in files)]
+
+
 def rejected(result: Result) -> pa.Table:
     """The records that were not passed on: the columns of `REJECTED_SCHEMA`.
 
@@ -212,7 +238,7 @@ def rejected(result: Result) -> pa.Table:
     """
     tables = [REJECTED_SCHEMA.empty_table()]
     for file in result.body["rejected"]["files"]:
-        uri = storage.join(_base(result), file["path"])
+        uri = storage.join(result.uri, file["path"])
         content = storage.read_bytes(uri)
         results.check(uri, content, file["sha256"])
         tables.append(pq.read_table(pa.BufferReader(content)))
@@ -225,7 +251,7 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     Raises:
       HeadwaterError: a shard is missing or altered; a plain file has a record that cannot be read.
     """
-    if isinstance(element, Shard):
+    if isinstance(element, (Shard, WideShard)):
         wide = isinstance(element, WideShard)
         table = element.read(schema.names) if wide else read_shard(element, schema.names)
         yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
@@ -262,8 +288,7 @@ def _load_accepted(folder: str) -> Result:
     return result
 
 
-def _index(result: Result, split: str) -> pa.Table:
-    entry = result.body["splits"][split]
+def _index(result: Result, entry: Mapping[str, Any]) -> pa.Table:
     uri = result.locate(entry["index"])
     content = storage.read_bytes(uri)
     results.check(uri, content, entry["index_sha256"])
@@ -284,23 +309,45 @@ def _shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
 
 def _labelled(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
     """The shards of a labelled dataset, each with its label table."""
-    bases = [_base_of(result, reference) for reference in result.body["bases"]]
-    plain = [{shard.uri: shard for split in base.splits for shard in base.elements(split)} for base in bases]
     names = shown(result.body["label"])
-    found = {}
-    for split in result.body["splits"]:
-        index = _index(result, split)
-        # Of its columns three are ever read, so that it is never read whole.
-        added = _shards(index, _base(result), len(names) + 1)
-        found[split] = []
-        for own, of, number in zip(added, index["of"].to_pylist(), index["base"].to_pylist()):
-            shard = plain[number][storage.join(bases[number].result.uri, of)]
-            told = {field.name: getattr(shard, field.name) for field in dataclasses.fields(Shard)}
-            found[split].append(WideShard(**{**told, "columns": len(schema)}, added=own, names=names))
+    return _beside(result, result.body["splits"], schema, names)
+
+
+def _beside(
+    result: Result, splits: Mapping[str, Mapping[str, Any]], schema: pa.Schema, names: tuple[str, ...]
+) -> dict[str, list[WideShard]]:
+    """Shards of labels' bases, each with the file beside it that an index of `LABELS_SCHEMA` tells.
+
+    Args:
+      result: the labels.
+      splits: the manifest's entry of each split, with its index.
+      schema: what the rows are to have.
+      names: the columns that the files beside give.
+    """
+    bases = [base_of(result, reference) for reference in result.body["bases"]]
+    plain = [{shard.uri: shard for split in base.splits for shard in base.elements(split)} for base in bases]
+    absent = [
+        tuple(field for field in schema if field.name not in names and field.name not in base.schema.names)
+        for base in bases
+    ]
+    found: dict[str, list[WideShard]] = {}
+    for split, entry in splits.items():
+        index = _index(result, entry)
+        # Of its columns few are ever read, so that it is never read whole.
+        beside = _shards(index, result.uri, len(names) + 2)
+        found[split] = [
+            WideShard(plain[number][storage.join(bases[number].result.uri, of)], own, names, absent[number])
+            for own, of, number in zip(beside, index["of"].to_pylist(), index["base"].to_pylist())
+        ]
     return found
 
 
-def _base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
+def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
+    """One of the datasets whose shards labels are read with.
+
+    Raises:
+      HeadwaterError: it was altered or removed.
+    """
     uri = reference["uri"]
     # A copy lies below the labels.
     place = uri if storage.scheme(uri) or uri.startswith("/") else storage.join(result.folder, uri)
@@ -308,10 +355,6 @@ def _base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
     if found.result.sha256 != reference["sha256"]:
         raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest is another")
     return found
-
-
-def _base(result: Result) -> str:
-    return result.uri
 
 
 def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:

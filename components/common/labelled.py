@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
@@ -19,17 +20,35 @@ def shown(label: str) -> tuple[str, str, str]:
     return label, f"{label}_probability", f"{label}_abstain"
 
 
+ROW = "_row"
+"""The column of a file beside a shard that tells which of the shard's rows its own are, rising; there where it has fewer."""
+
+
 @dataclasses.dataclass(frozen=True)
-class WideShard(Shard):
-    """A shard with further columns in a file beside it, row for row.
+class WideShard:
+    """The rows of a shard that a file beside it has too, with further columns from there.
 
     Attributes:
-      added: that file.
+      plain: the shard.
+      beside: the file; row for row, or with the column `ROW`.
       names: its columns that are the dataset's.
+      absent: columns that the shard lacks, missing throughout: one of an earlier span may have fewer.
     """
 
-    added: Shard | None = None
+    plain: Shard
+    beside: Shard
     names: tuple[str, ...] = ()
+    absent: tuple[pa.Field, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        """The shard's."""
+        return self.plain.uri
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.beside.rows
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """The rows, of the columns that are named.
@@ -38,23 +57,22 @@ class WideShard(Shard):
           HeadwaterError: a file is missing, or is not the one that was written.
         """
         added = [name for name in columns if name in self.names]
-        own = [name for name in columns if name not in self.names]
-        if not added:
-            return read_shard(self._plain(), own)
-        beside = read_shard(self.added, added)
-        if not own:
-            return beside.select(list(columns))
-        found = read_shard(self._plain(), own)
-        if found.num_rows != beside.num_rows:
-            raise HeadwaterError(
-                f"{self.added.uri}: has {beside.num_rows:,} rows for the {found.num_rows:,} of {self.uri}"
-            )
-        for name in added:
-            found = found.append_column(beside.schema.field(name), beside[name])
-        return found.select(list(columns))
+        lacking = [field for field in self.absent if field.name in columns]
+        own = [name for name in columns if name not in added and name not in {field.name for field in lacking}]
+        parts = [read_shard(self.beside, added)] if added else []
+        if own:
+            plain, places = read_shard(self.plain, own), self.places()
+            parts.append(plain if places is None else plain.take(pa.array(places)))
+        for part in parts:
+            if part.num_rows != self.rows:
+                raise HeadwaterError(f"{self.beside.uri}: has {self.rows:,} rows for {part.num_rows:,} of {self.uri}")
+        parts.append(pa.table([pa.nulls(self.rows, field.type) for field in lacking], schema=pa.schema(lacking)))
+        found = {name: part[name] for part in parts for name in part.column_names}
+        return pa.table([found[name] for name in columns], list(columns))
 
-    def _plain(self) -> Shard:
-        return Shard(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Shard)})
+    def places(self) -> np.ndarray | None:
+        """Which of the shard's rows these are, int64, rising; None for all."""
+        return None if self.rows == self.plain.rows else read_shard(self.beside, [ROW])[ROW].to_numpy()
 
 
 class LabelledRows:

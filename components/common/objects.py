@@ -135,7 +135,7 @@ def _prefixes(kind: str, bucket: str, prefix: str) -> Iterator[str]:
 def _parts(uri: str) -> tuple[str, str, str]:
     kind, _, rest = uri.partition("://")
     bucket, _, name = rest.partition("/")
-    return kind, bucket, name.rstrip("/") if name.endswith("/") else name
+    return kind, bucket, name.rstrip("/")
 
 
 @contextlib.contextmanager

@@ -355,6 +355,16 @@ def numbered(folder: str, label: str) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
+def bring(result: Result, output: str) -> Result:
+    """Copies a result's manifest from its home to `output`; all else stays where it is."""
+    uri = storage.join(output, MANIFEST)
+    storage.write_bytes(uri, storage.read_bytes(storage.join(result.folder, MANIFEST)))
+    return load(output, result.kind)
+
+
 def copy_page(result: Result, path: str) -> None:
     """Copies a result's page to a local path: that of a KFP artifact."""
-    storage.write_bytes(path, result.read("page.html"))
+    # A dataset's files are too many for its manifest to list; it names its page.
+    told = result.body.get("page")
+    content = storage.read_bytes(result.locate(told)) if told else result.read("page.html")
+    storage.write_bytes(path, content)

@@ -170,6 +170,12 @@ def delete_folder(uri: str) -> None:
         shutil.rmtree(_local(uri), ignore_errors=True)
 
 
+def copy_folder(folder: str, target: str, last: str) -> None:
+    """Copies a folder's files, one file at a time; those named `last` at the end, as what makes the rest exist."""
+    for file in sorted(list_files(folder), key=lambda file: file.uri.rpartition("/")[2] == last):
+        write_bytes(join(target, relative(file.uri, folder)), read_bytes(file.uri))
+
+
 def create(uri: str, content: bytes) -> bool:
     """Writes a file only if there is none of that name, in one atomic step.
 

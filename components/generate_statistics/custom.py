@@ -11,13 +11,13 @@ Batches are of any size, so what a function gives must add up, or be a least or 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import numbers
-from typing import Any, Callable, Mapping, Sequence
+from typing import Mapping, Sequence
 
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.user_code import find_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +33,6 @@ class Custom:
     merge: str = "sum"
 
 
-def find_function(name: str) -> Callable[[pa.RecordBatch], Mapping[str, Mapping[str, float]]]:
-    """The function of a name.
-
-    Raises:
-      HeadwaterError: there is none.
-    """
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise HeadwaterError(f"custom_statistics: {name!r} is no function's name; write package.module:function")
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise HeadwaterError(f"custom_statistics: {name}: the module cannot be imported: {error}") from None
-    except AttributeError:
-        raise HeadwaterError(f"custom_statistics: {name}: the module {module} has no {attribute!r}") from None
-    if not callable(found):
-        raise HeadwaterError(f"custom_statistics: {name} is a {type(found).__name__}, not a function")
-    return found
-
-
 def run_custom(wanted: Sequence[Custom], batch: pa.RecordBatch) -> dict[tuple[str, str], tuple[str, float]]:
     """What the functions give for one batch, by feature and statistic, with how it merges.
 
@@ -64,7 +44,7 @@ def run_custom(wanted: Sequence[Custom], batch: pa.RecordBatch) -> dict[tuple[st
         return result
     for custom in wanted:
         try:
-            given = find_function(custom.function)(batch)
+            given = find_function("custom_statistics", custom.function)(batch)
         except HeadwaterError:
             raise
         except Exception as error:

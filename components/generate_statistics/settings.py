@@ -12,8 +12,9 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.user_code import find_function
 from headwater.components.generate_statistics.conversion import measured
-from headwater.components.generate_statistics.custom import Custom, find_function
+from headwater.components.generate_statistics.custom import Custom
 from headwater.components.generate_statistics.privacy import Private, is_keyed
 from headwater.components.generate_statistics.protos import Sizes
 from headwater.components.generate_statistics.slicing import check_sliceable
@@ -154,7 +155,7 @@ def check_settings(given: Mapping[str, Any]) -> Settings:
         raise HeadwaterError("config: must be a mapping of settings, as in {sample_rate: 0.1}")
     settings = checked(Settings, whole_numbers(given), "config")
     for custom in settings.custom_statistics:
-        find_function(custom.function)
+        find_function("custom_statistics", custom.function)
     return settings
 
 

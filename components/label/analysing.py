@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
+from headwater.components.label.classes import ABSTAIN
 from headwater.components.label.methods import METHODS, Context
 from headwater.components.label.settings import check_steps
 from headwater.components.label.weak import analysis, model, tally
@@ -46,13 +47,14 @@ def analyse(
     if step is None:
         raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
     opened = load_dataset(dataset)
-    context = Context(opened, {name: load_dataset(uri) for name, uri in inputs.items()}, {})
+    context = Context(opened, {name: load_dataset(uri) for name, uri in inputs.items()}, truth=step.hidden)
     prepared = METHODS[_METHOD].prepare(step, context)
     batch = _sample(opened, rows)
-    votes, golden, hashes, failed, _ = METHODS[_METHOD].votes_of(prepared, batch)
-    counted = tally.tally(votes, golden, hashes, len(step.classes), len(votes))
+    votes, gold, keys, failed = METHODS[_METHOD].votes_of(prepared, batch)
+    gold = prepared.given.among(batch) if prepared.given else np.maximum(gold, ABSTAIN)
+    counted = tally.tally(votes, gold, keys, len(step.classes), len(votes))
     fitted = model.fit(counted, kind=step.settings.model, pairs=step.settings.copies)
-    report = analysis.describe(step.settings.functions, step.classes, counted, fitted, np.array(failed))
+    report = analysis.describe(step.settings.functions, step.classes, counted, fitted, failed)
     private = frozenset(opened.result.body.get("private") or {})
     return "\n".join(_lines(report, batch, votes, private))
 

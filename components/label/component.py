@@ -37,8 +37,8 @@ def label(
     Returns:
         uri: The exact URI of the dataset that is passed on.
     """
-    from headwater.components.common import storage
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.results import copy_page
     from headwater.components.label import label_dataset, pass_on
 
     with clear_errors():
@@ -55,7 +55,7 @@ def label(
             )
         else:
             result = pass_on(dataset.path, labels.path)
-        storage.write_bytes(page.path, storage.read_bytes(result.locate(result.body["page"])))
+        copy_page(result, page.path)
     uri = result.uri if result.home else labels.uri
     labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)
     if steps:

@@ -22,17 +22,20 @@ from headwater.components.common.dataset import (
     write_index,
 )
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.labelled import WideShard
+from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.settings import whole_numbers
 from headwater.components.common.shard_file import describe
-from headwater.components.label import table
-from headwater.components.label.methods import METHODS, Context, Item, Labeller, Step
+from headwater.components.label import comparing, table
+from headwater.components.label.carrying import Bases, Carried, take_over
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.joining import codes_of
+from headwater.components.label.known import by_key, outside
+from headwater.components.label.methods import METHODS, Context, Item, Labeller, Labels, Step
 from headwater.components.label.page import render_page
 from headwater.components.label.settings import check_as_of, check_steps
-
-BASE = "_base"
-"""Where a copy of the dataset lies below its labels, if it has no home of its own."""
 
 _PRELOAD = ("headwater.components.label.labelling", "duckdb")
 _MOST_EXAMPLES = 12
@@ -59,13 +62,15 @@ def label_dataset(
         `classes` and, if it is not "label", `label`, the name of the column; the others are the method's, as in
         `methods`.
       inputs: further data by the names that the steps use: paths or URIs.
-      as_of: the time that the labels are of, ISO 8601; empty for none.
+      as_of: the time that the labels are of, ISO 8601; by default the end of the dataset's span, where paths name spans
+        by dates, and else none.
       data_root: URI of the durable home of the label table; by default the dataset's own, if it has one.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
 
     Returns:
-      The labels, which are a dataset: the rows with their label, its probability and whether it abstains.
+      The labels, which are a dataset: the rows with their label, its probability and whether it abstains. When all rows
+      are too young to be labelled, its body has `accepted` False and says why.
 
     Raises:
       HeadwaterError: a setting is wrong, a column is missing, or the votes cannot tell what is asked.
@@ -78,25 +83,27 @@ def label_dataset(
     opened = load_dataset(dataset, **options)
     first = checked[0]
     _check_dataset(opened, first)
+    when = when or check_as_of(opened.result.body.get("lineage", {}).get("end") or "")
+    home = _home(opened, data_root)
+    earlier = take_over(first, [step.method for step in checked], opened, home)
     further = _open_inputs(inputs, options)
-    context = Context(opened, further, options)
+    context = Context(opened, further, when, first.hidden, earlier.waiting)
+    truth = _Truth(first, context)
     prepared = [METHODS[step.method].prepare(step, context) for step in checked]
     output = storage.normalise(output)
-    named = {"dataset": opened.result, **{f"inputs.{name}": found.result for name, found in further.items()}}
+    named = {
+        "dataset": opened.result,
+        **{f"inputs.{name}": found.result for name, found in further.items()},
+        **({"carried": earlier.result} if earlier.result else {}),
+    }
     settings = {"steps": _shaping(steps), "as_of": when.isoformat() if when else None}
     identity = results.fingerprint("labels", {role: each.fingerprint for role, each in named.items()}, settings)
-    home = _home(opened, data_root)
     home = results.claim(home, "labels", identity) if home else None
     base = home.folder("labels") if home else output
     if home and storage.exists(storage.join(base, results.MANIFEST)):
         print(f"label: this was labelled before: {base}", flush=True)
-        return _bring(results.load(base, "labels"), output)
-    items = [
-        Item(number, split, element)
-        for number, (split, element) in enumerate(
-            (split, element) for split in opened.splits for element in opened.elements(split)
-        )
-    ]
+        return results.bring(results.load(base, "labels"), output)
+    items = _items(opened, earlier)
     rows = sum(item.element.rows for item in items)
     beam = {
         "beam_pipeline_args": beam_pipeline_args,
@@ -105,6 +112,7 @@ def label_dataset(
         "preload": _PRELOAD,
     }
     attempt = storage.attempt_id() if home else ""
+    suffix = f"-{attempt}" if attempt else ""
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         labellers = [
             each.fit(items, storage.join(folder, f"step-{number}"), beam) for number, each in enumerate(prepared)
@@ -115,10 +123,12 @@ def label_dataset(
             classes=first.classes,
             label=first.label,
             key=tuple(opened.key),
-            schema=_to_read(opened, labellers),
+            schema=_to_read(opened, labellers, first.hidden),
+            truth=first.hidden,
+            known=truth.find(items, storage.join(folder, "truth"), beam),
             as_of=when,
             base=base,
-            suffix=f"-{attempt}" if attempt else "",
+            suffix=suffix,
             private=frozenset(opened.result.body.get("private") or {}),
         )
         content = map_merge(
@@ -129,13 +139,21 @@ def label_dataset(
             sizes=[item.element.rows for item in items],
             **beam,
         )
+        waiting = _keep_waiting(labellers, base, suffix)
     found = json.loads(content)
+    if found["outside"]:
+        raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
     body = _body(opened, checked, labellers, found, rows)
-    body["bases"] = [_base_of(opened, base)]
-    for split in opened.splits:
-        body["splits"][split] = _write_index(base, split, plan.suffix, found["shards"], opened)
+    bases = Bases(opened, earlier, base)
+    body["bases"] = bases.references
+    body["carried"] = {"rows": found["carried"], "taken_over": earlier.rows, "splits": {}, "events": waiting}
+    for split in dict.fromkeys(item.split for item in items):
+        for kind, into in (("labels", body["splits"]), ("carried", body["carried"]["splits"])):
+            shards = [shard for shard in found[kind] if shard["split"] == split]
+            if shards or (kind == "labels" and split in opened.splits):
+                into[split] = _write_index(base, f"_{kind}-{split}{suffix}.parquet", shards, items, bases)
     page = render_page(body, opened.result)
-    body["page"] = f"_page{plan.suffix}.html"
+    body["page"] = f"_page{suffix}.html"
     storage.write_bytes(storage.join(base, body["page"]), page.encode())
     manifest = results.encode(
         {
@@ -165,8 +183,8 @@ def pass_on(dataset: str, output: str) -> Result:
     result = results.load(dataset, "dataset")
     output = storage.normalise(output)
     if result.home:
-        return _bring(result, output)
-    _copy(result.folder, output)
+        return results.bring(result, output)
+    storage.copy_folder(result.folder, output, last=results.MANIFEST)
     return results.load(output, "dataset")
 
 
@@ -179,26 +197,13 @@ def _home(opened: Dataset, data_root: str) -> Home | None:
     return Home(root, opened.result.body["name"], opened.result.body["span"], 1)
 
 
-def _copy(folder: str, target: str) -> None:
-    """Copies a folder, its manifest last."""
-    files = storage.list_files(folder)
-    for file in sorted(files, key=lambda file: file.uri.endswith(f"/{results.MANIFEST}")):
-        storage.write_bytes(storage.join(target, storage.relative(file.uri, folder)), storage.read_bytes(file.uri))
-
-
 def _commit(home: Home | None, base: str, output: str, manifest: bytes, page: str) -> Result:
     if not home:
         storage.write_bytes(storage.join(base, results.MANIFEST), manifest)
         return results.load(base, "labels")
     storage.write_bytes(home.report("labels"), page.encode())
     results.commit(home, "labels", manifest)
-    return _bring(results.load(base, "labels"), output)
-
-
-def _bring(result: Result, output: str) -> Result:
-    uri = storage.join(output, results.MANIFEST)
-    storage.write_bytes(uri, storage.read_bytes(storage.join(result.folder, results.MANIFEST)))
-    return results.load(output, result.kind)
+    return results.bring(results.load(base, "labels"), output)
 
 
 def _check_dataset(opened: Dataset, step: Step) -> None:
@@ -228,13 +233,39 @@ def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[
     return found
 
 
+class _Truth:
+    """What labels are compared with."""
+
+    def __init__(self, step: Step, context: Context):
+        self._schema = context.dataset.schema
+        self._given = None
+        where = f"{step.where}.truth"
+        if step.truth_input:
+            self._given = by_key(where, context, step.truth_input, step.truth, step.classes)
+        elif step.truth and step.truth not in self._schema.names:
+            raise HeadwaterError(
+                f"{where}: there is no column {step.truth!r}; the columns are {', '.join(self._schema.names)}"
+            )
+
+    def find(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> Found | None:
+        """The truth of other data; None where it is the dataset's own or there is none."""
+        return self._given.find(items, self._schema, scratch, beam) if self._given else None
+
+
 def _shaping(steps: Sequence[Mapping[str, Any]]) -> list[Any]:
     # KFP gives mappings in another order, and whole numbers as floats.
     return json.loads(json.dumps(whole_numbers(list(steps)), sort_keys=True))
 
 
-def _to_read(opened: Dataset, labellers: Sequence[Labeller]) -> pa.Schema:
-    wanted = {*opened.key, *(name for labeller in labellers for name in labeller.columns)}
+def _items(opened: Dataset, earlier: Carried) -> list[Item]:
+    """All elements: the dataset's, then those that an earlier span carried."""
+    pairs = [(split, element) for split in opened.splits for element in opened.elements(split)]
+    pairs += [(split, element) for split, elements in earlier.parts.items() for element in elements]
+    return [Item(number, split, element) for number, (split, element) in enumerate(pairs)]
+
+
+def _to_read(opened: Dataset, labellers: Sequence[Labeller], truth: str) -> pa.Schema:
+    wanted = {*opened.key, truth, *(name for labeller in labellers for name in labeller.columns)}
     return pa.schema([field for field in opened.schema if field.name in wanted])
 
 
@@ -247,6 +278,8 @@ class _Plan(NamedTuple):
     label: str
     key: tuple[str, ...]
     schema: pa.Schema
+    truth: str
+    known: Found | None
     as_of: datetime.datetime | None
     base: str
     suffix: str
@@ -254,42 +287,61 @@ class _Plan(NamedTuple):
 
 
 def _write(plan: _Plan, item: Item) -> bytes:
-    """Labels one element and writes its label table; gives the shard's record as JSON."""
+    """Labels one element and writes its label table, and which rows are carried; gives records and counts as JSON."""
     rows = pa.Table.from_batches(list(read_element(item.element, plan.schema)), schema=plan.schema)
     found = [labeller.label(item, rows) for labeller in plan.labellers]
     labels, methods = table.combine(found, rows.num_rows)
-    made = table.make(rows.select(list(plan.key)), labels, methods, plan.methods, plan.classes, plan.label, plan.as_of)
-    content = table.encode(made)
-    path = f"split={item.split}/labels-{item.number:06d}{plan.suffix}.parquet"
-    storage.write_bytes(storage.join(plan.base, path), content)
-    record = {
-        "number": item.number,
-        "split": item.split,
-        "path": path,
-        "rows": made.num_rows,
-        **describe(content),
-        "digest": f"{hashing.digest(table.hash_rows(made, labels)):032x}",
-    }
+    truth = _truth_of(plan, item, rows)
+    places = item.element.places() if isinstance(item.element, WideShard) else None
+    told: dict[str, Any] = {"labels": [], "carried": [], "outside": int((truth == OUTSIDE).sum())}
+    key = rows.select(list(plan.key))
+    if labels.carried is not None and labels.carried.any():
+        carried, kept = np.flatnonzero(labels.carried), np.flatnonzero(~labels.carried)
+        places = np.arange(rows.num_rows) if places is None else places
+        made = table.beside(key.take(pa.array(carried)), places[carried])
+        told["carried"] = [_put(plan, item, "carried", made, hashing.hash_rows(table.whole(made)))]
+        rows, key, truth, places = rows.take(pa.array(kept)), key.take(pa.array(kept)), truth[kept], places[kept]
+        labels = Labels(*(each[kept] for each in labels[:3]))
+        methods = methods[kept]
+    if rows.num_rows:
+        made = table.make(key, labels, methods, plan.methods, plan.classes, plan.label, plan.as_of)
+        hashes = table.hash_rows(made, labels)
+        told["labels"] = [_put(plan, item, "labels", table.beside(made, places), hashes)]
     codes = labels.codes
     by_method: dict[str, int] = {}
     for number, name in enumerate(plan.methods):
         by_method[name] = by_method.get(name, 0) + int((methods == number).sum())
-    return json.dumps(
-        {
-            "shards": [record],
-            "classes": np.bincount(codes[codes >= 0], minlength=len(plan.classes)).tolist(),
-            "abstained": int((codes < 0).sum()),
-            "methods": by_method,
-            "examples": _examples(plan, item, rows, labels),
-        }
-    ).encode()
+    told["classes"] = np.bincount(codes[codes >= 0], minlength=len(plan.classes)).tolist()
+    told["abstained"], told["methods"] = int((codes < 0).sum()), by_method
+    told["examples"] = _examples(plan, item, rows, labels)
+    told["truth"] = comparing.count(labels, np.maximum(truth, ABSTAIN))
+    return json.dumps(told).encode()
 
 
-def _examples(plan: _Plan, item: Item, rows: pa.Table, labels: Any) -> list[dict[str, Any]]:
+def _truth_of(plan: _Plan, item: Item, rows: pa.Table) -> np.ndarray:
+    if plan.known is not None:
+        return codes_of(plan.known, item.number, rows.num_rows)
+    if plan.truth:
+        return numbers(rows[plan.truth].combine_chunks(), plan.classes)
+    return np.full(rows.num_rows, ABSTAIN, np.int8)
+
+
+def _put(plan: _Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) -> dict[str, Any]:
+    """Writes a file beside a shard; gives its record."""
+    content = table.encode(made)
+    folder = f"split={item.split}" if kind == "labels" else "_carried"
+    path = f"{folder}/{kind}-{item.number:06d}{plan.suffix}.parquet"
+    storage.write_bytes(storage.join(plan.base, path), content)
+    digest = f"{hashing.digest(hashes):032x}"
+    told = {"number": item.number, "split": item.split, "path": path, "rows": made.num_rows}
+    return {**told, **describe(content), "digest": digest}
+
+
+def _examples(plan: _Plan, item: Item, rows: pa.Table, labels: Labels) -> list[dict[str, Any]]:
     """The rows on which sources disagree most evenly."""
     voted = labels.evidence >= 0
     least = np.where(voted, labels.evidence, 127).min(1, initial=127)
-    contested = np.flatnonzero(labels.evidence.max(1, initial=-1) > np.where(least == 127, -1, least))
+    contested = np.flatnonzero(labels.evidence.max(1, initial=-1) > least)
     sure = labels.probabilities[contested].max(1, initial=0)
     worst = contested[np.argsort(sure, kind="stable")[:_MOST_EXAMPLES]]
     key = rows.select(list(plan.key)).take(pa.array(worst)).to_pydict()
@@ -318,27 +370,44 @@ def _merge(parts: list[bytes]) -> bytes:
     found = [json.loads(part) for part in parts]
     total = found[0]
     for other in found[1:]:
-        total["shards"] += other["shards"]
+        for name in ("labels", "carried", "examples"):
+            total[name] += other[name]
         total["classes"] = [one + more for one, more in zip(total["classes"], other["classes"])]
-        total["abstained"] += other["abstained"]
+        for name in ("abstained", "outside"):
+            total[name] += other[name]
         for name, count in other["methods"].items():
             total["methods"][name] = total["methods"].get(name, 0) + count
-        total["examples"] += other["examples"]
+        total["truth"] = comparing.add(total["truth"], other["truth"])
     total["examples"] = sorted(total["examples"], key=lambda each: (max(each["probabilities"]), each["place"]))
     total["examples"] = total["examples"][:_MOST_EXAMPLES]
     return json.dumps(total).encode()
 
 
+def _keep_waiting(labellers: Sequence[Labeller], base: str, suffix: str) -> dict[str, list[dict[str, Any]]]:
+    """Copies what methods keep for the next span out of scratch; gives the manifest's entries by input."""
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for labeller in labellers:
+        for place, (name, uris) in enumerate(labeller.waiting.items()):
+            kept[name] = []
+            for number, uri in enumerate(uris):
+                content = storage.read_bytes(uri)
+                path = f"_carried/events-{len(kept):03d}-{place:03d}-{number:06d}{suffix}.parquet"
+                storage.write_bytes(storage.join(base, path), content)
+                kept[name].append({"path": path, "bytes": len(content), "sha256": storage.sha256(content)})
+    return kept
+
+
 def _body(
-    opened: Dataset, steps: Sequence[Step], labellers: Sequence[Labeller], found: Mapping[str, Any], rows: int
+    opened: Dataset, steps: Sequence[Step], labellers: Sequence[Labeller], found: dict[str, Any], rows: int
 ) -> dict[str, Any]:
     known = opened.result.body
     first = steps[0]
-    written = sum(shard["rows"] for shard in found["shards"])
-    if written != rows or written != sum(found["classes"]) + found["abstained"]:
+    written = sum(shard["rows"] for shard in found["labels"])
+    carried = sum(shard["rows"] for shard in found["carried"])
+    if written + carried != rows or written != sum(found["classes"]) + found["abstained"]:
         raise HeadwaterError(
-            f"the accounts do not add up: {rows:,} rows read, {written:,} written, {sum(found['classes']):,} labelled, "
-            f"{found['abstained']:,} abstained"
+            f"the accounts do not add up: {rows:,} rows read, {written:,} written, {carried:,} carried, "
+            f"{sum(found['classes']):,} labelled, {found['abstained']:,} abstained"
         )
     schema = pa.schema([*opened.schema, *table.gained(first.label)])
     return {
@@ -347,9 +416,12 @@ def _body(
         "key": list(opened.key),
         "schema": encode_schema(schema),
         "columns": {field.name: str(field.type) for field in schema},
-        "accepted": True,
-        "refusal": "",
-        "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}},
+        "accepted": written > 0,
+        "refusal": ""
+        if written
+        else f"no row can be labelled yet: all {carried:,} are carried to the next span, as their "
+        "windows have not passed",
+        "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}, "carried": carried},
         "rejected": {"reasons": {}, "files": []},
         "private": known.get("private") or {},
         "findings": _findings(steps, labellers),
@@ -362,6 +434,7 @@ def _body(
         },
         "sources": [name for labeller in labellers for name in labeller.sources],
         "steps": [{"method": step.method, **labeller.report} for step, labeller in zip(steps, labellers)],
+        "truth": comparing.describe(found["truth"], first.classes) if first.truth else None,
         "examples": found["examples"],
         "splits": {},
     }
@@ -375,24 +448,14 @@ def _findings(steps: Sequence[Step], labellers: Sequence[Labeller]) -> list[dict
     ]
 
 
-def _base_of(opened: Dataset, base: str) -> dict[str, str]:
-    """The reference to the dataset's shards; of a dataset without a home a copy, as artifacts do not know each other."""
-    reference = opened.result.reference()
-    if opened.home:
-        return reference
-    _copy(opened.result.folder, storage.join(base, BASE))
-    return {**reference, "uri": BASE}
-
-
 def _write_index(
-    base: str, split: str, suffix: str, shards: Sequence[Mapping[str, Any]], opened: Dataset
+    base: str, index: str, shards: Sequence[Mapping[str, Any]], items: Sequence[Item], bases: Bases
 ) -> dict[str, Any]:
-    """Writes which label table belongs to which shard; gives the split's entry in the manifest."""
-    own = sorted((shard for shard in shards if shard["split"] == split), key=lambda shard: shard["number"])
+    """Writes which file belongs to which shard; gives the split's entry in the manifest."""
     # The source and its range are told by the shard.
     nothing = dict.fromkeys(LABELS_SCHEMA.names)
     rows = [
-        {**nothing, **shard, "of": storage.relative(element.uri, opened.result.uri), "base": 0}
-        for shard, element in zip(own, opened.elements(split))
+        {**nothing, **shard, **bases.place_of(items[shard["number"]].element)}
+        for shard in sorted(shards, key=lambda shard: shard["number"])
     ]
-    return write_index(base, f"_labels-{split}{suffix}.parquet", rows, LABELS_SCHEMA)
+    return write_index(base, index, rows, LABELS_SCHEMA)

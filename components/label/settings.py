@@ -15,12 +15,18 @@ MOST_CLASSES = 100
 
 
 class _Common(pydantic.BaseModel):
-    """What every step says, whatever its method.
+    """What every step says, whatever its method; but for the method the same in all of them.
 
     Attributes:
       method: one of the methods' names.
-      classes: the names of the classes, at least two; the same in every step.
-      label: the column that the dataset gains; the same in every step.
+      classes: the names of the classes, at least two.
+      label: the column that the dataset gains.
+      truth: a column that holds the class of rows of which it is known: what labels are compared with, on the page and in
+        the manifest. No method sees it.
+      truth_input: the name of the input that has this column, beside the dataset's key; the dataset itself by default.
+      carried_from: the labels of an earlier span, whose rows that were too young are taken over: `auto`, which is those
+        of the latest span before with the same label, classes and methods, if there are any; `none`; `span:<n>`; or a
+        URI.
     """
 
     model_config = pydantic.ConfigDict(extra="ignore", strict=True)
@@ -28,6 +34,9 @@ class _Common(pydantic.BaseModel):
     method: str
     classes: Annotated[list[str], pydantic.Field(min_length=2, max_length=MOST_CLASSES)]
     label: Annotated[str, pydantic.Field(min_length=1)] = "label"
+    truth: str = ""
+    truth_input: str = ""
+    carried_from: str = "auto"
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
@@ -43,7 +52,8 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
         where = f"steps.{number}"
         if not isinstance(given, Mapping):
             raise HeadwaterError(f"{where}: a mapping with `method`, `classes` and more is needed; given: {given!r}")
-        common = checked(_Common, whole_numbers(given), where)
+        given = whole_numbers(given)
+        common = checked(_Common, given, where)
         if common.method not in METHODS:
             raise HeadwaterError(
                 f"{where}.method: there is no method {common.method!r}; the methods are {', '.join(METHODS)}"
@@ -53,14 +63,43 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
             raise HeadwaterError(f"{where}.classes: {twice!r} stands twice")
         if common.label.startswith("_"):
             raise HeadwaterError(f"{where}.label: {common.label!r}: names that begin with '_' are Headwater's own")
-        if found and (common.classes, common.label) != (list(found[0].classes), found[0].label):
-            raise HeadwaterError(f"{where}: classes and label must be those of steps.0, as there is one label column")
-        rest = {name: value for name, value in whole_numbers(given).items() if name not in _Common.model_fields}
+        if common.truth_input and not common.truth:
+            raise HeadwaterError(
+                f"{where}.truth: names the column of the input {common.truth_input!r} that holds the class"
+            )
+        if found:
+            common = _as_first(where, common, found[0])
+        rest = {name: value for name, value in given.items() if name not in _Common.model_fields}
         method = METHODS[common.method]
         settings = checked(method.Settings, rest, where)
-        method.check(f"{where}", settings, common.classes)
-        found.append(Step(where, common.method, tuple(common.classes), common.label, settings))
+        method.check(where, settings, common.classes)
+        found.append(Step(where, **{**common.model_dump(), "classes": tuple(common.classes)}, settings=settings))
+    _check_inputs(found)
     return found
+
+
+def _as_first(where: str, common: _Common, first: Step) -> _Common:
+    """What a step shares with the first one, which it may leave out."""
+    shared = {name: getattr(first, name) for name in _Common.model_fields if name != "method"}
+    shared["classes"] = list(first.classes)
+    for name in common.model_fields_set - {"method"}:
+        if getattr(common, name) != shared[name]:
+            raise HeadwaterError(
+                f"{where}.{name}: must be that of steps.0, as there is one label column; it is {shared[name]!r} there, and "
+                f"{getattr(common, name)!r} here"
+            )
+    return common.model_copy(update=shared)
+
+
+def _check_inputs(steps: Sequence[Step]) -> None:
+    """Refuses two steps that read one feedback: what waits of it would be given to both."""
+    seen: dict[str, str] = {}
+    for step in steps:
+        name = getattr(step.settings, "feedback", None)
+        if name is not None and seen.setdefault(name, step.where) != step.where:
+            raise HeadwaterError(
+                f"{step.where}.feedback: {name!r} is read by {seen[name]} already; give each its own input"
+            )
 
 
 def check_as_of(text: str) -> datetime.datetime | None:

@@ -1,6 +1,6 @@
 """The label table: one for all methods, a Parquet file beside each shard of the dataset, row for row.
 
-Its columns are the dataset's key, the label, its probability and whether it abstains, and Headwater's own: of each class
+Where it has not all of the shard's rows, its column `_row` tells which. Its columns are the dataset's key, the label, its probability and whether it abstains, and Headwater's own: of each class
 its probability, the method, what each source voted, and as of when. The dataset that is passed on reads both files
 side by side, so that no shard is copied; of the label table it shows the label, its probability and the abstain flag.
 """
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.components.common import hashing
-from headwater.components.common.labelled import shown
+from headwater.components.common.labelled import ROW, shown
 from headwater.components.label.methods import Labels
 
 PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
@@ -30,7 +30,8 @@ def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
     """The labels of several methods in turn: a row keeps the first label that it gets, all evidence is kept.
 
     Returns:
-      The labels, and the number of the method of each, -1 where all abstain; int8.
+      The labels, and the number of the method of each, -1 where all abstain; int8. A row that one method carries is
+      carried.
     """
     codes = np.full(rows, -1, np.int8)
     methods = np.full(rows, -1, np.int8)
@@ -39,7 +40,9 @@ def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
         free = (codes < 0) & (each.codes >= 0)
         codes[free], methods[free] = each.codes[free], number
         probabilities[free] = each.probabilities[free]
-    return Labels(codes, probabilities, np.concatenate([each.evidence for each in found], 1)), methods
+    evidence = np.concatenate([each.evidence for each in found], 1)
+    waiting = [each.carried for each in found if each.carried is not None]
+    return Labels(codes, probabilities, evidence, np.any(waiting, 0) if waiting else None), methods
 
 
 def make(
@@ -85,19 +88,28 @@ def make(
     return pa.table([*key.columns, *columns], schema=pa.schema(fields))
 
 
+def beside(made: pa.Table, places: np.ndarray | None) -> pa.Table:
+    """A table of some of a shard's rows with the column that tells which; of all rows, where `places` is None."""
+    return made if places is None else made.append_column(pa.field(ROW, pa.int64()), pa.array(places, pa.int64()))
+
+
+def whole(made: pa.Table) -> list[pa.Array]:
+    """A table's columns in one piece each."""
+    arrays = [column.combine_chunks() for column in made.columns]
+    return [each if isinstance(each, pa.Array) else pa.concat_arrays(each.chunks) for each in arrays]
+
+
 def hash_rows(made: pa.Table, labels: Labels) -> np.ndarray:
     """A hash of each row of a label table, uint64; lists by their bytes, since they are all of one length."""
-    plain = [column for field, column in zip(made.schema, made.columns) if not pa.types.is_list(field.type)]
-    arrays = [column.combine_chunks() for column in plain]
-    arrays = [each if isinstance(each, pa.Array) else pa.concat_arrays(each.chunks) for each in arrays]
-    return hashing.hash_rows([*arrays, _bytes(labels.evidence), _bytes(labels.probabilities.astype("<f4"))])
+    plain = made.select([field.name for field in made.schema if not pa.types.is_list(field.type)])
+    return hashing.hash_rows([*whole(plain), _bytes(labels.evidence), _bytes(labels.probabilities.astype("<f4"))])
 
 
 def encode(table: pa.Table) -> pa.Buffer:
     """A label table as a Parquet file."""
     sink = pa.BufferOutputStream()
     repeating = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    pq.write_table(table, sink, version="2.6", use_dictionary=[*repeating, AS_OF])
+    pq.write_table(table, sink, version="2.6", use_dictionary=[*repeating, *({AS_OF} & {*table.column_names})])
     return sink.getvalue()
 
 

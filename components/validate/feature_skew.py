@@ -22,9 +22,9 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import OWN_PREFIX, ROW_ID, Dataset, load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.keys import as_key, common_type, hash_keys, is_number, value_type
 from headwater.components.common.pool import warm_up
 from headwater.components.common.settings import checked, whole_numbers
-from headwater.components.validate.rows.tracing import as_key, hash_keys
 
 PARTITION_ROWS = 200_000
 """How many rows of the larger side a partition holds, on average."""
@@ -102,7 +102,7 @@ def measure_feature_skew(
     key, columns = _chosen(options, opened)
     types = {name: _common_type(name, *(side.schema.field(name).type for side in opened)) for name in (*key, *columns)}
     for name in options.tolerance:
-        if not _is_number(types[name]):
+        if not is_number(types[name]):
             raise HeadwaterError(f"feature_skew.tolerance.{name}: the column holds {types[name]}, and no numbers")
     totals = [sum(side.rows(split) for split in side.splits) for side in opened]
     partitions = max(1, -(-max(totals) // PARTITION_ROWS))
@@ -155,27 +155,13 @@ def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str],
 
 
 def _common_type(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type that both sides' values are compared as."""
-    one, other = (each.value_type if pa.types.is_dictionary(each) else each for each in (one, other))
-    if one == other:
-        return pa.string() if pa.types.is_large_string(one) else one
-    if all(pa.types.is_integer(each) for each in (one, other)) and pa.uint64() not in (one, other):
-        return pa.int64()
-    if all(_is_number(each) for each in (one, other)):
-        return pa.float64()
-    for fits, kind in (
-        (lambda each: pa.types.is_string(each) or pa.types.is_large_string(each), pa.string()),
-        (lambda each: pa.types.is_timestamp(each) and not each.tz, pa.timestamp("us")),
-        (lambda each: pa.types.is_timestamp(each) and each.tz, pa.timestamp("us", "UTC")),
-        (pa.types.is_date, pa.date32()),
-    ):
-        if fits(one) and fits(other):
-            return kind
-    raise HeadwaterError(f"feature_skew: column {name!r} is {one} in training and {other} in serving; cast one of them")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    found = common_type(one, other)
+    if found is None:
+        one, other = value_type(one), value_type(other)
+        raise HeadwaterError(
+            f"feature_skew: column {name!r} is {one} in training and {other} in serving; cast one of them"
+        )
+    return found
 
 
 def _private(opened: Dataset) -> set[str]:
@@ -330,7 +316,7 @@ def _compare(
     there = [pc.is_valid(side).to_numpy(zero_copy_only=False) for side in (one, other)]
     both, alone = there[0] & there[1], there[0] != there[1]
     told: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "greatest": 0.0, "measured": 0}
-    if _is_number(one.type):
+    if is_number(one.type):
         different = both & ~_equal(one, other)
         gaps = np.zeros(len(one))
         if different.any():

@@ -197,18 +197,12 @@ def bench_credentials(folder: pathlib.Path, options: argparse.Namespace) -> Iter
 
 def run_with(environment: dict[str, str], name: str, *arguments: Any) -> dict:
     """As `run`, with variables."""
-    with _variables(environment):
-        return run(name, *arguments)
-
-
-@contextlib.contextmanager
-def _variables(environment: dict[str, str]) -> Iterator[None]:
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        return run(name, *arguments)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep import find_garbage, list_datasets, remove_garbage, trace, verify
 from headwater.components.common.upkeep import lineage as lineages
-from headwater.components.common.upkeep.garbage import DEAD, RETENTION, SCRATCH, TEMPORARY, Retention, as_seconds
+from headwater.components.common.times import seconds
+from headwater.components.common.upkeep.garbage import DEAD, RETENTION, SCRATCH, TEMPORARY, Retention
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
@@ -269,8 +270,8 @@ def test_gc_tells_first_and_removes_when_told(root, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--min-age", "soon"], "'soon' is no age"),
-        (["--min-age=-1d"], "at least 0 s"),
+        (["--min-age", "soon"], "'soon' is no duration"),
+        (["--min-age=-1d"], "is no duration"),
         (["--keep-spans", "0"], "keep-spans: at least 1"),
         (["--older-than", "0d"], "older-than: more than 0"),
     ],
@@ -281,7 +282,7 @@ def test_wrong_settings_are_told(root, capsys, arguments, message):
 
 
 def test_ages_have_units():
-    assert [as_seconds(text) for text in ("45s", "90m", "36h", "1.5d")] == [45, 5_400, 129_600, 129_600]
+    assert [seconds(text) for text in ("45s", "90m", "36h", "1.5d")] == [45, 5_400, 129_600, 129_600]
 
 
 def test_a_million_keys_are_listed_in_flat_memory(root, monkeypatch):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 
 import pytest
 from steps import KINDS, Steps, check_clear
 
 
+@contextlib.contextmanager
+def mounted(place, options):
+    """A file system in memory, mounted at `place`."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a small disk needs the right to mount one")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "disk", "size=1m") as place:
+        yield place
 
 
 @pytest.mark.parametrize("step", KINDS)
@@ -43,12 +52,8 @@ def test_a_full_disk_ends_in_one_clear_error(zygote, tmp_path, small_disk, step)
 
 @pytest.fixture
 def read_only(tmp_path):
-    place = tmp_path / "fixed"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a folder that root cannot write to needs the right to mount one")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mounted(tmp_path / "fixed", "ro") as place:
+        yield place
 
 
 def test_a_folder_that_cannot_be_written_to_ends_in_one_clear_error(zygote, tmp_path, read_only):

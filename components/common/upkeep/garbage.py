@@ -12,7 +12,7 @@ import dataclasses
 from typing import Iterator, Mapping, NamedTuple
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import shard_index
+from headwater.components.common.dataset import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
 
@@ -215,25 +215,13 @@ def _named(folder: str, kind: str) -> set[str] | None:
         return named
     body = result.body
     named |= {body["page"]} if "page" in body else set()
-    named |= {file["path"] for file in body["rejected"]["files"]}
-    for split, entry in body["splits"].items():
-        named.add(entry["index"])
-        named |= {shard["path"] for shard in shard_index(result, split)}
+    named |= {file["path"] for file in other_files(result)}
+    for carried, splits in ((False, body["splits"]), (True, carried_splits(result))):
+        for split, entry in splits.items():
+            named.add(entry["index"])
+            named |= {shard["path"] for shard in shard_index(result, split, carried=carried)}
     return named
 
 
 def _is_alive(folder: str, now: float, min_age: float) -> bool:
     return any(now - file.modified < min_age for file in storage.walk(folder))
-
-
-def as_seconds(text: str) -> float:
-    """Seconds of an age such as `90m`, `36h`, `7d` or `45s`.
-
-    Raises:
-      HeadwaterError: it is none.
-    """
-    units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-    try:
-        return float(text[:-1]) * units[text[-1:]]
-    except (ValueError, KeyError):
-        raise HeadwaterError(f"{text!r} is no age; write a number and s, m, h or d, as in 36h") from None

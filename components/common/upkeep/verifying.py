@@ -10,7 +10,7 @@ from typing import Any, Iterator
 import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import shard_index
+from headwater.components.common.dataset import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import Progress
 from headwater.components.common.results import Result
@@ -106,36 +106,41 @@ def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
         return
     base = result.uri
     body = result.body
-    for split, entry in body["splits"].items():
-        try:
-            shards = shard_index(result, split)
-        except HeadwaterError as error:
-            problems.append(str(error))
-            continue
-        for shard in shards:
-            yield _Check(shard["uri"], shard["bytes"], shard["sha256"], shard["rows"])
-        for what, told in (("rows", entry["rows"]), ("bytes", entry["bytes"]), ("shards", entry["shards"])):
-            counted = len(shards) if what == "shards" else sum(shard[what] for shard in shards)
-            if counted != told:
-                problems.append(
-                    f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {told:,} by name"
-                )
-    for file in body["rejected"]["files"]:
+    for carried, splits in ((False, body["splits"]), (True, carried_splits(result))):
+        for split, entry in splits.items():
+            try:
+                shards = shard_index(result, split, carried=carried)
+            except HeadwaterError as error:
+                problems.append(str(error))
+                continue
+            for shard in shards:
+                yield _Check(shard["uri"], shard["bytes"], shard["sha256"], shard["rows"])
+            for what, told in (("rows", entry["rows"]), ("bytes", entry["bytes"]), ("shards", entry["shards"])):
+                counted = len(shards) if what == "shards" else sum(shard[what] for shard in shards)
+                if counted != told:
+                    problems.append(
+                        f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {told:,} by name"
+                    )
+    for file in other_files(result):
         yield _Check(storage.join(base, file["path"]), file["bytes"], file["sha256"])
     problems.extend(_accounts(result, body))
 
 
 def _accounts(result: Result, body: Any) -> Iterator[str]:
     accounts = body["accounts"]
-    filtered = sum(accounts["filtered"].values())
-    if accounts["read"] != accounts["written"] + accounts["rejected"] + filtered:
+    filtered, carried = sum(accounts["filtered"].values()), accounts.get("carried", 0)
+    if accounts["read"] != accounts["written"] + accounts["rejected"] + filtered + carried:
         yield (
             f"{result.folder}: the accounts do not add up: {accounts['read']:,} read, {accounts['written']:,} written, "
-            f"{accounts['rejected']:,} rejected, {filtered:,} filtered"
+            f"{accounts['rejected']:,} rejected, {filtered:,} filtered, {carried:,} carried"
         )
-    rows = sum(entry["rows"] for entry in body["splits"].values())
-    if rows != accounts["written"]:
-        yield f"{result.folder}: {accounts['written']:,} rows were written by the accounts, {rows:,} by the splits"
+    for what, told, splits in (
+        ("written", accounts["written"], body["splits"]),
+        ("carried", carried, carried_splits(result)),
+    ):
+        rows = sum(entry["rows"] for entry in splits.values())
+        if rows != told:
+            yield f"{result.folder}: {told:,} rows were {what} by the accounts, {rows:,} by the splits"
 
 
 def _look(check: _Check) -> _Outcome:

@@ -7,6 +7,7 @@ element needs under a scratch folder; and then labels element by element, on any
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib
 from typing import Any, Mapping, NamedTuple, Protocol, Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.dataset import Dataset
+from headwater.components.common.errors import HeadwaterError
 
 
 class Labels(NamedTuple):
@@ -23,11 +25,13 @@ class Labels(NamedTuple):
       codes: int8, the number of the class; -1 to abstain.
       probabilities: float32, [rows, classes].
       evidence: int8, [rows, sources]: the class that each source votes for, or -1.
+      carried: bool, one a row: whether it is too early to label it, whatever other methods say; None for no row.
     """
 
     codes: np.ndarray
     probabilities: np.ndarray
     evidence: np.ndarray
+    carried: np.ndarray | None = None
 
 
 class Item(NamedTuple):
@@ -51,11 +55,13 @@ class Labeller(Protocol):
       columns: names of the dataset's columns that it reads to label.
       sources: names of what votes.
       report: what the manifest and the page say of it; JSON values only.
+      waiting: by input, URIs of Parquet files that the next span's labelling is to be given as `Context.waiting`.
     """
 
     columns: Sequence[str]
     sources: Sequence[str]
     report: Mapping[str, Any]
+    waiting: Mapping[str, Sequence[str]]
 
     def label(self, item: Item, rows: pa.Table) -> Labels:
         """The labels of an element's rows, which have `columns`."""
@@ -83,6 +89,8 @@ class Step:
       method: a key of `METHODS`.
       classes: names of the classes.
       label: the column that the dataset gains.
+      truth, truth_input: the column that labels are compared with, and the input that has it, if it is not the dataset.
+      carried_from: the labels whose carried rows are taken over.
       settings: an instance of the method's `Settings`.
     """
 
@@ -90,7 +98,15 @@ class Step:
     method: str
     classes: tuple[str, ...]
     label: str
+    truth: str
+    truth_input: str
+    carried_from: str
     settings: Any
+
+    @property
+    def hidden(self) -> str:
+        """The dataset's column that no method may see; empty for none."""
+        return "" if self.truth_input else self.truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,18 +116,35 @@ class Context:
     Attributes:
       dataset: the rows to label.
       inputs: further data by name, opened.
-      options: `beam_pipeline_args` and `workers`.
+      as_of: the time that the labels are of; None for none.
+      truth: a column of the dataset that labels are compared with, and that no method may see; empty for none.
+      waiting: by input, URIs of what an earlier span's labelling left for this one.
     """
 
     dataset: Dataset
     inputs: Mapping[str, Dataset]
-    options: Mapping[str, Any]
+    as_of: datetime.datetime | None = None
+    truth: str = ""
+    waiting: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    def input(self, where: str, name: str) -> Dataset:
+        """Further data by its name.
+
+        Raises:
+          HeadwaterError: there is none of this name.
+        """
+        if name not in self.inputs:
+            raise HeadwaterError(
+                f"{where}: there is no input {name!r}; the inputs are {', '.join(self.inputs) or 'none'}"
+            )
+        return self.inputs[name]
 
 
 class _Methods(Mapping[str, Any]):
     """The modules of the methods, imported when they are asked for."""
 
     _names = {
+        "direct": "headwater.components.label.methods.direct",
         "weak_supervision": "headwater.components.label.methods.weak_supervision",
     }
 

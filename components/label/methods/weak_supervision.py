@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from typing import Annotated, Any, Literal, Mapping, Sequence
+from typing import Annotated, Any, Literal, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,13 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.beam import map_merge
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.partitions import Found
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.known import ByKey, by_key, outside
+from headwater.components.label.joining import codes_of
 from headwater.components.label.methods import Context, Item, Labels, Step
-from headwater.components.label.weak import analysis, costs, gold, model, tally
-from headwater.components.label.weak.functions import ABSTAIN, Function, check_columns, check_functions, vote
+from headwater.components.label.weak import analysis, costs, model, tally
+from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 
 LEAST_SOURCES = 3
 """Fewer sources than this tell nothing about each other without gold."""
@@ -97,34 +101,34 @@ def prepare(step: Step, context: Context) -> _Prepared:
     settings, schema = step.settings, context.dataset.schema
     given = None
     if settings.gold_input:
-        if settings.gold_input not in context.inputs:
-            raise HeadwaterError(
-                f"{step.where}.gold_input: there is no input {settings.gold_input!r}; the inputs are "
-                f"{', '.join(context.inputs) or 'none'}"
-            )
-        data = context.inputs[settings.gold_input]
-        given = gold.read_gold(f"{step.where}.gold", data, settings.gold, context.dataset, step.classes)
+        given = by_key(f"{step.where}.gold", context, settings.gold_input, settings.gold, step.classes)
     elif settings.gold and settings.gold not in schema.names:
         raise HeadwaterError(
             f"{step.where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
         )
+    gold = "" if settings.gold_input else settings.gold
+    if gold and gold == context.truth:
+        raise HeadwaterError(
+            f"{step.where}.gold: {gold!r} is what labels are compared with; what the fit has seen cannot tell how good it is"
+        )
     # A Python function is not shown the truth.
-    truth = "" if settings.gold_input else settings.gold
-    unseen = pa.schema([field for field in schema if field.name != truth])
+    hidden = {name for name in (gold, context.truth) if name}
+    unseen = [name for name in schema.names if name not in hidden]
     read: dict[str, None] = {}
     for function, names in zip(settings.functions, check_columns(step.where, settings.functions, schema)):
         if function.way in ("python", "snorkel"):
-            names = unseen.names
-        if truth in names:
+            names = unseen
+        seen = next((name for name in names if name in hidden), None)
+        if seen is not None:
             raise HeadwaterError(
-                f"{step.where}.gold: the function {function.name!r} reads {truth!r} too; what a function sees of "
-                "the truth cannot tell how good it is"
+                f"{step.where}.{'gold' if seen == gold else 'truth'}: the function {function.name!r} reads {seen!r} too; "
+                "what a function sees of the truth cannot tell how good it is"
             )
         read.update(dict.fromkeys(names))
         if function.way == "snorkel":
             print(f"label: {function.name} is a Snorkel function and runs row by row", flush=True)
     columns = [name for name in schema.names if name in read]
-    return _Prepared(step, columns, tuple(context.dataset.key), schema, truth, given)
+    return _Prepared(step, columns, tuple(context.dataset.key), schema, gold, given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +137,18 @@ class _Prepared:
     columns: list[str]
     key: tuple[str, ...]
     schema: pa.Schema
-    truth: str
-    given: gold.Gold | None
+    gold: str
+    given: ByKey | None
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes = self.step.settings, self.step.classes
         names = [function.name for function in settings.functions]
+        known = self.given.find(items, self.schema, storage.join(scratch, "gold"), beam) if self.given else None
         content = map_merge(
             "label: vote",
             items,
-            functools.partial(_vote, self, scratch),
+            # What is known by key is found; its data need not go along.
+            functools.partial(_vote, dataclasses.replace(self, given=None), scratch, known),
             _merge,
             sizes=[item.element.rows for item in items],
             **beam,
@@ -150,10 +156,7 @@ class _Prepared:
         counted, failed, unknown = _decode(content)
         where = self.step.where
         if unknown:
-            raise HeadwaterError(
-                f"{where}.gold: column {settings.gold!r} holds what is no class on {unknown:,} rows; the classes are "
-                f"{', '.join(classes)}"
-            )
+            raise outside(f"{where}.gold", settings.gold, unknown, classes)
         _check_usable(where, settings, classes, names, counted)
         balance = None
         if settings.balance is not None:
@@ -172,7 +175,7 @@ class _Prepared:
         if self.given is not None and counted.rows and not report["gold"]:
             report["warnings"].append(f"no key of the input {settings.gold_input!r} is a key of the dataset")
         return _Labeller(
-            columns=(), sources=tuple(names), report=report, scratch=scratch, model=fitted,
+            columns=(), sources=tuple(names), report=report, waiting={}, scratch=scratch, model=fitted,
             costs=costs.matrix(settings.costs, classes), least=float(settings.min_probability),
         )  # fmt: skip
 
@@ -182,6 +185,7 @@ class _Labeller:
     columns: Sequence[str]
     sources: Sequence[str]
     report: Mapping[str, Any]
+    waiting: Mapping[str, Sequence[str]]
     scratch: str
     model: model.LabelModel
     costs: np.ndarray | None
@@ -197,44 +201,52 @@ class _Labeller:
         return Labels(codes, posterior, votes)
 
 
-def _vote(prepared: _Prepared, scratch: str, item: Item) -> bytes:
+def _vote(prepared: _Prepared, scratch: str, known: Found | None, item: Item) -> bytes:
     settings, classes = prepared.step.settings, prepared.step.classes
-    wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([prepared.truth] if prepared.truth else [])])
+    wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([prepared.gold] if prepared.gold else [])])
     schema = pa.schema([prepared.schema.field(name) for name in wanted])
-    failed, unknown = np.zeros(len(settings.functions), np.int64), 0
-    votes = [np.zeros((0, len(settings.functions)), np.int8)]
-    golden, hashes = [np.zeros(0, np.int8)], [np.zeros(0, np.uint64)]
-    for batch in read_element(item.element, schema):
-        own, known, keys, wrong, outside = votes_of(prepared, batch)
-        for held, more in ((votes, own), (golden, known), (hashes, keys)):
-            held.append(more)
-        failed += wrong
-        unknown += outside
-    together = np.concatenate(votes)
-    storage.write_bytes(_votes_at(scratch, item.number), together.tobytes())
-    found = tally.tally(together, np.concatenate(golden), np.concatenate(hashes), len(classes), settings.sample_rows)
-    return _encode(found, failed, unknown)
+    found = [votes_of(prepared, batch) for batch in read_element(item.element, schema)]
+    votes = np.concatenate([np.zeros((0, len(settings.functions)), np.int8), *(each.votes for each in found)])
+    golden = np.concatenate([np.zeros(0, np.int8), *(each.gold for each in found)])
+    if known is not None:
+        golden = codes_of(known, item.number, len(votes))
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(each.keys for each in found)])
+    storage.write_bytes(_votes_at(scratch, item.number), votes.tobytes())
+    failed = (
+        np.sum([each.failed for each in found], 0, np.int64) if found else np.zeros(len(settings.functions), np.int64)
+    )
+    counted = tally.tally(votes, np.maximum(golden, ABSTAIN), hashes, len(classes), settings.sample_rows)
+    return _encode(counted, failed, int((golden == OUTSIDE).sum()))
 
 
-def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """What is known of a batch's rows.
+class Votes(NamedTuple):
+    """What is known of some rows.
 
-    Returns:
-      Votes, int8, [rows, functions]; gold classes, int8; hashes of the keys, uint64; how many rows each function failed
-      on; and how many have gold that is no class.
+    Attributes:
+      votes: int8, [rows, functions].
+      gold: int8: the class that the gold column tells, `ABSTAIN` or `OUTSIDE`.
+      keys: uint64: hashes of the keys.
+      failed: int64: of how many rows each function failed.
     """
+
+    votes: np.ndarray
+    gold: np.ndarray
+    keys: np.ndarray
+    failed: np.ndarray
+
+
+def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> Votes:
+    """What a batch's own columns tell of its rows."""
     settings, classes = prepared.step.settings, prepared.step.classes
     # Of a Python function's columns the truth is none.
-    kept = [name for name in batch.schema.names if name != prepared.truth]
+    kept = [name for name in batch.schema.names if name in prepared.columns or name in prepared.key]
     seen = pa.RecordBatch.from_arrays([batch.column(name) for name in kept], names=kept)
     votes, failed = vote(prepared.step.where, settings.functions, classes, seen)
     keys = hashing.hash_rows([batch.column(name) for name in prepared.key])
-    if prepared.given is not None:
-        return votes, prepared.given.of(keys), keys, np.array(failed), 0
-    if prepared.truth:
-        known, outside = gold.numbers(batch.column(prepared.truth), classes)
-        return votes, known, keys, np.array(failed), outside
-    return votes, np.full(batch.num_rows, -1, np.int8), keys, np.array(failed), 0
+    gold = np.full(batch.num_rows, ABSTAIN, np.int8)
+    if prepared.gold:
+        gold = numbers(batch.column(prepared.gold), classes)
+    return Votes(votes, gold, keys, np.array(failed, np.int64))
 
 
 def _merge(parts: list[bytes]) -> bytes:

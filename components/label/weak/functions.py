@@ -5,10 +5,9 @@ A form becomes SQL, so that all but Python runs as one query over a batch in the
 
 from __future__ import annotations
 
-import importlib
 import re
 from types import SimpleNamespace
-from typing import Annotated, Any, Sequence
+from typing import Annotated, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,9 @@ import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
+from headwater.components.common.user_code import find_function
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, coded, numbers, quoted
 
-ABSTAIN = -1
-_OUTSIDE = -2
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 
@@ -169,7 +168,7 @@ def check_functions(where: str, functions: Sequence[Function], classes: Sequence
         if function.threshold is not None and function.threshold.above is None and function.threshold.below is None:
             raise HeadwaterError(f"{key}: threshold: says neither above nor below what")
         if function.python is not None or function.snorkel is not None:
-            _find(key, function)
+            find_function(key, function.python or function.snorkel)
 
 
 def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) -> list[list[str]]:
@@ -235,28 +234,21 @@ def vote(
         else:
             queries.append((number, key, _sql(function)))
     if queries and batch.num_rows:
-        coded = [(key, text, _coded(classes)) for _, key, text in queries]
-        for (number, key, text), (codes, wrong) in zip(queries, evaluate_each(coded, batch)):
-            found = pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False).astype(np.int8)
-            votes[:, number] = found
+        given = [(key, text, coded(classes)) for _, key, text in queries]
+        for (number, key, _), (codes, wrong) in zip(queries, evaluate_each(given, batch)):
+            votes[:, number] = pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False)
             failed[number] = int(wrong.sum())
-            if (found == _OUTSIDE).any():
-                row = int(np.argmax(found == _OUTSIDE))
-                raise HeadwaterError(
-                    f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
-                    f"{', '.join(classes)}; NULL abstains"
-                )
+            _check_votes(key, votes[:, number], classes, "NULL")
     return votes, failed
 
 
-def _coded(classes: Sequence[str]) -> str:
-    """SQL that makes the number of a class of a value: NULL to abstain, and -2 for what is no class."""
-    cases = " ".join(f"WHEN {_quoted(name)} THEN {number}" for number, name in enumerate(classes))
-    return (
-        "CAST(CASE WHEN ({0}) IS NULL THEN NULL ELSE CASE CAST(({0}) AS VARCHAR) "
-        + cases.replace("{", "{{").replace("}", "}}")
-        + f" ELSE {_OUTSIDE} END END AS TINYINT)"
-    )
+def _check_votes(key: str, votes: np.ndarray, classes: Sequence[str], nothing: str) -> None:
+    if (votes == OUTSIDE).any():
+        row = int(np.argmax(votes == OUTSIDE))
+        raise HeadwaterError(
+            f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
+            f"{', '.join(classes)}; {nothing} abstains"
+        )
 
 
 def _sql(function: Function) -> str:
@@ -269,24 +261,22 @@ def _sql(function: Function) -> str:
         pattern = f"(^|\\W)({words})(\\W|$)"
         options = "'i'" if form.ignore_case else "'c'"
         return (
-            f"CASE WHEN regexp_matches({_column(form.column)}, {_quoted(pattern)}, {options}) "
-            f"THEN {_quoted(form.vote)} END"
+            f"CASE WHEN regexp_matches({_column(form.column)}, {quoted(pattern)}, {options}) "
+            f"THEN {quoted(form.vote)} END"
         )
     if function.regex is not None:
         form = function.regex
-        return (
-            f"CASE WHEN regexp_matches({_column(form.column)}, {_quoted(form.pattern)}) THEN {_quoted(form.vote)} END"
-        )
+        return f"CASE WHEN regexp_matches({_column(form.column)}, {quoted(form.pattern)}) THEN {quoted(form.vote)} END"
     if function.threshold is not None:
         form = function.threshold
         column = _column(form.column)
         parts = [f"{column} > {form.above!r}"] if form.above is not None else []
         parts += [f"{column} < {form.below!r}"] if form.below is not None else []
         # DuckDB holds NaN to be greater than any number.
-        return f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {_quoted(form.vote)} END"
+        return f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {quoted(form.vote)} END"
     if function.lookup is not None:
         form = function.lookup
-        cases = " ".join(f"WHEN {_quoted(value)} THEN {_quoted(vote)}" for value, vote in form.values.items())
+        cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(vote)}" for value, vote in form.values.items())
         return f"CASE CAST({_column(form.column)} AS VARCHAR) {cases} END"
     form = function.column
     if not form.confidence:
@@ -295,16 +285,17 @@ def _sql(function: Function) -> str:
 
 
 def _call(key: str, function: Function, classes: Sequence[str], batch: pa.RecordBatch) -> np.ndarray:
-    found = _find(key, function)
+    found = find_function(key, function.python or function.snorkel)
     try:
         if function.snorkel is not None:
             given = [found(SimpleNamespace(**row)) for row in batch.to_pylist()]
             codes = np.asarray(given, np.int64)
             bad = (codes < ABSTAIN) | (codes >= len(classes))
-            codes = np.where(bad, _OUTSIDE, codes)
+            codes = np.where(bad, OUTSIDE, codes).astype(np.int8)
         else:
             given = found(batch)
-            codes = _numbers(given, classes)
+            given = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
+            codes = numbers(given if isinstance(given, pa.Array) else pa.array(list(given), pa.string()), classes)
     except HeadwaterError:
         raise
     except Exception as error:
@@ -312,40 +303,8 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
         raise HeadwaterError(f"{key}: failed with {type(error).__name__}") from None
     if len(codes) != batch.num_rows:
         raise HeadwaterError(f"{key}: gave {len(codes):,} votes for {batch.num_rows:,} rows; one a row is needed")
-    if (codes == _OUTSIDE).any():
-        row = int(np.argmax(codes == _OUTSIDE))
-        raise HeadwaterError(
-            f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
-            f"{', '.join(classes)}; None abstains"
-        )
-    return codes.astype(np.int8)
-
-
-def _numbers(given: Any, classes: Sequence[str]) -> np.ndarray:
-    if isinstance(given, pa.ChunkedArray):
-        given = given.combine_chunks()
-    values = given if isinstance(given, pa.Array) else pa.array(list(given), pa.string())
-    values = values.cast(pa.string())
-    codes = pc.fill_null(pc.index_in(values, value_set=pa.array(list(classes), pa.string())), _OUTSIDE)
-    found = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-    found[values.is_null().to_numpy(zero_copy_only=False)] = ABSTAIN
-    return found
-
-
-def _find(key: str, function: Function) -> Any:
-    name = function.python or function.snorkel
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise HeadwaterError(f"{key}: {name!r} is no function's name; write package.module:function")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise HeadwaterError(f"{key}: {name}: the module cannot be imported: {error}") from None
-    except AttributeError:
-        raise HeadwaterError(f"{key}: {name}: the module {module} has no {attribute!r}") from None
-    if not callable(found):
-        raise HeadwaterError(f"{key}: {name} is a {type(found).__name__}, not a function")
-    return found
+    _check_votes(key, codes, classes, "None")
+    return codes
 
 
 def _votes_of(function: Function) -> list[str]:
@@ -369,7 +328,3 @@ def _columns_of(function: Function) -> list[tuple[str, str]]:
 
 def _column(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -21,6 +21,7 @@ from headwater.components.common.dataset import (
     write_index,
 )
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.labelled import WideShard
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.validate.rows import judging, outliers, tracing
@@ -301,7 +302,7 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
     for split in opened.splits:
         for element in opened.elements(split):
             number = len(items)
-            if isinstance(element, Shard):
+            if isinstance(element, (Shard, WideShard)):
                 name, first, identity = _name_of(element.uri, base), 1, ""
             else:
                 file = element.file

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Mapping, Sequence
 import pyarrow as pa
 import pydantic
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.keys import value_type
 from headwater.components.common.expressions import check_expression, evaluate
 from headwater.components.common.outlying import ISOLATED
 from headwater.components.common.settings import checked, whole_numbers
@@ -323,16 +324,9 @@ def require_column(where: str, name: str, schema: pa.Schema) -> None:
         raise HeadwaterError(f"{where}: there are two columns {name!r}; names must tell them apart")
 
 
-def value_type(kind: pa.DataType) -> pa.DataType:
-    """The type of a column's values, whatever encodes them."""
-    if isinstance(kind, pa.ExtensionType):
-        return value_type(kind.storage_type)
-    return value_type(kind.value_type) if pa.types.is_dictionary(kind) else kind
-
-
 def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
     try:
-        check_expression(where, expression, schema.names)
+        names = check_expression(where, expression, schema.names)
     except HeadwaterError as error:
         unknown = re.search(r"there is no column '(.*)'; the columns are ", str(error))
         if unknown:
@@ -340,13 +334,8 @@ def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
                 f"{where}: there is no column {unknown[1]!r}{_nearest(unknown[1], schema.names)}"
             ) from None
         raise
-    if _holds(where, expression, []):
+    if not names:
         raise HeadwaterError(f"{where}: {expression!r} names no column; a rule says something about a row's values")
-    words = set(re.findall(r"\w+", expression.lower()))
-    names = [name for name in schema.names if _mentioned(name.lower(), expression.lower(), words)]
-    if not _holds(where, expression, names):
-        names = list(schema.names)
-    names = list(dict.fromkeys(names))
     alike: dict[str, str] = {}
     for name in names:
         if alike.setdefault(name.lower(), name) != name:
@@ -361,19 +350,6 @@ def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
     if not pa.types.is_boolean(kind):
         raise HeadwaterError(f"{where}: {expression!r} gives {kind}, and a rule must be true or false, as in fare >= 0")
     return names
-
-
-def _mentioned(name: str, expression: str, words: set[str]) -> bool:
-    """Whether a column's name stands in an expression, be it in a text; a name that is no word must be quoted there."""
-    return name in words if re.fullmatch(r"\w+", name) else name.replace('"', '""') in expression
-
-
-def _holds(where: str, expression: str, names: Sequence[str]) -> bool:
-    try:
-        check_expression(where, expression, names)
-    except HeadwaterError:
-        return False
-    return True
 
 
 def _require_order(where: str, name: str, kind: pa.DataType) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.validate.rows.rules import SCHEMA_PREFIX, value_type
+from headwater.components.common.keys import value_type
+from headwater.components.validate.rows.rules import SCHEMA_PREFIX
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import Dataset, read_element
-from headwater.components.validate.rows.rules import Monotone, value_type
+from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
+from headwater.components.validate.rows.rules import Monotone
 
 PARTITION_ROWS = 1_000_000
 """How many rows a partition holds, on average."""
@@ -30,7 +31,6 @@ SMALL_KEYS = 1_000_000
 
 _SAMPLE_ROWS = 65_536
 _IMAGE_BYTES = 24
-_KEY = np.dtype([("first", "<u8"), ("second", "<u8")])
 _RECORD = np.dtype([("first", "<u8"), ("second", "<u8"), ("row", "<u4")])
 _PLACE = np.dtype([("element", "<u4"), ("row", "<u4")])
 
@@ -209,7 +209,7 @@ def _distinct(schema: pa.Schema, columns: Sequence[str], element: Any) -> bytes:
 
 
 def _merge_distinct(contents: list[bytes]) -> bytes:
-    keys = np.frombuffer(b"".join(contents), _KEY)
+    keys = np.frombuffer(b"".join(contents), KEY)
     keys = keys[np.lexsort((keys["second"], keys["first"]))]
     if not len(keys):
         return b""
@@ -219,9 +219,9 @@ def _merge_distinct(contents: list[bytes]) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _load_set(uri: str) -> dict[str, np.ndarray]:
-    content = np.frombuffer(storage.read_bytes(uri), _KEY)
+    content = np.frombuffer(storage.read_bytes(uri), KEY)
     # Apart they lie close together in memory, and are searched faster.
-    return {name: np.ascontiguousarray(content[name]) for name in _KEY.names}
+    return {name: np.ascontiguousarray(content[name]) for name in KEY.names}
 
 
 def _borders(
@@ -471,18 +471,6 @@ def _read_ordered(folder: str, rule: int, pieces: Sequence[tuple[int, int]]) -> 
     return pa.concat_tables(tables).combine_chunks() if tables else None
 
 
-def hash_keys(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose key has no missing part, and their keys."""
-    rows = np.arange(len(columns[0]))
-    missing = np.zeros(len(rows), bool)
-    for column in columns:
-        if column.null_count:
-            missing |= pc.is_null(column).to_numpy(zero_copy_only=False)
-    keys = np.empty(len(rows), _KEY)
-    keys["first"], keys["second"] = hashing.hash_rows(columns), hashing.second_hash(columns)
-    return (rows[~missing], keys[~missing]) if missing.any() else (rows, keys)
-
-
 def _ordered_rows(batch: pa.RecordBatch, asked: Monotone, rows: np.ndarray) -> pa.Table:
     """What a monotone rule needs of rows, without those that have a missing value or NaN in what is ordered."""
     groups = [as_key(_column(batch, name)) for name in asked.group]
@@ -535,7 +523,7 @@ def _big_endian(values: np.ndarray) -> np.ndarray:
 
 def _sortable(array: pa.Array) -> pa.Array:
     """Values as a type that pyarrow sorts and compares: numbers, decimals, bytes."""
-    array = _decoded(array)
+    array = decoded(array)
     kind = array.type
     if pa.types.is_boolean(kind):
         return array.cast(pa.int8())
@@ -546,25 +534,6 @@ def _sortable(array: pa.Array) -> pa.Array:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return array.cast(pa.large_string()).cast(pa.large_binary())
     return array.cast(pa.large_binary()) if pa.types.is_binary(kind) else array
-
-
-def as_key(array: pa.Array) -> pa.Array:
-    """Values as a type of which both hashes look at every byte."""
-    array = _decoded(array)
-    kind = array.type
-    if pa.types.is_large_string(kind):
-        return array.cast(pa.string())
-    if pa.types.is_decimal(kind):
-        array = pa.Array.from_buffers(pa.binary(kind.byte_width), len(array), array.buffers(), offset=array.offset)
-    if pa.types.is_fixed_size_binary(array.type) or pa.types.is_large_binary(kind):
-        return array.cast(pa.binary())
-    return array
-
-
-def _decoded(array: pa.Array) -> pa.Array:
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    return array.cast(value_type(array.type)) if pa.types.is_dictionary(array.type) else array
 
 
 def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -1,0 +1,124 @@
+"""Joins at any size: records are spilled in partitions by a hash of their key, one partition is looked at at a time, and
+what is found is given back to the elements that the rows came from.
+
+Memory is that of one partition. A spill is one file an element, its partitions one after the other; what is found is one
+file a partition, its elements one after the other. Records are numpy's, and have at least the fields of `keys.KEY` when
+they are spilled, and `element` when they are given back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+import numpy as np
+
+from headwater.components.common import hashing, storage
+
+
+class Spilled(NamedTuple):
+    """Records of one side of a join.
+
+    Attributes:
+      folder: URI of a scratch folder that every worker reaches.
+      name: the side's.
+      kind: the records' dtype.
+      bounds: for each element, where each partition begins, and where the last ends; in records.
+    """
+
+    folder: str
+    name: str
+    kind: np.dtype
+    bounds: Sequence[Sequence[int]]
+
+    def rows(self, partition: int) -> int:
+        """How many records a partition has."""
+        return sum(own[partition + 1] - own[partition] for own in self.bounds)
+
+    def read(self, partition: int) -> np.ndarray:
+        """The records of one partition, in the order of elements and of rows in them."""
+        return _read(
+            [
+                (_spilled(self.folder, self.name, element), own[partition], own[partition + 1])
+                for element, own in enumerate(self.bounds)
+            ],
+            self.kind,
+        )
+
+
+class Found(NamedTuple):
+    """What was found for the rows of each element.
+
+    Attributes:
+      folder: URI of a scratch folder that every worker reaches.
+      name: of this search.
+      kind: the records' dtype.
+      bounds: for each partition, where each element begins, and where the last ends; in records.
+    """
+
+    folder: str
+    name: str
+    kind: np.dtype
+    bounds: Sequence[Sequence[int]]
+
+    def of(self, element: int) -> np.ndarray:
+        """The records of one element, partition by partition."""
+        return _read(
+            [
+                (_found(self.folder, self.name, partition), own[element], own[element + 1])
+                for partition, own in enumerate(self.bounds)
+            ],
+            self.kind,
+        )
+
+
+def spill(folder: str, name: str, element: int, records: Sequence[np.ndarray], partitions: int) -> list[int]:
+    """Writes an element's records.
+
+    Args:
+      folder, name: as in `Spilled`.
+      element: its number.
+      records: one array or several, in the order of rows; at least one.
+      partitions: how many there are.
+
+    Returns:
+      Where each partition begins, and where the last ends.
+    """
+    every = np.concatenate(list(records))
+    partition = (hashing.shares(every["first"]) * partitions).astype(np.int64)
+    order = np.argsort(partition, kind="stable") if partitions > 1 else slice(None)
+    storage.write_bytes(_spilled(folder, name, element), every[order].tobytes())
+    return np.searchsorted(partition[order], np.arange(partitions + 1)).tolist()
+
+
+def give_back(folder: str, name: str, partition: int, records: np.ndarray, elements: int) -> list[int]:
+    """Writes what was found in a partition.
+
+    Args:
+      folder, name: as in `Found`.
+      partition: its number.
+      records: with the field `element`; they keep their order in it.
+      elements: how many there are.
+
+    Returns:
+      Where each element begins, and where the last ends.
+    """
+    order = np.argsort(records["element"], kind="stable")
+    storage.write_bytes(_found(folder, name, partition), records[order].tobytes())
+    return np.searchsorted(records["element"][order], np.arange(elements + 1)).tolist()
+
+
+def _read(ranges: Sequence[tuple[str, int, int]], kind: np.dtype) -> np.ndarray:
+    parts = [
+        np.frombuffer(storage.read_range(uri, start * kind.itemsize, stop * kind.itemsize), kind)
+        for uri, start, stop in ranges
+        if start < stop
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
+def _spilled(folder: str, name: str, element: int) -> str:
+    return storage.join(folder, f"{name}-{element:06d}")
+
+
+def _found(folder: str, name: str, partition: int) -> str:
+    return storage.join(folder, f"{name}-found-{partition:06d}")

@@ -1,0 +1,143 @@
+"""Rows that one span carries to the next: where they come from, and with which datasets' shards they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Mapping, Sequence
+
+import pyarrow as pa
+
+from headwater.components.common import results, storage
+from headwater.components.common.dataset import Dataset, base_of, carried
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.labelled import WideShard
+from headwater.components.common.results import Home, Result
+from headwater.components.label.methods import Step
+
+_BASE = "_base"
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """What labels of an earlier span left for this one.
+
+    Attributes:
+      result: those labels; None where there are none, or they left nothing.
+      bases: the datasets that their rows are of.
+      parts: the rows, by split, as elements.
+      waiting: by input, URIs of the events that wait.
+    """
+
+    result: Result | None = None
+    bases: tuple[Dataset, ...] = ()
+    parts: Mapping[str, Sequence[WideShard]] = dataclasses.field(default_factory=dict)
+    waiting: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(element.rows for elements in self.parts.values() for element in elements)
+
+
+def take_over(step: Step, methods: Sequence[str], opened: Dataset, home: Home | None) -> Carried:
+    """What an earlier span left.
+
+    Args:
+      step: the first one; its `carried_from` says which labels.
+      methods: of all steps.
+      opened: what is to be labelled.
+      home: its place; without one only a URI and `none` name labels.
+
+    Raises:
+      HeadwaterError: there are no such labels, or their rows do not go with this span's.
+    """
+    result = _find(step, methods, home)
+    if result is None:
+        return Carried()
+    where = f"{step.where}.carried_from"
+    left = result.body.get("carried") or {"rows": 0, "splits": {}, "events": {}}
+    waiting = {name: [_checked(result, file) for file in files] for name, files in left["events"].items() if files}
+    if not left["rows"] and not waiting:
+        return Carried()
+    if list(result.body["key"]) != list(opened.key):
+        raise HeadwaterError(
+            f"{where}: the key of {result.uri} is {', '.join(result.body['key'])}, and {', '.join(opened.key)} here; "
+            "give none to begin anew"
+        )
+    bases = tuple(base_of(result, reference) for reference in result.body["bases"])
+    for base in bases:
+        for field in opened.schema:
+            if field.name in base.schema.names:
+                _check_type(where, base, field)
+    return Carried(result, bases, carried(result, opened.schema), waiting)
+
+
+class Bases:
+    """The datasets whose shards labels are read with: what was labelled, and those that carried rows are of.
+
+    Attributes:
+      references: of each, exact URI and checksums. One without a home is copied below the labels, as artifacts do not know
+        each other.
+    """
+
+    def __init__(self, opened: Dataset, earlier: Carried, folder: str):
+        self.references: list[dict[str, str]] = []
+        self._places: dict[str, dict[str, Any]] = {}
+        needed = {element.uri for elements in earlier.parts.values() for element in elements}
+        for base in (opened, *earlier.bases):
+            shards = [shard for split in base.splits for shard in base.elements(split)]
+            if base is not opened and not any(shard.uri in needed for shard in shards):
+                continue
+            number = len(self.references)
+            for shard in shards:
+                of = storage.relative(shard.uri, base.result.uri)
+                self._places.setdefault(shard.uri, {"of": of, "base": number})
+            self.references.append(self._reference(base, folder, number))
+
+    def place_of(self, element: Any) -> dict[str, Any]:
+        """Where an element's shard is: `of` and `base` of an index."""
+        return self._places[element.uri]
+
+    @staticmethod
+    def _reference(base: Dataset, folder: str, number: int) -> dict[str, str]:
+        if base.home:
+            return base.result.reference()
+        name = f"{_BASE}-{number}" if number else _BASE
+        storage.copy_folder(base.result.folder, storage.join(folder, name), last=results.MANIFEST)
+        return {**base.result.reference(), "uri": name}
+
+
+def _find(step: Step, methods: Sequence[str], home: Home | None) -> Result | None:
+    reference = step.carried_from.strip()
+    if reference != "auto":
+        try:
+            return results.find(reference, "labels", home)
+        except HeadwaterError as error:
+            raise HeadwaterError(f"{step.where}.carried_from: {error}") from None
+    if home is None:
+        return None
+    alike = (step.label, list(step.classes), list(methods))
+    for other in reversed(results.committed(home.data_root, home.name, "labels")):
+        if other.span < home.span:
+            found = results.load(other.folder("labels"), "labels")
+            body = found.body
+            if (body["label"], list(body["classes"]), [each["method"] for each in body["steps"]]) == alike:
+                return found
+    return None
+
+
+def _checked(result: Result, file: Mapping[str, Any]) -> str:
+    uri = storage.join(result.uri, file["path"])
+    results.check(uri, storage.read_bytes(uri), file["sha256"])
+    return uri
+
+
+def _check_type(where: str, base: Dataset, field: pa.Field) -> None:
+    kind = base.schema.field(field.name).type
+    integers = pa.types.is_integer(kind) and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+    wider = integers or (pa.types.is_floating(kind) and pa.types.is_floating(field.type))
+    if kind != field.type and not (wider and kind.bit_width <= field.type.bit_width):
+        raise HeadwaterError(
+            f"{where}: column {field.name!r} is {kind} in {base.result.uri}, whose rows wait, and {field.type} here; "
+            "collect both with one type, or give none to begin anew"
+        )

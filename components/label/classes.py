@@ -1,0 +1,36 @@
+"""Classes as numbers."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+ABSTAIN = -1
+OUTSIDE = -2
+
+
+def numbers(values: pa.Array, classes: Sequence[str]) -> np.ndarray:
+    """The number of each value's class, int8: `ABSTAIN` where the value is missing, `OUTSIDE` where it is no class."""
+    texts = values if pa.types.is_string(values.type) else values.cast(pa.string())
+    codes = pc.fill_null(pc.index_in(texts, value_set=pa.array(list(classes), pa.string())), OUTSIDE)
+    found = codes.to_numpy(zero_copy_only=False).astype(np.int8)
+    found[texts.is_null().to_numpy(zero_copy_only=False)] = ABSTAIN
+    return found
+
+
+def coded(classes: Sequence[str]) -> str:
+    """SQL that makes the number of a class of a value, which stands as `{0}`: NULL to abstain, `OUTSIDE` for no class."""
+    cases = " ".join(f"WHEN {quoted(name)} THEN {number}" for number, name in enumerate(classes))
+    return (
+        "CAST(CASE WHEN ({0}) IS NULL THEN NULL ELSE CASE CAST(({0}) AS VARCHAR) "
+        + cases.replace("{", "{{").replace("}", "}}")
+        + f" ELSE {OUTSIDE} END END AS TINYINT)"
+    )
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"

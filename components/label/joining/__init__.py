@@ -1,0 +1,422 @@
+"""Classes that other data tells of the dataset's rows, found by key, and by time where both sides have one.
+
+Either side may exceed memory: both are spilled in partitions by key in one pass, then one partition is matched at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headwater.components.common import partitions, storage
+from headwater.components.common.beam import map_merge
+from headwater.components.common.dataset import ROW_ID, Dataset, read_element
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.keys import KEY, as_key, common_type, decoded, hash_keys, value_type
+from headwater.components.common.partitions import Found, Spilled
+from headwater.components.common.times import microseconds
+from headwater.components.label import delays
+from headwater.components.label.joining.matching import (
+    CARRIED,
+    DISPUTED,
+    EVENT,
+    FATES,
+    NOTHING,
+    PREDICTION,
+    Rules,
+    match,
+)
+from headwater.components.label.methods import Item
+
+PARTITION_ROWS = 1_000_000
+"""How many rows of both sides together a partition holds, on average."""
+
+CARRIED_SCHEMA = pa.schema(
+    [("_key", pa.binary(KEY.itemsize)), ("time", pa.timestamp("us", "UTC")), ("class", pa.string())]
+)
+"""The columns of events that wait for the next span: the hash of the key, when they happened, the class that they tell."""
+
+UNTIMED = Rules(window=0, as_of=1, conflict="abstain", attribution="last", earliest=0)
+"""For sides without a time: a row has the class that its key has, if that is one class."""
+
+_RESULT = np.dtype([("element", "<u4"), ("row", "<u4"), ("code", "i1")])
+_ROWS, _OTHER = "rows", "other"
+
+
+class On(NamedTuple):
+    """By what rows and other data find each other.
+
+    Attributes:
+      rows, other: the columns of the key on both sides, in one order.
+      types: what their values are compared as.
+      row_time, other_time: the columns that tell when; empty for none.
+    """
+
+    rows: tuple[str, ...]
+    other: tuple[str, ...]
+    types: tuple[pa.DataType, ...]
+    row_time: str = ""
+    other_time: str = ""
+
+
+class Coded(NamedTuple):
+    """What a batch of other data tells.
+
+    Attributes:
+      codes: int8, one a row: the class's number, or `ABSTAIN` or `OUTSIDE` of `classes`.
+      failed: how many rows it could not be computed for, `ABSTAIN` there.
+    """
+
+    codes: np.ndarray
+    failed: int
+
+
+class Other(NamedTuple):
+    """Other data.
+
+    Attributes:
+      elements: what `read_element` reads.
+      schema: the columns that are read.
+      code: tells the classes of a batch; picklable.
+      classes: their names.
+      carried: files of events that waited, as `Joined.carried` gave them.
+    """
+
+    elements: Sequence[Any]
+    schema: pa.Schema
+    code: Callable[[pa.RecordBatch], Coded]
+    classes: tuple[str, ...]
+    carried: Sequence[str] = ()
+
+
+class Joined(NamedTuple):
+    """What was found.
+
+    Attributes:
+      found: of each item the rows for which something was found; `of` reads them.
+      rows: counts of the dataset's rows: `rows`, `no_key`, `no_time`, `matured`; `disputed`, and by class `classes`, of
+        the matured ones.
+      other: counts of the other data's: `read`, `no_key`, `no_time`, `failed`, `no_class`, `outside`, and by `FATES`.
+      delays: as `delays.count` gives them.
+      carried: URIs of Parquet files of events that wait, in `CARRIED_SCHEMA`.
+    """
+
+    found: Found
+    rows: Mapping[str, Any]
+    other: Mapping[str, int]
+    delays: np.ndarray
+    carried: list[str]
+
+    def of(self, number: int, rows: int) -> np.ndarray:
+        """The class of each row of an item, int8: its number, `NOTHING` or `DISPUTED`."""
+        return codes_of(self.found, number, rows)
+
+
+def codes_of(found: Found, number: int, rows: int) -> np.ndarray:
+    """As `Joined.of`."""
+    codes = np.full(rows, NOTHING, np.int8)
+    records = found.of(number)
+    codes[records["row"]] = records["code"]
+    return codes
+
+
+def match_columns(
+    where: str, dataset: Dataset, other: Dataset, on: Mapping[str, str], row_time: str = "", other_time: str = ""
+) -> On:
+    """Holds the columns of both sides against each other.
+
+    Args:
+      where: the key of the settings, for errors.
+      dataset: the rows to label.
+      other: the other data.
+      on: its columns by the dataset's; by default the dataset's key by its own names.
+      row_time, other_time: columns of dates or timestamps.
+
+    Raises:
+      HeadwaterError: a column is not there or of a type that cannot be compared; names it.
+    """
+    if not on and list(dataset.key) == [ROW_ID]:
+        raise HeadwaterError(
+            f"{where}: the dataset's key is {ROW_ID}, which other data does not know; say by which columns they belong "
+            "together, or collect the dataset with a key of its own"
+        )
+    pairs = dict(on) or {name: name for name in dataset.key}
+    types = []
+    for own, theirs in pairs.items():
+        one, another = (_type_of(where, side, name) for side, name in ((dataset, own), (other, theirs)))
+        kind = common_type(one, another)
+        if kind is None:
+            raise HeadwaterError(
+                f"{where}: the dataset's {own!r} is {one}, and {theirs!r} there {another}; give both one type"
+            )
+        types.append(kind)
+    for side, name in ((dataset, row_time), (other, other_time)):
+        if name:
+            kind = _type_of(where, side, name)
+            if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+                raise HeadwaterError(
+                    f"{where}: column {name!r} is {kind}, and neither date nor timestamp; collect it with a format that "
+                    "says how its times are read"
+                )
+    return On(tuple(pairs), tuple(pairs.values()), tuple(types), row_time, other_time)
+
+
+def join(
+    what: str,
+    items: Sequence[Item],
+    schema: pa.Schema,
+    other: Other,
+    on: On,
+    rules: Rules,
+    folder: str,
+    beam: Mapping[str, Any],
+) -> Joined:
+    """Finds the class of each row.
+
+    Args:
+      what: for progress.
+      items: all elements of the dataset.
+      schema: the dataset's.
+      other: the other data.
+      on: by what they belong together.
+      rules: how events are matched; `earliest` is found here.
+      folder: URI of a scratch folder for this join alone.
+      beam: options of `map_merge`.
+    """
+    own = pa.schema([schema.field(name) for name in dict.fromkeys([*on.rows, *([on.row_time] if on.row_time else [])])])
+    work = [
+        *((_ROWS, number, item) for number, item in enumerate(items)),
+        *((_OTHER, number, element) for number, element in enumerate([*other.elements, *other.carried])),
+    ]
+    sizes = [item.element.rows for item in items] + [element.rows for element in other.elements]
+    sizes += [0] * len(other.carried)
+    count = max(1, -(-sum(sizes) // PARTITION_ROWS))
+    lines = map_merge(
+        f"label: read {what}",
+        work,
+        functools.partial(_spill, own, other._replace(elements=(), carried=()), on, rules, folder, count),
+        b"\n".join,
+        sizes=sizes,
+        **beam,
+    )
+    told = [json.loads(line) for line in lines.splitlines()]
+    sides = {_ROWS: told[: len(items)], _OTHER: told[len(items) :]}
+    spilled = [
+        Spilled(folder, name, kind, [each["bounds"] for each in sides[name]])
+        for name, kind in ((_ROWS, PREDICTION), (_OTHER, EVENT))
+    ]
+    earliest = min((each["earliest"] for each in sides[_ROWS] if each["earliest"] is not None), default=0)
+    lines = map_merge(
+        f"label: match {what}",
+        list(range(count)),
+        functools.partial(_resolve, spilled, rules._replace(earliest=earliest), other.classes),
+        b"\n".join,
+        sizes=[sum(side.rows(number) for side in spilled) for number in range(count)],
+        **beam,
+    )
+    found = [json.loads(line) for line in lines.splitlines()]
+    counts = np.zeros(delays.BINS**2, np.int64)
+    for each in found:
+        counts[each["delays"][0]] += np.array(each["delays"][1], np.int64)
+    rows = _total([each["counts"] for each in sides[_ROWS]])
+    events = _total([each["counts"] for each in sides[_OTHER]])
+    events.update(zip(FATES, np.sum([each["fates"] for each in found], 0).tolist()))
+    rows["classes"] = np.sum([each["classes"] for each in found], 0).tolist()
+    rows["disputed"] = sum(each["disputed"] for each in found)
+    _check_sums(events)
+    return Joined(
+        Found(folder, _ROWS, _RESULT, [each["bounds"] for each in found]),
+        rows,
+        events,
+        counts.reshape(delays.BINS, delays.BINS),
+        [_carried(folder, number) for number, each in enumerate(found) if each["fates"][CARRIED]],
+    )
+
+
+def among(batch: pa.RecordBatch, other: Other, on: On) -> np.ndarray:
+    """The class of each row of one batch by key, as `Joined.of` gives it: for a sample, whose keys fit in memory."""
+    rows, keys = hash_keys(_keys_of(batch, on.rows, on.types))
+    own = np.zeros(len(keys), PREDICTION)
+    own["first"], own["second"] = keys["first"], keys["second"]
+    wanted = np.unique(keys["first"])
+    held = [np.empty(0, EVENT)]
+    for element in other.elements:
+        for part in read_element(element, other.schema):
+            records, _ = _events_of(part, other, on)
+            held.append(records[np.isin(records["first"], wanted)])
+    codes = np.full(batch.num_rows, NOTHING, np.int8)
+    codes[rows] = match(own, np.concatenate(held), UNTIMED).codes
+    return codes
+
+
+def _spill(
+    schema: pa.Schema, other: Other, on: On, rules: Rules, folder: str, count: int, work: tuple[str, int, Any]
+) -> bytes:
+    """Writes one element's records; gives where its partitions begin, and counts, as JSON."""
+    side, number, element = work
+    earliest = None
+    if side == _ROWS:
+        counts = dict.fromkeys(("rows", "no_key", "no_time", "matured"), 0)
+        parts, start = [np.empty(0, PREDICTION)], 0
+        for batch in read_element(element.element, schema):
+            records = _predictions_of(batch, on, number, start, counts)
+            counts["matured"] += int((records["time"] <= rules.as_of - rules.window).sum())
+            start += batch.num_rows
+            parts.append(records)
+        times = [part["time"].min() for part in parts if len(part)]
+        earliest = int(min(times)) if times else None
+    else:
+        counts = dict.fromkeys(("read", "no_key", "no_time", "failed", "no_class", "outside"), 0)
+        parts = [np.empty(0, EVENT)]
+        if isinstance(element, str):
+            parts.append(_waited(element, other.classes))
+            counts["read"] += len(parts[-1])
+        else:
+            for batch in read_element(element, other.schema):
+                records, own = _events_of(batch, other, on)
+                counts = {name: counts[name] + own[name] for name in counts}
+                parts.append(records)
+    bounds = partitions.spill(folder, side, number, parts, count)
+    return json.dumps({"bounds": bounds, "counts": counts, "earliest": earliest}).encode()
+
+
+def _predictions_of(batch: pa.RecordBatch, on: On, number: int, start: int, counts: dict[str, int]) -> np.ndarray:
+    rows, keys = hash_keys(_keys_of(batch, on.rows, on.types))
+    counts["rows"] += batch.num_rows
+    timed = _timed(batch, on.row_time)
+    # Without a time a row is of no span, whatever its key.
+    counts["no_time"] += int((~timed).sum())
+    counts["no_key"] += int(timed.sum()) - int(timed[rows].sum())
+    records = np.zeros(len(rows), PREDICTION)
+    records["first"], records["second"] = keys["first"], keys["second"]
+    records["element"], records["row"] = number, rows + start
+    if on.row_time:
+        records["time"] = microseconds(decoded(_column(batch, on.row_time)))[rows]
+    return records[timed[rows]]
+
+
+def _events_of(batch: pa.RecordBatch, other: Other, on: On) -> tuple[np.ndarray, dict[str, int]]:
+    rows, keys = hash_keys(_keys_of(batch, on.other, on.types))
+    timed = _timed(batch, on.other_time)
+    codes, failed = other.code(batch)
+    records = np.zeros(len(rows), EVENT)
+    records["first"], records["second"] = keys["first"], keys["second"]
+    records["code"] = codes[rows]
+    if on.other_time:
+        records["time"] = microseconds(decoded(_column(batch, on.other_time)))[rows]
+    usable = timed[rows] & (records["code"] >= 0)
+    told = codes[rows[timed[rows]]]
+    return records[usable], {
+        "read": batch.num_rows,
+        "no_key": batch.num_rows - len(rows),
+        "no_time": int((~timed[rows]).sum()),
+        "failed": failed,
+        "no_class": int((told == NOTHING).sum()),
+        "outside": int((told < NOTHING).sum()),
+    }
+
+
+def _keys_of(batch: pa.RecordBatch, names: Sequence[str], types: Sequence[pa.DataType]) -> list[pa.Array]:
+    columns = [decoded(_column(batch, name)) for name in names]
+    return [
+        as_key(column if column.type == kind else column.cast(kind, safe=False)) for column, kind in zip(columns, types)
+    ]
+
+
+def _type_of(where: str, side: Dataset, name: str) -> pa.DataType:
+    if name not in side.schema.names:
+        raise HeadwaterError(
+            f"{where}: {side.result.uri} has no column {name!r}; its columns are {', '.join(side.schema.names)}"
+        )
+    return value_type(side.schema.field(name).type)
+
+
+def _timed(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    if not name:
+        return np.ones(batch.num_rows, bool)
+    return pc.is_valid(_column(batch, name)).to_numpy(zero_copy_only=False)
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    return batch.column(batch.schema.get_field_index(name))
+
+
+def _resolve(spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...], partition: int) -> bytes:
+    """Matches one partition; gives where each element's rows begin, and counts, as JSON."""
+    rows, other = (side.read(partition) for side in spilled)
+    found = match(rows, other, rules)
+    some = np.flatnonzero(found.codes != NOTHING)
+    records = np.empty(len(some), _RESULT)
+    records["element"], records["row"], records["code"] = rows["element"][some], rows["row"][some], found.codes[some]
+    bounds = partitions.give_back(spilled[0].folder, _ROWS, partition, records, len(spilled[0].bounds))
+    fates = np.bincount(found.fates, minlength=len(FATES))
+    if fates[CARRIED]:
+        _write_carried(_carried(spilled[0].folder, partition), other[found.fates == CARRIED], classes)
+    counts = delays.count(found.delays, found.seen).ravel()
+    places = np.flatnonzero(counts)
+    return json.dumps(
+        {
+            "bounds": bounds,
+            "fates": fates.tolist(),
+            "classes": np.bincount(found.codes[found.codes >= 0], minlength=len(classes)).tolist(),
+            "disputed": int((found.codes == DISPUTED).sum()),
+            "delays": [places.tolist(), counts[places].tolist()],
+        }
+    ).encode()
+
+
+def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...]) -> None:
+    # In an order of their own, so that the same events make the same file.
+    events = np.sort(events, order=list(EVENT.names))
+    keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
+    table = pa.table(
+        [
+            pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY.itemsize), len(events), [None, pa.py_buffer(keys)]),
+            pa.array(events["time"]).cast(CARRIED_SCHEMA.field("time").type),
+            pa.array(np.array(classes, object)[events["code"]], pa.string()),
+        ],
+        schema=CARRIED_SCHEMA,
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, version="2.6")
+    storage.write_bytes(uri, sink.getvalue())
+
+
+def _waited(uri: str, classes: tuple[str, ...]) -> np.ndarray:
+    table = pq.read_table(pa.BufferReader(storage.read_bytes(uri))).combine_chunks()
+    found = np.empty(table.num_rows, EVENT)
+    if not table.num_rows:
+        return found
+    codes = pc.index_in(table["class"], pa.array(list(classes), pa.string()))
+    if codes.null_count:
+        gone = sorted(set(table["class"].to_pylist()) - set(classes))[0]
+        raise HeadwaterError(
+            f"{uri}: events that waited since an earlier span tell the class {gone!r}, and the classes are "
+            f"{', '.join(classes)}; give carried_from: none to begin anew"
+        )
+    key = table["_key"].chunk(0)
+    keys = np.frombuffer(key.buffers()[1], KEY, len(key) + key.offset)[key.offset :]
+    found["first"], found["second"] = keys["first"], keys["second"]
+    found["time"] = table["time"].cast(pa.int64()).to_numpy()
+    found["code"] = codes.to_numpy()
+    return found
+
+
+def _carried(folder: str, partition: int) -> str:
+    return storage.join(folder, f"carried-{partition:06d}.parquet")
+
+
+def _total(counts: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    return {name: sum(each[name] for each in counts) for name in counts[0]} if counts else {}
+
+
+def _check_sums(events: Mapping[str, int]) -> None:
+    ends = sum(count for name, count in events.items() if name not in ("read", "failed"))
+    if events and events["read"] != ends:
+        raise HeadwaterError(f"the accounts of events do not add up: {events['read']:,} read, {ends:,} accounted for")

@@ -1,0 +1,251 @@
+"""Direct labelling: what happened after a prediction was served tells what would have been right.
+
+Feedback comes late, and what has not come yet looks like what never will. So a row is labelled only when its whole
+window has passed: by its event, or by there being none. Rows that are not there yet are carried to the next span, those
+with an event as well, since examples that come early are mostly positive ones (Chapelle, "Modeling delayed feedback in
+display advertising", KDD 2014).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import math
+from typing import Annotated, Any, Literal, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pydantic
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.expressions import check_expression, evaluate_each
+from headwater.components.common.keys import decoded
+from headwater.components.common.pages import duration
+from headwater.components.common.partitions import Found
+from headwater.components.common.times import microseconds, seconds
+from headwater.components.label import delays, joining
+from headwater.components.label.classes import ABSTAIN, coded
+from headwater.components.label.joining import Coded, Joined, On, Other
+from headwater.components.label.joining.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
+from headwater.components.label.methods import Context, Item, Labels, Step
+
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+_Text = Annotated[str, pydantic.Field(min_length=1)]
+_MICROSECONDS = 1_000_000
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+class Settings(pydantic.BaseModel):
+    """Direct labelling's settings.
+
+    Attributes:
+      feedback: the name of the input that has the events.
+      served: the dataset's column that tells when a row's prediction was served: dates or timestamps.
+      occurred: the events' column that tells when one happened.
+      window: for how long after a prediction feedback counts, as `36h` or `7d`; both ends belong to it.
+      outcome: one scalar SQL expression over an event's columns: the class that it tells, or NULL for none.
+      silence: the class of a row without any event when its window has passed; without one such a row abstains.
+      on: the events' columns by the dataset's columns that they must equal; by default the dataset's key.
+      conflict: which event counts where several of one prediction tell different classes: the "first" or the "last" in
+        time; or none, and the row is left to "abstain".
+      attribution: whether an event counts for the "last" prediction of its key before it, or for "every" one in whose
+        window it falls.
+    """
+
+    model_config = _STRICT
+
+    feedback: _Text
+    served: _Text
+    occurred: _Text
+    window: _Text
+    outcome: _Text
+    silence: str = ""
+    on: dict[str, str] = {}
+    conflict: Literal["first", "last", "abstain"] = "last"
+    attribution: Literal["last", "every"] = "last"
+
+
+def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
+    """What can be known without the data.
+
+    Raises:
+      HeadwaterError: names the key.
+    """
+    try:
+        length = seconds(settings.window)
+    except HeadwaterError as error:
+        raise HeadwaterError(f"{where}.window: {error}") from None
+    if length <= 0:
+        raise HeadwaterError(
+            f"{where}.window: {settings.window!r} leaves feedback no time to come; give a time above 0, as in 7d"
+        )
+    if settings.silence and settings.silence not in classes:
+        raise HeadwaterError(f"{where}.silence: {settings.silence!r} is no class; the classes are {', '.join(classes)}")
+
+
+def prepare(step: Step, context: Context) -> _Prepared:
+    """Holds the settings against the columns of rows and events.
+
+    Raises:
+      HeadwaterError: a column is not there or of the wrong type, the expression cannot be computed, or nothing tells
+        until when feedback is known.
+    """
+    settings, where = step.settings, step.where
+    events = context.input(f"{where}.feedback", settings.feedback)
+    on = joining.match_columns(
+        where, context.dataset, events, settings.on, row_time=settings.served, other_time=settings.occurred
+    )
+    if context.truth in (*on.rows, settings.served):
+        raise HeadwaterError(f"{where}: reads {context.truth!r}, which the labels are to be compared with")
+    if context.as_of is None:
+        raise HeadwaterError(
+            "as_of: direct labelling needs the time until which feedback is known, as 2026-01-31T00:00:00Z; only spans "
+            "that paths name by dates tell it themselves"
+        )
+    read = check_expression(f"{where}.outcome", settings.outcome, events.schema.names)
+    schema = pa.schema([events.schema.field(name) for name in dict.fromkeys([*on.other, settings.occurred, *read])])
+    empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], names=schema.names)
+    code = functools.partial(_outcomes, f"{where}.outcome", settings.outcome, step.classes)
+    code(empty)
+    other = Other(
+        [element for split in events.splits for element in events.elements(split)],
+        schema, code, step.classes, tuple(context.waiting.get(settings.feedback, ())),
+    )  # fmt: skip
+    as_of = (context.as_of - _EPOCH) // datetime.timedelta(microseconds=1)
+    window = round(seconds(settings.window) * _MICROSECONDS)
+    rules = Rules(window, as_of, settings.conflict, settings.attribution, 0)
+    return _Prepared(step, on, other, rules, context.dataset.schema)
+
+
+def _outcomes(where: str, expression: str, classes: Sequence[str], batch: pa.RecordBatch) -> Coded:
+    [(codes, failed)] = evaluate_each([(where, expression, coded(classes))], batch)
+    return Coded(pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False).astype(np.int8), int(failed.sum()))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    step: Step
+    on: On
+    other: Other
+    rules: Rules
+    schema: pa.Schema
+
+    def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
+        settings, classes, where = self.step.settings, self.step.classes, self.step.where
+        found = joining.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
+        if found.other["outside"]:
+            raise HeadwaterError(
+                f"{where}.outcome: gives what is no class for {found.other['outside']:,} events of "
+                f"{settings.feedback!r}; the classes are {', '.join(classes)}, and NULL tells none"
+            )
+        return _Labeller(
+            columns=tuple(dict.fromkeys([*self.on.rows, settings.served])),
+            sources=(settings.feedback,),
+            report=_report(self.step, found, self.rules),
+            waiting={settings.feedback: found.carried},
+            found=found.found, served=settings.served, matured=self.rules.as_of - self.rules.window,
+            keys=self.on.rows, classes=len(classes),
+            silence=classes.index(settings.silence) if settings.silence else ABSTAIN,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labeller:
+    columns: Sequence[str]
+    sources: Sequence[str]
+    report: Mapping[str, Any]
+    waiting: Mapping[str, Sequence[str]]
+    found: Found
+    served: str
+    matured: int
+    keys: Sequence[str]
+    classes: int
+    silence: int
+
+    def label(self, item: Item, rows: pa.Table) -> Labels:
+        events = joining.codes_of(self.found, item.number, rows.num_rows)
+        timed, keyed = _is_there(rows, [self.served]), _is_there(rows, self.keys)
+        codes = np.where(events == joining.NOTHING, self.silence, np.maximum(events, ABSTAIN)).astype(np.int8)
+        # Of a row that no event could be of silence tells nothing.
+        codes[~timed | ~keyed] = ABSTAIN
+        carried = timed.copy()
+        carried[timed] = microseconds(decoded(_one(rows[self.served])))[timed] > self.matured
+        codes[carried] = ABSTAIN
+        probabilities = np.full((len(codes), self.classes), 1 / self.classes, np.float32)
+        told = codes >= 0
+        probabilities[told] = np.eye(self.classes, dtype=np.float32)[codes[told]]
+        return Labels(codes, probabilities, np.maximum(events, ABSTAIN)[:, None], carried)
+
+
+def _is_there(rows: pa.Table, names: Sequence[str]) -> np.ndarray:
+    there = np.ones(rows.num_rows, bool)
+    for name in names:
+        there &= pc.is_valid(rows[name]).to_numpy()
+    return there
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _report(step: Step, found: Joined, rules: Rules) -> dict[str, Any]:
+    settings, classes = step.settings, step.classes
+    rows, events = found.rows, found.other
+    by_event = dict(zip(classes, rows["classes"]))
+    silent = rows["matured"] - sum(rows["classes"]) - rows["disputed"]
+    told = delays.describe(found.delays, rules.window / _MICROSECONDS)
+    return {
+        "feedback": settings.feedback,
+        "window": rules.window / _MICROSECONDS,
+        "conflict": settings.conflict,
+        "attribution": settings.attribution,
+        "silence": settings.silence or None,
+        "rows": rows["rows"],
+        "matured": rows["matured"],
+        "by_event": by_event,
+        "silent": silent,
+        "disputed": rows["disputed"],
+        "no_time": rows["no_time"],
+        "no_key": rows["no_key"],
+        "events": dict(events),
+        "delays": told,
+        "warnings": _warnings(step, rows, events, by_event, silent, told, rules.window / _MICROSECONDS),
+    }
+
+
+def _warnings(
+    step: Step,
+    rows: Mapping[str, Any],
+    events: Mapping[str, int],
+    by_event: Mapping[str, int],
+    silent: int,
+    told: Mapping[str, Any],
+    window: float,
+) -> list[str]:
+    """What a person should look at."""
+    settings = step.settings
+    name = settings.feedback
+    own = sum(events[FATES[fate]] for fate in (USED, REPEATED, CONFLICTING, LATE))
+    found = []
+    if events["read"] and not own and events[FATES[ORPHAN]]:
+        found.append(
+            f"no event of {name!r} is of a row: {events[FATES[ORPHAN]]:,} have keys that no row has; are the columns of "
+            "`on` the right ones?"
+        )
+    for what, why in (("no_time", f"no time in {settings.served!r}"), ("no_key", "no key that events could name")):
+        if rows[what]:
+            found.append(f"{rows[what]:,} rows have {why} and abstain")
+    if events["failed"]:
+        found.append(f"the outcome could not be computed for {events['failed']:,} events of {name!r}, which tell none")
+    if rows["matured"]:
+        missing = [each for each in step.classes if not by_event[each] and not (each == settings.silence and silent)]
+        found += [f"no row whose window has passed has the class {each!r}" for each in missing]
+    advised = told["advised"]
+    if advised is not None and advised > window and told["held"] < delays.ADVISED - 0.05:
+        found.append(
+            f"the window of {duration(window)} holds {told['held']:.1%} of the feedback of {name!r}; "
+            f"{delays.ADVISED:.0%} comes within {duration(math.ceil(advised))}"
+        )
+    return found
