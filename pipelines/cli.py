@@ -59,9 +59,10 @@ def _run(options: argparse.Namespace) -> int:
     curation = read_curation(options.curation) if options.curation else {}
     steps = _label_steps(options.label) if options.label else []
     if steps:
-        from headwater.components.label.settings import check_steps
+        from headwater.components.label.settings import check_as_of, check_steps
 
         check_steps(steps)
+        check_as_of(options.as_of)
     _check_references(options)
     outcome = run_locally(
         {
@@ -71,6 +72,7 @@ def _run(options: argparse.Namespace) -> int:
             "collect_config": config,
             "label_steps": steps,
             "label_inputs": dict(options.inputs),
+            "label_as_of": options.as_of,
             "statistics_config": statistics_config,
             "validate_config": validate_config,
             "data_root": options.data_root,
@@ -138,8 +140,15 @@ def _label(options: argparse.Namespace) -> int:
     )
     told = result.body["labelled"]
     classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
-    print(f"{result.uri}: {result.body['accounts']['written']:,} rows, {classes}, {told['abstained']:,} abstain")
+    accounts = result.body["accounts"]
+    carried = f", {accounts['carried']:,} carried to the next span" if accounts["carried"] else ""
+    print(f"{result.uri}: {accounts['written']:,} rows, {classes}, {told['abstained']:,} abstain{carried}")
+    for found in result.body["findings"]:
+        print(f"{found['severity']:7} {found['rule']}: {found['message']}")
     print(f"page    {result.locate(result.body['page'])}")
+    if not result.body["accepted"]:
+        print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
+        return NOT_BLESSED
     return 0
 
 
@@ -298,13 +307,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_beam(collect)
 
     label = _command(commands, "label", _label, "a dataset → its rows with labels, and where each comes from")
-    label.add_argument("dataset", help="a dataset's folder")
+    label.add_argument("dataset", help="a dataset's folder, or plain files")
     label.add_argument(
         "--steps", required=True, metavar="FILE", help="YAML file of methods; the README of label lists them"
     )
     label.add_argument("--output", default="", metavar="FOLDER", help="where the result goes")
     _add_inputs(label)
-    label.add_argument("--as-of", default="", metavar="TIME", help="the time that the labels are of, ISO 8601")
     label.add_argument("--data-root", default="", help="durable home for the labels (default: the dataset's own)")
     label.add_argument(
         "--analyse", action="store_true", help="run the functions on a sample and show what to write next"
@@ -437,6 +445,12 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         metavar="NAME=URI",
         help="further data for labelling, by the name that its steps use",
+    )
+    parser.add_argument(
+        "--as-of",
+        default="",
+        metavar="TIME",
+        help="until when feedback is known, ISO 8601 (default: the end of a span whose paths name dates)",
     )
 
 

@@ -109,6 +109,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         rows = found["labels"].body["accounts"]["written"]
         classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
         lines.append(f"labelled    {rows - told['abstained']:,} of {rows:,} rows: {classes}")
+        lines += _label_lines(found["labels"].body)
     if "statistics" in found:
         body = found["statistics"].body
         features = max(split["features"] for split in body["splits"].values())
@@ -127,6 +128,21 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]
     return "\n".join(_here(line) for line in lines)
+
+
+def _label_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    carried, taken_over = body["accounts"]["carried"], body["carried"]["taken_over"]
+    if carried or taken_over:
+        lines.append(
+            f"            {carried:,} too young, carried to the next span; {taken_over:,} came from an earlier one"
+        )
+    truth = body["truth"]
+    if truth and truth["labelled"]:
+        lines.append(f"            right on {truth['accuracy']:.1%} of the {truth['labelled']:,} whose class is known")
+    if not body["accepted"]:
+        lines.append(f"refused     {body['refusal']}")
+    return lines
 
 
 def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
@@ -169,7 +185,7 @@ def _collected(root: str) -> Iterator[tuple[str, Result]]:
 
 
 def _refused(found: Mapping[str, Result]) -> bool:
-    return "dataset" in found and not found["dataset"].body["accepted"]
+    return any(not found[kind].body["accepted"] for kind in ("dataset", "labels") if kind in found)
 
 
 def _shield(uri: str) -> str:

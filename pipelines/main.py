@@ -24,6 +24,7 @@ def headwater_pipeline(
     collect_config: Dict = {},
     label_steps: List = [],
     label_inputs: Dict = {},
+    label_as_of: str = "",
     statistics_config: Dict = {},
     validate_config: Dict = {},
     base_schema: str = "auto",
@@ -48,6 +49,7 @@ def headwater_pipeline(
         collect_config: Further settings of collect, as its README lists them.
         label_steps: Methods that label the rows, as label's README lists them; none to leave them as they are.
         label_inputs: URIs of further data for them, by name.
+        label_as_of: Until when feedback is known, ISO 8601; by default the end of a span whose paths name dates.
         statistics_config: Settings of generate-statistics, as its README lists them.
         validate_config: Settings of validate, as its README lists them.
         base_schema: The agreed schema; `auto` for the previous span's, if there is one.
@@ -75,6 +77,7 @@ def headwater_pipeline(
         dataset=collected.outputs["dataset"],
         steps=label_steps,
         inputs=label_inputs,
+        as_of=label_as_of,
         beam_pipeline_args=beam_pipeline_args,
         workers=workers,
     )

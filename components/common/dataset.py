@@ -283,7 +283,8 @@ def _load_accepted(folder: str) -> Result:
     result = results.load(folder, "dataset", "labels")
     if not result.body["accepted"]:
         raise HeadwaterError(
-            f"{result.uri}: this dataset was not accepted when it was collected: {result.body['refusal']}"
+            f"{result.uri}: this dataset was not accepted when it was {'labelled' if result.kind == 'labels' else 'collected'}: "
+            f"{result.body['refusal']}"
         )
     return result
 

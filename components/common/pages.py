@@ -38,6 +38,7 @@ def render(package: str, template: str, **context: Any) -> str:
     environment.filters["count"] = count
     environment.filters["number"] = number
     environment.filters["percent"] = percent
+    environment.filters["duration"] = duration
     environment.filters["visible"] = visible
     return environment.get_template(template).render(**context)
 

@@ -24,12 +24,13 @@ def label(
     Args:
         dataset: A dataset of collect's.
         labels: The dataset with its labels; its metadata key `kind` is `headwater.labels`.
-        page: Class balance, coverage, conflict, each source's accuracy, and rows that sources disagree on.
+        page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
+            and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
         steps: Methods with their settings, as the README lists them, run in order; with none the dataset passes as it
             is.
         inputs: URIs of further data, by the names that steps use.
-        as_of: The time that the labels are of, ISO 8601.
+        as_of: The time that the labels are of, ISO 8601; by default the end of a span whose paths name dates.
         data_root: Durable home of the label table; by default the dataset's own.
         beam_pipeline_args: Beam's options.
         workers: Processes per Beam worker; 0 for one per core.
@@ -62,6 +63,7 @@ def label(
         told = result.body["labelled"]
         metrics.log_metric("rows", result.body["accounts"]["written"])
         metrics.log_metric("abstained", told["abstained"])
+        metrics.log_metric("carried", result.body["accounts"]["carried"])
         for name, count in told["classes"].items():
             metrics.log_metric(name, count)
     return (uri,)

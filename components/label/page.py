@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Mapping
 
+import numpy as np
+
+from headwater.components.common import charts
 from headwater.components.common.pages import render
 from headwater.components.common.results import Result
 
 _MOST_PAIRS = 20
+
+_FATES = {
+    "used": "gave a row its label",
+    "repeated": "said what another event of the row says",
+    "conflicting": "contradicted the event that counts",
+    "late": "came after the window",
+    "early": "came before any prediction of their key",
+    "orphan": "are of no row",
+    "carried": "wait for the next span",
+    "no_class": "tell no class",
+    "no_key": "have no key",
+    "no_time": "have no time",
+}
 
 
 def render_page(body: Mapping[str, Any], dataset: Result) -> str:
@@ -18,17 +35,43 @@ def render_page(body: Mapping[str, Any], dataset: Result) -> str:
       dataset: what was labelled.
     """
     labelled = body["labelled"]
-    rows = max(1, body["accounts"]["read"])
+    rows = max(1, body["accounts"]["written"])
     return render(
         "headwater.components.label",
         "page.html",
         title=body["name"] or dataset.uri,
         body=body,
-        rows=body["accounts"]["read"],
+        rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,
-        weak=[_weak(step, body["classes"]) for step in body["steps"] if step["method"] == "weak_supervision"],
+        steps=[_SHOWN[step["method"]](step, body["classes"]) for step in body["steps"]],
+        weak=[step for step in body["steps"] if step["method"] == "weak_supervision"],
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
     )
+
+
+def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    told = step["delays"]
+    events = step["events"]
+    by_octave: dict[float, float] = {}
+    for end, within in told["histogram"]:
+        by_octave[2.0 ** math.ceil(math.log2(end) - 1e-9)] = within
+    shares = np.diff([0.0, *by_octave.values()]).tolist()
+    [outline] = charts.bars([shares]) if shares else [""]
+    return {
+        **step,
+        "outline": outline,
+        "ends": [min(by_octave), max(by_octave)] if by_octave else [],
+        "fates": [(_FATES[name], events[name]) for name in _FATES if events[name]],
+        "states": [
+            *((f"{name}, by an event", step["by_event"][name]) for name in classes if step["by_event"][name]),
+            (f"{step['silence'] or 'no label'}, as no event came within the window", step["silent"]),
+            ("no label, as events contradict each other", step["disputed"]),
+            ("no label, as no event could name the row", step["no_key"]),
+            ("no label, without a time", step["no_time"]),
+        ],
+    }
 
 
 def _weak(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
@@ -41,3 +84,6 @@ def _weak(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
             for each in step["functions"]
         ],
     }
+
+
+_SHOWN = {"direct": _direct, "weak_supervision": _weak}

@@ -375,7 +375,10 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps(classes=["late", "late"]), "steps.0.classes: 'late' stands twice"),
         (steps(label="_mine"), "names that begin with '_'"),
         (steps(label="carrier"), "the dataset has a column 'carrier' already"),
-        (steps() + steps(classes=["x", "late"]), "steps.1: classes and label must be those of steps.0"),
+        (
+            steps() + steps(classes=["x", "late"]),
+            "steps.1.classes: must be that of steps.0, as there is one label column",
+        ),
         (steps(sharpness=1), "steps.0.sharpness: there is no such setting; the settings are functions, gold"),
         (steps({"name": "a", "sql": "CASE WHEN"}), "cannot tell how accurate each is; give at least 3"),
         (steps({"name": "a"}, {"name": "b"}), "has none"),
@@ -464,9 +467,7 @@ def test_user_code_that_is_wrong_is_told_without_values(collected, tmp_path, use
     assert "secret-value-17" not in str(caught.value)
 
 
-def test_plain_files_and_labelled_ones_are_refused(trips, collected, tmp_path):
-    with pytest.raises(HeadwaterError, match="plain files, whose rows have no key"):
-        label(trips, tmp_path / "labels")
+def test_labelled_ones_are_refused(collected, tmp_path):
     label(collected, tmp_path / "labels")
     with pytest.raises(HeadwaterError, match="is labelled already"):
         label(tmp_path / "labels", tmp_path / "again")
