@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset, read_element
+from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
+from headwater.components.label.adopting import keyed, read
 from headwater.components.label.classes import ABSTAIN
 from headwater.components.label.methods import METHODS, Context
 from headwater.components.label.settings import check_steps
@@ -29,10 +29,10 @@ def analyse(
     """Runs the labelling functions on a sample, and says how they do and where the next one is needed.
 
     Args:
-      dataset: path or URI of a dataset.
+      dataset: path or URI of a dataset, or of plain files.
       steps: as `label_dataset` takes them; the first one of weak supervision is analysed.
       inputs: further data by the names that the steps use.
-      rows: the size of the sample, which is taken evenly from the shards.
+      rows: the size of the sample, which is taken evenly from all rows.
 
     Returns:
       A few tables as text: the functions, the slices of the data with most rows that no function votes on, and the pairs
@@ -46,7 +46,7 @@ def analyse(
     step = next((each for each in check_steps(steps) if each.method == _METHOD), None)
     if step is None:
         raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
-    opened = load_dataset(dataset)
+    opened = keyed(load_dataset(dataset))
     context = Context(opened, {name: load_dataset(uri) for name, uri in inputs.items()}, truth=step.hidden)
     prepared = METHODS[_METHOD].prepare(step, context)
     batch = _sample(opened, rows)
@@ -61,14 +61,17 @@ def analyse(
 
 def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:
     total = sum(opened.rows(split) for split in opened.splits)
-    parts = []
-    for split in opened.splits:
-        for element in opened.elements(split):
-            wanted = math.ceil(rows * element.rows / max(1, total))
-            for batch in read_element(element, opened.schema):
-                step = max(1, batch.num_rows // max(1, wanted))
-                parts.append(batch.take(pa.array(np.arange(0, batch.num_rows, step))))
-    table = pa.Table.from_batches(parts, schema=opened.schema).slice(0, rows).combine_chunks()
+    wanted = np.arange(min(rows, total)) * total // max(1, min(rows, total))
+    parts, start = [], 0
+    for element in (each for split in opened.splits for each in opened.elements(split)):
+        stop = start + element.rows
+        if np.searchsorted(wanted, start) < np.searchsorted(wanted, stop):
+            for batch in read(element, opened.schema):
+                first, last = np.searchsorted(wanted, [start, start + batch.num_rows])
+                parts.append(batch.take(pa.array(wanted[first:last] - start)))
+                start += batch.num_rows
+        start = stop
+    table = pa.Table.from_batches(parts, schema=opened.schema).combine_chunks()
     found = table.to_batches()
     return found[0] if found else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
 

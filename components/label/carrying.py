@@ -14,7 +14,8 @@ from headwater.components.common.labelled import WideShard
 from headwater.components.common.results import Home, Result
 from headwater.components.label.methods import Step
 
-_BASE = "_base"
+BASE = "_base"
+"""The folder below labels with the dataset that they are of, where it has no home."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,10 @@ class Bases:
     def _reference(base: Dataset, folder: str, number: int) -> dict[str, str]:
         if base.home:
             return base.result.reference()
-        name = f"{_BASE}-{number}" if number else _BASE
-        storage.copy_folder(base.result.folder, storage.join(folder, name), last=results.MANIFEST)
+        name = f"{BASE}-{number}" if number else BASE
+        place = storage.join(folder, name)
+        if base.result.folder != place:
+            storage.copy_folder(base.result.folder, place, last=results.MANIFEST)
         return {**base.result.reference(), "uri": name}
 
 

@@ -29,6 +29,7 @@ from headwater.components.common.results import Home, Result
 from headwater.components.common.settings import whole_numbers
 from headwater.components.common.shard_file import describe
 from headwater.components.label import comparing, table
+from headwater.components.label.adopting import adopt, check_home, keyed
 from headwater.components.label.carrying import Bases, Carried, take_over
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
 from headwater.components.label.joining import codes_of
@@ -56,7 +57,8 @@ def label_dataset(
     """Labels the rows of a dataset.
 
     Args:
-      dataset: path or URI of a dataset that collect made.
+      dataset: path or URI of a dataset that collect made, or of plain files: Parquet, CSV or JSONL. The rows of plain
+        files are copied below the labels, each with the `_row_id` that collect would give it.
       output: folder for the result: the label table, and the dataset with it.
       steps: methods with their settings, run in order; a row keeps the first label that it gets. Each has `method`,
         `classes` and, if it is not "label", `label`, the name of the column; the others are the method's, as in
@@ -64,7 +66,8 @@ def label_dataset(
       inputs: further data by the names that the steps use: paths or URIs.
       as_of: the time that the labels are of, ISO 8601; by default the end of the dataset's span, where paths name spans
         by dates, and else none.
-      data_root: URI of the durable home of the label table; by default the dataset's own, if it has one.
+      data_root: URI of the durable home of the label table; by default the dataset's own, if it has one. Plain files
+        have none.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
 
@@ -78,9 +81,10 @@ def label_dataset(
     pipeline_options(beam_pipeline_args)
     checked = check_steps(steps)
     when = check_as_of(as_of)
+    check_home(dataset, data_root)
     warm_up(_PRELOAD)
     options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
-    opened = load_dataset(dataset, **options)
+    opened = keyed(load_dataset(dataset, **options))
     first = checked[0]
     _check_dataset(opened, first)
     when = when or check_as_of(opened.result.body.get("lineage", {}).get("end") or "")
@@ -103,14 +107,15 @@ def label_dataset(
     if home and storage.exists(storage.join(base, results.MANIFEST)):
         print(f"label: this was labelled before: {base}", flush=True)
         return results.bring(results.load(base, "labels"), output)
-    items = _items(opened, earlier)
-    rows = sum(item.element.rows for item in items)
+    rows = sum(opened.rows(split) for split in opened.splits) + earlier.rows
     beam = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(rows < _ROWS_WORTH_A_POOL),
         "scratch": storage.join(home.data_root, "_scratch") if home else "",
         "preload": _PRELOAD,
     }
+    readable = adopt(opened, base, earlier.bases, beam)
+    items = _items(readable, earlier)
     attempt = storage.attempt_id() if home else ""
     suffix = f"-{attempt}" if attempt else ""
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
@@ -144,7 +149,7 @@ def label_dataset(
     if found["outside"]:
         raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
     body = _body(opened, checked, labellers, found, rows)
-    bases = Bases(opened, earlier, base)
+    bases = Bases(readable, earlier, base)
     body["bases"] = bases.references
     body["carried"] = {"rows": found["carried"], "taken_over": earlier.rows, "splits": {}, "events": waiting}
     for split in dict.fromkeys(item.split for item in items):
@@ -207,11 +212,6 @@ def _commit(home: Home | None, base: str, output: str, manifest: bytes, page: st
 
 
 def _check_dataset(opened: Dataset, step: Step) -> None:
-    if not opened.key or "splits" not in opened.result.body:
-        raise HeadwaterError(
-            f"dataset: {opened.result.uri} is plain files, whose rows have no key that labels could refer to; collect them "
-            "first"
-        )
     if not any(opened.rows(split) for split in opened.splits):
         raise HeadwaterError(f"dataset: {opened.result.uri} has no rows to label")
     if opened.result.kind == "labels":
