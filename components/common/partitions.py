@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from headwater.components.common import hashing, storage
 
@@ -83,11 +84,14 @@ def spill(folder: str, name: str, element: int, records: Sequence[np.ndarray], p
     Returns:
       Where each partition begins, and where the last ends.
     """
-    every = np.concatenate(list(records))
-    partition = (hashing.shares(every["first"]) * partitions).astype(np.int64)
-    order = np.argsort(partition, kind="stable") if partitions > 1 else slice(None)
-    storage.write_bytes(_spilled(folder, name, element), every[order].tobytes())
-    return np.searchsorted(partition[order], np.arange(partitions + 1)).tolist()
+    every = records[0] if len(records) == 1 else np.concatenate(list(records))
+    # Numbers of 16 bits are sorted by their digits, ten times as fast.
+    width = np.uint16 if partitions < 1 << 16 else np.int64
+    partition = (hashing.shares(every["first"]) * partitions).astype(width)
+    if partitions > 1:
+        every = take(every, np.argsort(partition, kind="stable"))
+    storage.write_bytes(_spilled(folder, name, element), pa.py_buffer(every))
+    return np.concatenate([[0], np.cumsum(np.bincount(partition, minlength=partitions))]).tolist()
 
 
 def give_back(folder: str, name: str, partition: int, records: np.ndarray, elements: int) -> list[int]:
@@ -102,9 +106,18 @@ def give_back(folder: str, name: str, partition: int, records: np.ndarray, eleme
     Returns:
       Where each element begins, and where the last ends.
     """
-    order = np.argsort(records["element"], kind="stable")
-    storage.write_bytes(_found(folder, name, partition), records[order].tobytes())
-    return np.searchsorted(records["element"][order], np.arange(elements + 1)).tolist()
+    # Numbers of 16 bits are sorted by their digits, ten times as fast.
+    element = records["element"].astype(np.uint16 if elements < 1 << 16 else np.int64)
+    storage.write_bytes(
+        _found(folder, name, partition), pa.py_buffer(take(records, np.argsort(element, kind="stable")))
+    )
+    return np.concatenate([[0], np.cumsum(np.bincount(element, minlength=elements))]).tolist()
+
+
+def take(records: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Some records; as bytes they are taken ten times as fast as field by field."""
+    rows = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
+    return np.ascontiguousarray(rows.take(places, axis=0)).view(records.dtype).ravel()
 
 
 def _read(ranges: Sequence[tuple[str, int, int]], kind: np.dtype) -> np.ndarray:

@@ -97,7 +97,9 @@ def test_events_and_predictions_match_as_the_rules_say(rows, events, window, as_
     found = match(own, theirs, rules)
     codes, fates, gaps = plain(own, theirs, rules)
     assert found.codes.tolist() == codes
-    assert [FATES[fate] for fate in found.fates] == fates
+    # Of events that are the same in everything, which one is used is all the same.
+    same = lambda told: sorted(zip(events, told))
+    assert same([FATES[fate] for fate in found.fates]) == same(fates)
     assert sorted(zip(found.delays.tolist(), found.seen.tolist())) == gaps
     # The order of events is nobody's business.
     turned = match(own, theirs[::-1], rules)

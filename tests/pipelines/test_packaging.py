@@ -87,4 +87,4 @@ def test_opening_a_dataset_needs_pyarrow_alone(installed, few_flights, tmp_path)
         "print(open_dataset('data').count_rows(), open_dataset('data', 'train').to_table().num_columns)\n"
     )
     output = run(installed, "-c", script, cwd=tmp_path)
-    assert output.stdout.split() == ["2000", "21"], output.stderr
+    assert output.stdout.split() == ["2000", "19"], output.stderr

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from headwater.components.common import partitions, storage
-from headwater.components.common.beam import map_merge
+from headwater.components.common import hashing, partitions, storage
 from headwater.components.common.dataset import ROW_ID, Dataset, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import KEY, as_key, common_type, decoded, hash_keys, value_type
@@ -189,6 +188,8 @@ def join(
       folder: URI of a scratch folder for this join alone.
       beam: options of `map_merge`.
     """
+    from headwater.components.common.beam import map_merge
+
     own = pa.schema([schema.field(name) for name in dict.fromkeys([*on.rows, *([on.row_time] if on.row_time else [])])])
     work = [
         *((_ROWS, number, item) for number, item in enumerate(items)),
@@ -241,7 +242,7 @@ def join(
 
 def among(batch: pa.RecordBatch, other: Other, on: On) -> np.ndarray:
     """The class of each row of one batch by key, as `Joined.of` gives it: for a sample, whose keys fit in memory."""
-    rows, keys = hash_keys(_keys_of(batch, on.rows, on.types))
+    rows, keys = _hash(_keys_of(batch, on.rows, on.types))
     own = np.zeros(len(keys), PREDICTION)
     own["first"], own["second"] = keys["first"], keys["second"]
     wanted = np.unique(keys["first"])
@@ -263,7 +264,7 @@ def _spill(
     earliest = None
     if side == _ROWS:
         counts = dict.fromkeys(("rows", "no_key", "no_time", "matured"), 0)
-        parts, start = [np.empty(0, PREDICTION)], 0
+        parts, start = [], 0
         for batch in read_element(element.element, schema):
             records = _predictions_of(batch, on, number, start, counts)
             counts["matured"] += int((records["time"] <= rules.as_of - rules.window).sum())
@@ -273,7 +274,7 @@ def _spill(
         earliest = int(min(times)) if times else None
     else:
         counts = dict.fromkeys(("read", "no_key", "no_time", "failed", "no_class", "outside"), 0)
-        parts = [np.empty(0, EVENT)]
+        parts = []
         if isinstance(element, str):
             parts.append(_waited(element, other.classes))
             counts["read"] += len(parts[-1])
@@ -282,12 +283,25 @@ def _spill(
                 records, own = _events_of(batch, other, on)
                 counts = {name: counts[name] + own[name] for name in counts}
                 parts.append(records)
+    parts = parts or [np.empty(0, PREDICTION if side == _ROWS else EVENT)]
     bounds = partitions.spill(folder, side, number, parts, count)
     return json.dumps({"bounds": bounds, "counts": counts, "earliest": earliest}).encode()
 
 
+def _hash(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
+    """As `hash_keys`; numbers of 64 bits are hashed one to one, so that a key that is one of them has no second hash."""
+    if len(columns) > 1 or not pa.types.is_integer(columns[0].type):
+        return hash_keys(columns)
+    keys = np.zeros(len(columns[0]), KEY)
+    keys["first"] = hashing.hash_rows(columns)
+    if not columns[0].null_count:
+        return np.arange(len(keys)), keys
+    rows = np.flatnonzero(pc.is_valid(columns[0]).to_numpy(zero_copy_only=False))
+    return rows, keys[rows]
+
+
 def _predictions_of(batch: pa.RecordBatch, on: On, number: int, start: int, counts: dict[str, int]) -> np.ndarray:
-    rows, keys = hash_keys(_keys_of(batch, on.rows, on.types))
+    rows, keys = _hash(_keys_of(batch, on.rows, on.types))
     counts["rows"] += batch.num_rows
     timed = _timed(batch, on.row_time)
     # Without a time a row is of no span, whatever its key.
@@ -302,7 +316,7 @@ def _predictions_of(batch: pa.RecordBatch, on: On, number: int, start: int, coun
 
 
 def _events_of(batch: pa.RecordBatch, other: Other, on: On) -> tuple[np.ndarray, dict[str, int]]:
-    rows, keys = hash_keys(_keys_of(batch, on.other, on.types))
+    rows, keys = _hash(_keys_of(batch, on.other, on.types))
     timed = _timed(batch, on.other_time)
     codes, failed = other.code(batch)
     records = np.zeros(len(rows), EVENT)
@@ -373,7 +387,7 @@ def _resolve(spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...],
 
 def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...]) -> None:
     # In an order of their own, so that the same events make the same file.
-    events = np.sort(events, order=list(EVENT.names))
+    events = events[np.lexsort([events[name] for name in reversed(EVENT.names)])]
     keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
     table = pa.table(
         [

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pydantic
 
 from headwater.components.common import hashing, storage
-from headwater.components.common.beam import map_merge
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
@@ -141,6 +140,8 @@ class _Prepared:
     given: ByKey | None
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
+        from headwater.components.common.beam import map_merge
+
         settings, classes = self.step.settings, self.step.classes
         names = [function.name for function in settings.functions]
         known = self.given.find(items, self.schema, storage.join(scratch, "gold"), beam) if self.given else None
