@@ -22,7 +22,7 @@ def label(
     """Labels the rows of a dataset by one or several methods, with the evidence for each label.
 
     Args:
-        dataset: A dataset of collect's.
+        dataset: A dataset of collect's, or plain Parquet, CSV or JSONL files.
         labels: The dataset with its labels; its metadata key `kind` is `headwater.labels`.
         page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
             and rows that sources disagree on.

@@ -1,6 +1,6 @@
-"""label: the label model beside an oracle, plain EM, the majority and Snorkel; and the speed of functions.
+"""label: the label model beside an oracle, plain EM, the majority and Snorkel; and the speed of functions; feedback beside DuckDB.
 
-    python tests/bench/label.py [--rows N] [--runs 3] [--only model,snorkel,real,functions] [--folder F]
+    python tests/bench/label.py [--rows N] [--runs 3] [--only model,snorkel,real,functions,direct] [--folder F]
 
 Snorkel runs in an environment of its own, made in the folder.
 """
@@ -23,12 +23,13 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Peak, Row, finish, main, run
+from common import Peak, Row, duckdb_query, finish, main, ratio, run
 
 _MODEL_ROWS = 1_000_000
 _SEEDS = range(5)
 _BARS = {"A": (0.002, 0.005), "B": (0.004, 0.012), "C": (0.002, 0.005)}
 _SAMPLE = 100_000
+_DIRECT_ROWS = 5_000_000
 _MIB = 1 << 20
 
 _SNORKEL = """
@@ -240,6 +241,101 @@ def measure_functions(dataset: str, output: str) -> dict:
     return {**seconds, "rows": result.body["accounts"]["written"]}
 
 
+_INTERVAL = """COPY (
+SELECT p.id, p.served, any_value(p.score) AS score, coalesce(arg_max(e.kind, e.at), 'dismiss') AS label
+FROM '{folder}/served-{rows}.parquet' p
+LEFT JOIN '{folder}/events-{rows}.parquet' e ON p.id = e.id AND e.at >= p.served AND e.at <= p.served + INTERVAL 3 DAY
+WHERE p.served + INTERVAL 3 DAY <= TIMESTAMPTZ '2026-01-29 00:00:00+00' GROUP BY p.id, p.served
+) TO '{target}' (FORMAT parquet)"""
+_ASOF = """COPY (
+SELECT e.id, e.at, e.kind, p.served, p.score FROM '{folder}/events-{rows}.parquet' e
+ASOF JOIN '{folder}/served-{rows}.parquet' p ON e.id = p.id AND e.at >= p.served
+) TO '{target}' (FORMAT parquet)"""
+
+
+def bench_direct(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Predictions and as many events: labels by feedback beside DuckDB's joins, and memory at two sizes."""
+    memory = {}
+    for rows in (_DIRECT_ROWS, 4 * _DIRECT_ROWS):
+        _write_feedback(folder, rows)
+        with tempfile.TemporaryDirectory() as work:
+            collect = [
+                sys.executable,
+                "-m",
+                "headwater.pipelines.cli",
+                "collect",
+                str(folder / f"served-{rows}.parquet"),
+            ]
+            finish([*collect, "--key", "id", "--output", f"{work}/data"])
+            ours, theirs = [], {"interval": [], "ASOF": []}
+            runs = options.runs if rows == _DIRECT_ROWS else 1
+            for number in range(runs):
+                events = folder / f"events-{rows}.parquet"
+                ours.append(run("measure_direct", f"{work}/data", events, f"{work}/out-{number}"))
+                for name, query in (("interval", _INTERVAL), ("ASOF", _ASOF)):
+                    given = query.format(folder=folder, rows=rows, target=f"{work}/duckdb.parquet")
+                    theirs[name].append(run("duckdb_query", given)["seconds"])
+        memory[rows] = statistics.median(each["bytes"] for each in ours)
+        if rows == _DIRECT_ROWS:
+            for name, seconds in theirs.items():
+                label = f"direct, 5 M × 5 M, the {{}}; DuckDB's {name} join"
+                yield ratio(label.format("join"), [each["join"] for each in ours], seconds, 3.0)
+                yield ratio(label.format("whole"), [each["whole"] for each in ours], seconds, 3.0)
+    small, large = memory.values()
+    label = f"  peak memory at {_DIRECT_ROWS:,} and at four times as many"
+    yield label, f"{small / _MIB:.0f} MiB", f"{large / _MIB:.0f} MiB", f"{large / small:.2f}", "flat"
+
+
+def measure_direct(dataset: str, events: str, output: str) -> dict:
+    """Seconds of finding each row's class, and of the whole labelling; peak memory."""
+    from headwater.components.common import beam
+    from headwater.components.label import label_dataset
+
+    step = {
+        "method": "direct", "classes": ["dismiss", "click"], "feedback": "events", "served": "served", "occurred": "at",
+        "window": "3d", "outcome": "kind", "silence": "dismiss",
+    }  # fmt: skip
+    seconds = {"join": 0.0}
+    plain = beam.map_merge
+
+    def timed(*arguments, **options):
+        begun = time.perf_counter()
+        found = plain(*arguments, **options)
+        seconds["join"] += time.perf_counter() - begun
+        return found
+
+    # The join asks for it when it runs.
+    beam.map_merge = timed
+    with Peak() as peak:
+        begun = time.perf_counter()
+        result = label_dataset(dataset, output, steps=[step], inputs={"events": events}, as_of="2026-01-29")
+        seconds["whole"] = time.perf_counter() - begun
+    told = result.body["steps"][0]["events"]
+    assert told["read"] == result.body["accounts"]["read"] and told["used"] > 0
+    return {**seconds, "bytes": peak.bytes}
+
+
+def _write_feedback(folder: pathlib.Path, rows: int) -> None:
+    """Predictions over 30 days, and events after a day on average, of predictions at random."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / f"events-{rows}.parquet").exists():
+        return
+    chance = np.random.default_rng(0)
+    day = 86_400_000_000
+    served = np.datetime64("2026-01-01", "us") + chance.integers(0, 30 * day, rows)
+    of = chance.integers(0, rows, rows)
+    at = served[of] + chance.exponential(day, rows).astype(np.int64)
+    times = pa.timestamp("us", "UTC")
+    kinds = np.array(["click", "dismiss"])[chance.integers(0, 2, rows)]
+    made = {"id": np.arange(rows), "served": pa.array(served, times), "score": chance.random(rows)}
+    pq.write_table(pa.table(made), folder / f"served-{rows}.parquet", row_group_size=250_000)
+    events = pa.table({"id": of, "at": pa.array(at, times), "kind": kinds})
+    pq.write_table(events, folder / f"events-{rows}.parquet", row_group_size=250_000)
+
+
 def _snorkel(folder: pathlib.Path) -> str:
     """The interpreter of an environment with Snorkel."""
     python = os.environ.get("HEADWATER_SNORKEL") or str(folder / "snorkel/bin/python")
@@ -257,7 +353,14 @@ def _told(found: list[dict], name: str) -> tuple[str, str]:
     return tuple(f"{statistics.median(each[name][place] for each in found):.3f}" for place in (0, 1))
 
 
-BENCHES = {"model": bench_model, "snorkel": bench_snorkel, "real": bench_real, "functions": bench_functions}
+BENCHES = {
+    "model": bench_model,
+    "snorkel": bench_snorkel,
+    "real": bench_real,
+    "functions": bench_functions,
+    "direct": bench_direct,
+}
 
 if __name__ == "__main__":
-    sys.exit(main([measure_model, measure_fit, measure_real, measure_functions], BENCHES))
+    measures = [measure_model, measure_fit, measure_real, measure_functions, measure_direct, duckdb_query]
+    sys.exit(main(measures, BENCHES))
