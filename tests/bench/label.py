@@ -153,15 +153,16 @@ def measure_real(month: str, votes_at: str, truth_at: str) -> dict:
     import pyarrow.compute as pc
     from headwater.components.label.weak import model, tally
     from headwater.components.label.weak.functions import Function, vote
-    from headwater.pipelines.sample import FUNCTIONS, write_months, write_weather
+    from headwater.pipelines.sample import FUNCTIONS, write_landings, write_months, write_weather
     from pyarrow import csv
 
     with tempfile.TemporaryDirectory() as work:
         flights = csv.read_csv(write_months(pathlib.Path(work))[int(month)])
+        landings = csv.read_csv(write_landings(pathlib.Path(work))[int(month)])
         weather = csv.read_csv(write_weather(pathlib.Path(work)))
     named = weather.select(["origin", "time_hour", "precip", "visib", "wind_speed"])
     named = named.rename_columns(["origin", "time_hour", "at_precip", "at_visib", "at_wind_speed"])
-    flights = flights.filter(pc.is_valid(flights["arr_delay"]))
+    flights = flights.join(landings, ["carrier", "flight", "time_hour"], join_type="inner")
     rows = flights.join(named, ["origin", "time_hour"]).combine_chunks()
     functions = [Function.model_validate(each) for each in FUNCTIONS]
     votes, _ = vote("steps.0", functions, ["on_time", "late"], pa.RecordBatch.from_arrays(

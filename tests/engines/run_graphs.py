@@ -1,8 +1,8 @@
-"""Collects a dataset, labels it and computes its statistics on one runner, and notes what the graphs called.
+"""Collects a dataset, labels it in two ways and computes its statistics on one runner, and notes what the graphs called.
 
     python run_graphs.py SOURCE OUTPUT [Beam's options]
 
-OUTPUT gets `data`, `labels`, `statistics`, the file `calls`, and `driver` with this process's number.
+OUTPUT gets `data`, `labels`, `feedback`, `statistics`, the file `calls`, and `driver` with this process's number.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ STEPS = [
 ]
 
 
+# Flights of the last day wait, and so do their landings.
+AS_OF = "2013-02-01T05:00:00Z"
+
+
 def main(source: str, output: str, *arguments: str) -> None:
     folder = pathlib.Path(output)
     folder.mkdir(parents=True)
@@ -36,7 +40,8 @@ def main(source: str, output: str, *arguments: str) -> None:
     beam.map_merge = counted(beam.map_merge, str(folder / "calls"))
     from headwater.components.collect import collect_dataset
     from headwater.components.generate_statistics import compute
-    from headwater.components.label import label_dataset
+    from headwater.components.label import joining, label_dataset
+    from headwater.pipelines.sample import FEEDBACK, write_landings
 
     # So that little data has as many elements as much has.
     compute.LEAST_CELLS, compute.ELEMENTS = 1, 40
@@ -44,6 +49,11 @@ def main(source: str, output: str, *arguments: str) -> None:
     options = {"beam_pipeline_args": list(arguments), "workers": 2}
     dataset = collect_dataset(source, str(folder / "data"), **options)
     label_dataset(dataset.folder, str(folder / "labels"), steps=STEPS, **options)
+    # So that little data is matched in several partitions.
+    joining.PARTITION_ROWS = 7_000
+    landings = {"landings": str(write_landings(folder)[1])}
+    step = {**FEEDBACK, "on": {name: name for name in ("carrier", "flight", "time_hour")}}
+    label_dataset(dataset.folder, str(folder / "feedback"), steps=[step], inputs=landings, as_of=AS_OF, **options)
     compute.compute_statistics(dataset.folder, str(folder / "statistics"), config=config, **options)
 
 

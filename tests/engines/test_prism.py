@@ -95,6 +95,13 @@ def test_labels_are_equal_byte_by_byte(in_process, on_prism):
     assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
 
 
+def test_labels_by_feedback_and_what_waits_are_equal_byte_by_byte(in_process, on_prism):
+    ours, theirs = (sorted((output / "feedback").glob("[s_]*/*.parquet")) for output in (in_process, on_prism))
+    assert [path.name for path in ours] == [path.name for path in theirs]
+    assert {path.name.partition("-")[0] for path in ours} >= {"labels", "carried", "events"}
+    assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
+
+
 def test_prism_works_on_each_element_once_and_outside_the_driver(on_prism, check_calls):
     merged_by = check_calls(on_prism)
     assert any(graph.startswith("generate-statistics") for graph in merged_by)
