@@ -8,12 +8,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.keys import decoded, value_type
+
 ABSTAIN = -1
 OUTSIDE = -2
 
 
+def check_kind(where: str, name: str, kind: pa.DataType) -> None:
+    """Holds the type of a column that tells classes against what `numbers` reads.
+
+    Args:
+      where: the setting that names the column, for errors.
+      name: the column's.
+      kind: its type.
+
+    Raises:
+      HeadwaterError: values of the type are no names of classes.
+    """
+    own = value_type(kind)
+    is_text = pa.types.is_string(own) or pa.types.is_large_string(own)
+    # Integers with missing values come as floats from pandas, and a column that is empty everywhere as null.
+    is_number = pa.types.is_integer(own) or pa.types.is_float32(own) or pa.types.is_float64(own)
+    if not (is_text or is_number or pa.types.is_boolean(own) or pa.types.is_null(own)):
+        raise HeadwaterError(
+            f"{where}: column {name!r} is {kind}, which names no class; give text, integers, booleans or a dictionary of "
+            "text"
+        )
+
+
 def numbers(values: pa.Array, classes: Sequence[str]) -> np.ndarray:
     """The number of each value's class, int8: `ABSTAIN` where the value is missing, `OUTSIDE` where it is no class."""
+    values = decoded(values)
     texts = values if pa.types.is_string(values.type) else values.cast(pa.string())
     codes = pc.fill_null(pc.index_in(texts, value_set=pa.array(list(classes), pa.string())), OUTSIDE)
     found = codes.to_numpy(zero_copy_only=False).astype(np.int8)

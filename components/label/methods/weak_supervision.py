@@ -19,7 +19,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, check_kind, numbers
 from headwater.components.label.known import ByKey, by_key, outside
 from headwater.components.label.joining import codes_of
 from headwater.components.label.methods import Context, Item, Labels, Step
@@ -95,7 +95,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
     """Holds the settings against the dataset's columns.
 
     Raises:
-      HeadwaterError: a column is not there, or an expression cannot be computed.
+      HeadwaterError: a column is not there or of another kind, or an expression cannot be computed.
     """
     settings, schema = step.settings, context.dataset.schema
     given = None
@@ -110,6 +110,8 @@ def prepare(step: Step, context: Context) -> _Prepared:
         raise HeadwaterError(
             f"{step.where}.gold: {gold!r} is what labels are compared with; what the fit has seen cannot tell how good it is"
         )
+    if gold:
+        check_kind(f"{step.where}.gold", gold, schema.field(gold).type)
     # A Python function is not shown the truth.
     hidden = {name for name in (gold, context.truth) if name}
     unseen = [name for name in schema.names if name not in hidden]
