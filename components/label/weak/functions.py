@@ -16,11 +16,14 @@ import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
+from headwater.components.common.keys import is_number, value_type
 from headwater.components.common.user_code import find_function
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, coded, numbers, quoted
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
+# RE2's \W knows ASCII alone. A mark belongs to the letter before it.
+_NO_LETTER = r"[^\p{L}\p{M}\p{N}_]"
 
 
 class Keywords(pydantic.BaseModel):
@@ -190,11 +193,13 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
         for column, kind in _columns_of(function):
             if column not in schema.names:
                 raise HeadwaterError(f"{key}: there is no column {column!r}; the columns are {', '.join(schema.names)}")
-            own = schema.field(column).type
-            if kind == "number" and not (pa.types.is_integer(own) or pa.types.is_floating(own)):
-                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {own}")
+            given = schema.field(column).type
+            own = value_type(given)
+            # Of 256 bits DuckDB knows none.
+            if kind == "number" and (not is_number(own) or pa.types.is_decimal256(own)):
+                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {given}")
             if kind == "text" and not (pa.types.is_string(own) or pa.types.is_large_string(own)):
-                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {own}")
+                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {given}")
         read = check_expression(f"{key}: {function.way}", _sql(function), schema.names)
         # Types that do not go together are told before the work.
         fields = [schema.field(name) for name in read]
@@ -258,7 +263,7 @@ def _sql(function: Function) -> str:
     if function.keywords is not None:
         form = function.keywords
         words = "|".join(re.escape(word) for word in form.words)
-        pattern = f"(^|\\W)({words})(\\W|$)"
+        pattern = f"(^|{_NO_LETTER})({words})({_NO_LETTER}|$)"
         options = "'i'" if form.ignore_case else "'c'"
         return (
             f"CASE WHEN regexp_matches({_column(form.column)}, {quoted(pattern)}, {options}) "
