@@ -19,6 +19,12 @@ from headwater.components.label.weak.tally import Tally, one_hot
 
 KINDS = ("em", "naive_bayes", "majority")
 
+MOST_CELLS = 10_000_000
+"""A model is fitted from so many rows that functions × (classes + 1) × rows is no more than this."""
+
+LEAST_ROWS = 1_000
+"""But from so many rows in any case."""
+
 LEAST_GOLD = 30
 """Fewer gold rows than this are fixed in the fit, and choose nothing."""
 
@@ -52,6 +58,7 @@ class LabelModel:
       losses: log loss on gold that the fit had not seen, by the kind's name ("em, pairs" with joint distributions);
         empty without enough gold.
       iterations: of EM.
+      sampled: how many rows it was fitted from, where those are a sample; 0 for all distinct votes.
     """
 
     kind: str
@@ -62,6 +69,7 @@ class LabelModel:
     temperature: float = 1.0
     losses: tuple[tuple[str, float], ...] = ()
     iterations: int = 0
+    sampled: int = 0
 
     def predict(self, votes: np.ndarray) -> np.ndarray:
         """P(class | votes), float32, [rows, classes].
@@ -92,7 +100,8 @@ class LabelModel:
         row counts by how far its posterior is from the prior's entropy.
 
         Returns:
-          Estimate, lower and upper bound, one a function; NaN for one that does not vote.
+          Estimate, lower and upper bound, one a function; NaN for one that votes on no row of the tally's patterns or
+          sample.
         """
         votes, _, weights = _rows_of(tally)
         posterior = self.predict(votes)
@@ -110,7 +119,7 @@ class LabelModel:
 
 
 def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, pairs: bool = True) -> LabelModel:
-    """Fits a label model.
+    """Fits a label model, from as many rows as `MOST_CELLS` allows.
 
     Args:
       tally: the votes.
@@ -118,7 +127,7 @@ def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, 
       balance: the share of each class, if it is known; estimated otherwise.
       pairs: whether copied functions are looked for.
     """
-    votes, gold, weights = _rows_of(tally)
+    votes, gold, weights, sampled = _rows_to_fit(tally)
     known = gold >= 0
     losses: dict[str, float] = {}
     temperature = 1.0
@@ -138,7 +147,8 @@ def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, 
         model = _naive_bayes(votes, weights, gold, tally.classes, balance)
     else:
         model = _em(votes, weights, gold, tally.classes, balance, groups if groups is not None else pairs)
-    return dataclasses.replace(model, temperature=temperature, losses=tuple(sorted(losses.items())))
+    told = tuple(sorted(losses.items()))
+    return dataclasses.replace(model, temperature=temperature, losses=told, sampled=sampled)
 
 
 def majority(votes: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -165,9 +175,14 @@ def log_loss(posterior: np.ndarray, truth: np.ndarray, weights: np.ndarray | Non
 
 
 def _rows_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Votes, gold classes and weights of the rows that the model is fitted from."""
+    """Votes, gold classes and weights of all rows that the tally holds."""
     if tally.is_exact:
         return tally.patterns[:, :-1], tally.patterns[:, -1], tally.counts.astype(np.float64)
+    return _sample_of(tally)
+
+
+def _sample_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, gold classes and weights of both samples, in the order of the rows' hashes."""
     gold = np.full(len(tally.hashes), -1, np.int8)
     places = np.searchsorted(tally.hashes, tally.gold_hashes)
     inside = places < len(tally.hashes)
@@ -178,6 +193,29 @@ def _rows_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.concatenate([gold, tally.gold[~inside]]),
         np.ones(len(gold) + int((~inside).sum())),
     )
+
+
+def _rows_to_fit(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Votes, gold classes and weights of the rows to fit from; and how many they are, 0 for all distinct votes.
+
+    Of too many rows those of the lowest hashes stay, which are a sample of all. Gold gives way only as far as it would
+    take more than half of the room.
+    """
+    most = _most_rows(tally.functions, tally.classes)
+    votes, gold, weights = _rows_of(tally)
+    if len(votes) <= most:
+        return votes, gold, weights, 0 if tally.is_exact else len(votes)
+    if tally.is_exact:
+        # Patterns are not in an order of chance.
+        votes, gold, weights = _sample_of(tally)
+    golden, others = np.flatnonzero(gold >= 0), np.flatnonzero(gold < 0)
+    golden = golden[: max(most // 2, most - len(others))]
+    chosen = np.sort(np.concatenate([golden, others[: most - len(golden)]]))
+    return votes[chosen], gold[chosen], weights[chosen], len(chosen)
+
+
+def _most_rows(functions: int, classes: int) -> int:
+    return max(LEAST_ROWS, MOST_CELLS // (functions * (classes + 1)))
 
 
 def _choose(
@@ -193,10 +231,11 @@ def _choose(
     known = np.flatnonzero(gold >= 0)
     golden = np.repeat(known, weights[known].astype(np.int64))
     chance = np.random.default_rng(0)
-    golden = chance.permutation(golden)[:_ROWS_TO_CHOOSE_BY]
+    most = min(_ROWS_TO_CHOOSE_BY, _most_rows(votes.shape[1], classes) // 2)
+    golden = chance.permutation(golden)[:most]
     unknown = np.flatnonzero(gold < 0)
-    if len(unknown) > _ROWS_TO_CHOOSE_BY:
-        unknown = chance.choice(unknown, _ROWS_TO_CHOOSE_BY, replace=False, shuffle=False)
+    if len(unknown) > most:
+        unknown = chance.choice(unknown, most, replace=False, shuffle=False)
     copied = _alone(votes.shape[1])
     if pairs:
         blind = np.concatenate([unknown, golden])
@@ -360,6 +399,9 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     """
     classes, functions = posterior.shape[1], votes.shape[1]
     width = classes + 1
+    if width**2 * classes > _MOST_ENTRIES:
+        # With so many classes not even two have a joint distribution.
+        return _alone(functions)
     ones = one_hot(votes, classes)
     rows = weights.sum()
     told = np.zeros((functions, functions))

@@ -17,6 +17,7 @@ MOST_PATTERNS = 50_000
 """Beyond so many distinct patterns of votes there is a sample."""
 
 _CHUNK_ROWS = 65_536
+_CHUNK_CELLS = 20_000_000
 _LOOK_ROWS = 20_000
 
 
@@ -84,8 +85,9 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
     pairs = np.zeros((functions * width,) * 2, np.int64)
     conflicts, overlaps = np.zeros(functions, np.int64), np.zeros(functions, np.int64)
     contested = covered = 0
-    for start in range(0, len(votes), _CHUNK_ROWS):
-        part = votes[start : start + _CHUNK_ROWS]
+    step = min(_CHUNK_ROWS, max(1, _CHUNK_CELLS // (functions * width)))
+    for start in range(0, len(votes), step):
+        part = votes[start : start + step]
         ones = one_hot(part, classes)
         # Counts up to a chunk's rows are exact in float32.
         pairs += (ones.T @ ones).astype(np.int64)
