@@ -12,10 +12,12 @@ from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_datase
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
 from headwater.components.label.adopting import keyed, read
-from headwater.components.label.classes import ABSTAIN
+from headwater.components.label.classes import OUTSIDE
+from headwater.components.label.joining import Coded
+from headwater.components.label.known import ByKey, outside
 from headwater.components.label.methods import METHODS, Context
 from headwater.components.label.settings import check_steps
-from headwater.components.label.weak import analysis, model, tally
+from headwater.components.label.weak import analysis, tally
 
 _METHOD = "weak_supervision"
 _MOST_VALUES = 50
@@ -47,16 +49,44 @@ def analyse(
     if step is None:
         raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
     opened = keyed(load_dataset(dataset))
-    context = Context(opened, {name: load_dataset(uri) for name, uri in inputs.items()}, truth=step.hidden)
+    context = Context(opened, {name: _input(name, uri) for name, uri in inputs.items()}, truth=step.hidden)
     prepared = METHODS[_METHOD].prepare(step, context)
     batch = _sample(opened, rows)
     votes, gold, keys, failed = METHODS[_METHOD].votes_of(prepared, batch)
-    gold = prepared.given.among(batch) if prepared.given else np.maximum(gold, ABSTAIN)
+    wrong = int((gold == OUTSIDE).sum())
+    if prepared.given:
+        gold, wrong = _given_gold(prepared.given, batch)
+    if wrong:
+        raise outside(f"{step.where}.gold", step.settings.gold, wrong, step.classes)
     counted = tally.tally(votes, gold, keys, len(step.classes), len(votes))
-    fitted = model.fit(counted, kind=step.settings.model, pairs=step.settings.copies)
+    fitted = METHODS[_METHOD].fit_model(step.where, step.settings, step.classes, counted)
     report = analysis.describe(step.settings.functions, step.classes, counted, fitted, failed)
     private = frozenset(opened.result.body.get("private") or {})
     return "\n".join(_lines(report, batch, votes, private))
+
+
+def _input(name: str, uri: str) -> Dataset:
+    try:
+        return load_dataset(uri)
+    except HeadwaterError as error:
+        raise HeadwaterError(f"inputs.{name}: {error}") from None
+
+
+def _given_gold(given: ByKey, batch: pa.RecordBatch) -> tuple[np.ndarray, int]:
+    """The classes that an input tells of a batch's rows; and on how many of its own rows that have a key it tells none."""
+    wrong = 0
+
+    def code(rows: pa.RecordBatch) -> Coded:
+        nonlocal wrong
+        found = given.other.code(rows)
+        known = np.ones(rows.num_rows, bool)
+        for name in given.on.other:
+            known &= pc.is_valid(rows.column(rows.schema.get_field_index(name))).to_numpy(zero_copy_only=False)
+        wrong += int((known & (found.codes == OUTSIDE)).sum())
+        return found
+
+    gold = given._replace(other=given.other._replace(code=code)).among(batch)
+    return gold, wrong
 
 
 def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:

@@ -79,6 +79,7 @@ def _weak(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     return {
         **step,
         "pairs": [pair for pair in pairs if pair["conflict"]][:_MOST_PAIRS],
+        "pairs_have_gold": any(pair.get("gold") for pair in pairs),
         "functions": [
             {**each, "polarity": ", ".join(name for name in classes if name in each["votes"]) or "–"}
             for each in step["functions"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import decimal
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.label import label_dataset
+from headwater.components.label import analyse, label_dataset
 from headwater.components.label.classes import check_kind, numbers
+from headwater.components.label.page import _weak
+from headwater.components.label.weak import analysis, model, tally
+from headwater.components.label.weak.functions import Function, check_columns, vote
 
 ROWS = 600
 
@@ -77,3 +83,173 @@ def test_booleans_and_nothing_are_classes_too():
     for values, expected in ((pa.array([True, None, False]), [1, -1, 0]), (pa.nulls(2), [-1, -1])):
         check_kind("gold", "gold", values.type)
         assert numbers(values, ("false", "true")).tolist() == expected
+
+
+def votes(column: pa.Array, /, **form) -> list[int]:
+    batch = pa.RecordBatch.from_arrays([column], names=["x"])
+    given = [Function(name="f", **form)]
+    check_columns("steps.0", given, batch.schema)
+    return vote("steps.0", given, ["late", "fine"], batch)[0][:, 0].tolist()
+
+
+def test_words_are_whole_in_any_script():
+    texts = pa.array(["für", "r", "a r.", "fu\u0308r", "r_1", "r٣", "fǁr", "é-r"])
+    assert votes(texts, keywords={"column": "x", "words": ["r"], "vote": "late"}) == [-1, 0, 0, -1, -1, -1, -1, 0]
+    words = {"column": "x", "words": ["FÜR", "поезд"], "vote": "late"}
+    assert votes(pa.array(["für uns", "дизельпоезд", "Поезд!", "fürs"]), keywords=words) == [0, -1, 0, -1]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_forms_take_text_however_it_is_stored(kind):
+    texts = pa.array(["late", "fine", None, "late"])
+    column = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts.cast(kind)
+    assert votes(column, keywords={"column": "x", "words": ["late"], "vote": "late"}) == [0, -1, -1, 0]
+    assert votes(column, regex={"column": "x", "pattern": "^f", "vote": "fine"}) == [-1, 1, -1, -1]
+    assert votes(column, lookup={"column": "x", "values": {"late": "fine"}}) == [1, -1, -1, 1]
+    assert votes(column, column={"column": "x"}) == [0, 1, -1, 0]
+
+
+def test_decimals_are_numbers():
+    values = pa.array([decimal.Decimal("1.50"), decimal.Decimal("0.10"), None])
+    for column in (values, values.dictionary_encode(), values.cast(pa.float64()).dictionary_encode()):
+        assert votes(column, threshold={"column": "x", "above": 0.1, "vote": "late"}) == [0, -1, -1]
+    both = pa.RecordBatch.from_arrays([pa.array(["late"] * 3), values], names=["x", "sure"])
+    given = [Function(name="f", column={"column": "x", "confidence": "sure", "at_least": 1})]
+    check_columns("steps.0", given, both.schema)
+    assert vote("steps.0", given, ["late", "fine"], both)[0][:, 0].tolist() == [0, -1, -1]
+    with pytest.raises(HeadwaterError, match="a number is needed, and column 'x' is decimal256"):
+        votes(pa.nulls(2, pa.decimal256(50, 2)), threshold={"column": "x", "above": 1, "vote": "late"})
+
+
+def rare(rows: int = 110_000) -> tally.Tally:
+    """Votes of which most are distinct, but for one function that votes on one row."""
+    chance = np.random.default_rng(5)
+    found = chance.integers(-1, 2, (rows, 20)).astype(np.int8)
+    found[:, 0] = -1
+    hashes = chance.integers(0, 2**63, rows).astype(np.uint64)
+    found[int(hashes.argmax()), 0] = 1
+    return tally.tally(found, np.full(rows, -1, np.int8), hashes, 2, 1_000)
+
+
+def test_a_function_that_no_sampled_row_has_a_vote_of_has_no_accuracy():
+    counted = rare()
+    named = [Function(name=f"f{number}", sql="1") for number in range(20)]
+    told = analysis.describe(named, ["a", "b"], counted, model.fit(counted), np.zeros(20, np.int64))
+    assert told["functions"][0]["votes"] == {"b": 1} and told["functions"][0]["accuracy"] is None
+    assert told["functions"][1]["accuracy"] is not None
+    assert told["fitted_from"] == "a sample of 1,000 rows"
+    json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.null()])
+def test_gold_that_is_empty_everywhere(tmp_path, kind):
+    table = trips(gold=pa.nulls(ROWS, kind))
+    for name in ("auto", "em", "majority"):
+        found = label(tmp_path, table, step(gold="gold", model=name)).body["steps"][0]
+        assert found["gold"] is None and "the column 'gold' of gold is empty on every row" in found["warnings"]
+    message = r"steps\.0.*model: naive_bayes learns from gold alone, and 'gold' tells the class of no row"
+    with pytest.raises(HeadwaterError, match=message):
+        label(tmp_path, table, step(gold="gold", model="naive_bayes"))
+    with pytest.raises(HeadwaterError, match=message):
+        analyse(str(tmp_path / "trips.parquet"), steps=step(gold="gold", model="naive_bayes"))
+
+
+def crowded(rows: int, classes: int, gold: int, functions: int = 10) -> tuple[tally.Tally, np.ndarray, np.ndarray]:
+    """A tally of functions that are right on 6 of 10 rows, the votes, and the truth, which is known of the first rows."""
+    chance = np.random.default_rng(2)
+    truth = chance.integers(0, classes, rows).astype(np.int8)
+    other = chance.integers(0, classes, (rows, functions))
+    found = np.where(chance.random((rows, functions)) < 0.6, truth[:, None], other).astype(np.int8)
+    found[chance.random(found.shape) < 0.3] = -1
+    known = np.where(np.arange(rows) < gold, truth, -1).astype(np.int8)
+    hashes = chance.integers(0, 2**63, rows).astype(np.uint64)
+    return tally.tally(found, known, hashes, classes, 100_000), found, truth
+
+
+@pytest.mark.parametrize(("gold", "kept"), [(0, 0), (900, 900), (4_000, 2_450), (6_000, 2_450)])
+def test_many_classes_are_fitted_from_fewer_rows(monkeypatch, gold, kept):
+    monkeypatch.setattr(model, "MOST_CELLS", 1_030_000)
+    counted, found, truth = crowded(12_000, 20, gold)
+    votes, known, weights, sampled = model._rows_to_fit(counted)
+    assert len(votes) == len(known) == len(weights) == sampled == 1_030_000 // (10 * 21)
+    assert abs((known >= 0).sum() - kept) <= 2
+    fitted = model.fit(counted, kind="em")
+    assert fitted.sampled == sampled
+    assert (fitted.predict(found).argmax(1) == truth).mean() > 0.93
+
+
+def test_gold_fills_the_room_that_others_leave(monkeypatch):
+    monkeypatch.setattr(model, "MOST_CELLS", 1_030_000)
+    counted, *_ = crowded(12_000, 20, 11_000)
+    _, known, _, sampled = model._rows_to_fit(counted)
+    assert (known < 0).sum() == 1_000 and (known >= 0).sum() == sampled - 1_000
+
+
+def test_few_distinct_votes_are_all_fitted_from():
+    counted, *_ = crowded(50_000, 2, 100, functions=4)
+    assert model.fit(counted, kind="em").sampled == 0
+
+
+def test_a_tally_of_many_classes_is_the_same_in_smaller_chunks(monkeypatch):
+    whole, found, _ = crowded(3_000, 30, 0)
+    monkeypatch.setattr(tally, "_CHUNK_CELLS", 10_000)
+    parts, *_ = crowded(3_000, 30, 0)
+    assert (whole.pairs == parts.pairs).all() and (whole.conflicts == parts.conflicts).all()
+    assert whole.contested == parts.contested and whole.covered == parts.covered
+
+
+def test_pairs_are_counted_on_gold(tmp_path):
+    table = trips()
+    gold = ["late" if late else "fine" for late in table["late"].to_pylist()]
+    table = table.append_column("gold", pa.array([name if row < 100 else None for row, name in enumerate(gold)]))
+    result = label(tmp_path, table, step(gold="gold"))
+    own = {}
+    for number in range(3):
+        values = table[f"c{number}"].to_numpy()[:100]
+        own[f"f{number}"] = np.where(values > 1.2, "late", np.where(values < 0.8, "fine", ""))
+    for pair in result.body["steps"][0]["pairs"]:
+        one, other = (own[name] for name in pair["functions"])
+        both = (one != "") & (other != "")
+        right = [both & (each == np.array(gold[:100])) for each in (one, other)]
+        assert pair["gold"] == {
+            "rows": int(both.sum()),
+            "right": [int(each.sum()) for each in right],
+            "both": int((right[0] & right[1]).sum()),
+        }
+    shown = _weak(result.body["steps"][0], ["fine", "late"])
+    page = (tmp_path / "labels" / result.body["page"]).read_text(encoding="utf-8")
+    assert shown["pairs_have_gold"] and "First right" in page
+    page_without = label(tmp_path, trips(), step())
+    assert all(pair["gold"] is None for pair in page_without.body["steps"][0]["pairs"])
+    assert "First right" not in (tmp_path / "labels" / page_without.body["page"]).read_text(encoding="utf-8")
+
+
+def test_analyse_fits_with_the_balance_that_is_given(tmp_path):
+    path = str(tmp_path / "trips.parquet")
+    pq.write_table(trips(), path)
+    lines = [
+        analyse(path, steps=step(balance=balance))
+        for balance in ({"fine": 0.6, "late": 0.4}, {"fine": 0.02, "late": 0.98})
+    ]
+    assert lines[0] != lines[1]
+
+
+def test_analyse_tells_gold_that_is_no_class(tmp_path):
+    path, gold = str(tmp_path / "trips.parquet"), str(tmp_path / "gold.parquet")
+    message = "gold: column 'gold' holds what is no class on 2 rows; the classes are fine, late"
+    pq.write_table(trips(gold=["odd", "odd", *[None] * (ROWS - 2)]), path)
+    with pytest.raises(HeadwaterError, match=message):
+        analyse(path, steps=step(gold="gold"))
+    table = pa.table({"id": [0, 1, 2, None], "gold": ["odd", "late", "odd", "odd"]})
+    pq.write_table(table, gold)
+    from headwater.components.collect import collect_dataset
+
+    pq.write_table(trips(), path)
+    collect_dataset(path, str(tmp_path / "data"), key=["id"], workers=1)
+    given = step(gold="gold", gold_input="known")
+    with pytest.raises(HeadwaterError, match=message):
+        analyse(str(tmp_path / "data"), steps=given, inputs={"known": gold})
+    with pytest.raises(HeadwaterError, match=message):
+        label_dataset(str(tmp_path / "data"), str(tmp_path / "out"), steps=given, inputs={"known": gold}, workers=1)
+    with pytest.raises(HeadwaterError, match=r"inputs\.known: .*nowhere"):
+        analyse(str(tmp_path / "data"), steps=given, inputs={"known": str(tmp_path / "nowhere")})

@@ -47,7 +47,9 @@ class Settings(pydantic.BaseModel):
       costs: what it costs to label a row of one class (outer key) as another (inner key), 1 where it is not said, and 0
         on the diagonal; the label is the one of the least expected cost.
       min_probability: a row whose label's probability is less abstains, in [0, 1].
-      sample_rows: the most rows that the model is fitted from; all distinct votes are, while they are few.
+      sample_rows: the most rows that the model is fitted from; all distinct votes are, while they are few. Many functions
+        and classes lower it: functions × (classes + 1) × rows stays below 10 million, down to 1,000 rows, of which gold
+        takes half at most while there are others.
     """
 
     model_config = _STRICT
@@ -141,11 +143,22 @@ class _Prepared:
     gold: str
     given: ByKey | None
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The functions' names."""
+        return tuple(function.name for function in self.step.settings.functions)
+
+    @property
+    def user_code(self) -> tuple[str, ...]:
+        """The functions that are users' own code."""
+        named = (function.python or function.snorkel for function in self.step.settings.functions)
+        return tuple(name for name in named if name)
+
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         from headwater.components.common.beam import map_merge
 
         settings, classes = self.step.settings, self.step.classes
-        names = [function.name for function in settings.functions]
+        names = self.sources
         known = self.given.find(items, self.schema, storage.join(scratch, "gold"), beam) if self.given else None
         content = map_merge(
             "label: vote",
@@ -161,11 +174,7 @@ class _Prepared:
         if unknown:
             raise outside(f"{where}.gold", settings.gold, unknown, classes)
         _check_usable(where, settings, classes, names, counted)
-        balance = None
-        if settings.balance is not None:
-            balance = np.array([settings.balance[name] for name in classes], np.float64)
-            balance /= balance.sum()
-        fitted = model.fit(counted, kind=settings.model, balance=balance, pairs=settings.copies)
+        fitted = fit_model(where, settings, classes, counted)
         if len(fitted.groups) < LEAST_SOURCES and fitted.kind == "em" and not len(counted.gold):
             joined = "; ".join(
                 " and ".join(repr(names[number]) for number in group) for group in fitted.groups if len(group) > 1
@@ -177,8 +186,10 @@ class _Prepared:
         report = analysis.describe(settings.functions, classes, counted, fitted, failed)
         if self.given is not None and counted.rows and not report["gold"]:
             report["warnings"].append(f"no key of the input {settings.gold_input!r} is a key of the dataset")
+        if self.gold and counted.rows and not len(counted.gold):
+            report["warnings"].append(f"the column {self.gold!r} of gold is empty on every row")
         return _Labeller(
-            columns=(), sources=tuple(names), report=report, waiting={}, scratch=scratch, model=fitted,
+            columns=(), sources=names, report=report, waiting={}, scratch=scratch, model=fitted,
             costs=costs.matrix(settings.costs, classes), least=float(settings.min_probability),
         )  # fmt: skip
 
@@ -220,6 +231,20 @@ def _vote(prepared: _Prepared, scratch: str, known: Found | None, item: Item) ->
     )
     counted = tally.tally(votes, np.maximum(golden, ABSTAIN), hashes, len(classes), settings.sample_rows)
     return _encode(counted, failed, int((golden == OUTSIDE).sum()))
+
+
+def fit_model(where: str, settings: Settings, classes: Sequence[str], counted: tally.Tally) -> model.LabelModel:
+    """Fits the model that the settings ask for.
+
+    Raises:
+      HeadwaterError: it learns from gold alone, and there is none.
+    """
+    _check_gold(where, settings, counted)
+    balance = None
+    if settings.balance is not None:
+        balance = np.array([settings.balance[name] for name in classes], np.float64)
+        balance /= balance.sum()
+    return model.fit(counted, kind=settings.model, balance=balance, pairs=settings.copies)
 
 
 class Votes(NamedTuple):
@@ -275,6 +300,7 @@ def _check_usable(
     where: str, settings: Settings, classes: Sequence[str], names: Sequence[str], counted: tally.Tally
 ) -> None:
     """Refuses votes that cannot identify the model."""
+    _check_gold(where, settings, counted)
     width = len(classes) + 1
     cast = np.diag(counted.pairs).reshape(len(names), width)[:, 1:]
     voting = [name for name, own in zip(names, cast) if own.sum()]
@@ -292,6 +318,13 @@ def _check_usable(
         raise HeadwaterError(
             f"{where}.functions: no two vote on the same row, so nothing tells how accurate each is; write functions that "
             "overlap, or give gold, or model: majority"
+        )
+
+
+def _check_gold(where: str, settings: Settings, counted: tally.Tally) -> None:
+    if settings.model == "naive_bayes" and not len(counted.gold):
+        raise HeadwaterError(
+            f"{where}.model: naive_bayes learns from gold alone, and {settings.gold!r} tells the class of no row"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
@@ -20,8 +20,9 @@ def describe(
 ) -> dict[str, Any]:
     """The report of a fit, JSON values only.
 
-    Shares are of the rows. `accuracy` is estimated by the label model, `gold` counted where gold and the function both
-    say something; each with its 95 % interval.
+    Shares are of the rows. `accuracy` is estimated by the label model, None where the function votes on none of the rows
+    that tell; `gold` is counted where gold and the function both say something; each with its 95 % interval. `gold` of a
+    pair is counted where both vote: `rows`, on how many of them each of the two is `right`, and on how many `both` are.
     """
     width = len(classes) + 1
     rows = max(1, counted.rows)
@@ -42,7 +43,8 @@ def describe(
             "accuracy": None,
             "gold": None,
         }
-        if cast:
+        # Rare votes may all lie outside of a sample.
+        if np.isfinite([each[number] for each in estimates]).all():
             entry["accuracy"] = [_rounded(each[number]) for each in estimates]
         voted = golden[:, number] >= 0
         if voted.any():
@@ -60,9 +62,9 @@ def describe(
         "rows": counted.rows,
         "covered": counted.covered,
         "contested": counted.contested,
-        "fitted_from": "all distinct votes" if counted.is_exact else f"a sample of {len(counted.hashes):,} rows",
+        "fitted_from": f"a sample of {fitted.sampled:,} rows" if fitted.sampled else "all distinct votes",
         "functions": found,
-        "pairs": _pairs(functions, counted, width),
+        "pairs": _pairs(functions, counted, width, _right_on_gold(golden, truth, weights)),
         "copies": [[functions[number].name for number in group] for group in fitted.groups if len(group) > 1],
         "model": {
             "kind": fitted.kind,
@@ -93,8 +95,29 @@ def _warnings(functions: Sequence[dict[str, Any]], fitted: LabelModel, beside: d
     return found
 
 
-def _pairs(functions: Sequence[Function], counted: Tally, width: int) -> list[dict[str, Any]]:
-    """Of each pair of functions the shares of rows that both vote on, and that they disagree on."""
+class _Right(NamedTuple):
+    """Gold rows of pairs of functions, float64, [functions, functions].
+
+    Attributes:
+      rows: that both vote on.
+      first: that both vote on, and the first of them rightly.
+      both: that both are right on.
+    """
+
+    rows: np.ndarray
+    first: np.ndarray
+    both: np.ndarray
+
+
+def _right_on_gold(votes: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> _Right:
+    voted = (votes >= 0).astype(np.float64)
+    right = (votes == truth[:, None]).astype(np.float64)
+    heavy = weights[:, None]
+    return _Right((voted * heavy).T @ voted, (right * heavy).T @ voted, (right * heavy).T @ right)
+
+
+def _pairs(functions: Sequence[Function], counted: Tally, width: int, right: _Right) -> list[dict[str, Any]]:
+    """Of each pair of functions the shares of rows that both vote on, that they disagree on, and how they do on gold."""
     shape = (len(functions), width, len(functions), width)
     met = counted.pairs.reshape(shape)[:, 1:, :, 1:]
     both = met.sum((1, 3))
@@ -105,11 +128,22 @@ def _pairs(functions: Sequence[Function], counted: Tally, width: int) -> list[di
             "functions": [functions[one].name, functions[other].name],
             "overlap": _rounded(both[one, other] / rows),
             "conflict": _rounded((both[one, other] - same[one, other]) / rows),
+            "gold": _pair_on_gold(right, one, other),
         }
         for one in range(len(functions))
         for other in range(one + 1, len(functions))
         if both[one, other]
     ]
+
+
+def _pair_on_gold(right: _Right, one: int, other: int) -> dict[str, Any] | None:
+    if not right.rows[one, other]:
+        return None
+    return {
+        "rows": int(right.rows[one, other]),
+        "right": [int(right.first[one, other]), int(right.first[other, one])],
+        "both": int(right.both[one, other]),
+    }
 
 
 def _gold_of(counted: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,7 +172,7 @@ def _on_gold(fitted: LabelModel, votes: np.ndarray, truth: np.ndarray, weights: 
 
 
 def _beside(fitted: LabelModel, counted: Tally, classes: Sequence[str]) -> dict[str, Any]:
-    """The majority vote beside the model, on the covered rows that the model was fitted from."""
+    """The majority vote beside the model, on the covered rows that the tally holds."""
     votes = counted.patterns[:, :-1] if counted.is_exact else counted.votes
     weights = counted.counts if counted.is_exact else np.ones(len(votes), np.int64)
     covered = (votes >= 0).any(1)
