@@ -16,6 +16,7 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import hashing, open_dataset, storage
 from headwater.components.common.dataset import load_dataset, read_element, shard_index
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.label import label_dataset
 from headwater.components.validate.rows import tracing
 from headwater.components.validate.rows.quarantine import check_rows
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -456,3 +457,60 @@ def test_a_schema_and_rules_together_name_what_each_row_broke(tmp_path):
     assert "zz" not in json.dumps(hidden.body)
     softer = check(source, [], schema=schema, config={"schema_severity": "warning"})
     assert softer.accounts["quarantined"] == 0 and {f["severity"] for f in softer.findings} == {"warning"}
+
+
+def test_examples_of_labelled_rows_name_the_row_of_their_shard(tmp_path):
+    chance = np.random.default_rng(4)
+    rows, day, start = 200, 86_400_000_000, 1_767_225_600_000_000
+    events = tmp_path / "events.parquet"
+    pq.write_table(
+        pa.table({"id": [0], "at": pa.array([start + 1], pa.timestamp("us", "UTC")), "kind": ["bad"]}), events
+    )
+    for span in (1, 2):
+        time = start + (span - 1) * day + chance.integers(0, day, rows)
+        table = pa.table(
+            {
+                "id": np.arange(rows) + rows * span,
+                "served": pa.array(time, pa.timestamp("us", "UTC")),
+                "x": chance.normal(size=rows),
+            }
+        )
+        (tmp_path / f"in-{span}").mkdir()
+        pq.write_table(table, tmp_path / f"in-{span}" / "served.parquet")
+        data = collect_dataset(
+            str(tmp_path / f"in-{span}"), str(tmp_path / f"data-{span}"), name="served", span=span, key=["id"],
+            data_root=str(tmp_path / "root"), workers=1,
+        )  # fmt: skip
+        step = {
+            "method": "direct",
+            "classes": ["good", "bad"],
+            "feedback": "events",
+            "served": "served",
+            "occurred": "at",
+            "window": "12h",
+            "outcome": "kind",
+            "silence": "good",
+        }
+        label_dataset(
+            data.uri, str(tmp_path / f"labels-{span}"), steps=[step], inputs={"events": str(events)}, workers=1,
+            as_of=f"2026-01-{span + 1:02d}T00:00:00Z",
+        )  # fmt: skip
+    # Of the span's own rows, and of those that it took over, which come last.
+    rules = [{"name": "own", "row": "x > -1"}, {"name": "taken over", "row": f"id >= {2 * rows}"}]
+    report = check(str(tmp_path / "labels-2"), [*rules, {"name": "once", "unique": ["x"]}])
+    examples = [example for result in report.results for example in result["examples"]]
+    assert {example["shard"].partition("/")[0] for example in examples} == {"served", "split=train", "split=eval"}
+    for example in examples:
+        own = "" if example["shard"].startswith("served/span=1/version=1/data/") else "served/span=2/version=1/data/"
+        shard = pq.read_table(tmp_path / "root" / (own + example["shard"]))
+        assert shard["id"][example["row"] - 1].as_py() == example["key"]["id"]
+
+
+def test_files_of_a_pattern_are_told_apart(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"x": [1, -1]}), tmp_path / name / "part.parquet")
+    report = check(str(tmp_path / "*" / "part.parquet"), [{"name": "x", "row": "x > 0"}])
+    assert [each["shard"] for each in report.results[0]["examples"]] == ["a/part.parquet", "b/part.parquet"]
+    report = check(str(tmp_path / "a" / "part.parquet"), [{"name": "x", "row": "x > 0"}])
+    assert [each["shard"] for each in report.results[0]["examples"]] == ["part.parquet"]

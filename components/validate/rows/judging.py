@@ -17,6 +17,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import ROW_ID, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
+from headwater.components.common.labelled import WideShard
 from headwater.components.common.shard_file import describe
 from headwater.components.validate.rows import schema_rules, tracing
 from headwater.components.validate.rows.outliers import Learnt, far_rows
@@ -114,12 +115,13 @@ def judge(plan: Plan, item: Item) -> bytes:
     traced = {trace.number: tracing.rows_of(trace, plan.folder) for trace in item.traces}
     passed, quarantined = _Sink(plan.passed), _Sink(plan.quarantine)
     found: dict[str, dict[str, Any]] = {}
+    numbers = _numbers(item)
     rows = bad_rows = 0
     for batch in read_element(item.element, plan.schema):
         broken = sorted(_broken(plan, batch, traced, rows), key=lambda pair: pair[0])
         bad = np.zeros(batch.num_rows, bool)
         for number, places in broken:
-            _note(found, plan, item, number, places, batch, rows)
+            _note(found, plan, item, number, places, batch, numbers[rows : rows + batch.num_rows])
             if plan.rules[number].severity == "error":
                 bad[places] = True
         if plan.passed or plan.quarantine:
@@ -206,6 +208,13 @@ def _of_expressions(
             yield number, rows
 
 
+def _numbers(item: Item) -> Sequence[int]:
+    """The number that each of an element's rows has in its file, from 1."""
+    # Labels may have some of a shard's rows alone.
+    places = item.element.places() if isinstance(item.element, WideShard) else None
+    return range(item.first_row, item.first_row + item.element.rows) if places is None else places + item.first_row
+
+
 def _note(
     found: dict[str, dict[str, Any]],
     plan: Plan,
@@ -213,7 +222,7 @@ def _note(
     number: int,
     places: np.ndarray,
     batch: pa.RecordBatch,
-    before: int,
+    numbers: Sequence[int],
 ) -> None:
     known = found.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
     known["broken"] += len(places)
@@ -224,7 +233,7 @@ def _note(
     values = _shown(batch, plan.rules[number].columns, chosen, plan.private)
     for row, place in enumerate(chosen.tolist()):
         known["examples"].append(
-            {"shard": item.name, "row": item.first_row + before + place, "key": key[row], "values": values[row]}
+            {"shard": item.name, "row": int(numbers[place]), "key": key[row], "values": values[row]}
         )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import pyarrow as pa
@@ -294,7 +295,7 @@ def _cells(opened: Dataset, plan: Plan, crossings: Sequence[Crossing]) -> int:
 
 
 def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
-    base = opened.home.folder("dataset") if opened.home else opened.result.folder
+    bases = _bases(opened)
     keyed = bool(opened.key) or ROW_ID in opened.schema.names
     identities: dict[str, str] = {}
     copies: dict[str, int] = {}
@@ -303,10 +304,11 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
         for element in opened.elements(split):
             number = len(items)
             if isinstance(element, (Shard, WideShard)):
-                name, first, identity = _name_of(element.uri, base), 1, ""
+                # Of another dataset's shard, as labels have them, the last of its name tells nothing.
+                name, first, identity = _name_of(element.uri, bases) or element.uri, 1, ""
             else:
                 file = element.file
-                name, first = _name_of(file.uri, base), element.first_row
+                name, first = _name_of(file.uri, bases) or file.uri.rpartition("/")[2], element.first_row
                 if file.uri not in identities:
                     # As collect does it: of two files with the same content each has its own.
                     copies[file.sha256] = copies.get(file.sha256, -1) + 1
@@ -316,8 +318,19 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
     return items
 
 
-def _name_of(uri: str, base: str) -> str:
-    return storage.relative(uri, base) if uri.startswith(base.rstrip("/") + "/") else uri.rpartition("/")[2]
+def _bases(opened: Dataset) -> list[str]:
+    """The folders that names in reports are seen from, the nearest first."""
+    if opened.home:
+        return [opened.home.folder("dataset"), opened.home.data_root]
+    folder = opened.result.folder
+    # What stands before a pattern holds all files that it names.
+    return [folder, re.split(r"[*?[]", folder, 1)[0].rpartition("/")[0]]
+
+
+def _name_of(uri: str, bases: Sequence[str]) -> str:
+    """A file's name as seen from the first of the folders that holds it; empty where none does."""
+    base = next((each for each in bases if each and uri.startswith(each.rstrip("/") + "/")), None)
+    return "" if base is None else storage.relative(uri, base)
 
 
 def _clear(folder: str, role: str) -> None:
