@@ -105,11 +105,12 @@ class Dataset:
         return sum(element.rows for element in self.parts[split])
 
 
-def load_dataset(uri: str, **beam: object) -> Dataset:
+def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: object) -> Dataset:
     """Opens a dataset of ours, or a plain Parquet or CSV file, folder or glob.
 
     Args:
       uri: path or URI. In plain input, folders named `split=<name>` are splits; else there is one, `all`.
+      may_be_empty: whether plain files without a row are a dataset; else they are an error.
       **beam: options of `beam.map_merge`, for reading plain files once for their checksums and types.
 
     Raises:
@@ -118,7 +119,7 @@ def load_dataset(uri: str, **beam: object) -> Dataset:
     """
     folder = storage.normalise(uri)
     if not storage.exists(storage.join(folder, results.MANIFEST)):
-        return _load_plain(folder, beam)
+        return _load_plain(folder, may_be_empty, beam)
     result = _load_accepted(folder)
     body = result.body
     schema = decode_schema(body["schema"])
@@ -254,7 +255,12 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     if isinstance(element, (Shard, WideShard)):
         wide = isinstance(element, WideShard)
         table = element.read(schema.names) if wide else read_shard(element, schema.names)
-        yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
+        try:
+            yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
+        except pa.ArrowInvalid as error:
+            # Of a row that an earlier span carried; it may quote a value.
+            reason = "a value does not fit the type that the column has now" if wide else str(error)
+            raise HeadwaterError(f"{element.uri}: {reason}") from None
         return
     from headwater.components.common import sources
 
@@ -343,6 +349,11 @@ def _beside(
     return found
 
 
+def is_below(uri: str) -> bool:
+    """Whether the reference to a dataset whose shards labels are read with means a copy below the labels."""
+    return not storage.scheme(uri) and not uri.startswith("/")
+
+
 def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
     """One of the datasets whose shards labels are read with.
 
@@ -350,15 +361,18 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
       HeadwaterError: it was altered or removed.
     """
     uri = reference["uri"]
-    # A copy lies below the labels.
-    place = uri if storage.scheme(uri) or uri.startswith("/") else storage.join(result.folder, uri)
+    place = uri
+    if is_below(uri):
+        # A copy lies below the labels, at their home where the manifest alone was passed on.
+        manifest = result.locate(storage.join(uri, results.MANIFEST))
+        place = manifest[: -len(results.MANIFEST) - 1]
     found = load_dataset(place)
     if found.result.sha256 != reference["sha256"]:
         raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest is another")
     return found
 
 
-def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:
+def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> Dataset:
     from headwater.components.common import sources
 
     scans = sources.scan_files(sources.discover([folder]), "", sources.Reading(), label="read", **beam)
@@ -367,7 +381,7 @@ def _load_plain(folder: str, beam: Mapping[str, object]) -> Dataset:
     for element in opened.elements:
         match = _SPLIT.search(element.file.uri)
         parts.setdefault(match[1] if match else WHOLE, []).append(element)
-    if not any(element.rows for elements in parts.values() for element in elements):
+    if not may_be_empty and not any(element.rows for elements in parts.values() for element in elements):
         raise HeadwaterError(f"{folder}: there are columns and no rows")
     # Plain input has no manifest; what it is made of identifies it.
     identity = sources.fingerprint(opened.files)

@@ -366,5 +366,8 @@ def copy_page(result: Result, path: str) -> None:
     """Copies a result's page to a local path: that of a KFP artifact."""
     # A dataset's files are too many for its manifest to list; it names its page.
     told = result.body.get("page")
-    content = storage.read_bytes(result.locate(told)) if told else result.read("page.html")
+    if not told and "files" not in result.manifest:
+        content = b"<!doctype html><title>No page</title><p>This dataset has no page of its own.</p>"
+    else:
+        content = storage.read_bytes(result.locate(told)) if told else result.read("page.html")
     storage.write_bytes(path, content)

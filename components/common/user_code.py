@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from typing import Any, Callable
 
@@ -30,3 +31,17 @@ def find_function(where: str, name: str) -> Callable[..., Any]:
     if not callable(found):
         raise HeadwaterError(f"{where}: {name} is a {type(found).__name__}, not a function")
     return found
+
+
+def code_of(name: str) -> str:
+    """What tells a function's code from a later one: the SHA-256 of its module's file; empty where it has none.
+
+    Args:
+      name: as `find_function` takes it; it can be imported.
+    """
+    file = getattr(importlib.import_module(name.partition(":")[0]), "__file__", None)
+    try:
+        with open(file or "", "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return ""

@@ -27,17 +27,35 @@ class Carried:
       bases: the datasets that their rows are of.
       parts: the rows, by split, as elements.
       waiting: by input, URIs of the events that wait.
+      widened: names of columns that some of the rows have in a narrower type.
+      passed_over: later labels of the same name, whose rows wait too and are not taken over.
     """
 
     result: Result | None = None
     bases: tuple[Dataset, ...] = ()
     parts: Mapping[str, Sequence[WideShard]] = dataclasses.field(default_factory=dict)
     waiting: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    widened: frozenset[str] = frozenset()
+    passed_over: tuple[Result, ...] = ()
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
         return sum(element.rows for elements in self.parts.values() for element in elements)
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """What the datasets of the rows say of columns with personal data."""
+        return {name: told for base in self.bases for name, told in (base.result.body.get("private") or {}).items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should look at."""
+        return [
+            f"{each.body['accounts']['carried']:,} rows wait in {each.uri}, whose classes or methods are others, and are not "
+            "taken over; name it as carried_from to label them"
+            for each in self.passed_over
+        ]
 
 
 def take_over(step: Step, methods: Sequence[str], opened: Dataset, home: Home | None) -> Carried:
@@ -52,25 +70,26 @@ def take_over(step: Step, methods: Sequence[str], opened: Dataset, home: Home | 
     Raises:
       HeadwaterError: there are no such labels, or their rows do not go with this span's.
     """
-    result = _find(step, methods, home)
-    if result is None:
-        return Carried()
     where = f"{step.where}.carried_from"
+    result, passed_over = _find(where, step, methods, home)
+    if result is None:
+        return Carried(passed_over=passed_over)
     left = result.body.get("carried") or {"rows": 0, "splits": {}, "events": {}}
     waiting = {name: [_checked(result, file) for file in files] for name, files in left["events"].items() if files}
     if not left["rows"] and not waiting:
-        return Carried()
+        return Carried(passed_over=passed_over)
     if list(result.body["key"]) != list(opened.key):
         raise HeadwaterError(
             f"{where}: the key of {result.uri} is {', '.join(result.body['key'])}, and {', '.join(opened.key)} here; "
             "give none to begin anew"
         )
     bases = tuple(base_of(result, reference) for reference in result.body["bases"])
-    for base in bases:
-        for field in opened.schema:
-            if field.name in base.schema.names:
-                _check_type(where, base, field)
-    return Carried(result, bases, carried(result, opened.schema), waiting)
+    if any(base.result.fingerprint == opened.result.fingerprint for base in bases):
+        raise HeadwaterError(f"{where}: {result.uri} is of this very dataset, whose rows would be there twice")
+    known = [(base, field) for base in bases for field in opened.schema if field.name in base.schema.names]
+    widened = {field.name for base, field in known if _is_wider(where, base, field)}
+    parts = carried(result, opened.schema)
+    return Carried(result, bases, parts, waiting, frozenset(widened), passed_over)
 
 
 class Bases:
@@ -110,23 +129,40 @@ class Bases:
         return {**base.result.reference(), "uri": name}
 
 
-def _find(step: Step, methods: Sequence[str], home: Home | None) -> Result | None:
+def _find(
+    where: str, step: Step, methods: Sequence[str], home: Home | None
+) -> tuple[Result | None, tuple[Result, ...]]:
+    """The labels that a reference names; and those of later spans that `auto` passes over though rows of theirs wait."""
     reference = step.carried_from.strip()
-    if reference != "auto":
-        try:
-            return results.find(reference, "labels", home)
-        except HeadwaterError as error:
-            raise HeadwaterError(f"{step.where}.carried_from: {error}") from None
-    if home is None:
-        return None
-    alike = (step.label, list(step.classes), list(methods))
-    for other in reversed(results.committed(home.data_root, home.name, "labels")):
-        if other.span < home.span:
+    span = reference.removeprefix("span:")
+    if reference == "none" or (reference == "auto" and home is None):
+        return None, ()
+    if reference == "auto" or (home is not None and reference != span and span.isdigit()):
+        passed_over = []
+        for other in reversed(results.committed(home.data_root, home.name, "labels")):
+            if other.span >= home.span or (reference != "auto" and other.span != int(span)):
+                continue
             found = results.load(other.folder("labels"), "labels")
-            body = found.body
-            if (body["label"], list(body["classes"]), [each["method"] for each in body["steps"]]) == alike:
-                return found
-    return None
+            if _is_alike(found, step, methods):
+                return found, tuple(passed_over)
+            if found.body["label"] == step.label and found.body["accounts"].get("carried"):
+                passed_over.append(found)
+        if reference == "auto":
+            return None, tuple(passed_over)
+        raise HeadwaterError(
+            f"{where}: {reference!r} does not exist: no span {span} before this one has labels {step.label!r} of these "
+            f"classes by {', '.join(methods)}"
+        )
+    try:
+        return results.find(reference, "labels", home), ()
+    except HeadwaterError as error:
+        raise HeadwaterError(f"{where}: {error}") from None
+
+
+def _is_alike(found: Result, step: Step, methods: Sequence[str]) -> bool:
+    body = found.body
+    own = body["label"], set(body["classes"]), [each["method"] for each in body["steps"]]
+    return own == (step.label, set(step.classes), list(methods))
 
 
 def _checked(result: Result, file: Mapping[str, Any]) -> str:
@@ -135,12 +171,22 @@ def _checked(result: Result, file: Mapping[str, Any]) -> str:
     return uri
 
 
-def _check_type(where: str, base: Dataset, field: pa.Field) -> None:
+def _is_wider(where: str, base: Dataset, field: pa.Field) -> bool:
+    """Whether carried rows have a column in a narrower type; whether each value fits is seen when it is read."""
     kind = base.schema.field(field.name).type
-    integers = pa.types.is_integer(kind) and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
-    wider = integers or (pa.types.is_floating(kind) and pa.types.is_floating(field.type))
-    if kind != field.type and not (wider and kind.bit_width <= field.type.bit_width):
+    if kind == field.type:
+        return False
+    whole, wide = pa.types.is_integer(kind), pa.types.is_integer(field.type)
+    fits = pa.types.is_floating(field.type) and (
+        whole or (pa.types.is_floating(kind) and kind.bit_width < field.type.bit_width)
+    )
+    if whole and wide:
+        # A sign takes a bit.
+        signs = pa.types.is_signed_integer(kind), pa.types.is_signed_integer(field.type)
+        fits = kind.bit_width < field.type.bit_width and signs != (True, False)
+    if not fits:
         raise HeadwaterError(
             f"{where}: column {field.name!r} is {kind} in {base.result.uri}, whose rows wait, and {field.type} here; "
             "collect both with one type, or give none to begin anew"
         )
+    return True

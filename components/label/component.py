@@ -60,10 +60,13 @@ def label(
     uri = result.uri if result.home else labels.uri
     labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)
     if steps:
-        told = result.body["labelled"]
-        metrics.log_metric("rows", result.body["accounts"]["written"])
-        metrics.log_metric("abstained", told["abstained"])
+        told, rows = result.body["labelled"], result.body["accounts"]["written"]
+        metrics.log_metric("rows", rows)
+        metrics.log_metric("coverage", 1 - told["abstained"] / rows if rows else 0.0)
         metrics.log_metric("carried", result.body["accounts"]["carried"])
         for name, count in told["classes"].items():
-            metrics.log_metric(name, count)
+            metrics.log_metric(f"rows of {name}", count)
+        truth = result.body["truth"] or {}
+        if truth.get("accuracy") is not None:
+            metrics.log_metric("accuracy", truth["accuracy"])
     return (uri,)

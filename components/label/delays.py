@@ -52,18 +52,22 @@ def describe(counts: np.ndarray, window: float) -> dict[str, Any]:
       window: seconds: the one that is set.
 
     Returns:
-      `events`; `watched`, how long the oldest prediction was, in seconds; `histogram` as [end of the bin in seconds,
-      share of all feedback that comes within it]; `quantiles` as [share, seconds]; `held`, the share of all feedback
+      `events`; `watched`, the longest time in seconds that enough predictions were watched for; `histogram` as [end of
+      the bin in seconds, share of all feedback that comes within it]; `quantiles` as [share, seconds]; `held`, the share of all feedback
       that the window holds; and `advised`, the shortest window in seconds that holds `ADVISED` of it. All shares are
-      of the feedback that comes while predictions are watched; what takes longer nobody has seen. Without 30 events
-      nothing is estimated.
+      of the feedback that comes while predictions are watched; what takes longer nobody has seen. Where fewer than 30
+      events could have shown a delay nothing is estimated.
     """
     told: dict[str, Any] = {"events": int(counts.sum()), "watched": None, "histogram": [], "quantiles": []}
     if not told["events"]:
         return {**told, "held": None, "advised": None}
-    told["watched"] = edge(int(np.flatnonzero(counts.any(0))[-1]))
-    if told["events"] < _LEAST:
+    # Beyond this too few were watched for so long as to tell how many would take it: one old event says nothing.
+    enough = np.flatnonzero(_at_risk(counts) >= _LEAST)
+    if not len(enough):
         return {**told, "held": None, "advised": None}
+    told["watched"] = edge(int(enough[-1]))
+    counts = counts.copy()
+    counts[enough[-1] + 1 :] = 0
     within = distribution(counts)
     used = np.flatnonzero(counts.any(1))
     told["histogram"] = [[edge(place), float(within[place])] for place in range(used[0], used[-1] + 1)]
@@ -76,13 +80,16 @@ def describe(counts: np.ndarray, window: float) -> dict[str, Any]:
 def distribution(counts: np.ndarray) -> np.ndarray:
     """The share of all feedback that comes within each bin or before it, float64."""
     events = counts.sum(1)
-    # Of each bin: the events of no longer delay whose predictions were watched for at least so long.
-    below = np.cumsum(counts, 0)
-    at_risk = np.array([below[place, place:].sum() for place in range(BINS)])
-    stay = 1 - events / np.maximum(at_risk, 1)
+    stay = 1 - events / np.maximum(_at_risk(counts), 1)
     # F(x) is the chance that the delay is in no later bin.
     later = np.append(stay[1:], 1.0)
     return np.cumprod(later[::-1])[::-1]
+
+
+def _at_risk(counts: np.ndarray) -> np.ndarray:
+    """Of each bin the events of no longer delay whose predictions were watched for at least so long."""
+    below = np.cumsum(counts, 0)
+    return np.array([below[place, place:].sum() for place in range(BINS)])
 
 
 def _quantile(within: np.ndarray, share: float) -> float:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.label import joining
-from headwater.components.label.classes import numbers
+from headwater.components.label.classes import check_kind, numbers
 from headwater.components.label.joining import Coded, On, Other
 from headwater.components.label.methods import Context, Item
 
@@ -70,7 +70,9 @@ def by_key(where: str, context: Context, name: str, column: str, classes: Sequen
         raise HeadwaterError(f"{where}: there is no column {column!r}; the columns are {', '.join(data.schema.names)}")
     on = joining.match_columns(where, context.dataset, data, {})
     schema = pa.schema([data.schema.field(each) for each in dict.fromkeys([*on.other, column])])
-    elements = [element for split in data.splits for element in data.elements(split)]
+    elements = [element for split in data.splits for element in data.elements(split) if element.rows]
+    if elements:
+        check_kind(where, column, data.schema.field(column).type)
     return ByKey(
         where, column, Other(elements, schema, functools.partial(_column, column, tuple(classes)), tuple(classes)), on
     )

@@ -23,11 +23,13 @@ from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.settings import whole_numbers
+from headwater.components.common.user_code import code_of
 from headwater.components.label import comparing, table
 from headwater.components.label.adopting import adopt, check_home, keyed
 from headwater.components.label.carrying import Bases, Carried, take_over
+from headwater.components.label.classes import check_kind
 from headwater.components.label.known import by_key, outside
-from headwater.components.label.methods import METHODS, Context, Item, Labeller, Step
+from headwater.components.label.methods import METHODS, Context, Item, Labeller, Prepared, Step
 from headwater.components.label.page import render_page
 from headwater.components.label.settings import check_as_of, check_steps
 from headwater.components.label.writing import Plan, merge, write_labels
@@ -41,6 +43,7 @@ _PRELOAD = (
     "pandas",
 )
 _ROWS_WORTH_A_POOL = 100_000
+_OWN_FILES = ("split=", "_labels-", "_carried", "_page")
 
 
 def label_dataset(
@@ -91,16 +94,20 @@ def label_dataset(
     home = _home(opened, data_root)
     earlier = take_over(first, [step.method for step in checked], opened, home)
     further = _open_inputs(inputs, options)
+    output = storage.normalise(output)
+    read = [opened.result, *(each.result for each in (*further.values(), *earlier.bases))]
+    _check_output(output, [*read, *([earlier.result] if earlier.result else [])])
     context = Context(opened, further, when, first.hidden, earlier.waiting)
     truth = _Truth(first, context)
     prepared = [METHODS[step.method].prepare(step, context) for step in checked]
-    output = storage.normalise(output)
+    _check_sources(checked, prepared)
     named = {
         "dataset": opened.result,
         **{f"inputs.{name}": found.result for name, found in further.items()},
         **({"carried": earlier.result} if earlier.result else {}),
     }
-    settings = {"steps": _shaping(steps), "as_of": when.isoformat() if when else None}
+    code = {name: code_of(name) for each in prepared for name in each.user_code}
+    settings = {"steps": _shaping(steps), "as_of": when.isoformat() if when else None, "code": code}
     identity = results.fingerprint("labels", {role: each.fingerprint for role, each in named.items()}, settings)
     home = results.claim(home, "labels", identity) if home else None
     base = home.folder("labels") if home else output
@@ -114,8 +121,12 @@ def label_dataset(
         "scratch": storage.join(home.data_root, "_scratch") if home else "",
         "preload": _PRELOAD,
     }
+    if not home:
+        _clear(base)
     readable = adopt(opened, base, earlier.bases, beam)
     items = _items(readable, earlier)
+    # What is private in the rows that were carried stays so.
+    private = {**earlier.private, **(opened.result.body.get("private") or {})}
     attempt = storage.attempt_id() if home else ""
     suffix = f"-{attempt}" if attempt else ""
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
@@ -128,13 +139,13 @@ def label_dataset(
             classes=first.classes,
             label=first.label,
             key=tuple(opened.key),
-            schema=_to_read(opened, labellers, first.hidden),
+            schema=_to_read(opened, labellers, {first.hidden, *earlier.widened}),
             truth=first.hidden,
             known=truth.find(items, storage.join(folder, "truth"), beam),
             as_of=when,
             base=base,
             suffix=suffix,
-            private=frozenset(opened.result.body.get("private") or {}),
+            private=frozenset(private),
         )
         content = map_merge(
             "label: write",
@@ -149,6 +160,8 @@ def label_dataset(
     if found["outside"]:
         raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
     body = _body(opened, checked, labellers, found, rows)
+    body["private"] = private
+    body["findings"] += [{"severity": "warning", "rule": "carried", "message": each} for each in earlier.warnings]
     bases = Bases(readable, earlier, base)
     body["bases"] = bases.references
     body["carried"] = {"rows": found["carried"], "taken_over": earlier.rows, "splits": {}, "events": waiting}
@@ -185,8 +198,13 @@ def pass_on(dataset: str, output: str) -> Result:
     Raises:
       HeadwaterError: there is no dataset.
     """
+    if not storage.exists(storage.join(storage.normalise(dataset), results.MANIFEST)):
+        raise HeadwaterError(
+            f"dataset: {dataset} is no dataset that collect made; plain files pass on by themselves, and get labels by steps"
+        )
     result = results.load(dataset, "dataset")
     output = storage.normalise(output)
+    _check_output(output, [result])
     if result.home:
         return results.bring(result, output)
     storage.copy_folder(result.folder, output, last=results.MANIFEST)
@@ -223,11 +241,43 @@ def _check_dataset(opened: Dataset, step: Step) -> None:
             )
 
 
+def _check_sources(steps: Sequence[Step], prepared: Sequence[Prepared]) -> None:
+    """Refuses two sources of one name: their votes could not be told apart, and what waits would be given to both."""
+    seen: dict[str, str] = {}
+    for step, each in zip(steps, prepared):
+        for name in each.sources:
+            if seen.setdefault(name, step.where) != step.where:
+                raise HeadwaterError(f"{step.where}: {name!r} votes in {seen[name]} already; give it another name")
+
+
+def _check_output(output: str, read: Sequence[Result]) -> None:
+    """Refuses to write over what is read."""
+    for each in read:
+        if output in (each.folder.rstrip("/"), each.uri.rstrip("/")):
+            raise HeadwaterError(f"output: {output} is what is read; give another folder")
+    if storage.exists(storage.join(output, results.MANIFEST)):
+        try:
+            results.load(output, "labels")
+        except HeadwaterError as error:
+            raise HeadwaterError(f"output: {error}; give another folder") from None
+
+
+def _clear(folder: str) -> None:
+    """Removes what an earlier labelling left in a folder: the manifest first, so that nobody takes the rest for labels."""
+    if not storage.exists(storage.join(folder, results.MANIFEST)):
+        return
+    storage.delete(storage.join(folder, results.MANIFEST))
+    for file in storage.list_files(folder):
+        # A copy of the dataset is looked at where it is made.
+        if storage.relative(file.uri, folder).startswith(_OWN_FILES):
+            storage.delete(file.uri)
+
+
 def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Dataset]:
     found = {}
     for name, uri in inputs.items():
         try:
-            found[name] = load_dataset(uri, **options)
+            found[name] = load_dataset(uri, may_be_empty=True, **options)
         except HeadwaterError as error:
             raise HeadwaterError(f"inputs.{name}: {error}") from None
     return found
@@ -246,6 +296,8 @@ class _Truth:
             raise HeadwaterError(
                 f"{where}: there is no column {step.truth!r}; the columns are {', '.join(self._schema.names)}"
             )
+        elif step.truth:
+            check_kind(where, step.truth, self._schema.field(step.truth).type)
 
     def find(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> Found | None:
         """The truth of other data; None where it is the dataset's own or there is none."""
@@ -264,8 +316,8 @@ def _items(opened: Dataset, earlier: Carried) -> list[Item]:
     return [Item(number, split, element) for number, (split, element) in enumerate(pairs)]
 
 
-def _to_read(opened: Dataset, labellers: Sequence[Labeller], truth: str) -> pa.Schema:
-    wanted = {*opened.key, truth, *(name for labeller in labellers for name in labeller.columns)}
+def _to_read(opened: Dataset, labellers: Sequence[Labeller], others: set[str]) -> pa.Schema:
+    wanted = {*opened.key, *others, *(name for labeller in labellers for name in labeller.columns)}
     return pa.schema([field for field in opened.schema if field.name in wanted])
 
 
@@ -309,7 +361,7 @@ def _body(
         "windows have not passed",
         "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}, "carried": carried},
         "rejected": {"reasons": {}, "files": []},
-        "private": known.get("private") or {},
+        "private": {},
         "findings": _findings(steps, labellers),
         "label": first.label,
         "classes": list(first.classes),

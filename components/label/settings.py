@@ -32,7 +32,9 @@ class _Common(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", strict=True)
 
     method: str
-    classes: Annotated[list[str], pydantic.Field(min_length=2, max_length=MOST_CLASSES)]
+    classes: Annotated[
+        list[Annotated[str, pydantic.Field(min_length=1)]], pydantic.Field(min_length=2, max_length=MOST_CLASSES)
+    ]
     label: Annotated[str, pydantic.Field(min_length=1)] = "label"
     truth: str = ""
     truth_input: str = ""
@@ -63,6 +65,10 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
             raise HeadwaterError(f"{where}.classes: {twice!r} stands twice")
         if common.label.startswith("_"):
             raise HeadwaterError(f"{where}.label: {common.label!r}: names that begin with '_' are Headwater's own")
+        if common.label == "split":
+            raise HeadwaterError(
+                f"{where}.label: 'split' is the column that tells a row's split; name the label otherwise"
+            )
         if common.truth_input and not common.truth:
             raise HeadwaterError(
                 f"{where}.truth: names the column of the input {common.truth_input!r} that holds the class"
@@ -74,7 +80,6 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
         settings = checked(method.Settings, rest, where)
         method.check(where, settings, common.classes)
         found.append(Step(where, **{**common.model_dump(), "classes": tuple(common.classes)}, settings=settings))
-    _check_inputs(found)
     return found
 
 
@@ -91,17 +96,6 @@ def _as_first(where: str, common: _Common, first: Step) -> _Common:
     return common.model_copy(update=shared)
 
 
-def _check_inputs(steps: Sequence[Step]) -> None:
-    """Refuses two steps that read one feedback: what waits of it would be given to both."""
-    seen: dict[str, str] = {}
-    for step in steps:
-        name = getattr(step.settings, "feedback", None)
-        if name is not None and seen.setdefault(name, step.where) != step.where:
-            raise HeadwaterError(
-                f"{step.where}.feedback: {name!r} is read by {seen[name]} already; give each its own input"
-            )
-
-
 def check_as_of(text: str) -> datetime.datetime | None:
     """A point in time of ISO 8601, UTC where it names no zone; None for the empty string.
 
@@ -114,4 +108,9 @@ def check_as_of(text: str) -> datetime.datetime | None:
         found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise HeadwaterError(f"as_of: {text!r} is no time of ISO 8601, as 2026-01-31T00:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
+    try:
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).astimezone(
+            datetime.timezone.utc
+        )
+    except OverflowError:
+        raise HeadwaterError(f"as_of: {text!r} lies before the year 1 or after 9999 in UTC") from None

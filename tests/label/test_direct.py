@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from headwater.components.collect import collect_dataset
@@ -17,7 +18,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep import find_garbage, remove_garbage, verify
 from headwater.components.common.upkeep.garbage import Retention
 from headwater.components.generate_statistics import compute_statistics
-from headwater.components.label import joining, label_dataset
+from headwater.components.label import joining, label_dataset, pass_on
 from headwater.pipelines.cli import NOT_BLESSED, main
 
 DAY = 86_400_000_000
@@ -29,7 +30,7 @@ SPANS = (1, 2, 3, 4)
 
 
 def instants(values):
-    return pa.array(np.asarray(values), pa.timestamp("us", "UTC"))
+    return pa.array(values, pa.timestamp("us", "UTC"))
 
 
 def as_of(span):
@@ -366,7 +367,9 @@ def test_carried_rows_that_do_not_go_with_the_span_are_an_error(served, tmp_path
     assert anew.body["carried"]["taken_over"] == 0 and "carried" not in anew.manifest["inputs"]
     classes = ["no", "buy", "sold"]
     outcome = "CASE WHEN kind = 'buy' THEN 'buy' END"
-    given = [step(classes=classes, outcome=outcome, carried_from="span:1")]
+    given = [
+        step(classes=classes, outcome=outcome, carried_from=f"{anew.home.data_root}/served/span=1/version=1/labels")
+    ]
     fourth = collect(tmp_path, later, 4)
     with pytest.raises(HeadwaterError, match="tell the class 'return', and the classes are no, buy, sold"):
         label(fourth, tmp_path / "l4", whole, span=4, given=given)
@@ -571,7 +574,7 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
         (step(outcome="kind"), "steps.0.outcome: gives what is no class for .* events of 'events'; the classes are no, buy"),
         (step(conflict="best"), "steps.0.conflict"),
         (step(speed=1), "steps.0.speed: there is no such setting; the settings are feedback, served"),
-        (step(truth="served"), "steps.0: reads 'served', which the labels are to be compared with"),
+        (step(truth="id"), "steps.0: reads 'id', which the labels are to be compared with"),
         (step(carried_from="span:7"), "steps.0.carried_from: 'span:7' does not exist"),
     ],
 )  # fmt: skip
@@ -586,7 +589,7 @@ def test_what_only_several_settings_together_show(small_span, tmp_path):
     data, events = small_span
     with pytest.raises(HeadwaterError, match="as_of: direct labelling needs the time until which feedback is known"):
         label(data, tmp_path / "l", events, when="")
-    with pytest.raises(HeadwaterError, match="steps.1.feedback: 'events' is read by steps.0 already"):
+    with pytest.raises(HeadwaterError, match="steps.1: 'events' votes in steps.0 already; give it another name"):
         label(data, tmp_path / "l", events, span=1, given=[step(), step()])
     with pytest.raises(HeadwaterError, match="steps.1.label: must be that of steps.0.*'label' there, and 'other' here"):
         label(data, tmp_path / "l", events, span=1, given=[step(), step(label="other")])
@@ -634,3 +637,194 @@ def test_a_window_that_is_too_short_is_told_with_the_one_that_would_do(served, t
     assert told_["events"] == len(first) and exact * 0.95 <= told_["advised"] <= exact * 1.15
     assert told_["held"] == pytest.approx(np.mean(np.array(list(first.values())) <= 7_200), abs=0.05)
     assert any("the window of 2 h holds" in each["message"] for each in result.body["findings"])
+
+
+def test_what_is_read_is_not_written_over(small_span, tmp_path):
+    data, events = small_span
+    before = storage.read_bytes(f"{data.folder}/{results.MANIFEST}")
+    for given, output in ((data.folder, data.folder), (data.uri, data.uri), (data.uri, data.folder)):
+        with pytest.raises(HeadwaterError, match="output: .*; give another folder"):
+            label(given, output, events, span=1)
+    with pytest.raises(HeadwaterError, match="output: .* is what is read; give another folder"):
+        pass_on(data.folder, data.folder)
+    assert storage.read_bytes(f"{data.folder}/{results.MANIFEST}") == before
+    collect_dataset(events, str(tmp_path / "other"), workers=1)
+    with pytest.raises(HeadwaterError, match="this is a dataset, where a labels is needed; give another folder"):
+        label(data, tmp_path / "other", events, span=1)
+
+
+def test_a_dataset_without_a_home_is_kept_below_labels_that_have_one(served, tmp_path):
+    predictions, events = served
+    source = write(tmp_path, "served.parquet", of_span(predictions, 1, "served"))
+    whole = write(tmp_path, "events.parquet", events)
+    collect_dataset(source, str(tmp_path / "data"), key=["id"], name="served", span=1, workers=1)
+    result = label(str(tmp_path / "data"), tmp_path / "out", whole, span=1, data_root=str(tmp_path / "root"))
+    (tmp_path / "data").rename(tmp_path / "gone")
+    rows = open_dataset(str(tmp_path / "out")).to_table()
+    assert rows.num_rows == result.body["accounts"]["written"] and rows["x"].null_count == 0
+    assert list(find_garbage(str(tmp_path / "root"), min_age=0)) == [] and verify(result.uri).problems == []
+    [shard, *_] = sorted((tmp_path / "root").rglob("_base/split=*/*.parquet"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    assert any(str(shard) in problem for problem in verify(result.uri).problems)
+
+
+def test_rows_are_not_taken_over_from_their_own_span(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    data = collect(tmp_path, of_span(predictions, 1, "served"), 1)
+    first = label(data, tmp_path / "a", whole, span=1)
+    for reference, message in (("span:1", "'span:1' does not exist"), (first.uri, "is of this very dataset")):
+        with pytest.raises(HeadwaterError, match=message):
+            label(data, tmp_path / "b", whole, span=2, given=[step(carried_from=reference)])
+
+
+def test_a_span_is_named_and_its_right_labels_are_found(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    first, second = (collect(tmp_path, of_span(predictions, span, "served"), span) for span in (1, 2))
+    waiting = label(first, tmp_path / "a", whole, span=1)
+    functions = [{"name": "x", "sql": "CASE WHEN x > 2 THEN 'return' WHEN x > 0 THEN 'buy' ELSE 'no' END"}]
+    weak = {"method": "weak_supervision", "classes": step()["classes"], "functions": functions, "model": "majority"}
+    label_dataset(first.uri, str(tmp_path / "b"), steps=[weak], workers=1)
+    named = label(second, tmp_path / "c", whole, span=2, given=[step(carried_from="span:1")])
+    assert named.body["carried"]["taken_over"] == waiting.body["accounts"]["carried"] > 0
+
+
+def test_rows_that_nobody_takes_over_are_told(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    first, second = (collect(tmp_path, of_span(predictions, span, "served"), span) for span in (1, 2))
+    waiting = label(first, tmp_path / "a", whole, span=1)
+    # Another order of the classes is the same classes.
+    turned = label(second, tmp_path / "b", whole, span=2, given=[step(classes=["return", "no", "buy"])])
+    assert turned.body["carried"]["taken_over"] == waiting.body["accounts"]["carried"]
+    given = [step(classes=["no", "buy"], outcome="CASE WHEN kind = 'buy' THEN 'buy' END")]
+    other = label(second, tmp_path / "c", whole, span=2, given=given)
+    assert other.body["carried"]["taken_over"] == 0
+    messages = [each["message"] for each in other.body["findings"]]
+    assert any(f"{waiting.body['accounts']['carried']:,} rows wait in {waiting.uri}" in each for each in messages)
+
+
+BIG = 2**53
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "matched"),
+    [
+        (pa.array([BIG, BIG + 1], pa.int64()), pa.array([BIG + 1], pa.int64()), [1]),
+        (pa.array([BIG, BIG + 1], pa.int64()), pa.array([float(BIG)], pa.float64()), [0]),
+        (pa.array([3, 4], pa.int8()), pa.array([4.0], pa.float32()), [1]),
+        (pa.array([2**63 + 1, 5], pa.uint64()), pa.array([2**63 + 1], pa.uint64()), [0]),
+        (pa.array(["a", "b"]).dictionary_encode(), pa.array(["b"], pa.large_string()), [1]),
+        (pa.array([-1, 5], pa.int64()), pa.array([2**64 - 1], pa.uint64()), "int64, and 'request' there uint64"),
+        (
+            pa.array([1, 2], pa.decimal128(20, 0)),
+            pa.array([1], pa.int64()),
+            "decimal128.*there int64; give both one type",
+        ),
+        (pa.array([1, 2], pa.decimal128(20, 2)), pa.array([1], pa.decimal128(20, 2)), [0]),
+        (pa.array([1, 2]), pa.array(["1"]), "'id' is int64, and 'request' there string; give both one type"),
+    ],
+)
+def test_keys_are_equal_when_no_digit_differs(tmp_path, own, theirs, matched):
+    served = pa.table({"id": own, "served": instants([START] * len(own)), "row": np.arange(len(own))})
+    happened = pa.table({"request": theirs, "at": instants([START + 1]), "kind": ["buy"]})
+    data = collect(tmp_path, served, 1, key=["row"], splits={"train": 1.0}, analyse=False)
+    events = write(tmp_path, "events.parquet", happened)
+    if isinstance(matched, str):
+        with pytest.raises(HeadwaterError, match=matched):
+            label(data, tmp_path / "l", events, when="2026-01-05")
+        return
+    result = label(data, tmp_path / "l", events, when="2026-01-05")
+    assert [number for number, name in enumerate(labels_of(result)) if name == "buy"] == matched
+
+
+def test_events_that_wait_find_their_rows_when_the_keys_type_changed(tmp_path):
+    """As pandas writes ids: double in one file, where one is missing, and int64 in the next."""
+    rows = pa.table({"id": [1, 2], "served": instants([START, START]), "row": [0, 1]})
+    data = collect(tmp_path, rows, 1, key=["row"], splits={"train": 1.0})
+    first = write(
+        tmp_path, "e1.parquet", pa.table({"request": [1.0, None], "at": instants([START + 1] * 2), "kind": ["buy"] * 2})
+    )
+    waiting = label(data, tmp_path / "a", first, when="2026-01-01T06:00:00Z")
+    assert waiting.body["accounts"]["carried"] == 2
+    later = pa.table({"id": [7], "served": instants([START + DAY]), "row": [5]})
+    second = collect(tmp_path, later, 2, key=["row"], splits={"train": 1.0})
+    none = write(tmp_path, "e2.parquet", pa.table({"request": [9], "at": instants([START + DAY]), "kind": ["buy"]}))
+    result = label(second, tmp_path / "b", none, when="2026-01-05")
+    assert labels_of(result) == ["buy", "no", "no"]
+    given = [step(on={"row": "request"})]
+    with pytest.raises(HeadwaterError, match="were matched by id, and are by row here; give carried_from: none"):
+        label(second, tmp_path / "c", none, when="2026-01-06", given=given)
+
+
+def test_one_old_event_does_not_make_the_window(tmp_path):
+    chance = np.random.default_rng(2)
+    rows = 2_000
+    time = START + 300 * DAY + chance.integers(0, 20 * DAY, rows)
+    time[0] = START
+    wait = chance.exponential(DAY / 5, rows).astype(np.int64)
+    wait[0] = 290 * DAY
+    data = collect(tmp_path, pa.table({"id": np.arange(rows), "served": instants(time)}), 1, key=["id"])
+    happened = pa.table({"request": np.arange(rows), "at": instants(time + wait), "kind": ["buy"] * rows})
+    result = label(
+        data, tmp_path / "a", write(tmp_path, "e.parquet", happened), when="2027-01-01", given=[step(window="2d")]
+    )
+    told_ = result.body["steps"][0]["delays"]
+    assert told_["held"] > 0.99 and 0.4 * 86_400 < told_["advised"] < 0.8 * 86_400
+
+
+def test_what_is_private_in_carried_rows_stays_so(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    named = predictions.append_column(
+        "mail", pa.array([f"p{number}@example.org" for number in predictions["id"].to_pylist()])
+    )
+    first = collect(tmp_path, of_span(named, 1, "served"), 1, private={"mail": "keep"})
+    label(first, tmp_path / "a", whole, span=1)
+    plain = of_span(predictions.append_column("mail", pa.array(["–"] * predictions.num_rows)), 2, "served")
+    result = label(collect(tmp_path, plain, 2), tmp_path / "b", whole, span=2)
+    assert result.body["private"]["mail"] == first.body["private"]["mail"]
+
+
+def test_a_value_that_the_new_type_cannot_hold_is_told_before_anything_is_committed(tmp_path):
+    rows = pa.table({"id": [1, 2], "served": instants([START] * 2), "big": [2**60 + 1, 3]})
+    none = write(tmp_path, "e.parquet", pa.table({"request": [9], "at": instants([START]), "kind": ["buy"]}))
+    label(collect(tmp_path, rows, 1), tmp_path / "a", none, when="2026-01-01T06:00:00Z")
+    later = pa.table({"id": [3], "served": instants([START + DAY]), "big": [0.5]})
+    data = collect(tmp_path, later, 2)
+    with pytest.raises(HeadwaterError, match="a value does not fit the type that the column has now"):
+        label(data, tmp_path / "b", none, when="2026-01-05")
+    assert not storage.exists(f"{data.home.folder('labels')}/{results.MANIFEST}")
+    unsigned = later.set_column(2, "big", pa.array([1], pa.int32()))
+    narrow = collect(tmp_path / "n", rows.set_column(2, "big", pa.array([2**31, 3], pa.uint32())), 1)
+    label(narrow, tmp_path / "c", none, when="2026-01-01T06:00:00Z")
+    with pytest.raises(HeadwaterError, match="column 'big' is uint32 in .*, whose rows wait, and int32 here"):
+        label(collect(tmp_path / "n", unsigned, 2), tmp_path / "d", none, when="2026-01-05")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_span_without_events_is_all_silence(small_span, tmp_path, kind):
+    data, _ = small_span
+    path = tmp_path / f"events.{kind}"
+    if kind == "csv":
+        path.write_text("request,at,kind\n")
+    else:
+        pq.write_table(
+            pa.table({"request": pa.array([], pa.int64()), "at": instants([]), "kind": pa.array([], pa.string())}), path
+        )
+    result = label(data, tmp_path / "labels", str(path), when="2026-01-09")
+    assert result.body["labelled"]["classes"] == {"no": ROWS, "buy": 0, "return": 0}
+
+
+def test_a_folder_that_is_used_again_holds_nothing_of_before(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    source = write(tmp_path, "served.parquet", of_span(predictions, 1, "served"))
+    collect_dataset(source, str(tmp_path / "data"), key=["id"], workers=1)
+    collect_dataset(source, str(tmp_path / "one"), key=["id"], splits={"train": 1.0}, workers=1)
+    label(str(tmp_path / "data"), tmp_path / "labels", whole, span=1)
+    result = label(str(tmp_path / "one"), tmp_path / "labels", whole, when="2026-01-09")
+    assert pads.dataset(str(tmp_path / "labels"), format="parquet").count_rows() == ROWS
+    assert open_dataset(result.folder).count_rows() == ROWS and not list((tmp_path / "labels" / "_carried").glob("*"))

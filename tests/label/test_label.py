@@ -337,7 +337,8 @@ def test_costs_models_and_balance_change_what_comes_out(collected, tmp_path):
 
 def test_several_steps_fill_what_earlier_ones_leave(collected, tmp_path):
     first = steps(model="majority", min_probability=0.8)[0]
-    result = label(collected, tmp_path / "labels", [first, steps()[0]])
+    again = [{**each, "name": f"{each['name']} again"} for each in steps()[0]["functions"]]
+    result = label(collected, tmp_path / "labels", [first, steps(*again)[0]])
     told = result.body["labelled"]
     assert told["methods"]["weak_supervision"] == sum(told["classes"].values())
     alone = label(collected, tmp_path / "alone", [first])
@@ -374,6 +375,9 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps(classes=["late"]), "steps.0.classes: list should have at least 2"),
         (steps(classes=["late", "late"]), "steps.0.classes: 'late' stands twice"),
         (steps(label="_mine"), "names that begin with '_'"),
+        (steps(label="split"), "'split' is the column that tells a row's split"),
+        (steps(classes=["", "late"]), "steps.0.classes"),
+        (steps() * 2, "steps.1: 'windy' votes in steps.0 already; give it another name"),
         (steps(label="carrier"), "the dataset has a column 'carrier' already"),
         (
             steps() + steps(classes=["x", "late"]),
@@ -607,3 +611,28 @@ def test_lineage_leads_through_the_labels(labelled_twice, tmp_path, capsys):
     assert order == sorted(order)
     assert main(["ls", str(labelled_twice)]) == 0
     assert "dataset, labels" in capsys.readouterr().out
+
+
+def test_changed_code_is_not_taken_for_what_was_labelled_before(collected, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    given = steps({"name": "own", "python": "labels_of_mine:vote"}, *steps()[0]["functions"])
+    found = []
+    for word in ("late", "fine"):
+        (tmp_path / "labels_of_mine.py").write_text(f"def vote(batch):\n    return ['{word}'] * batch.num_rows\n")
+        sys.modules.pop("labels_of_mine", None)
+        found.append(label(collected, tmp_path / word, given))
+    votes = [each.body["steps"][0]["functions"][0]["votes"] for each in found]
+    assert votes == [{"late": ROWS}, {"fine": ROWS}] and found[0].uri != found[1].uri
+    assert label(collected, tmp_path / "again", given).sha256 == found[1].sha256
+
+
+def test_a_time_beyond_the_calendar_is_one_clear_message(collected, tmp_path):
+    with pytest.raises(HeadwaterError, match="as_of: .* lies before the year 1"):
+        label(collected, tmp_path / "labels", as_of="0001-01-01T00:00:00+14:00")
+
+
+def test_truth_of_another_type_is_told_before_the_work(collected, tmp_path):
+    pq.write_table(pa.table({"id": [1], "told": [["late"]]}), tmp_path / "t.parquet")
+    given = steps(truth="told", truth_input="t")
+    with pytest.raises(HeadwaterError, match="steps.0.truth: column 'told' is list"):
+        label(collected, tmp_path / "labels", given, inputs={"t": str(tmp_path / "t.parquet")})

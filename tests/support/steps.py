@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import shard_index
+from headwater.components.common.dataset import carried_splits, other_files, shard_index
 from headwater.components.common.results import Home
 from headwater.components.common.upkeep import verify
 
@@ -22,8 +22,19 @@ KINDS = {
     "infer-schema": "schema",
     "validate": "anomalies",
 }
-LINES = ["id,amount,word", *(f"{n},{n % 13 + n / 7},w{n % 3}" for n in range(300))]
-FUNCTIONS = """
+LINES = ["id,amount,word,day", *(f"{n},{n % 13 + n / 7},w{n % 3},2026-01-{1 + n % 9:02}" for n in range(300))]
+EVENTS = [
+    "id,at,size",
+    *(f"{n},2026-01-{1 + n % 9 + n % 2:02},{('small', 'large')[n % 5 > 1]}" for n in range(0, 300, 4)),
+]
+STEPS = """
+- method: direct
+  classes: [small, large]
+  feedback: events
+  served: day
+  occurred: at
+  window: 2d
+  outcome: size
 - method: weak_supervision
   classes: [small, large]
   functions:
@@ -97,9 +108,12 @@ class Steps:
             own = ["--name", "rides", "--span", "1", "--data-root", self.root, "--key", "id", "--workers", "1"]
             return ["collect", str(source), *own, "--splits", "train=6,eval=1,test=1,gold=1,rest=1", *tail]
         if step == "label":
-            functions = self.folder / "steps.yaml"
-            functions.write_text(FUNCTIONS)
-            return [step, here["collect"], "--steps", str(functions), "--workers", "1", *tail]
+            given, events = self.folder / "steps.yaml", self.folder / "events.csv"
+            given.write_text(STEPS)
+            events.write_text("\n".join(EVENTS) + "\n")
+            # Rows of the last two days wait, and so do their events.
+            own = ["--input", f"events={events}", "--as-of", "2026-01-09"]
+            return [step, here["collect"], "--steps", str(given), *own, "--workers", "1", *tail]
         if step == "generate-statistics":
             return [step, here["label"], "--workers", "1", *tail]
         if step == "infer-schema":
@@ -128,8 +142,11 @@ class Steps:
         for path, file in result.manifest.get("files", {}).items():
             known[path] = file["sha256"]
         if step in ("collect", "label"):
-            for split in result.body["splits"]:
-                known[split] = [(shard["rows"], shard["sha256"]) for shard in shard_index(result, split)]
+            for carried, splits in ((False, result.body["splits"]), (True, carried_splits(result))):
+                for split in splits:
+                    shards = shard_index(result, split, carried=carried)
+                    known[f"{split}, {carried}"] = [(shard["rows"], shard["sha256"]) for shard in shards]
+            known["other"] = [file["sha256"] for file in other_files(result)]
         return known
 
     def check_whole(self, step: str) -> None:

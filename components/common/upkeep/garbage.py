@@ -23,7 +23,8 @@ DEAD, TEMPORARY, SCRATCH, RETENTION = "dead attempt", "temporary file", "scratch
 """Why a file can go."""
 
 _CLAIM = "_claim.json"
-_OWN_FOLDERS = ("_alerts/",)
+# Of alerts; and of labels copies of datasets, which have manifests of their own.
+_OWN_FOLDERS = ("_alerts/", "_base/", "_base-")
 
 
 @dataclasses.dataclass(frozen=True)

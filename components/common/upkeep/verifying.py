@@ -10,7 +10,7 @@ from typing import Any, Iterator
 import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import carried_splits, other_files, shard_index
+from headwater.components.common.dataset import base_of, carried_splits, is_below, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import Progress
 from headwater.components.common.results import Result
@@ -124,6 +124,12 @@ def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
     for file in other_files(result):
         yield _Check(storage.join(base, file["path"]), file["bytes"], file["sha256"])
     problems.extend(_accounts(result, body))
+    for reference in body.get("bases", ()):
+        if is_below(reference["uri"]):
+            try:
+                yield from _checks(base_of(result, reference).result, problems)
+            except HeadwaterError as error:
+                problems.append(str(error))
 
 
 def _accounts(result: Result, body: Any) -> Iterator[str]:

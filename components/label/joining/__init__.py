@@ -44,8 +44,12 @@ CARRIED_SCHEMA = pa.schema(
 UNTIMED = Rules(window=0, as_of=1, conflict="abstain", attribution="last", earliest=0)
 """For sides without a time: a row has the class that its key has, if that is one class."""
 
+# Which of the dataset's columns the key's hashes are of.
+_ON = b"headwater.on"
 _RESULT = np.dtype([("element", "<u4"), ("row", "<u4"), ("code", "i1")])
 _ROWS, _OTHER = "rows", "other"
+_ROW_COUNTS = ("rows", "no_key", "no_time", "matured")
+_OTHER_COUNTS = ("read", "no_key", "no_time", "failed", "no_class", "outside")
 
 
 class On(NamedTuple):
@@ -53,13 +57,13 @@ class On(NamedTuple):
 
     Attributes:
       rows, other: the columns of the key on both sides, in one order.
-      types: what their values are compared as.
+      types: what their values are compared as; None for numbers, which are by value, whatever their types.
       row_time, other_time: the columns that tell when; empty for none.
     """
 
     rows: tuple[str, ...]
     other: tuple[str, ...]
-    types: tuple[pa.DataType, ...]
+    types: tuple[pa.DataType | None, ...]
     row_time: str = ""
     other_time: str = ""
 
@@ -149,14 +153,14 @@ def match_columns(
     types = []
     for own, theirs in pairs.items():
         one, another = (_type_of(where, side, name) for side, name in ((dataset, own), (other, theirs)))
-        kind = common_type(one, another)
-        if kind is None:
+        # A table without rows, as an empty CSV, says nothing of types.
+        if not _is_compared(one, another) and not pa.types.is_null(another):
             raise HeadwaterError(
                 f"{where}: the dataset's {own!r} is {one}, and {theirs!r} there {another}; give both one type"
             )
-        types.append(kind)
+        types.append(None if _is_plain_number(one) else common_type(one, another))
     for side, name in ((dataset, row_time), (other, other_time)):
-        if name:
+        if name and not pa.types.is_null(_type_of(where, side, name)):
             kind = _type_of(where, side, name)
             if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
                 raise HeadwaterError(
@@ -164,6 +168,19 @@ def match_columns(
                     "says how its times are read"
                 )
     return On(tuple(pairs), tuple(pairs.values()), tuple(types), row_time, other_time)
+
+
+def _is_compared(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether values of two types can be told equal without losing any of their digits."""
+    numbers = [_is_plain_number(each) for each in (one, other)]
+    if all(numbers):
+        # Beyond 63 bits one of them has no counterpart in the other.
+        return one == other or pa.uint64() not in (one, other)
+    return not any(numbers) and common_type(one, other) is not None and (one == other or not pa.types.is_decimal(one))
+
+
+def _is_plain_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def join(
@@ -216,7 +233,7 @@ def join(
     lines = map_merge(
         f"label: match {what}",
         list(range(count)),
-        functools.partial(_resolve, spilled, rules._replace(earliest=earliest), other.classes),
+        functools.partial(_resolve, spilled, rules._replace(earliest=earliest), other.classes, on.rows),
         b"\n".join,
         sizes=[sum(side.rows(number) for side in spilled) for number in range(count)],
         **beam,
@@ -225,8 +242,8 @@ def join(
     counts = np.zeros(delays.BINS**2, np.int64)
     for each in found:
         counts[each["delays"][0]] += np.array(each["delays"][1], np.int64)
-    rows = _total([each["counts"] for each in sides[_ROWS]])
-    events = _total([each["counts"] for each in sides[_OTHER]])
+    rows: dict[str, Any] = {name: sum(each["counts"][name] for each in sides[_ROWS]) for name in _ROW_COUNTS}
+    events = {name: sum(each["counts"][name] for each in sides[_OTHER]) for name in _OTHER_COUNTS}
     events.update(zip(FATES, np.sum([each["fates"] for each in found], 0).tolist()))
     rows["classes"] = np.sum([each["classes"] for each in found], 0).tolist()
     rows["disputed"] = sum(each["disputed"] for each in found)
@@ -263,7 +280,7 @@ def _spill(
     side, number, element = work
     earliest = None
     if side == _ROWS:
-        counts = dict.fromkeys(("rows", "no_key", "no_time", "matured"), 0)
+        counts = dict.fromkeys(_ROW_COUNTS, 0)
         parts, start = [], 0
         for batch in read_element(element.element, schema):
             records = _predictions_of(batch, on, number, start, counts)
@@ -273,10 +290,10 @@ def _spill(
         times = [part["time"].min() for part in parts if len(part)]
         earliest = int(min(times)) if times else None
     else:
-        counts = dict.fromkeys(("read", "no_key", "no_time", "failed", "no_class", "outside"), 0)
+        counts = dict.fromkeys(_OTHER_COUNTS, 0)
         parts = []
         if isinstance(element, str):
-            parts.append(_waited(element, other.classes))
+            parts.append(_waited(element, other.classes, on.rows))
             counts["read"] += len(parts[-1])
         else:
             for batch in read_element(element, other.schema):
@@ -289,8 +306,8 @@ def _spill(
 
 
 def _hash(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
-    """As `hash_keys`; numbers of 64 bits are hashed one to one, so that a key that is one of them has no second hash."""
-    if len(columns) > 1 or not pa.types.is_integer(columns[0].type):
+    """As `hash_keys`; numbers are hashed one to one, so that a key that is one of them has no second hash."""
+    if len(columns) > 1 or not _is_plain_number(columns[0].type):
         return hash_keys(columns)
     keys = np.zeros(len(columns[0]), KEY)
     keys["first"] = hashing.hash_rows(columns)
@@ -336,10 +353,11 @@ def _events_of(batch: pa.RecordBatch, other: Other, on: On) -> tuple[np.ndarray,
     }
 
 
-def _keys_of(batch: pa.RecordBatch, names: Sequence[str], types: Sequence[pa.DataType]) -> list[pa.Array]:
+def _keys_of(batch: pa.RecordBatch, names: Sequence[str], types: Sequence[pa.DataType | None]) -> list[pa.Array]:
     columns = [decoded(_column(batch, name)) for name in names]
     return [
-        as_key(column if column.type == kind else column.cast(kind, safe=False)) for column, kind in zip(columns, types)
+        as_key(column if kind is None or column.type == kind else column.cast(kind, safe=False))
+        for column, kind in zip(columns, types)
     ]
 
 
@@ -361,7 +379,9 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(batch.schema.get_field_index(name))
 
 
-def _resolve(spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...], partition: int) -> bytes:
+def _resolve(
+    spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...], columns: Sequence[str], partition: int
+) -> bytes:
     """Matches one partition; gives where each element's rows begin, and counts, as JSON."""
     rows, other = (side.read(partition) for side in spilled)
     found = match(rows, other, rules)
@@ -371,7 +391,7 @@ def _resolve(spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...],
     bounds = partitions.give_back(spilled[0].folder, _ROWS, partition, records, len(spilled[0].bounds))
     fates = np.bincount(found.fates, minlength=len(FATES))
     if fates[CARRIED]:
-        _write_carried(_carried(spilled[0].folder, partition), other[found.fates == CARRIED], classes)
+        _write_carried(_carried(spilled[0].folder, partition), other[found.fates == CARRIED], classes, columns)
     counts = delays.count(found.delays, found.seen).ravel()
     places = np.flatnonzero(counts)
     return json.dumps(
@@ -385,7 +405,7 @@ def _resolve(spilled: Sequence[Spilled], rules: Rules, classes: tuple[str, ...],
     ).encode()
 
 
-def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...]) -> None:
+def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...], columns: Sequence[str]) -> None:
     # In an order of their own, so that the same events make the same file.
     events = events[np.lexsort([events[name] for name in reversed(EVENT.names)])]
     keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
@@ -395,15 +415,21 @@ def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...]) -> No
             pa.array(events["time"]).cast(CARRIED_SCHEMA.field("time").type),
             pa.array(np.array(classes, object)[events["code"]], pa.string()),
         ],
-        schema=CARRIED_SCHEMA,
+        schema=CARRIED_SCHEMA.with_metadata({_ON: json.dumps(list(columns))}),
     )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, version="2.6")
     storage.write_bytes(uri, sink.getvalue())
 
 
-def _waited(uri: str, classes: tuple[str, ...]) -> np.ndarray:
+def _waited(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> np.ndarray:
     table = pq.read_table(pa.BufferReader(storage.read_bytes(uri))).combine_chunks()
+    known = json.loads((table.schema.metadata or {}).get(_ON, b"null"))
+    if known != list(columns):
+        raise HeadwaterError(
+            f"{uri}: events that waited since an earlier span were matched by {', '.join(known or ['?'])}, and are by "
+            f"{', '.join(columns)} here; give carried_from: none to begin anew"
+        )
     found = np.empty(table.num_rows, EVENT)
     if not table.num_rows:
         return found
@@ -426,11 +452,7 @@ def _carried(folder: str, partition: int) -> str:
     return storage.join(folder, f"carried-{partition:06d}.parquet")
 
 
-def _total(counts: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    return {name: sum(each[name] for each in counts) for name in counts[0]} if counts else {}
-
-
 def _check_sums(events: Mapping[str, int]) -> None:
     ends = sum(count for name, count in events.items() if name not in ("read", "failed"))
-    if events and events["read"] != ends:
+    if events["read"] != ends:
         raise HeadwaterError(f"the accounts of events do not add up: {events['read']:,} read, {ends:,} accounted for")

@@ -68,7 +68,15 @@ class Labeller(Protocol):
 
 
 class Prepared(Protocol):
-    """A method whose settings go together with the dataset's columns."""
+    """A method whose settings go together with the dataset's columns.
+
+    Attributes:
+      sources: names of what votes.
+      user_code: names of users' functions, as `user_code.find_function` takes them, that decide labels.
+    """
+
+    sources: Sequence[str]
+    user_code: Sequence[str]
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> Labeller:
         """Learns what the method needs to know of all rows.

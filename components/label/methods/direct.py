@@ -77,7 +77,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
         length = seconds(settings.window)
     except HeadwaterError as error:
         raise HeadwaterError(f"{where}.window: {error}") from None
-    if length <= 0:
+    if round(length * _MICROSECONDS) < 1:
         raise HeadwaterError(
             f"{where}.window: {settings.window!r} leaves feedback no time to come; give a time above 0, as in 7d"
         )
@@ -131,6 +131,12 @@ class _Prepared:
     other: Other
     rules: Rules
     schema: pa.Schema
+    user_code: Sequence[str] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The feedback's name."""
+        return (self.step.settings.feedback,)
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes, where = self.step.settings, self.step.classes, self.step.where
@@ -142,7 +148,7 @@ class _Prepared:
             )
         return _Labeller(
             columns=tuple(dict.fromkeys([*self.on.rows, settings.served])),
-            sources=(settings.feedback,),
+            sources=self.sources,
             report=_report(self.step, found, self.rules),
             waiting={settings.feedback: found.carried},
             found=found.found, served=settings.served, matured=self.rules.as_of - self.rules.window,
