@@ -18,6 +18,8 @@ _BARS = 24
 _MOST_SOURCES = 8
 _MOST_VALUES = 5
 _EXAMPLE = 48
+# Differences of numbers beyond this may be infinite.
+_HUGE = 1e300
 _FLOW_WIDTH, _FLOW_HEIGHT, _FLOW_GAP = 960, 240, 18.0
 
 
@@ -84,7 +86,7 @@ def _column(
         )
         if pairs[0][0] > 1:
             result["top"] = [(_short(value), count / len(values)) for count, value in pairs[:_MOST_VALUES]]
-    result["example"] = _short(present[0].as_py())
+    result["example"] = _short(_told(present[0]))
     return result
 
 
@@ -93,9 +95,14 @@ def _bars(values: np.ndarray) -> list[tuple[float, float, float]]:
     values = values[np.isfinite(values)]
     if not len(values):
         return []
+    largest = np.abs(values).max()
+    if largest > _HUGE:
+        values = values / largest
     low, high = np.quantile(values, [0.01, 0.99])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    # So close together that between them there are no numbers for the edges of all bars.
+    close = 2 * _BARS * np.spacing(max(abs(low), abs(high)))
+    if high - low < max(close, 1 / _HUGE):
+        low, high = low - max(close, 0.5), high + max(close, 0.5)
     # The outermost bars take what lies beyond: a few far values would else press all others into one bar.
     counts, _ = np.histogram(np.clip(values, low, high), _BARS, (low, high))
     heights = counts / counts.max() * (HEIGHT - 2)
@@ -140,6 +147,16 @@ def _stack(parts: list[tuple[str, int, str]], total: int, room: float) -> list[d
         outer += height + _FLOW_GAP
         inner += height
     return boxes
+
+
+def _told(scalar: pa.Scalar) -> Any:
+    """A value as Python has it; of a moment beyond Python's calendar the number that stands for it."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        if pa.types.is_nested(scalar.type):
+            return ""
+        return pc.cast(scalar, pa.int32() if pa.types.is_date32(scalar.type) else pa.int64()).as_py()
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from headwater.components.collect import collect_dataset
+from headwater.components.collect.page import _BARS, HEIGHT, _bars
 
 
 def page_of(tmp_path, text, **settings):
@@ -45,3 +50,36 @@ def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):
     assert "<script" not in page and "<b>" not in page
     assert "{{7*7}}" in page and "&lt;script&gt;" in page
     assert not re.search(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//', page)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([2**53 + 1] * 60),
+        pa.array([-(2**63)] * 60),
+        pa.array([2**53, 2**53 + 2] * 30),
+        pa.array([2**64 - 1] * 60, pa.uint64()),
+        pa.array([1.7976931348623157e308] * 60),
+        pa.array([1.7e308, -1.7e308] * 30),
+        pa.array([0.0, 5e-324] * 30),
+        pa.array([2**55] * 60).cast(pa.timestamp("s")),
+        pa.array([-(2**55)] * 60).cast(pa.timestamp("s", "UTC")),
+        pa.array([2**30] * 60, pa.int32()).cast(pa.date32()),
+        pa.array([2**62] * 60).cast(pa.duration("s")),
+        pa.StructArray.from_arrays([pa.array([2**55] * 60).cast(pa.timestamp("s"))], ["at"]),
+    ],
+)
+def test_values_at_the_ends_of_their_type_have_a_page(tmp_path, values):
+    pq.write_table(pa.table({"id": range(60), "x": values}), tmp_path / "t.parquet")
+    result = collect_dataset(str(tmp_path / "t.parquet"), str(tmp_path / "out"), workers=1)
+    page = (tmp_path / "out" / result.body["page"]).read_text(encoding="utf-8")
+    assert "60" in page and "nan" not in page.lower()
+    if pa.types.is_date(values.type):
+        assert str(2**30) in page
+
+
+def test_bars_hold_all_values_and_far_ones_do_not_press_the_others_together():
+    values = np.append(np.linspace(0, 1, 2_400), [1e20, np.inf, np.nan])
+    heights = [height for _, _, height in _bars(values)]
+    assert len(heights) == _BARS and min(heights) > 0.7 * (HEIGHT - 2)
+    assert [height for _, _, height in _bars(np.full(9, 2.0**53 + 2))].count(HEIGHT - 2.0) == 1
