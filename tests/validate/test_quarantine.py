@@ -514,3 +514,13 @@ def test_files_of_a_pattern_are_told_apart(tmp_path):
     assert [each["shard"] for each in report.results[0]["examples"]] == ["a/part.parquet", "b/part.parquet"]
     report = check(str(tmp_path / "a" / "part.parquet"), [{"name": "x", "row": "x > 0"}])
     assert [each["shard"] for each in report.results[0]["examples"]] == ["part.parquet"]
+
+
+def test_moments_beyond_the_calendar_are_shown_by_their_number(tmp_path):
+    moments = pa.array([2**55]).cast(pa.timestamp("ms"))
+    days = pa.array([2**30], pa.int32()).cast(pa.date32())
+    inside = pa.StructArray.from_arrays([moments], ["moment"])
+    pq.write_table(pa.table({"n": [1], "days": days, "moment": moments, "inside": inside}), tmp_path / "far.parquet")
+    rule = {"name": "n", "row": "n > 1 AND days IS NULL AND moment IS NULL AND inside IS NULL"}
+    [result] = check(str(tmp_path / "far.parquet"), [rule]).results
+    assert result["examples"][0]["values"] == {"n": 1, "days": 2**30, "moment": 2**55, "inside": None}

@@ -12,6 +12,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import ROW_ID, read_element
@@ -255,8 +256,10 @@ def _as_json(scalar: pa.Scalar) -> Any:
     try:
         value = scalar.as_py()
     except (ValueError, OverflowError):
-        # A moment that Python has no name for: the number that stands for it.
-        value = scalar.value
+        # A moment that Python has no name for: the number that stands for it, but for one within a list or struct.
+        if pa.types.is_nested(scalar.type):
+            return None
+        value = pc.cast(scalar, pa.int32() if pa.types.is_date32(scalar.type) else pa.int64()).as_py()
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
