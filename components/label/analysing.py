@@ -67,7 +67,7 @@ def analyse(
 
 def _input(name: str, uri: str) -> Dataset:
     try:
-        return load_dataset(uri)
+        return load_dataset(uri, may_be_empty=True)
     except HeadwaterError as error:
         raise HeadwaterError(f"inputs.{name}: {error}") from None
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import analyse, label_dataset
 from headwater.components.label.classes import check_kind, numbers
@@ -242,8 +243,6 @@ def test_analyse_tells_gold_that_is_no_class(tmp_path):
         analyse(path, steps=step(gold="gold"))
     table = pa.table({"id": [0, 1, 2, None], "gold": ["odd", "late", "odd", "odd"]})
     pq.write_table(table, gold)
-    from headwater.components.collect import collect_dataset
-
     pq.write_table(trips(), path)
     collect_dataset(path, str(tmp_path / "data"), key=["id"], workers=1)
     given = step(gold="gold", gold_input="known")
@@ -253,3 +252,5 @@ def test_analyse_tells_gold_that_is_no_class(tmp_path):
         label_dataset(str(tmp_path / "data"), str(tmp_path / "out"), steps=given, inputs={"known": gold}, workers=1)
     with pytest.raises(HeadwaterError, match=r"inputs\.known: .*nowhere"):
         analyse(str(tmp_path / "data"), steps=given, inputs={"known": str(tmp_path / "nowhere")})
+    pq.write_table(table.slice(0, 0), gold)
+    assert analyse(str(tmp_path / "data"), steps=given, inputs={"known": gold}).startswith(f"{ROWS} rows")
