@@ -121,9 +121,9 @@ def label_dataset(
         "scratch": storage.join(home.data_root, "_scratch") if home else "",
         "preload": _PRELOAD,
     }
+    readable = adopt(opened, base, earlier.bases, beam)
     if not home:
         _clear(base)
-    readable = adopt(opened, base, earlier.bases, beam)
     items = _items(readable, earlier)
     # What is private in the rows that were carried stays so.
     private = {**earlier.private, **(opened.result.body.get("private") or {})}

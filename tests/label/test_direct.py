@@ -781,7 +781,7 @@ def test_what_is_private_in_carried_rows_stays_so(served, tmp_path):
     named = predictions.append_column(
         "mail", pa.array([f"p{number}@example.org" for number in predictions["id"].to_pylist()])
     )
-    first = collect(tmp_path, of_span(named, 1, "served"), 1, private={"mail": "keep"})
+    first = collect(tmp_path, of_span(named, 1, "served"), 1)
     label(first, tmp_path / "a", whole, span=1)
     plain = of_span(predictions.append_column("mail", pa.array(["–"] * predictions.num_rows)), 2, "served")
     result = label(collect(tmp_path, plain, 2), tmp_path / "b", whole, span=2)

@@ -242,7 +242,7 @@ def test_rows_that_are_too_young_are_carried_between_plain_files(flights, depart
     assert second.body["accounts"]["written"] == 1_000 + carried
     assert [base["uri"] for base in second.body["bases"]] == ["_base", "_base-1"]
     one = named(first.folder)
-    with pytest.raises(HeadwaterError, match="output: .*is read here"):
+    with pytest.raises(HeadwaterError, match="output: .*is what is read"):
         label(tmp_path / "b.parquet", tmp_path / "one", steps, inputs=inputs, as_of=GONE)
     for path in (tmp_path / "a.parquet", tmp_path / "b.parquet"):
         path.unlink()

@@ -28,7 +28,8 @@ def run_all(base: str, source: bytes) -> dict[str, str]:
         return f"{base}/{name}"
 
     flights = put("in/flights.csv", source)
-    carriers = sorted({line.split(b",")[9].decode() for line in source.splitlines()[1:]})
+    names, *lines = (line.decode().split(",") for line in source.splitlines())
+    carriers = sorted({line[names.index('"carrier"')] for line in lines})
     lookup = put("in/carriers.csv", "\n".join(["carrier,size", *(f"{name},{len(name)}" for name in carriers)]).encode())
     collect = put(
         "conf/collect.yaml",
