@@ -124,11 +124,11 @@ def label_dataset(
     readable = adopt(opened, base, earlier.bases, beam)
     if not home:
         _clear(base)
+    attempt = storage.attempt_id() if home else ""
+    suffix = f"-{attempt}" if attempt else ""
     items = _items(readable, earlier)
     # What is private in the rows that were carried stays so.
     private = {**earlier.private, **(opened.result.body.get("private") or {})}
-    attempt = storage.attempt_id() if home else ""
-    suffix = f"-{attempt}" if attempt else ""
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         labellers = [
             each.fit(items, storage.join(folder, f"step-{number}"), beam) for number, each in enumerate(prepared)
@@ -147,29 +147,22 @@ def label_dataset(
             suffix=suffix,
             private=frozenset(private),
         )
-        content = map_merge(
-            "label: write",
-            items,
-            functools.partial(write_labels, plan),
-            merge,
-            sizes=[item.element.rows for item in items],
-            **beam,
-        )
+        found = _write(plan, items, beam)
         waiting = _keep_waiting(labellers, base, suffix)
-    found = json.loads(content)
     if found["outside"]:
         raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
+    bases = Bases(readable, earlier, base)
     body = _body(opened, checked, labellers, found, rows)
     body["private"] = private
-    body["findings"] += [{"severity": "warning", "rule": "carried", "message": each} for each in earlier.warnings]
-    bases = Bases(readable, earlier, base)
+    body["findings"] = _findings(checked, labellers, earlier)
     body["bases"] = bases.references
-    body["carried"] = {"rows": found["carried"], "taken_over": earlier.rows, "splits": {}, "events": waiting}
-    for split in dict.fromkeys(item.split for item in items):
-        for kind, into in (("labels", body["splits"]), ("carried", body["carried"]["splits"])):
-            shards = [shard for shard in found[kind] if shard["split"] == split]
-            if shards or (kind == "labels" and split in opened.splits):
-                into[split] = _write_index(base, f"_{kind}-{split}{suffix}.parquet", shards, items, bases)
+    body["splits"] = _write_indexes("labels", plan, found, items, bases, opened.splits)
+    body["carried"] = {
+        "rows": found["carried_rows"],
+        "taken_over": earlier.rows,
+        "splits": _write_indexes("carried", plan, found, items, bases, ()),
+        "events": waiting,
+    }
     page = render_page(body, opened.result)
     body["page"] = f"_page{suffix}.html"
     storage.write_bytes(storage.join(base, body["page"]), page.encode())
@@ -186,6 +179,20 @@ def label_dataset(
         }
     )
     return _commit(home, base, output, manifest, page)
+
+
+def _write(plan: Plan, items: Sequence[Item], beam: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels all elements; gives records and counts."""
+    content = map_merge(
+        "label: write",
+        items,
+        functools.partial(write_labels, plan),
+        merge,
+        sizes=[item.element.rows for item in items],
+        **beam,
+    )
+    found = json.loads(content)
+    return {**found, "carried_rows": sum(shard["rows"] for shard in found["carried"])}
 
 
 def pass_on(dataset: str, output: str) -> Result:
@@ -341,13 +348,16 @@ def _body(
     known = opened.result.body
     first = steps[0]
     written = sum(shard["rows"] for shard in found["labels"])
-    carried = sum(shard["rows"] for shard in found["carried"])
+    carried = found["carried_rows"]
     if written + carried != rows or written != sum(found["classes"]) + found["abstained"]:
         raise HeadwaterError(
             f"the accounts do not add up: {rows:,} rows read, {written:,} written, {carried:,} carried, "
             f"{sum(found['classes']):,} labelled, {found['abstained']:,} abstained"
         )
     schema = pa.schema([*opened.schema, *table.gained(first.label)])
+    refusal = (
+        f"no row can be labelled yet: all {carried:,} are carried to the next span, as their windows have not passed"
+    )
     return {
         "name": known["name"],
         "span": known["span"],
@@ -355,14 +365,9 @@ def _body(
         "schema": encode_schema(schema),
         "columns": {field.name: str(field.type) for field in schema},
         "accepted": written > 0,
-        "refusal": ""
-        if written
-        else f"no row can be labelled yet: all {carried:,} are carried to the next span, as their "
-        "windows have not passed",
+        "refusal": "" if written else refusal,
         "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}, "carried": carried},
         "rejected": {"reasons": {}, "files": []},
-        "private": {},
-        "findings": _findings(steps, labellers),
         "label": first.label,
         "classes": list(first.classes),
         "labelled": {
@@ -374,26 +379,38 @@ def _body(
         "steps": [{"method": step.method, **labeller.report} for step, labeller in zip(steps, labellers)],
         "truth": comparing.describe(found["truth"], first.classes) if first.truth else None,
         "examples": found["examples"],
-        "splits": {},
     }
 
 
-def _findings(steps: Sequence[Step], labellers: Sequence[Labeller]) -> list[dict[str, str]]:
+def _findings(steps: Sequence[Step], labellers: Sequence[Labeller], earlier: Carried) -> list[dict[str, str]]:
+    told = [(step.method, labeller.report.get("warnings", ())) for step, labeller in zip(steps, labellers)]
     return [
-        {"severity": "warning", "rule": step.method, "message": message}
-        for step, labeller in zip(steps, labellers)
-        for message in labeller.report.get("warnings", ())
+        {"severity": "warning", "rule": rule, "message": message}
+        for rule, messages in (*told, ("carried", earlier.warnings))
+        for message in messages
     ]
 
 
-def _write_index(
-    base: str, index: str, shards: Sequence[Mapping[str, Any]], items: Sequence[Item], bases: Bases
-) -> dict[str, Any]:
-    """Writes which file belongs to which shard; gives the split's entry in the manifest."""
+def _write_indexes(
+    kind: str, plan: Plan, found: Mapping[str, Any], items: Sequence[Item], bases: Bases, always: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Writes which file belongs to which shard, by split; gives the manifest's entries.
+
+    Args:
+      kind: "labels" or "carried".
+      plan: where they go.
+      found: has the files' records.
+      items: the elements that they are of.
+      bases: the datasets of those.
+      always: splits that are there without a file as well.
+    """
     # The source and its range are told by the shard.
     nothing = dict.fromkeys(LABELS_SCHEMA.names)
-    rows = [
-        {**nothing, **shard, **bases.place_of(items[shard["number"]].element)}
-        for shard in sorted(shards, key=lambda shard: shard["number"])
-    ]
-    return write_index(base, index, rows, LABELS_SCHEMA)
+    entries = {}
+    for split in dict.fromkeys([*always, *(item.split for item in items)]):
+        shards = sorted((shard for shard in found[kind] if shard["split"] == split), key=lambda shard: shard["number"])
+        if shards or split in always:
+            rows = [{**nothing, **shard, **bases.place_of(items[shard["number"]].element)} for shard in shards]
+            index = f"_{kind}-{split}{plan.suffix}.parquet"
+            entries[split] = write_index(plan.base, index, rows, LABELS_SCHEMA)
+    return entries
