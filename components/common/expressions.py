@@ -80,7 +80,7 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
     import duckdb
 
     connection = _connection()
-    connection.register(_TABLE, pa.Table.from_batches([batch]))
+    left = _register(connection, batch)
     failed = np.zeros(batch.num_rows, bool)
     try:
         try:
@@ -93,6 +93,8 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
         # A message about a row may quote its values; one about the expression itself cannot.
         plain = isinstance(error, (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException))
         reason = str(error).splitlines()[0] if plain else type(error).__name__
+        if left and plain:
+            reason += f"; expressions cannot read {' and '.join(left)}"
         raise HeadwaterError(f"{where}: the expression {expression!r} cannot be computed: {reason}") from None
     finally:
         connection.unregister(_TABLE)
@@ -118,7 +120,7 @@ def evaluate_each(
     import duckdb
 
     connection = _connection()
-    connection.register(_TABLE, pa.Table.from_batches([batch]))
+    _register(connection, batch)
     inner = ", ".join(f"({text}\n) AS v{number}" for number, (_, text, _) in enumerate(expressions))
     outer = ", ".join(f"{made.format(f'v{number}')} AS w{number}" for number, (_, _, made) in enumerate(expressions))
     try:
@@ -136,6 +138,29 @@ def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tupl
     values, failed = evaluate(where, expression, batch)
     found, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
     return found, failed
+
+
+def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
+    """Gives a batch to SQL without the columns that DuckDB has no type for, and says which they are."""
+    left = [(number, field) for number, field in enumerate(batch.schema) if not _is_read(field.type)]
+    rows = pa.Table.from_batches([batch])
+    for number, _ in reversed(left):
+        rows = rows.remove_column(number)
+    connection.register(_TABLE, rows)
+    return [f"column {field.name!r}, which is {field.type}" for _, field in left]
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_read(kind: pa.DataType) -> bool:
+    import duckdb
+
+    connection = _connection()
+    try:
+        connection.register("kind", pa.Table.from_arrays([pa.array([], kind)], names=["value"]))
+    except duckdb.Error:
+        return False
+    connection.unregister("kind")
+    return True
 
 
 def _select(connection: Any, expression: str) -> pa.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 from headwater.components.common.errors import HeadwaterError
@@ -117,3 +119,11 @@ def test_types_that_do_not_go_together_are_told_without_values():
 )
 def test_the_columns_that_an_expression_reads_are_told(expression, read):
     assert check_expression("here", expression, ["kind", "amount", "other"]) == read
+
+
+def test_a_type_that_sql_does_not_know_is_told_and_stands_in_nobodys_way():
+    wide = pa.array([Decimal(1), None], pa.decimal256(50, 2))
+    batch = pa.RecordBatch.from_arrays([wide, pa.array([1, 2])], ["wide", "a"])
+    assert value("a + 1", batch)[0].to_pylist() == [2, 3]
+    with pytest.raises(HeadwaterError, match=r"cannot read column 'wide', which is decimal256\(50, 2\)"):
+        value("wide + 1", batch)
