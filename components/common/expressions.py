@@ -142,24 +142,30 @@ def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tupl
 
 def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
     """Gives a batch to SQL without the columns that DuckDB has no type for, and says which they are."""
-    left = [(number, field) for number, field in enumerate(batch.schema) if not _is_read(field.type)]
     rows = pa.Table.from_batches([batch])
-    for number, _ in reversed(left):
+    unread = _unread(rows.schema)
+    for number in reversed(unread):
         rows = rows.remove_column(number)
     connection.register(_TABLE, rows)
-    return [f"column {field.name!r}, which is {field.type}" for _, field in left]
+    return [f"column {batch.schema[number].name!r}, which is {batch.schema[number].type}" for number in unread]
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_read(kind: pa.DataType) -> bool:
+@functools.lru_cache(maxsize=64)
+def _unread(schema: pa.Schema) -> list[int]:
+    if _is_read(schema):
+        return []
+    return [number for number, field in enumerate(schema) if not _is_read(pa.schema([field]))]
+
+
+def _is_read(schema: pa.Schema) -> bool:
     import duckdb
 
-    connection = _connection()
-    try:
-        connection.register("kind", pa.Table.from_arrays([pa.array([], kind)], names=["value"]))
-    except duckdb.Error:
-        return False
-    connection.unregister("kind")
+    # A connection of its own, which a refusal may leave in an aborted transaction.
+    with duckdb.connect() as connection:
+        try:
+            connection.register(_TABLE, schema.empty_table())
+        except duckdb.Error:
+            return False
     return True
 
 
