@@ -134,7 +134,8 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
 
     Args:
       path_or_uri: the dataset's folder, local or at a store, or the folder of a KFP artifact.
-      split: one split's name; all by default, told apart by the column `split`.
+      split: one split's name; all by default, told apart by the column `split`, or `_split` where the data has a column
+        `split` of its own.
 
     Returns:
       The dataset; nothing is read yet. For a labelled one, whose columns lie in two files each, `LabelledRows`.
@@ -149,7 +150,9 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     body = result.body
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
-    schema = decode_schema(body["schema"]).append(pa.field("split", pa.string()))
+    schema = decode_schema(body["schema"])
+    told = "_split" if "split" in schema.names else "split"
+    schema = schema.append(pa.field(told, pa.string()))
     chosen = [split] if split else list(body["splits"])
     if result.kind == "labels":
         shards = _labelled(result, decode_schema(body["schema"]))
@@ -160,7 +163,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     for name in chosen:
         for shard in shard_index(result, name):
             _, path = storage.filesystem(shard["uri"])
-            guarantee = pads.field("split") == name
+            guarantee = pads.field(told) == name
             fragments.append(layout.make_fragment(path, store, partition_expression=guarantee))
     return pads.FileSystemDataset(fragments, schema, layout, store)
 

@@ -79,7 +79,7 @@ class LabelledRows:
     """Labelled rows with the methods of a `pyarrow.dataset.Dataset` that read.
 
     Attributes:
-      schema: the columns, `split` last.
+      schema: the columns, that of the split last.
     """
 
     def __init__(self, schema: pa.Schema, shards: Mapping[str, Sequence[WideShard]]):
@@ -121,10 +121,11 @@ class LabelledRows:
         return self.scanner(None, filter).to_table().num_rows
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        names = [name for name in schema.names if name != "split"]
+        told = self.schema.names[-1]
+        names = [name for name in schema.names if name != told]
         for split, shards in self._shards.items():
             for shard in shards:
                 table = shard.read(names or [shard.names[0]])
-                if "split" in schema.names:
-                    table = table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
+                if told in schema.names:
+                    table = table.append_column(told, pa.array([split] * table.num_rows, pa.string()))
                 yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()

@@ -19,6 +19,7 @@ from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import decode_schema, load_dataset, read_element, rejected, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv as csv_source
+from headwater.components.label import label_dataset
 
 
 def collect(source, output, **settings):
@@ -75,6 +76,17 @@ def test_ours_opens_by_split(few_flights, tmp_path):
     assert set(train["split"].to_pylist()) == {"train"}
     with pytest.raises(HeadwaterError, match="no split 'test'; the splits are train, eval"):
         open_dataset(result.folder, "test")
+
+
+def test_a_column_that_is_named_split_stays_the_datas_own(tmp_path):
+    result = collect(write(tmp_path / "a.csv", "split,b\n" + "left,1\nright,2\n" * 50), tmp_path / "out")
+    table = open_dataset(result.folder).to_table()
+    assert collections.Counter(table["split"].to_pylist()) == {"left": 50, "right": 50}
+    assert set(table["_split"].to_pylist()) == {"train", "eval"}
+    given = [{"method": "weak_supervision", "classes": [1, 2], "functions": [{"name": "b", "sql": "b"}]}]
+    labels = label_dataset(result.folder, str(tmp_path / "labels"), steps=given, workers=1)
+    train = open_dataset(labels.folder).to_table(filter=pads.field("_split") == "train")
+    assert set(train["_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {"left", "right"}
 
 
 def test_the_same_input_gives_the_same_bytes_from_any_path_and_workers(few_flights, tmp_path):
