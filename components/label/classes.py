@@ -1,15 +1,28 @@
-"""Classes as numbers."""
+"""Names of classes, and classes as numbers."""
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Annotated, Any, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import decoded, value_type
+
+
+def _text(given: Any) -> Any:
+    # A class that is a number in Snorkel or scikit-learn is written as one in YAML.
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+AsText = Annotated[str, pydantic.BeforeValidator(_text)]
+"""A value where settings name one; an integer is its digits."""
+
+ClassName = Annotated[AsText, pydantic.Field(min_length=1)]
+"""A class where settings name one."""
 
 ABSTAIN = -1
 OUTSIDE = -2

@@ -9,6 +9,7 @@ import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.label.classes import ClassName
 from headwater.components.label.methods import METHODS, Step
 
 MOST_CLASSES = 100
@@ -32,9 +33,7 @@ class _Common(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", strict=True)
 
     method: str
-    classes: Annotated[
-        list[Annotated[str, pydantic.Field(min_length=1)]], pydantic.Field(min_length=2, max_length=MOST_CLASSES)
-    ]
+    classes: Annotated[list[ClassName], pydantic.Field(min_length=2, max_length=MOST_CLASSES)]
     label: Annotated[str, pydantic.Field(min_length=1)] = "label"
     truth: str = ""
     truth_input: str = ""

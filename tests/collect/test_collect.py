@@ -79,11 +79,14 @@ def test_ours_opens_by_split(few_flights, tmp_path):
 
 
 def test_a_column_that_is_named_split_stays_the_datas_own(tmp_path):
-    result = collect(write(tmp_path / "a.csv", "split,b\n" + "left,1\nright,2\n" * 50), tmp_path / "out")
+    rows = "".join(f"left,1,{number}\nright,2,{number}\n" for number in range(50))
+    result = collect(write(tmp_path / "a.csv", "split,b,c\n" + rows), tmp_path / "out")
     table = open_dataset(result.folder).to_table()
     assert collections.Counter(table["split"].to_pylist()) == {"left": 50, "right": 50}
     assert set(table["_split"].to_pylist()) == {"train", "eval"}
-    given = [{"method": "weak_supervision", "classes": [1, 2], "functions": [{"name": "b", "sql": "b"}]}]
+    given = [
+        {"method": "weak_supervision", "classes": [1, 2], "model": "majority", "functions": [{"name": "b", "sql": "b"}]}
+    ]
     labels = label_dataset(result.folder, str(tmp_path / "labels"), steps=given, workers=1)
     train = open_dataset(labels.folder).to_table(filter=pads.field("_split") == "train")
     assert set(train["_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {"left", "right"}

@@ -41,6 +41,7 @@ def step(**more) -> list[dict]:
 
 def label(tmp_path, table: pa.Table, given: list[dict], **more):
     path = tmp_path / "trips.parquet"
+    tmp_path.mkdir(exist_ok=True)
     pq.write_table(table, path)
     return label_dataset(str(path), str(tmp_path / "labels"), steps=given, workers=1, **more)
 
@@ -254,3 +255,26 @@ def test_analyse_tells_gold_that_is_no_class(tmp_path):
         analyse(str(tmp_path / "data"), steps=given, inputs={"known": str(tmp_path / "nowhere")})
     pq.write_table(table.slice(0, 0), gold)
     assert analyse(str(tmp_path / "data"), steps=given, inputs={"known": gold}).startswith(f"{ROWS} rows")
+
+
+def test_classes_may_be_written_as_integers(tmp_path):
+    codes = pa.array(np.random.default_rng(5).integers(0, 3, ROWS))
+    forms = [
+        {"name": "looked", "lookup": {"column": "code", "values": {0: 0, 2: 1}}},
+        {"name": "low", "threshold": {"column": "c0", "below": 0.5, "vote": 0}},
+        {"name": "high", "sql": "CASE WHEN c1 > 1 THEN 1 END"},
+    ]
+    options = {"balance": {0: 0.6, 1: 0.4}, "costs": {1: {0: 3}}}
+    votes = {}
+    for kind in (int, str):
+        given = step(classes=[kind(0), kind(1)], functions=forms, **options)
+        if kind is str:
+            given = json.loads(
+                json.dumps(given)
+                .replace('"vote": 0', '"vote": "0"')
+                .replace(': {"0": 0, "2": 1}', ': {"0": "0", "2": "1"}')
+            )
+        found = label(tmp_path / kind.__name__, trips(code=codes), given)
+        votes[kind] = [{key: each[key] for key in ("name", "votes")} for each in found.body["steps"][0]["functions"]]
+        assert set(found.body["labelled"]["classes"]) == {"0", "1"}
+    assert votes[int] == votes[str] and all(each["votes"] for each in votes[int])

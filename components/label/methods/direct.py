@@ -26,7 +26,7 @@ from headwater.components.common.pages import duration
 from headwater.components.common.partitions import Found
 from headwater.components.common.times import microseconds, seconds
 from headwater.components.label import delays, joining
-from headwater.components.label.classes import ABSTAIN, coded
+from headwater.components.label.classes import ABSTAIN, AsText, coded
 from headwater.components.label.joining import Coded, Joined, On, Other
 from headwater.components.label.joining.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.methods import Context, Item, Labels, Step
@@ -61,7 +61,7 @@ class Settings(pydantic.BaseModel):
     occurred: _Text
     window: _Text
     outcome: _Text
-    silence: str = ""
+    silence: AsText = ""
     on: dict[str, str] = {}
     conflict: Literal["first", "last", "abstain"] = "last"
     attribution: Literal["last", "every"] = "last"

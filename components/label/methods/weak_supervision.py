@@ -19,7 +19,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, check_kind, numbers
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
 from headwater.components.label.known import ByKey, by_key, outside
 from headwater.components.label.joining import codes_of
 from headwater.components.label.methods import Context, Item, Labels, Step
@@ -58,9 +58,9 @@ class Settings(pydantic.BaseModel):
     gold: str = ""
     gold_input: str = ""
     model: Literal["auto", "em", "naive_bayes", "majority"] = "auto"
-    balance: dict[str, float | int] | None = None
+    balance: dict[ClassName, float | int] | None = None
     copies: bool = True
-    costs: dict[str, dict[str, float | int]] = {}
+    costs: dict[ClassName, dict[ClassName, float | int]] = {}
     min_probability: Annotated[float | int, pydantic.Field(ge=0, le=1)] = 0.0
     sample_rows: Annotated[int, pydantic.Field(ge=1_000, le=10_000_000)] = 100_000
 

@@ -18,7 +18,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
 from headwater.components.common.keys import is_number, value_type
 from headwater.components.common.user_code import find_function
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, coded, numbers, quoted
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, AsText, ClassName, coded, numbers, quoted
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
@@ -40,7 +40,7 @@ class Keywords(pydantic.BaseModel):
 
     column: _Text
     words: Annotated[list[_Text], pydantic.Field(min_length=1)]
-    vote: _Text
+    vote: ClassName
     ignore_case: bool = True
 
 
@@ -57,7 +57,7 @@ class Regex(pydantic.BaseModel):
 
     column: _Text
     pattern: _Text
-    vote: _Text
+    vote: ClassName
 
 
 class Threshold(pydantic.BaseModel):
@@ -75,7 +75,7 @@ class Threshold(pydantic.BaseModel):
     column: _Text
     above: float | int | None = None
     below: float | int | None = None
-    vote: _Text
+    vote: ClassName
 
 
 class Lookup(pydantic.BaseModel):
@@ -89,7 +89,7 @@ class Lookup(pydantic.BaseModel):
     model_config = _STRICT
 
     column: _Text
-    values: Annotated[dict[str, str], pydantic.Field(min_length=1)]
+    values: Annotated[dict[AsText, ClassName], pydantic.Field(min_length=1)]
 
 
 class Column(pydantic.BaseModel):
