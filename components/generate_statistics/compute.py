@@ -13,6 +13,7 @@ from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
+from headwater.components.common.user_code import code_of
 from headwater.components.generate_statistics import slicing as slices
 from headwater.components.generate_statistics import state as states
 from headwater.components.generate_statistics import worst_slices as worst
@@ -285,8 +286,10 @@ def _find_worst(
 
 
 def _recorded(settings: Settings, private: Private) -> dict[str, Any]:
-    """Settings for the manifest: those that were given, and whether values were hashed under a key."""
+    """Settings for the manifest: those that were given, what users' code was, and whether values were hashed under a key."""
     given = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if settings.custom_statistics:
+        given["code"] = {custom.function: code_of(custom.function) for custom in settings.custom_statistics}
     return {**given, "hidden": sorted(private.columns), "keyed": private.keyed} if private.columns else given
 
 

@@ -378,7 +378,7 @@ def test_a_users_own_statistics(source, tmp_path, monkeypatch):
         "def failing(batch):\n    raise ValueError('user1@example.org')\n"
     )
     own = [{"function": "own_statistics:adults"}, {"function": "own_statistics:oldest", "merge": "max"}]
-    _, ours = compute(source, tmp_path / "out", custom_statistics=own)
+    result, ours = compute(source, tmp_path / "out", custom_statistics=own)
     feature = features(ours.datasets[0])["age"]
     assert custom(feature, "adults") == (frame()["age"] > 40).sum()
     assert custom(feature, "oldest") == frame()["age"].max()
@@ -391,6 +391,10 @@ def test_a_users_own_statistics(source, tmp_path, monkeypatch):
     ):
         with pytest.raises(HeadwaterError, match=message.replace("{", r"\{").replace("}", r"\}")):
             compute(source, tmp_path / "no", custom_statistics=[{"function": name}])
+    with open(tmp_path / "own_statistics.py", "a") as stream:
+        stream.write("# changed\n")
+    changed, _ = compute(source, tmp_path / "changed", custom_statistics=own)
+    assert changed.fingerprint != result.fingerprint
 
 
 def words(result):
