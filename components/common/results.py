@@ -131,9 +131,10 @@ class Result:
         here = storage.join(self.folder, path)
         return here if self.folder == self.uri or storage.exists(here) else storage.join(self.uri, path)
 
-    def reference(self) -> dict[str, str]:
-        """The exact URI and checksums that a later result records as its input."""
-        return {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
+    def reference(self) -> dict[str, Any]:
+        """The exact URI and checksums that a later result records as its input, and the files of plain input."""
+        told = {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
+        return told if "format_version" in self.manifest else {**told, "sources": self.body["lineage"]["sources"]}
 
 
 def check(uri: str, content: bytes, expected: str) -> None:

@@ -125,7 +125,7 @@ def keyed(opened: Dataset) -> Dataset:
             "rejected": {"reasons": {}, "files": []},
             "private": {},
             "findings": [],
-            "lineage": {"sources": _sources([element for _, element in found])},
+            "lineage": opened.result.body["lineage"],
         },
     }
     return Dataset(Result(opened.result.folder, manifest, opened.result.sha256), schema, [ROW_ID], parts)
@@ -230,16 +230,6 @@ def _identities(elements: Sequence[Element]) -> dict[str, str]:
         copies[file.sha256] = copies.get(file.sha256, -1) + 1
         found[file.uri] = hashlib.sha256(f"{file.sha256}:{copies[file.sha256]}".encode()).hexdigest()
     return found
-
-
-def _sources(elements: Sequence[Element]) -> list[dict[str, Any]]:
-    """The files as collect's lineage tells them."""
-    found: dict[str, dict[str, Any]] = {}
-    for element in elements:
-        file = element.file
-        told = {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
-        found.setdefault(file.uri, told)["rows"] += element.rows
-    return list(found.values())
 
 
 def _check_place(opened: Dataset, folder: str, base: str, others: Sequence[Dataset]) -> None:

@@ -357,6 +357,21 @@ def test_lineage_as_json_and_as_openlineage(root, capsys):
     assert events[0]["run"]["facets"]["headwater_parameters"]["parameters"]["key"] == ["id"]
 
 
+def test_plain_files_are_told_as_what_they_are(tmp_path):
+    (tmp_path / "a.csv").write_text("id,x\n1,2\n2,3\n")
+    compute_statistics(str(tmp_path / "a.csv"), str(tmp_path / "statistics"), workers=1)
+    nodes = trace(str(tmp_path / "statistics"))
+    assert [(node.kind, node.step, node.trouble) for node in nodes] == [
+        ("statistics", "generate-statistics", ""),
+        ("dataset", "", ""),
+    ]
+    [source] = nodes[1].sources
+    assert source["uri"].endswith("/a.csv") and (source["rows"], source["bytes"]) == (2, 13)
+    assert source["sha256"] in lineages.as_text(nodes) and "made by collect" not in lineages.as_text(nodes)
+    [event] = lineages.as_openlineage(nodes)
+    assert event["inputs"][0]["name"] == nodes[1].uri
+
+
 def test_an_input_that_is_gone_or_another_is_told(root):
     verdict = str(root / "rides/span=3/version=1/anomalies")
     shutil.rmtree(root / "rides/span=2/version=1/statistics")

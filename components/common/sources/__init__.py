@@ -11,7 +11,7 @@ import functools
 import hashlib
 import itertools
 import json
-from typing import Collection, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -123,6 +123,16 @@ def open_sources(
 def fingerprint(files: Sequence[SourceFile]) -> str:
     """Identifies the content of all files, wherever they lie."""
     return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
+
+
+def lineage(elements: Iterable[Element]) -> list[dict[str, Any]]:
+    """The files of ranges as manifests tell them: uri, format, bytes, sha256 and rows."""
+    found: dict[str, dict[str, Any]] = {}
+    for element in elements:
+        file = element.file
+        told = {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
+        found.setdefault(file.uri, told)["rows"] += element.rows
+    return list(found.values())
 
 
 def read_element(

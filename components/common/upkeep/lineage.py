@@ -32,13 +32,13 @@ class Node:
     Attributes:
       uri: where it lies.
       kind: as of `results.FOLDERS`.
-      step: the component that made it.
+      step: the component that made it; empty for plain files.
       name, span, version: its place under a `data_root`; None where it has none.
       sha256: of its manifest, which covers its files; of one that is gone, as it was recorded.
       fingerprint: identifies it by what it was made from.
       settings: the parameters that shaped it.
       inputs: by role, the places of other nodes in the list.
-      sources: of a dataset, its files: uri, sha256, bytes, rows and format.
+      sources: of a dataset, the files that it was read from, and of plain files these: uri, sha256, bytes, rows and format.
       trouble: why it could not be followed; empty when it could.
     """
 
@@ -82,11 +82,11 @@ def trace(uri: str) -> list[Node]:
         nodes[place] = _node(result, inputs)
         return place
 
-    def follow(role: str, reference: Mapping[str, str]) -> int:
+    def follow(role: str, reference: Mapping[str, Any]) -> int:
         kind = _kind_of(role)
         trouble, found = "", None
         try:
-            found = _load(reference["uri"], kind)
+            found = None if "sources" in reference else _load(reference["uri"], kind)
         except HeadwaterError as error:
             trouble = str(error)
         if found is not None and found.sha256 != reference["sha256"] and found.fingerprint != reference["fingerprint"]:
@@ -96,7 +96,7 @@ def trace(uri: str) -> list[Node]:
         key = (reference["uri"], reference["sha256"])
         if key not in places:
             places[key] = len(nodes)
-            nodes.append(_lost(reference, kind, trouble))
+            nodes.append(_outside(reference, kind, trouble))
         return places[key]
 
     visit(_load(storage.normalise(uri), ""))
@@ -117,7 +117,7 @@ def as_openlineage(nodes: list[Node], namespace: str = "headwater") -> list[dict
     """One run event for each step, the earliest first."""
     events = []
     for node in reversed(nodes):
-        if node.trouble:
+        if node.trouble or not node.step:
             continue
         inputs = [_dataset(namespace, nodes[place].uri, nodes[place].sha256) for place in node.inputs.values()]
         inputs += [_dataset(namespace, source["uri"], source["sha256"]) for source in node.sources]
@@ -162,7 +162,7 @@ def _load(uri: str, kind: str) -> Result:
     raise HeadwaterError(f"{uri}: there is no result here (there is no {results.MANIFEST})")
 
 
-def _references(result: Result) -> dict[str, Mapping[str, str]]:
+def _references(result: Result) -> dict[str, Mapping[str, Any]]:
     if result.kind != "dataset":
         return dict(result.manifest["inputs"])
     # A dataset that was made from another one names it where collected ones name their sources.
@@ -196,26 +196,30 @@ def _node(result: Result, inputs: Mapping[str, int]) -> Node:
         fingerprint=result.fingerprint,
         settings=_scrubbed(result.manifest.get("settings", {})),
         inputs=inputs,
-        sources=[{**source, "uri": without_secrets(source["uri"])} for source in sources],
+        sources=_sources(sources),
     )
 
 
-def _lost(reference: Mapping[str, str], kind: str, trouble: str) -> Node:
-    uri = without_secrets(reference["uri"])
+def _outside(reference: Mapping[str, Any], kind: str, trouble: str) -> Node:
+    """Plain files, which no step made, and what cannot be followed."""
     return Node(
-        uri,
-        kind,
-        STEPS.get(kind, ""),
-        None,
-        None,
-        None,
-        reference["sha256"],
-        reference["fingerprint"],
-        {},
-        {},
-        [],
-        trouble,
+        uri=without_secrets(reference["uri"]),
+        kind=kind,
+        step="" if "sources" in reference else STEPS.get(kind, ""),
+        name=None,
+        span=None,
+        version=None,
+        sha256=reference["sha256"],
+        fingerprint=reference["fingerprint"],
+        settings={},
+        inputs={},
+        sources=_sources(reference.get("sources", [])),
+        trouble=trouble,
     )
+
+
+def _sources(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**source, "uri": without_secrets(source["uri"])} for source in told]
 
 
 def _scrubbed(value: Any) -> Any:
