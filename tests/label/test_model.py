@@ -50,6 +50,38 @@ def test_two_sides_of_one_column_do_not_pass_for_the_class():
     assert found["own"][0] > found["majority"][0] > found["apart"][0]
 
 
+@pytest.mark.parametrize("kind", ["A", "C"])
+def test_leaps_end_where_plain_iterations_end(kind):
+    _, votes, _ = generate(kind, 20_000, 1)
+    gold = np.full(len(votes), -1, np.int8)
+    fitted = model.fit(counted(votes))
+    steps = model._Steps(votes, np.ones(len(votes)), gold, 3, None, fitted.groups)
+    posterior = model.majority(votes, PRIOR).T
+    for _ in range(400):
+        posterior, likelihood = steps.expect(steps.maximise(posterior))
+    assert np.abs(fitted.predict(votes) - posterior.T).mean() < 0.002
+    own = steps.expect([np.log(fitted.prior)[:, None], *fitted.tables])[1]
+    assert own == pytest.approx(likelihood, rel=1e-5) and fitted.iterations < 60
+
+
+def test_the_likelihood_is_that_of_brute_force():
+    """A sum over the classes, written out, with gold and weights."""
+    _, votes, _ = generate("A", 200, 3)
+    gold = np.where(np.arange(200) < 20, votes[:, 0], -1).astype(np.int8)
+    weights = np.arange(200) % 3 + 1.0
+    steps = model._Steps(votes[:, :4], weights, gold, 3, None, ((0,), (1, 3), (2,)))
+    found = steps.maximise(model.majority(votes, PRIOR).T)
+    shares = [np.exp(each) for each in found]
+    expected = 0.0
+    for row, known, weight in zip(votes[:, :4] + 1, gold, weights):
+        each = [
+            shares[0][c, 0] * shares[1][row[0], c] * shares[2][row[1] * 4 + row[3], c] * shares[3][row[2], c]
+            for c in range(3)
+        ]
+        expected += weight * np.log(each[known] if known >= 0 else sum(each))
+    assert steps.expect(found)[1] == pytest.approx(expected, rel=1e-5)
+
+
 def test_copies_that_are_not_looked_for_take_over():
     truth, votes, _ = generate("A", 50_000, 0)
     with_pairs, without = (model.fit(counted(votes), pairs=pairs) for pairs in (True, False))

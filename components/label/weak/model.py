@@ -15,7 +15,7 @@ from typing import Sequence
 
 import numpy as np
 
-from headwater.components.label.weak.tally import Tally, one_hot
+from headwater.components.label.weak.tally import Tally, chunks, one_hot, with_abstentions
 
 KINDS = ("em", "naive_bayes", "majority")
 
@@ -31,15 +31,18 @@ LEAST_GOLD = 30
 _EARLY_ITERATIONS = 4
 _MOST_ITERATIONS = 300
 _STILL = 1e-5
+# The longest leap, in iterations.
+_FURTHEST = 64.0
 # Nats that one function tells about the other beyond the class, for each row that either votes on. Independent functions
 # stay below a third of it while the posterior is not yet sure, copies in four cases of five are at four times as much.
 _COPIES = 0.03
 # Two functions that should meet on so many rows by chance, and meet on none, look at one thing from two sides.
 _NEVER_MET = 30
 _MOST_ENTRIES = 4_000
+# A table of so many joint outcomes stays in a core's nearest cache.
+_MOST_OUTCOMES = 1_024
 _FOLDS = 3
 _ROWS_TO_CHOOSE_BY = 20_000
-_CHUNK_ROWS = 65_536
 _TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(20), 140))
 _FLOOR = 1e-9
 
@@ -77,20 +80,21 @@ class LabelModel:
         Args:
           votes: int8, [rows, functions]; -1 to abstain.
         """
-        found = np.empty((len(votes), self.classes), np.float32)
-        for start in range(0, len(votes), _CHUNK_ROWS):
-            part = slice(start, start + _CHUNK_ROWS)
-            found[part] = _softmax(self.logits(votes[part]) / np.float32(self.temperature))
-        return found
+        return _softmax(self.logits(votes) / np.float32(self.temperature))
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
         """log P(class, votes) up to a constant of the row, before the temperature; float32, [rows, classes]."""
         if self.kind == "majority":
             return np.log(majority(votes, self.prior))
-        total = np.broadcast_to(np.log(self.prior).astype(np.float32), (len(votes), self.classes)).copy()
-        for group, table in zip(self.groups, self.tables):
-            total += table.astype(np.float32)[_outcomes(votes, group, self.classes)]
-        return total
+        found = np.empty((len(votes), self.classes), np.float32)
+        blocks = _blocks(self.groups, self.tables, self.classes)
+        for part in chunks(len(votes), votes.shape[1]):
+            turned = np.ascontiguousarray(votes[part].T)
+            total = np.log(self.prior).astype(np.float32)[:, None].repeat(turned.shape[1], 1)
+            for functions, table in blocks:
+                total += np.take(table, _outcomes(turned, functions, self.classes), axis=1)
+            found[part] = total.T
+        return found
 
     def accuracies(self, tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How often each function is right where it votes, with a 95 % interval.
@@ -296,52 +300,98 @@ def _em(
     posterior = _early(votes, weights, gold, classes, balance)
     if isinstance(groups, bool):
         groups = find_copies(votes, posterior, weights) if groups else _alone(votes.shape[1])
-    posterior, prior, tables, iterations = _iterate(
-        votes, weights, gold, classes, balance, groups, posterior, _MOST_ITERATIONS
-    )
-    return LabelModel("em", classes, prior, groups, tables, iterations=iterations + _EARLY_ITERATIONS)
+    parameters, iterations = _Steps(votes, weights, gold, classes, balance, groups).converge(posterior)
+    prior = np.exp(parameters[0][:, 0])
+    return LabelModel("em", classes, prior, groups, tuple(parameters[1:]), iterations=iterations + _EARLY_ITERATIONS)
 
 
 def _early(
     votes: np.ndarray, weights: np.ndarray, gold: np.ndarray, classes: int, balance: np.ndarray | None
 ) -> np.ndarray:
     start = _clamped(majority(votes, np.full(classes, 1 / classes) if balance is None else balance), gold)
-    return _iterate(votes, weights, gold, classes, balance, _alone(votes.shape[1]), start, _EARLY_ITERATIONS)[0]
+    steps, posterior = _Steps(votes, weights, gold, classes, balance, _alone(votes.shape[1])), start.T
+    for _ in range(_EARLY_ITERATIONS):
+        posterior, _ = steps.expect(steps.maximise(posterior))
+    return np.ascontiguousarray(posterior.T)
 
 
-def _iterate(
-    votes: np.ndarray,
-    weights: np.ndarray,
-    gold: np.ndarray,
-    classes: int,
-    balance: np.ndarray | None,
-    groups: tuple[tuple[int, ...], ...],
-    posterior: np.ndarray,
-    most: int,
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...], int]:
-    outcomes = _Outcomes(votes, groups, classes)
-    known = gold >= 0
-    certain = np.eye(classes, dtype=np.float32)[:, gold[known]]
-    heavy = weights.astype(np.float32)
-    share = heavy / (heavy.sum() * classes)
-    # One row a class from here on: few and long rows are what numpy is quick with.
-    posterior = np.ascontiguousarray(posterior.T)
-    for iteration in range(1, most + 1):
-        weighted = posterior * heavy
-        tables = outcomes.tables(weighted)
-        prior = balance if balance is not None else _normalised(weighted.sum(1, dtype=np.float64) + 1)
-        later = outcomes.logits(tables)
-        later += np.log(prior).astype(np.float32)[:, None]
-        later -= later.max(0)
-        np.exp(later, out=later)
-        later /= later.sum(0)
-        later[:, known] = certain
-        posterior -= later
-        moved = float(np.abs(posterior, out=posterior).sum(0) @ share)
-        posterior = later
-        if moved < _STILL:
-            break
-    return np.ascontiguousarray(posterior.T), prior, tables, iteration
+class _Steps:
+    """EM's two steps. Parameters are log P(class), [classes, 1], and log P(outcome | class) of each group.
+
+    Posteriors are [classes, rows] here: few and long rows are what numpy is quick with.
+    """
+
+    def __init__(
+        self,
+        votes: np.ndarray,
+        weights: np.ndarray,
+        gold: np.ndarray,
+        classes: int,
+        balance: np.ndarray | None,
+        groups: tuple[tuple[int, ...], ...],
+    ):
+        self._outcomes = _Outcomes(votes, groups, classes)
+        self._weights, self._balance = weights.astype(np.float32), balance
+        self._known = np.flatnonzero(gold >= 0)
+        self._gold = gold[self._known]
+        self._certain = np.eye(classes, dtype=np.float32)[:, self._gold]
+
+    def maximise(self, posterior: np.ndarray) -> list[np.ndarray]:
+        """The likeliest parameters, one pseudo-row a class counted in."""
+        weighted = posterior * self._weights
+        prior = self._balance if self._balance is not None else _normalised(weighted.sum(1, dtype=np.float64) + 1)
+        return [np.log(prior)[:, None], *self._outcomes.tables(weighted)]
+
+    def expect(self, parameters: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+        """The posterior, and the log likelihood of votes and gold."""
+        found = self._outcomes.logits(parameters[1:])
+        found += parameters[0].astype(np.float32)
+        most = found.max(0)
+        found -= most
+        golden = found[self._gold, self._known]
+        np.exp(found, out=found)
+        total = found.sum(0)
+        found /= total
+        found[:, self._known] = self._certain
+        evidence = np.log(total, out=total)
+        evidence[self._known] = golden
+        evidence += most
+        return found, float(evidence.astype(np.float64) @ self._weights)
+
+    def converge(self, posterior: np.ndarray) -> tuple[list[np.ndarray], int]:
+        """Parameters that a further iteration hardly changes, and how many it took.
+
+        After every two iterations a leap as far as they point (scheme S3 of Varadhan and Roland, "Simple and globally
+        convergent methods for accelerating the convergence of any EM algorithm", Scandinavian Journal of Statistics 35,
+        2008), which is taken back where the likelihood falls.
+        """
+        start = plain = self.maximise(posterior.T)
+        share = self._weights / (self._weights.sum() * posterior.shape[1])
+        least = -np.inf
+        for iterations in range(2, _MOST_ITERATIONS + 1, 2):
+            before, likelihood = self.expect(start)
+            if likelihood < least:
+                start = plain
+                before, _ = self.expect(start)
+            one = self.maximise(before)
+            after, least = self.expect(one)
+            plain = self.maximise(after)
+            if float(np.abs(after - before).sum(0) @ share) < _STILL:
+                break
+            start = _leap(start, one, plain)
+        return plain, iterations
+
+
+def _leap(start: Sequence[np.ndarray], one: Sequence[np.ndarray], two: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Where the iterations from `start` over `one` to `two` lead."""
+    first = [b - a for a, b in zip(start, one)]
+    turn = [c - b - each for b, c, each in zip(one, two, first)]
+    bend = sum(float((each**2).sum()) for each in turn)
+    length = min(_FURTHEST, np.sqrt(sum(float((each**2).sum()) for each in first) / bend)) if bend else 1.0
+    if length <= 1:
+        return list(two)
+    moved = [a + 2 * length * way + length**2 * each for a, way, each in zip(start, first, turn)]
+    return [each - np.log(np.exp(each - each.max(0)).sum(0)) - each.max(0) for each in moved]
 
 
 class _Outcomes:
@@ -349,9 +399,9 @@ class _Outcomes:
 
     def __init__(self, votes: np.ndarray, groups: Sequence[tuple[int, ...]], classes: int):
         self._groups, self._classes = groups, classes
-        alone = [group[0] for group in groups if len(group) == 1]
-        self._ones = np.ascontiguousarray(one_hot(votes[:, alone], classes).T)
-        self._codes = {group: _outcomes(votes, group, classes) for group in groups if len(group) > 1}
+        turned = np.ascontiguousarray(votes.T)
+        self._ones = one_hot(turned[[group[0] for group in groups if len(group) == 1]], classes)
+        self._codes = {group: _outcomes(turned, group, classes) for group in groups if len(group) > 1}
 
     def tables(self, weighted: np.ndarray) -> tuple[np.ndarray, ...]:
         """log P(outcome | class) of each group, one pseudo-row a class spread as the group's outcomes are.
@@ -359,15 +409,17 @@ class _Outcomes:
         Args:
           weighted: posterior times weights, float32, [classes, rows].
         """
-        met = (self._ones @ weighted.T).astype(np.float64)
-        width, start, found = self._classes + 1, 0, []
+        classes = len(weighted)
+        voted = (self._ones @ weighted.T).astype(np.float64).reshape(-1, classes, classes)
+        rest = np.maximum(0, weighted.sum(1, dtype=np.float64) - voted.sum(1))
+        alone = iter(np.concatenate([rest[:, None], voted], 1))
+        found = []
         for group in self._groups:
             if len(group) == 1:
-                part, start = met[start : start + width], start + width
+                part = next(alone)
             else:
-                codes = self._codes[group]
-                counts = [np.bincount(codes, row, minlength=width ** len(group)) for row in weighted]
-                part = np.stack(counts, 1)
+                outcomes = (classes + 1) ** len(group)
+                part = np.stack([np.bincount(self._codes[group], row, minlength=outcomes) for row in weighted], 1)
             found.append(_smoothed(part))
         return tuple(found)
 
@@ -375,7 +427,10 @@ class _Outcomes:
         """Σ log P(outcome | class) over the groups, float32, [classes, rows]."""
         alone = [table for group, table in zip(self._groups, tables) if len(group) == 1]
         if alone:
-            total = np.vstack(alone).astype(np.float32).T @ self._ones
+            # All functions abstain, but for those that vote.
+            changes = np.concatenate([table[1:] - table[0] for table in alone])
+            total = changes.astype(np.float32).T @ self._ones
+            total += sum(table[0] for table in alone).astype(np.float32)[:, None]
         else:
             total = np.zeros((self._classes, self._ones.shape[1]), np.float32)
         for group, table in zip(self._groups, tables):
@@ -402,20 +457,25 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     if width**2 * classes > _MOST_ENTRIES:
         # With so many classes not even two have a joint distribution.
         return _alone(functions)
-    ones = one_hot(votes, classes)
     rows = weights.sum()
-    told = np.zeros((functions, functions))
+    told, both = np.zeros((functions, functions)), np.zeros((functions, functions))
+    met = np.zeros((classes, functions * classes, functions * classes))
+    share = (posterior * weights[:, None]).T.astype(np.float32)
+    for part in chunks(len(votes), functions * classes):
+        turned = np.ascontiguousarray(votes[part].T)
+        ones, voted = one_hot(turned, classes), (turned >= 0).astype(np.float32)
+        both += (voted * weights[part].astype(np.float32)) @ voted.T
+        for number in range(classes):
+            met[number] += (ones * share[number, part]) @ ones.T
     for number in range(classes):
-        share = (posterior[:, number] * weights).astype(np.float32)
-        met = ((ones * share[:, None]).T @ ones).astype(np.float64)
-        alone = np.diag(met)
-        expected = np.outer(alone, alone) / max(share.sum(dtype=np.float64), _FLOOR)
+        each = np.maximum(0, with_abstentions(met[number], share[number].sum(dtype=np.float64), classes))
+        alone = np.diag(each)
+        expected = np.outer(alone, alone) / max(share[number].sum(dtype=np.float64), _FLOOR)
         with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.where(met > 0, met * np.log(met / np.maximum(expected, _FLOOR)), 0.0)
+            terms = np.where(each > 0, each * np.log(each / np.maximum(expected, _FLOOR)), 0.0)
         told += terms.reshape(functions, width, functions, width).sum((1, 3))
-    voted = (votes >= 0).astype(np.float32)
-    alone = (voted * weights[:, None]).sum(0) / rows
-    both = (voted * weights[:, None].astype(np.float32)).T @ voted / rows
+    both /= rows
+    alone = np.diag(both)
     either = alone[:, None] + alone[None, :] - both
     apart = (both == 0) & (np.outer(alone, alone) * rows >= _NEVER_MET)
     excess = told / rows - classes * classes**2 / (2 * rows)
@@ -437,12 +497,28 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     return tuple(sorted(set(groups.values())))
 
 
-def _outcomes(votes: np.ndarray, group: tuple[int, ...], classes: int) -> np.ndarray:
-    """The number of a group's joint outcome, one a row."""
-    code = votes[:, group[0]].astype(np.int32) + 1
+def _outcomes(turned: np.ndarray, group: tuple[int, ...], classes: int) -> np.ndarray:
+    """The number of a group's joint outcome, one a row; of votes as [functions, rows]."""
+    code = turned[group[0]].astype(np.intp) + 1
     for number in group[1:]:
-        code = code * (classes + 1) + (votes[:, number].astype(np.int32) + 1)
+        code *= classes + 1
+        code += turned[number]
+        code += 1
     return code
+
+
+def _blocks(
+    groups: Sequence[tuple[int, ...]], tables: Sequence[np.ndarray], classes: int
+) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    """Groups put together, as many as one small table can hold, float32, [classes, outcomes]: to look up less often."""
+    found: list[tuple[tuple[int, ...], np.ndarray]] = []
+    for group, table in zip(groups, tables):
+        table = table.T.astype(np.float32)
+        if found and found[-1][1].shape[1] * table.shape[1] <= _MOST_OUTCOMES:
+            functions, before = found.pop()
+            group, table = (*functions, *group), (before[:, :, None] + table[:, None, :]).reshape(classes, -1)
+        found.append((group, table))
+    return found
 
 
 def _smoothed(part: np.ndarray) -> np.ndarray:

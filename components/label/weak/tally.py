@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Iterator
 
 import numpy as np
 
 MOST_PATTERNS = 50_000
 """Beyond so many distinct patterns of votes there is a sample."""
 
-_CHUNK_ROWS = 65_536
-_CHUNK_CELLS = 20_000_000
+# What is made of a chunk stays in a core's cache.
+_CHUNK_CELLS = 500_000
 _LOOK_ROWS = 20_000
 
 
@@ -80,31 +81,29 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
       classes: how many there are.
       size: the most rows that a sample keeps.
     """
-    width = classes + 1
     functions = votes.shape[1]
-    pairs = np.zeros((functions * width,) * 2, np.int64)
+    voted = np.zeros((functions * classes,) * 2, np.int64)
     conflicts, overlaps = np.zeros(functions, np.int64), np.zeros(functions, np.int64)
     contested = covered = 0
-    step = min(_CHUNK_ROWS, max(1, _CHUNK_CELLS // (functions * width)))
-    for start in range(0, len(votes), step):
-        part = votes[start : start + step]
-        ones = one_hot(part, classes)
-        # Counts up to a chunk's rows are exact in float32.
-        pairs += (ones.T @ ones).astype(np.int64)
+    for part in chunks(len(votes), functions * classes):
         # One row a function: few and long rows are what numpy is quick with.
-        turned = np.ascontiguousarray(part.T)
-        voted = turned >= 0
-        cast = voted.sum(0, dtype=np.int16)
+        turned = np.ascontiguousarray(votes[part].T)
+        ones = one_hot(turned, classes)
+        # Counts up to a chunk's rows are exact in float32.
+        voted += (ones @ ones.T).astype(np.int64)
+        is_cast = turned >= 0
+        cast = is_cast.sum(0, dtype=np.int16)
         # As unsigned bytes -1 is the greatest.
         least = turned.view(np.uint8).min(0, initial=255)
         split = turned.max(0, initial=-1) > least.view(np.int8)
         split &= cast > 1
         # On a contested row every vote has one against it.
-        conflicts += (voted & split).sum(1)
-        overlaps += (voted & (cast > 1)).sum(1)
+        conflicts += (is_cast & split).sum(1)
+        overlaps += (is_cast & (cast > 1)).sum(1)
         contested += int(split.sum())
         covered += int((cast > 0).sum())
-    patterns, counts = _distinct(np.column_stack([votes, gold]).astype(np.int8))
+    pairs = with_abstentions(voted, len(votes), classes)
+    patterns, counts = _patterns(votes, gold)
     known = gold >= 0
     chosen = _lowest(hashes, size)
     golden = np.flatnonzero(known)[_lowest(hashes[known], size)]
@@ -171,25 +170,66 @@ def decode(content: bytes) -> Tally:
     return Tally(**{name: int(value) if value.ndim == 0 else value for name, value in found.items()})
 
 
-def one_hot(votes: np.ndarray, classes: int) -> np.ndarray:
-    """float32, [rows, functions × (classes + 1)]: 1 where a function's outcome is that."""
-    outcomes = np.arange(-1, classes, dtype=np.int8)
-    return (votes[:, :, None] == outcomes).reshape(len(votes), -1).astype(np.float32)
+def chunks(rows: int, cells: int) -> Iterator[slice]:
+    """Parts of rows that are worked on at a time, where each row makes so many cells."""
+    step = max(64, _CHUNK_CELLS // max(1, cells))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
 
 
-def _distinct(rows: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows in a fixed order with their counts; nothing when there are more than `MOST_PATTERNS`."""
-    nothing = rows[:0], np.zeros(0, np.int64)
-    packed = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
+def one_hot(turned: np.ndarray, classes: int) -> np.ndarray:
+    """float32, [functions × classes, rows]: 1 where a function votes that class.
+
+    Args:
+      turned: votes, int8, [functions, rows].
+      classes: how many there are.
+    """
+    flags = turned[:, None, :] == np.arange(classes, dtype=np.int8)[None, :, None]
+    return flags.reshape(-1, turned.shape[1]).astype(np.float32)
+
+
+def with_abstentions(voted: np.ndarray, rows: float, classes: int) -> np.ndarray:
+    """How often outcomes meet, to abstain among them, from how often votes meet: what is left of each is abstention.
+
+    Args:
+      voted: [functions × classes] squared: rows where one function votes this and the other that.
+      rows: how many there are.
+      classes: how many there are.
+
+    Returns:
+      [functions × (classes + 1)] squared; of each function's outcomes 0 is to abstain.
+    """
+    functions, width = len(voted) // classes, classes + 1
+    found = np.zeros((functions, width, functions, width), voted.dtype)
+    found[:, 1:, :, 1:] = voted.reshape(functions, classes, functions, classes)
+    alone = np.diag(voted).reshape(functions, classes)
+    found[:, 1:, :, 0] = alone[:, :, None] - found[:, 1:, :, 1:].sum(3)
+    found[:, 0, :, 1:] = alone[None] - found[:, 1:, :, 1:].sum(1)
+    found[:, 0, :, 0] = rows - alone.sum(1)[:, None] - found[:, 0, :, 1:].sum(2)
+    return found.reshape(functions * width, -1)
+
+
+def _patterns(votes: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of votes and gold class with their counts; nothing when there are too many."""
     # Dense votes hardly repeat, and sorting them all would be for nothing.
-    looked = packed[:_LOOK_ROWS]
-    if len(rows) > MOST_PATTERNS and len(np.unique(looked)) > len(looked) // 2:
-        return nothing
-    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
+    looked = np.column_stack([votes[:_LOOK_ROWS], gold[:_LOOK_ROWS]])
+    if len(votes) > MOST_PATTERNS and len(np.unique(_packed(looked))) > len(looked) // 2:
+        return np.zeros((0, votes.shape[1] + 1), np.int8), np.zeros(0, np.int64)
+    rows = np.column_stack([votes, gold])
+    return _distinct(rows, np.ones(len(rows), np.int64))
+
+
+def _distinct(rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows in a fixed order with their counts; nothing when there are more than `MOST_PATTERNS`."""
+    _, first, inverse = np.unique(_packed(rows), return_index=True, return_inverse=True)
     if len(first) > MOST_PATTERNS:
-        return nothing
-    weights = np.ones(len(rows), np.int64) if counts is None else counts
-    return rows[first], np.bincount(inverse.ravel(), weights, minlength=len(first)).astype(np.int64)
+        return rows[:0], np.zeros(0, np.int64)
+    return rows[first], np.bincount(inverse.ravel(), counts, minlength=len(first)).astype(np.int64)
+
+
+def _packed(rows: np.ndarray) -> np.ndarray:
+    """Each row as one value."""
+    return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
 
 
 def _lowest(hashes: np.ndarray, size: int) -> np.ndarray:
