@@ -13,6 +13,9 @@ from headwater.components.common.errors import HeadwaterError
 
 WORKED, FAILED = b"\0", b"\1"
 
+# Processes use every core already; numpy's threads, which wait busily, would take half of each.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -22,11 +25,7 @@ def cores() -> int:
 def warm_up(preload: Sequence[str]) -> None:
     """Starts the server that pools fork from, so that it imports `preload` while this process goes on."""
     if cores() > 1:
-        from multiprocessing import forkserver
-
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-        with _without_main():
-            forkserver.ensure_running()
+        _start_server(preload)
 
 
 class Pool:
@@ -41,11 +40,10 @@ class Pool:
     def __init__(self, workers: int, preload: Sequence[str]):
         self._executor = None
         if workers > 1:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(list(preload))
+            context = _start_server(preload)
             # The server keeps the environment that it was started in; credentials may have been set since.
             self._executor = concurrent.futures.ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_adopt, initargs=(dict(os.environ),)
+                workers, mp_context=context, initializer=_adopt, initargs=({**_ONE_THREAD, **os.environ},)
             )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
@@ -97,6 +95,24 @@ def outcome(future: concurrent.futures.Future) -> bytes:
 def _adopt(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _start_server(preload: Sequence[str]) -> Any:
+    """The context of the server that processes fork from, which starts unless it runs."""
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    added = {name: value for name, value in _ONE_THREAD.items() if name not in os.environ}
+    # It is read when the server imports numpy.
+    os.environ.update(added)
+    try:
+        with _without_main():
+            forkserver.ensure_running()
+    finally:
+        for name in added:
+            del os.environ[name]
+    return context
 
 
 @contextlib.contextmanager

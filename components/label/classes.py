@@ -60,6 +60,17 @@ def numbers(values: pa.Array, classes: Sequence[str]) -> np.ndarray:
     return found
 
 
+def disagree(turned: np.ndarray) -> np.ndarray:
+    """Whether sources vote for different classes, bool, one a row.
+
+    Args:
+      turned: votes, int8, [sources, rows]: few and long rows are what numpy is quick with.
+    """
+    # As unsigned bytes `ABSTAIN` is the greatest.
+    least = turned.view(np.uint8).min(0, initial=255)
+    return turned.max(0, initial=ABSTAIN) > least.view(np.int8)
+
+
 def coded(classes: Sequence[str]) -> str:
     """SQL that makes the number of a class of a value, which stands as `{0}`: NULL to abstain, `OUTSIDE` for no class."""
     cases = " ".join(f"WHEN {quoted(name)} THEN {number}" for number, name in enumerate(classes))

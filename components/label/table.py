@@ -1,8 +1,9 @@
 """The label table: one for all methods, a Parquet file beside each shard of the dataset, row for row.
 
-Where it has not all of the shard's rows, its column `_row` tells which. Its columns are the dataset's key, the label, its probability and whether it abstains, and Headwater's own: of each class
-its probability, the method, what each source voted, and as of when. The dataset that is passed on reads both files
-side by side, so that no shard is copied; of the label table it shows the label, its probability and the abstain flag.
+Where it has not all of the shard's rows, its column `_row` tells which. Its columns are the dataset's key, the label,
+its probability and whether it abstains, and Headwater's own: of each class its probability, the method, what each source
+voted, and as of when. The dataset that is passed on reads both files side by side, so that no shard is copied; of the
+label table it shows the label, its probability and the abstain flag.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from headwater.components.common.labelled import WideShard
 from headwater.components.common.partitions import Found
 from headwater.components.common.shard_file import describe
 from headwater.components.label import comparing, table
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, disagree, numbers
 from headwater.components.label.joining import codes_of
 from headwater.components.label.methods import Item, Labeller, Labels
 
@@ -95,10 +95,11 @@ def _put(plan: Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) 
 
 def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels) -> list[dict[str, Any]]:
     """The rows on which sources disagree most evenly."""
-    voted = labels.evidence >= 0
-    least = np.where(voted, labels.evidence, 127).min(1, initial=127)
-    contested = np.flatnonzero(labels.evidence.max(1, initial=-1) > least)
-    sure = labels.probabilities[contested].max(1, initial=0)
+    contested = np.flatnonzero(disagree(np.ascontiguousarray(labels.evidence.T)))
+    sure = np.ascontiguousarray(labels.probabilities[contested].T).max(0, initial=0)
+    if len(sure) > _MOST_EXAMPLES:
+        least = sure <= np.partition(sure, _MOST_EXAMPLES)[_MOST_EXAMPLES]
+        contested, sure = contested[least], sure[least]
     worst = contested[np.argsort(sure, kind="stable")[:_MOST_EXAMPLES]]
     key = rows.select(list(plan.key)).take(pa.array(worst)).to_pydict()
     names = [name for labeller in plan.labellers for name in labeller.sources]
@@ -108,7 +109,7 @@ def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels) -> list[di
             "probabilities": [round(float(each), 4) for each in labels.probabilities[row]],
             "votes": {
                 names[source]: plan.classes[labels.evidence[row, source]]
-                for source in np.flatnonzero(voted[row]).tolist()
+                for source in np.flatnonzero(labels.evidence[row] >= 0).tolist()
             },
             "place": [item.number, int(row)],
         }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -192,6 +193,19 @@ def test_tallies_merge_to_that_of_all_rows(first, second, size):
     whole = tally.tally(every, gold, spread, 3, size)
     for name, value in vars(whole).items():
         assert np.array_equal(value, getattr(merged, name)), name
+
+
+def test_parts_keep_their_share_of_the_sample():
+    _, votes, _ = generate("A", 60_000, 5)
+    gold, spread = np.full(len(votes), -1, np.int8), hashes(len(votes))
+    parts = [
+        tally.tally(votes[start : start + rows], gold[:rows], spread[start : start + rows], 3, 10_000, len(votes))
+        for start, rows in ((0, 40_000), (40_000, 15_000), (55_000, 4_990), (59_990, 10))
+    ]
+    assert [len(part.hashes) < part.rows for part in parts] == [True, True, True, False]
+    merged = functools.reduce(tally.merge, parts)
+    whole = tally.tally(votes, gold, spread, 3, 10_000)
+    assert np.array_equal(merged.hashes, whole.hashes) and np.array_equal(merged.votes, whole.votes)
 
 
 @settings(max_examples=60, deadline=None)

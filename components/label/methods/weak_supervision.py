@@ -160,11 +160,12 @@ class _Prepared:
         settings, classes = self.step.settings, self.step.classes
         names = self.sources
         known = self.given.find(items, self.schema, storage.join(scratch, "gold"), beam) if self.given else None
+        total = sum(item.element.rows for item in items)
         content = map_merge(
             "label: vote",
             items,
             # What is known by key is found; its data need not go along.
-            functools.partial(_vote, dataclasses.replace(self, given=None), scratch, known),
+            functools.partial(_vote, dataclasses.replace(self, given=None), scratch, known, total),
             _merge,
             sizes=[item.element.rows for item in items],
             **beam,
@@ -215,7 +216,7 @@ class _Labeller:
         return Labels(codes, posterior, votes)
 
 
-def _vote(prepared: _Prepared, scratch: str, known: Found | None, item: Item) -> bytes:
+def _vote(prepared: _Prepared, scratch: str, known: Found | None, total: int, item: Item) -> bytes:
     settings, classes = prepared.step.settings, prepared.step.classes
     wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([prepared.gold] if prepared.gold else [])])
     schema = pa.schema([prepared.schema.field(name) for name in wanted])
@@ -229,7 +230,7 @@ def _vote(prepared: _Prepared, scratch: str, known: Found | None, item: Item) ->
     failed = (
         np.sum([each.failed for each in found], 0, np.int64) if found else np.zeros(len(settings.functions), np.int64)
     )
-    counted = tally.tally(votes, np.maximum(golden, ABSTAIN), hashes, len(classes), settings.sample_rows)
+    counted = tally.tally(votes, np.maximum(golden, ABSTAIN), hashes, len(classes), settings.sample_rows, total)
     return _encode(counted, failed, int((golden == OUTSIDE).sum()))
 
 

@@ -14,6 +14,8 @@ from typing import Iterator
 
 import numpy as np
 
+from headwater.components.label.classes import disagree
+
 MOST_PATTERNS = 50_000
 """Beyond so many distinct patterns of votes there is a sample."""
 
@@ -71,7 +73,9 @@ class Tally:
         return len(self.counts) > 0 or not self.rows
 
 
-def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int, size: int) -> Tally:
+def tally(
+    votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int, size: int, total: int | None = None
+) -> Tally:
     """Counts votes.
 
     Args:
@@ -80,6 +84,8 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
       hashes: uint64, one a row, of its key: what the sample is drawn by.
       classes: how many there are.
       size: the most rows that a sample keeps.
+      total: how many rows are tallied in all, if these are a part of them; of a part the sample keeps little more than
+        its share, since all hashes are alike.
     """
     functions = votes.shape[1]
     voted = np.zeros((functions * classes,) * 2, np.int64)
@@ -93,10 +99,7 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
         voted += (ones @ ones.T).astype(np.int64)
         is_cast = turned >= 0
         cast = is_cast.sum(0, dtype=np.int16)
-        # As unsigned bytes -1 is the greatest.
-        least = turned.view(np.uint8).min(0, initial=255)
-        split = turned.max(0, initial=-1) > least.view(np.int8)
-        split &= cast > 1
+        split = disagree(turned)
         # On a contested row every vote has one against it.
         conflicts += (is_cast & split).sum(1)
         overlaps += (is_cast & (cast > 1)).sum(1)
@@ -105,7 +108,7 @@ def tally(votes: np.ndarray, gold: np.ndarray, hashes: np.ndarray, classes: int,
     pairs = with_abstentions(voted, len(votes), classes)
     patterns, counts = _patterns(votes, gold)
     known = gold >= 0
-    chosen = _lowest(hashes, size)
+    chosen = _lowest(hashes, min(size, _share(size, len(votes), total or len(votes))))
     golden = np.flatnonzero(known)[_lowest(hashes[known], size)]
     return Tally(
         classes,
@@ -230,6 +233,12 @@ def _distinct(rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _packed(rows: np.ndarray) -> np.ndarray:
     """Each row as one value."""
     return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
+
+
+def _share(size: int, rows: int, total: int) -> int:
+    """More rows than the sample of all takes of a part, but for chance of one in a billion."""
+    expected = size * rows / max(1, total)
+    return int(expected + 6 * expected**0.5 + 30)
 
 
 def _lowest(hashes: np.ndarray, size: int) -> np.ndarray:
