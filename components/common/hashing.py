@@ -234,7 +234,8 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     if buffer is None or not lengths.any():
         return mix(hashes)
     words = (lengths + 7) // 8
-    order = np.argsort(-np.minimum(words, 2**15 - 1).astype(np.int16), kind="stable")
+    alike = bool((words == words[0]).all())
+    order = slice(None) if alike else np.argsort(-np.minimum(words, 2**15 - 1).astype(np.int16), kind="stable")
     base, end = int(offsets[0]), int(offsets[-1])
     padded = np.zeros(end - base + 8, np.uint8)
     padded[: end - base] = np.frombuffer(buffer, np.uint8, end - base, base)

@@ -60,6 +60,12 @@ def numbers(values: pa.Array, classes: Sequence[str]) -> np.ndarray:
     return found
 
 
+def words(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Names by their numbers, a string array; missing where a number is negative."""
+    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())).cast(pa.string())
+
+
 def disagree(turned: np.ndarray) -> np.ndarray:
     """Whether sources vote for different classes, bool, one a row.
 

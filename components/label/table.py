@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import hashing
 from headwater.components.common.labelled import ROW, shown
+from headwater.components.label.classes import words
 from headwater.components.label.methods import Labels
 
 PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
@@ -70,11 +71,11 @@ def make(
     chosen = labels.probabilities[np.arange(rows), np.maximum(labels.codes, 0)]
     sources = labels.evidence.shape[1]
     columns = [
-        _words(labels.codes, classes),
+        words(labels.codes, classes),
         pa.array(chosen, pa.float32(), mask=abstains),
         pa.array(abstains),
         _lists(labels.probabilities.astype(np.float32), labels.probabilities.shape[1]),
-        _words(methods, names),
+        words(methods, names),
         _lists(labels.evidence, sources),
         pa.array(np.full(rows, as_of and _instant(as_of), "datetime64[us]"), pa.timestamp("us", "UTC")),
     ]
@@ -112,11 +113,6 @@ def encode(table: pa.Table) -> pa.Buffer:
     repeating = [field.name for field in table.schema if pa.types.is_string(field.type)]
     pq.write_table(table, sink, version="2.6", use_dictionary=[*repeating, *({AS_OF} & {*table.column_names})])
     return sink.getvalue()
-
-
-def _words(codes: np.ndarray, words: Sequence[str]) -> pa.Array:
-    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(words), pa.string())).cast(pa.string())
 
 
 def _lists(values: np.ndarray, width: int) -> pa.Array:

@@ -21,6 +21,7 @@ from headwater.components.common.keys import KEY, as_key, common_type, decoded, 
 from headwater.components.common.partitions import Found, Spilled
 from headwater.components.common.times import microseconds
 from headwater.components.label import delays
+from headwater.components.label.classes import words
 from headwater.components.label.joining.matching import (
     CARRIED,
     DISPUTED,
@@ -30,10 +31,11 @@ from headwater.components.label.joining.matching import (
     PREDICTION,
     Rules,
     match,
+    order_of,
 )
 from headwater.components.label.methods import Item
 
-PARTITION_ROWS = 1_000_000
+PARTITION_ROWS = 500_000
 """How many rows of both sides together a partition holds, on average."""
 
 CARRIED_SCHEMA = pa.schema(
@@ -407,13 +409,13 @@ def _resolve(
 
 def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...], columns: Sequence[str]) -> None:
     # In an order of their own, so that the same events make the same file.
-    events = events[np.lexsort([events[name] for name in reversed(EVENT.names)])]
+    events = partitions.take(events, order_of({name: events[name] for name in EVENT.names}, *EVENT.names))
     keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
     table = pa.table(
         [
             pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY.itemsize), len(events), [None, pa.py_buffer(keys)]),
             pa.array(events["time"]).cast(CARRIED_SCHEMA.field("time").type),
-            pa.array(np.array(classes, object)[events["code"]], pa.string()),
+            words(events["code"], classes),
         ],
         schema=CARRIED_SCHEMA.with_metadata({_ON: json.dumps(list(columns))}),
     )
