@@ -20,7 +20,7 @@ run: $(VENV)/.ready
 	@$(PY) -m headwater.pipelines.sample
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -q tests --ignore=tests/storage --ignore=tests/engines/test_prism.py
+	$(PY) -m pytest -q tests --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines/test_prism.py
 
 compile: $(VENV)/.ready
 	$(PY) -m headwater.pipelines.compile
@@ -53,6 +53,15 @@ test-storage: $(VENV)/.ready
 .PHONY: test-engines
 test-engines: $(VENV)/.ready
 	$(PY) -m pytest -q -rs tests/engines
+
+# Beside Snorkel, in an environment of its own; without torch, which its label model alone needs.
+.PHONY: test-peers
+PEERS := $(HOME)/.cache/headwater-peers
+test-peers: $(VENV)/.ready
+	@test -x $(PEERS)/snorkel/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/snorkel
+	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python --no-deps snorkel==0.10.0
+	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pydantic
+	$(PY) -m pytest -q -rs tests/peers
 
 # What takes longer than `make test` should: all mutations of damaged input, and measurements against peers.
 .PHONY: fuzz bench

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import decimal
 import json
+import sys
+import types
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -278,3 +281,24 @@ def test_classes_may_be_written_as_integers(tmp_path):
         votes[kind] = [{key: each[key] for key in ("name", "votes")} for each in found.body["steps"][0]["functions"]]
         assert set(found.body["labelled"]["classes"]) == {"0", "1"}
     assert votes[int] == votes[str] and all(each["votes"] for each in votes[int])
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda wind: [1 if each > 1 else None for each in wind],
+        lambda wind: np.where(wind > 1, 1.0, np.nan),
+        lambda wind: pd.Series(np.where(wind > 1, "1", None)),
+        lambda wind: pa.array([1 if each > 1 else None for each in wind], pa.int8()),
+        lambda wind: ("1" if each > 1 else None for each in wind),
+        lambda wind: pd.Series([True if each > 1 else None for each in wind]),
+    ],
+)
+def test_a_python_function_gives_its_classes_as_it_has_them(monkeypatch, give):
+    name = "true" if "True" in str(give(np.array([2.0]))) else "1"
+    module = types.ModuleType("own_votes")
+    module.windy = lambda batch: give(batch.column("c0").to_numpy())
+    monkeypatch.setitem(sys.modules, "own_votes", module)
+    [batch] = trips().combine_chunks().to_batches()
+    votes, _ = vote("steps.0", [Function(name="windy", python="own_votes:windy")], ["0", name], batch)
+    assert np.array_equal(votes[:, 0], np.where(batch.column("c0").to_numpy() > 1, 1, -1))

@@ -300,7 +300,8 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
         else:
             given = found(batch)
             given = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
-            codes = numbers(given if isinstance(given, pa.Array) else pa.array(list(given), pa.string()), classes)
+            # As from pandas, so that NaN abstains.
+            codes = numbers(given if isinstance(given, pa.Array) else pa.array(given, from_pandas=True), classes)
     except HeadwaterError:
         raise
     except Exception as error:
