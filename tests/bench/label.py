@@ -163,7 +163,9 @@ def measure_real(month: str, votes_at: str, truth_at: str) -> dict:
     named = weather.select(["origin", "time_hour", "precip", "visib", "wind_speed"])
     named = named.rename_columns(["origin", "time_hour", "at_precip", "at_visib", "at_wind_speed"])
     flights = flights.join(landings, ["carrier", "flight", "time_hour"], join_type="inner")
-    rows = flights.join(named, ["origin", "time_hour"]).combine_chunks()
+    # Joins leave rows in an order of chance, and gold is drawn by place.
+    order = [(name, "ascending") for name in ("time_hour", "carrier", "flight")]
+    rows = flights.join(named, ["origin", "time_hour"]).sort_by(order).combine_chunks()
     functions = [Function.model_validate(each) for each in FUNCTIONS]
     votes, _ = vote("steps.0", functions, ["on_time", "late"], pa.RecordBatch.from_arrays(
         [rows[name].combine_chunks() for name in rows.column_names], names=rows.column_names
