@@ -42,6 +42,7 @@ setup(
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorflow-data-validation>=1.16.1,<1.22",
+        "threadpoolctl>=3.2",
     ],
     extras_require={
         "bigquery": ["google-cloud-bigquery>=3.20", "google-cloud-bigquery-storage>=2.20"],

@@ -151,7 +151,9 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
     schema = decode_schema(body["schema"])
-    told = "_split" if "split" in schema.names else "split"
+    told = "split"
+    while told in schema.names:
+        told = f"_{told}"
     schema = schema.append(pa.field(told, pa.string()))
     chosen = [split] if split else list(body["splits"])
     if result.kind == "labels":

@@ -146,6 +146,9 @@ def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
     unread = _unread(rows.schema)
     for number in reversed(unread):
         rows = rows.remove_column(number)
+    if not rows.num_columns:
+        # DuckDB wants one at least.
+        rows = pa.table({"": pa.nulls(batch.num_rows, pa.int8())})
     connection.register(_TABLE, rows)
     return [f"column {batch.schema[number].name!r}, which is {batch.schema[number].type}" for number in unread]
 

@@ -108,9 +108,7 @@ def keyed(opened: Dataset) -> Dataset:
         "splits": hashlib.sha256(json.dumps(list(splits.values())).encode()).hexdigest(),
     }
     manifest = {
-        "format_version": results.FORMAT_VERSION,
         "kind": "dataset",
-        "producer": results.PRODUCER,
         "fingerprint": results.fingerprint("dataset", told, {}),
         "home": None,
         "settings": {},
@@ -204,7 +202,8 @@ def adopt(opened: Dataset, folder: str, others: Sequence[Dataset], beam: Mapping
             for split in opened.splits
         },
     }
-    storage.write_bytes(storage.join(base, results.MANIFEST), results.encode({**manifest, "body": body}))
+    head = {"format_version": results.FORMAT_VERSION, "producer": results.PRODUCER}
+    storage.write_bytes(storage.join(base, results.MANIFEST), results.encode({**head, **manifest, "body": body}))
     return load_dataset(base)
 
 

@@ -22,7 +22,6 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
-from headwater.components.common.settings import whole_numbers
 from headwater.components.common.user_code import code_of
 from headwater.components.label import comparing, table
 from headwater.components.label.adopting import adopt, check_home, keyed
@@ -31,7 +30,7 @@ from headwater.components.label.classes import check_kind
 from headwater.components.label.known import by_key, outside
 from headwater.components.label.methods import METHODS, Context, Item, Labeller, Prepared, Step
 from headwater.components.label.page import render_page
-from headwater.components.label.settings import check_as_of, check_steps
+from headwater.components.label.settings import as_json, check_as_of, check_steps
 from headwater.components.label.writing import Plan, merge, write_labels
 
 _PRELOAD = (
@@ -312,8 +311,8 @@ class _Truth:
 
 
 def _shaping(steps: Sequence[Mapping[str, Any]]) -> list[Any]:
-    # KFP gives mappings in another order, and whole numbers as floats.
-    return json.loads(json.dumps(whole_numbers(list(steps)), sort_keys=True))
+    # KFP gives mappings in another order.
+    return json.loads(json.dumps(as_json("steps", list(steps)), sort_keys=True))
 
 
 def _items(opened: Dataset, earlier: Carried) -> list[Item]:

@@ -53,7 +53,7 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
         where = f"steps.{number}"
         if not isinstance(given, Mapping):
             raise HeadwaterError(f"{where}: a mapping with `method`, `classes` and more is needed; given: {given!r}")
-        given = whole_numbers(given)
+        given = as_json(where, given)
         common = checked(_Common, given, where)
         if common.method not in METHODS:
             raise HeadwaterError(
@@ -93,6 +93,23 @@ def _as_first(where: str, common: _Common, first: Step) -> _Common:
                 f"{getattr(common, name)!r} here"
             )
     return common.model_copy(update=shared)
+
+
+def as_json(where: str, given: Any) -> Any:
+    """Settings as JSON has them, however they came: keys are text, and whole numbers integers.
+
+    Raises:
+      HeadwaterError: an integer and its digits are two keys of one mapping.
+    """
+    if isinstance(given, Mapping):
+        named = [(str(name) if type(name) is int else name, name) for name in given]
+        twice = next((name for name, key in named if type(key) is int and name in given), None)
+        if twice is not None:
+            raise HeadwaterError(f"{where}: the key {twice} stands twice, as an integer and as text")
+        return {name: as_json(f"{where}.{name}", given[key]) for name, key in named}
+    if isinstance(given, (list, tuple)):
+        return [as_json(f"{where}.{number}", part) for number, part in enumerate(given)]
+    return whole_numbers(given)
 
 
 def check_as_of(text: str) -> datetime.datetime | None:

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import threadpoolctl
 from headwater.components.label.weak import costs, model, tally
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,28 @@ def test_the_likelihood_is_that_of_brute_force():
         ]
         expected += weight * np.log(each[known] if known >= 0 else sum(each))
     assert steps.expect(found)[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_any_number_of_cores_fits_the_same_bits():
+    _, votes, _ = generate("A", 20_000, 2)
+    found = []
+    for threads in (1, 2):
+        with threadpoolctl.threadpool_limits(threads, "blas"):
+            found.append(model.fit(counted(votes)).predict(votes).tobytes())
+            assert {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"} == {
+                threads
+            }
+    assert found[0] == found[1]
+
+
+def test_rare_abstentions_are_counted_among_many_rows():
+    """Patterns of a billion rows, of which a function abstains on fifty, nearly all of one class."""
+    rows = np.array([[v, v, v, w, -1] for v in (0, 1) for w in (-1, v)], np.int8)
+    weights = np.array([48.0, 5e8, 2.0, 5e8])
+    steps = model._Steps(rows[:, :4], weights, rows[:, 4], 2, None, ((0,), (1,), (2,), (3,)))
+    posterior = np.eye(2, dtype=np.float32)[:, rows[:, 0]]
+    table = steps.maximise(posterior)[4]
+    assert table[0, 0] - table[0, 1] == pytest.approx(np.log(48 / 2), rel=0.01)
 
 
 def test_copies_that_are_not_looked_for_take_over():

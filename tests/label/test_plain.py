@@ -18,7 +18,7 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results
 from headwater.components.common.dataset import ROW_ID, load_dataset, shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep import verify
+from headwater.components.common.upkeep import trace, verify
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset
 from headwater.pipelines.cli import FAILED, main
@@ -151,6 +151,23 @@ def test_labels_are_those_of_the_collected_dataset(few_flights, tmp_path):
     # Another Parquet reader sees the label table alone.
     table = pads.dataset(plain.folder, format="parquet").to_table()
     assert table.num_rows == FLIGHTS and {ROW_ID, "label", "_evidence"} <= set(table.column_names)
+
+
+def test_lineage_tells_the_files_of_labels(folder, tmp_path):
+    label(folder, tmp_path / "labels", weak())
+    labels, dataset = trace(str(tmp_path / "labels"))
+    assert labels.step == "label" and (dataset.step, dataset.trouble) == ("", "")
+    assert len(dataset.sources) == len(list(folder.rglob("*.parquet")))
+    assert sum(each["rows"] for each in dataset.sources) == FLIGHTS + 200
+
+
+def test_columns_may_have_the_names_of_splits(tmp_path):
+    rows = {"hour": [18, 6] * 50, "split": ["own"] * 100, "_split": ["too"] * 100, "origin": ["EWR", "LGA"] * 50}
+    pq.write_table(
+        pa.table({**rows, "distance": [2_000, 100] * 50, "carrier": ["EV", "UA"] * 50}), tmp_path / "f.parquet"
+    )
+    found = open_dataset(label(tmp_path / "f.parquet", tmp_path / "labels", weak()).uri).to_table()
+    assert [set(found[name].to_pylist()) for name in ("split", "_split", "__split")] == [{"own"}, {"too"}, {"all"}]
 
 
 def test_folders_named_split_are_splits(folder, tmp_path):

@@ -292,6 +292,7 @@ def test_classes_may_be_written_as_integers(tmp_path):
         lambda wind: pa.array([1 if each > 1 else None for each in wind], pa.int8()),
         lambda wind: ("1" if each > 1 else None for each in wind),
         lambda wind: pd.Series([True if each > 1 else None for each in wind]),
+        lambda wind: pd.Series(np.where(wind > 1, "1", None), dtype="string[pyarrow]"),
     ],
 )
 def test_a_python_function_gives_its_classes_as_it_has_them(monkeypatch, give):
@@ -302,3 +303,25 @@ def test_a_python_function_gives_its_classes_as_it_has_them(monkeypatch, give):
     [batch] = trips().combine_chunks().to_batches()
     votes, _ = vote("steps.0", [Function(name="windy", python="own_votes:windy")], ["0", name], batch)
     assert np.array_equal(votes[:, 0], np.where(batch.column("c0").to_numpy() > 1, 1, -1))
+
+
+def test_integer_keys_stand_beside_text(tmp_path):
+    given = step(
+        classes=[1, "other"],
+        functions=[{"name": "looked", "lookup": {"column": "code", "values": {1: 1, "two": "other"}}}],
+        model="majority", balance={1: 0.4, "other": 0.6}, costs={1: {"other": 3}, "other": {1: 2}},
+    )  # fmt: skip
+    code = pa.array(np.where(np.arange(ROWS) % 2, "1", "two"))
+    assert label(tmp_path, trips(code=code), given).body["labelled"]["classes"] == {"1": ROWS // 2, "other": ROWS // 2}
+    given[0]["balance"] = {1: 0.4, "1": 0.2, "other": 0.4}
+    with pytest.raises(HeadwaterError, match="steps.0.balance: the key 1 stands twice, as an integer and as text"):
+        label(tmp_path, trips(code=code), given)
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int8(), pa.string()])
+def test_a_lookup_knows_whole_numbers_in_any_type(kind):
+    given = pa.array([0, 1, None, 2]).cast(kind)
+    batch = pa.RecordBatch.from_arrays([given, pa.array(["0.0", "x", "1", "y"])], ["code", "text"])
+    forms = [{"lookup": {"column": name, "values": {0: "a", 1: "b"}}} for name in batch.schema.names]
+    votes, _ = vote("steps.0", [Function(name=f"f{n}", **form) for n, form in enumerate(forms)], ["a", "b"], batch)
+    assert votes.T.tolist() == [[0, 1, -1, -1], [-1, -1, 1, -1]]

@@ -281,8 +281,12 @@ def _sql(function: Function) -> str:
         return f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {quoted(form.vote)} END"
     if function.lookup is not None:
         form = function.lookup
+        column = _column(form.column)
         cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(vote)}" for value, vote in form.values.items())
-        return f"CASE CAST({_column(form.column)} AS VARCHAR) {cases} END"
+        # Integers with missing values come as floats from pandas.
+        digits = f"regexp_replace(CAST({column} AS VARCHAR), '\\.0$', '')"
+        whole = f"CASE WHEN typeof({column}) IN ('DOUBLE', 'FLOAT') THEN {digits} END"
+        return f"CASE CAST({column} AS VARCHAR) {cases} ELSE CASE {whole} {cases} END END"
     form = function.column
     if not form.confidence:
         return _column(form.column)
@@ -299,9 +303,9 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
             codes = np.where(bad, OUTSIDE, codes).astype(np.int8)
         else:
             given = found(batch)
-            given = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
             # As from pandas, so that NaN abstains.
-            codes = numbers(given if isinstance(given, pa.Array) else pa.array(given, from_pandas=True), classes)
+            given = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else pa.array(given, from_pandas=True)
+            codes = numbers(given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given, classes)
     except HeadwaterError:
         raise
     except Exception as error:

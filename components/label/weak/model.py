@@ -81,21 +81,20 @@ class LabelModel:
         Args:
           votes: int8, [rows, functions]; -1 to abstain.
         """
-        return _softmax(self.logits(votes) / np.float32(self.temperature))
+        found = np.empty((len(votes), self.classes), np.float32)
+        for part in chunks(len(votes), max(votes.shape[1], self.classes)):
+            found[part] = _softmax(self.logits(votes[part]) / np.float32(self.temperature))
+        return found
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
         """log P(class, votes) up to a constant of the row, before the temperature; float32, [rows, classes]."""
         if self.kind == "majority":
             return np.log(majority(votes, self.prior))
-        found = np.empty((len(votes), self.classes), np.float32)
-        blocks = _blocks(self.groups, self.tables, self.classes)
-        for part in chunks(len(votes), votes.shape[1]):
-            turned = np.ascontiguousarray(votes[part].T)
-            total = np.log(self.prior).astype(np.float32)[:, None].repeat(turned.shape[1], 1)
-            for functions, table in blocks:
-                total += np.take(table, _outcomes(turned, functions, self.classes), axis=1)
-            found[part] = total.T
-        return found
+        turned = np.ascontiguousarray(votes.T)
+        total = np.log(self.prior).astype(np.float32)[:, None].repeat(len(votes), 1)
+        for functions, table in _blocks(self.groups, self.tables, self.classes):
+            total += np.take(table, _outcomes(turned, functions, self.classes), axis=1)
+        return np.ascontiguousarray(total.T)
 
     def accuracies(self, tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How often each function is right where it votes, with a 95 % interval.
@@ -124,7 +123,7 @@ class LabelModel:
 
 
 def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, pairs: bool = True) -> LabelModel:
-    """Fits a label model, from as many rows as `MOST_CELLS` allows.
+    """Fits a label model, from as many rows as `MOST_CELLS` allows; on one core, so that any number gives the same bits.
 
     Args:
       tally: the votes.
@@ -132,6 +131,13 @@ def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, 
       balance: the share of each class, if it is known; estimated otherwise.
       pairs: whether copied functions are looked for.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return _fit(tally, kind, balance, pairs)
+
+
+def _fit(tally: Tally, kind: str, balance: np.ndarray | None, pairs: bool) -> LabelModel:
     votes, gold, weights, sampled = _rows_to_fit(tally)
     known = gold >= 0
     losses: dict[str, float] = {}
@@ -401,7 +407,8 @@ class _Outcomes:
     def __init__(self, votes: np.ndarray, groups: Sequence[tuple[int, ...]], classes: int):
         self._groups, self._classes = groups, classes
         turned = np.ascontiguousarray(votes.T)
-        self._ones = one_hot(turned[[group[0] for group in groups if len(group) == 1]], classes)
+        alone = turned[[group[0] for group in groups if len(group) == 1]]
+        self._ones, self._quiet = one_hot(alone, classes), (alone < 0).astype(np.float32)
         self._codes = {group: _outcomes(turned, group, classes) for group in groups if len(group) > 1}
 
     def tables(self, weighted: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -411,9 +418,9 @@ class _Outcomes:
           weighted: posterior times weights, float32, [classes, rows].
         """
         classes = len(weighted)
-        voted = (self._ones @ weighted.T).astype(np.float64).reshape(-1, classes, classes)
-        rest = np.maximum(0, weighted.sum(1, dtype=np.float64) - voted.sum(1))
-        alone = iter(np.concatenate([rest[:, None], voted], 1))
+        voted = (self._ones @ weighted.T).reshape(-1, classes, classes)
+        # Counted, since what votes leave of all rows would be rounded to nothing where abstentions are few.
+        alone = iter(np.concatenate([(self._quiet @ weighted.T)[:, None], voted], 1).astype(np.float64))
         found = []
         for group in self._groups:
             if len(group) == 1:
@@ -459,23 +466,21 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
         # With so many classes not even two have a joint distribution.
         return _alone(functions)
     rows = weights.sum()
-    told, both = np.zeros((functions, functions)), np.zeros((functions, functions))
-    met = np.zeros((classes, functions * classes, functions * classes))
-    share = (posterior * weights[:, None]).T.astype(np.float32)
-    for part in chunks(len(votes), functions * classes):
-        turned = np.ascontiguousarray(votes[part].T)
-        ones, voted = one_hot(turned, classes), (turned >= 0).astype(np.float32)
-        both += (voted * weights[part].astype(np.float32)) @ voted.T
-        for number in range(classes):
-            met[number] += (ones * share[number, part]) @ ones.T
+    turned = np.ascontiguousarray(votes.T)
+    ones, voted = one_hot(turned, classes), (turned >= 0).astype(np.float32)
+    told, both = np.zeros((functions, functions)), (voted * weights.astype(np.float32)) @ voted.T / rows
     for number in range(classes):
-        each = np.maximum(0, with_abstentions(met[number], share[number].sum(dtype=np.float64), classes))
+        share = (posterior[:, number] * weights).astype(np.float32)
+        met = np.zeros((functions * classes,) * 2)
+        for part in chunks(len(votes), functions * classes):
+            met += (ones[:, part] * share[part]) @ ones[:, part].T
+        total = share.sum(dtype=np.float64)
+        each = np.maximum(0, with_abstentions(met, total, classes))
         alone = np.diag(each)
-        expected = np.outer(alone, alone) / max(share[number].sum(dtype=np.float64), _FLOOR)
+        expected = np.outer(alone, alone) / max(total, _FLOOR)
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(each > 0, each * np.log(each / np.maximum(expected, _FLOOR)), 0.0)
         told += terms.reshape(functions, width, functions, width).sum((1, 3))
-    both /= rows
     alone = np.diag(both)
     either = alone[:, None] + alone[None, :] - both
     apart = (both == 0) & (np.outer(alone, alone) * rows >= _NEVER_MET)

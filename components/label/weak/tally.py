@@ -21,6 +21,7 @@ MOST_PATTERNS = 50_000
 
 # What is made of a chunk stays in a core's cache.
 _CHUNK_CELLS = 500_000
+_LEAST_ROWS = 2_000
 _LOOK_ROWS = 20_000
 
 
@@ -174,8 +175,8 @@ def decode(content: bytes) -> Tally:
 
 
 def chunks(rows: int, cells: int) -> Iterator[slice]:
-    """Parts of rows that are worked on at a time, where each row makes so many cells."""
-    step = max(64, _CHUNK_CELLS // max(1, cells))
+    """Parts of rows that are worked on at a time, where each row makes so many cells, and a part cells squared."""
+    step = max(64, min(cells, _LEAST_ROWS), _CHUNK_CELLS // max(1, cells))
     for start in range(0, rows, step):
         yield slice(start, start + step)
 
