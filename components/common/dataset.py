@@ -390,7 +390,7 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> 
         raise HeadwaterError(f"{folder}: there are columns and no rows")
     # Plain input has no manifest; what it is made of identifies it.
     identity = sources.fingerprint(opened.files)
-    body = {"lineage": {"sources": sources.lineage(opened.elements)}}
+    body = {"lineage": {"sources": sources.lineage(opened.files, opened.elements)}}
     manifest = {"kind": "dataset", "fingerprint": identity, "home": None, "body": body}
     ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
     return Dataset(Result(folder, manifest, identity), opened.schema, [], ordered)

@@ -358,14 +358,16 @@ def test_lineage_as_json_and_as_openlineage(root, capsys):
 
 
 def test_plain_files_are_told_as_what_they_are(tmp_path):
-    (tmp_path / "a.csv").write_text("id,x\n1,2\n2,3\n")
-    compute_statistics(str(tmp_path / "a.csv"), str(tmp_path / "statistics"), workers=1)
+    for name, text in (("a", "id,x\n1,2\n2,3\n"), ("b", "id,x\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    compute_statistics(str(tmp_path / "*.csv"), str(tmp_path / "statistics"), workers=1)
     nodes = trace(str(tmp_path / "statistics"))
     assert [(node.kind, node.step, node.trouble) for node in nodes] == [
         ("statistics", "generate-statistics", ""),
         ("dataset", "", ""),
     ]
-    [source] = nodes[1].sources
+    source, empty = nodes[1].sources
+    assert empty["uri"].endswith("/b.csv") and empty["rows"] == 0
     assert source["uri"].endswith("/a.csv") and (source["rows"], source["bytes"]) == (2, 13)
     assert source["sha256"] in lineages.as_text(nodes) and "made by collect" not in lineages.as_text(nodes)
     [event] = lineages.as_openlineage(nodes)

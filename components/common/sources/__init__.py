@@ -125,13 +125,14 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
     return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
 
 
-def lineage(elements: Iterable[Element]) -> list[dict[str, Any]]:
-    """The files of ranges as manifests tell them: uri, format, bytes, sha256 and rows."""
-    found: dict[str, dict[str, Any]] = {}
+def lineage(files: Iterable[SourceFile], elements: Iterable[Element]) -> list[dict[str, Any]]:
+    """Files as manifests tell them: uri, format, bytes, sha256, and the rows of their ranges."""
+    found = {
+        file.uri: {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
+        for file in files
+    }
     for element in elements:
-        file = element.file
-        told = {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
-        found.setdefault(file.uri, told)["rows"] += element.rows
+        found[element.file.uri]["rows"] += element.rows
     return list(found.values())
 
 
