@@ -304,9 +304,6 @@ def _body(
     )
     if not written and share <= settings.max_rejected_share:
         refusal = f"no row is left of {read:,}: " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items())
-    per_file = {file.uri: 0 for file in opened.files}
-    for element, record in zip(opened.elements, records):
-        per_file[element.file.uri] += record["read"]
     return {
         "name": settings.name,
         "span": span,
@@ -324,18 +321,7 @@ def _body(
             "reasons": dict(sorted(reasons.items())),
             "files": [record["file"] for record in records if "file" in record],
         },
-        "lineage": {
-            "sources": [
-                {
-                    "uri": file.uri,
-                    "format": file.format,
-                    "bytes": file.size,
-                    "sha256": file.sha256,
-                    "rows": per_file[file.uri],
-                }
-                for file in opened.files
-            ]
-        },
+        "lineage": {"sources": sources.lineage(opened, [record["read"] for record in records])},
     }
 
 

@@ -150,14 +150,14 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     body = result.body
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
-    schema = decode_schema(body["schema"])
+    own = decode_schema(body["schema"])
     told = "split"
-    while told in schema.names:
+    while told in own.names:
         told = f"_{told}"
-    schema = schema.append(pa.field(told, pa.string()))
+    schema = own.append(pa.field(told, pa.string()))
     chosen = [split] if split else list(body["splits"])
     if result.kind == "labels":
-        shards = _labelled(result, decode_schema(body["schema"]))
+        shards = _labelled(result, own)
         return LabelledRows(schema, {name: shards[name] for name in chosen})
     store, _ = storage.filesystem(result.uri)
     fragments = []
@@ -390,7 +390,7 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> 
         raise HeadwaterError(f"{folder}: there are columns and no rows")
     # Plain input has no manifest; what it is made of identifies it.
     identity = sources.fingerprint(opened.files)
-    body = {"lineage": {"sources": sources.lineage(opened.files, opened.elements)}}
+    body = {"lineage": {"sources": sources.lineage(opened, [element.rows for element in opened.elements])}}
     manifest = {"kind": "dataset", "fingerprint": identity, "home": None, "body": body}
     ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
     return Dataset(Result(folder, manifest, identity), opened.schema, [], ordered)

@@ -13,12 +13,12 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import decoded, value_type
 
 
-def _text(given: Any) -> Any:
-    # A class that is a number in Snorkel or scikit-learn is written as one in YAML.
+def as_text(given: Any) -> Any:
+    """The digits of an integer: a class that is a number in Snorkel or scikit-learn is written as one in YAML."""
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
-AsText = Annotated[str, pydantic.BeforeValidator(_text)]
+AsText = Annotated[str, pydantic.BeforeValidator(as_text)]
 """A value where settings name one; an integer is its digits."""
 
 ClassName = Annotated[AsText, pydantic.Field(min_length=1)]

@@ -9,7 +9,7 @@ import pydantic
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked, whole_numbers
-from headwater.components.label.classes import ClassName
+from headwater.components.label.classes import ClassName, as_text
 from headwater.components.label.methods import METHODS, Step
 
 MOST_CLASSES = 100
@@ -102,8 +102,8 @@ def as_json(where: str, given: Any) -> Any:
       HeadwaterError: an integer and its digits are two keys of one mapping.
     """
     if isinstance(given, Mapping):
-        named = [(str(name) if type(name) is int else name, name) for name in given]
-        twice = next((name for name, key in named if type(key) is int and name in given), None)
+        named = [(as_text(key), key) for key in given]
+        twice = next((name for name, key in named if name is not key and name in given), None)
         if twice is not None:
             raise HeadwaterError(f"{where}: the key {twice} stands twice, as an integer and as text")
         return {name: as_json(f"{where}.{name}", given[key]) for name, key in named}

@@ -32,19 +32,7 @@ _SAMPLE = 100_000
 _DIRECT_ROWS = 5_000_000
 _MIB = 1 << 20
 
-_SNORKEL = """
-import json, sys, time
-import numpy as np
-from snorkel.labeling.model import LabelModel
-votes = np.load(sys.argv[1])
-begun = time.perf_counter()
-model = LabelModel(cardinality=int((sys.argv[3:] or [3])[0]), verbose=False)
-model.fit(votes.astype(int), n_epochs=500, seed=0, progress_bar=False)
-posterior = model.predict_proba(votes.astype(int))
-seconds = time.perf_counter() - begun
-np.save(sys.argv[2], posterior.astype(np.float32))
-print(json.dumps({"seconds": seconds}))
-"""
+_SNORKEL = str(_HERE.parent / "support/snorkel_model.py")
 
 
 def bench_model(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
@@ -92,7 +80,7 @@ def bench_snorkel(folder: pathlib.Path, options: argparse.Namespace) -> Iterator
             ours, theirs = [], []
             for _ in range(options.runs):
                 ours.append(run("measure_fit", f"{work}/votes.npy"))
-                told = finish([python, "-W", "ignore", "-c", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy"])
+                told = finish([python, "-W", "ignore", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy", "3"])
                 theirs.append(json.loads(told.splitlines()[-1])["seconds"])
             own = statistics.median(each["seconds"] for each in ours)
             other = statistics.median(theirs)
@@ -134,7 +122,7 @@ def bench_real(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Ro
         for month in (1, 7):
             draws = [run("measure_real", month, seed, f"{work}/votes.npy", f"{work}/truth.npy") for seed in _SEEDS]
             found = {name: np.mean([each[name] for each in draws], 0).tolist() for name in draws[0]}
-            finish([python, "-W", "ignore", "-c", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy", "2"])
+            finish([python, "-W", "ignore", _SNORKEL, f"{work}/votes.npy", f"{work}/posterior.npy", "2"])
             truth, posterior = np.load(f"{work}/truth.npy"), np.load(f"{work}/posterior.npy")
             chance = np.maximum(posterior[np.arange(len(truth)), truth], 1e-9)
             found["Snorkel"] = [float((posterior.argmax(1) == truth).mean()), float(-np.log(chance).mean())]

@@ -19,7 +19,7 @@ from votes import generate
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 CACHE = pathlib.Path.home() / ".cache"
-LIGHT = pathlib.Path(os.environ.get("HEADWATER_SNORKEL_LIGHT") or CACHE / "headwater-peers/snorkel/bin/python")
+LIGHT = CACHE / "headwater-peers/snorkel/bin/python"
 FULL = pathlib.Path(os.environ.get("HEADWATER_SNORKEL") or CACHE / "headwater-bench/snorkel/bin/python")
 ROWS = 2_000
 FORMS = [
@@ -28,15 +28,6 @@ FORMS = [
     {"name": "near", "threshold": {"column": "far", "below": 0.2, "vote": "fine"}},
     {"name": "said", "keywords": {"column": "said", "words": ["wind"], "vote": "late"}},
 ]
-MODEL = """
-import sys
-import numpy as np
-from snorkel.labeling.model import LabelModel
-votes = np.load(sys.argv[1]).astype(int)
-model = LabelModel(cardinality=int(sys.argv[3]), verbose=False)
-model.fit(votes, n_epochs=500, seed=0, progress_bar=False)
-np.save(sys.argv[2], model.predict_proba(votes))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +106,15 @@ def test_the_model_is_no_worse_than_its(tmp_path, kind):
     classes = 2 if kind == "its own" else 3
     truth, votes = two_classes(20_000) if kind == "its own" else generate(kind, 20_000, 0)[:2]
     np.save(tmp_path / "votes.npy", votes)
-    run(FULL, "-W", "ignore", "-c", MODEL, tmp_path / "votes.npy", tmp_path / "theirs.npy", classes)
+    run(
+        FULL,
+        "-W",
+        "ignore",
+        HERE.parent / "support/snorkel_model.py",
+        tmp_path / "votes.npy",
+        tmp_path / "theirs.npy",
+        classes,
+    )
     theirs = np.load(tmp_path / "theirs.npy")
     hashes = np.random.default_rng(1).integers(0, 2**63, len(votes)).astype(np.uint64)
     counted = tally.tally(votes, np.full(len(votes), -1, np.int8), hashes, classes, 100_000)

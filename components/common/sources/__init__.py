@@ -125,14 +125,19 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
     return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
 
 
-def lineage(files: Iterable[SourceFile], elements: Iterable[Element]) -> list[dict[str, Any]]:
-    """Files as manifests tell them: uri, format, bytes, sha256, and the rows of their ranges."""
+def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
+    """Files as manifests tell them: uri, format, bytes, sha256 and rows.
+
+    Args:
+      opened: the files.
+      rows: how many each of its elements has.
+    """
     found = {
         file.uri: {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
-        for file in files
+        for file in opened.files
     }
-    for element in elements:
-        found[element.file.uri]["rows"] += element.rows
+    for element, count in zip(opened.elements, rows):
+        found[element.file.uri]["rows"] += count
     return list(found.values())
 
 

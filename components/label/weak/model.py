@@ -247,19 +247,17 @@ def _choose(
     unknown = np.flatnonzero(gold < 0)
     if len(unknown) > most:
         unknown = chance.choice(unknown, most, replace=False, shuffle=False)
+    cast = votes[np.concatenate([unknown, golden])]
+    heavy = np.concatenate([weights[unknown], np.ones(len(golden))])
     copied = _alone(votes.shape[1])
     if pairs:
-        blind = np.concatenate([unknown, golden])
-        heavy = np.concatenate([weights[unknown], np.ones(len(golden))])
-        early = _early(votes[blind], heavy, np.full(len(blind), -1, np.int8), classes, balance)
-        copied = find_copies(votes[blind], early, heavy)
+        early = _early(cast, heavy, np.full(len(cast), -1, np.int8), classes, balance)
+        copied = find_copies(cast, early, heavy)
     found: dict[str, np.ndarray] = {}
     for fold in range(_FOLDS):
         held = np.arange(len(golden)) % _FOLDS == fold
-        rows = np.concatenate([unknown, golden])
-        heavy = np.concatenate([weights[unknown], np.ones(len(golden))])
         seen = np.concatenate([np.full(len(unknown), -1, np.int8), np.where(held, -1, gold[golden])]).astype(np.int8)
-        data = votes[rows], heavy, seen, classes, balance
+        data = cast, heavy, seen, classes, balance
         models = {
             "majority": _majority(*data),
             "naive_bayes": _naive_bayes(*data),
@@ -315,11 +313,12 @@ def _em(
 def _early(
     votes: np.ndarray, weights: np.ndarray, gold: np.ndarray, classes: int, balance: np.ndarray | None
 ) -> np.ndarray:
+    """The posterior after a few iterations from the majority vote, float32, [classes, rows]."""
     start = _clamped(majority(votes, np.full(classes, 1 / classes) if balance is None else balance), gold)
     steps, posterior = _Steps(votes, weights, gold, classes, balance, _alone(votes.shape[1])), start.T
     for _ in range(_EARLY_ITERATIONS):
         posterior, _ = steps.expect(steps.maximise(posterior))
-    return np.ascontiguousarray(posterior.T)
+    return posterior
 
 
 class _Steps:
@@ -372,8 +371,8 @@ class _Steps:
         convergent methods for accelerating the convergence of any EM algorithm", Scandinavian Journal of Statistics 35,
         2008), which is taken back where the likelihood falls.
         """
-        start = plain = self.maximise(posterior.T)
-        share = self._weights / (self._weights.sum() * posterior.shape[1])
+        start = plain = self.maximise(posterior)
+        share = self._weights / (self._weights.sum() * len(posterior))
         least = -np.inf
         for iterations in range(2, _MOST_ITERATIONS + 1, 2):
             before, likelihood = self.expect(start)
@@ -417,7 +416,7 @@ class _Outcomes:
         Args:
           weighted: posterior times weights, float32, [classes, rows].
         """
-        classes = len(weighted)
+        classes = self._classes
         voted = (self._ones @ weighted.T).reshape(-1, classes, classes)
         # Counted, since what votes leave of all rows would be rounded to nothing where abstentions are few.
         alone = iter(np.concatenate([(self._quiet @ weighted.T)[:, None], voted], 1).astype(np.float64))
@@ -457,10 +456,10 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
 
     Args:
       votes: int8, [rows, functions].
-      posterior: of the classes after a few iterations, float32, [rows, classes].
+      posterior: of the classes after a few iterations, float32, [classes, rows].
       weights: rows that each row stands for.
     """
-    classes, functions = posterior.shape[1], votes.shape[1]
+    classes, functions = len(posterior), votes.shape[1]
     width = classes + 1
     if width**2 * classes > _MOST_ENTRIES:
         # With so many classes not even two have a joint distribution.
@@ -469,8 +468,8 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     turned = np.ascontiguousarray(votes.T)
     ones, voted = one_hot(turned, classes), (turned >= 0).astype(np.float32)
     told, both = np.zeros((functions, functions)), (voted * weights.astype(np.float32)) @ voted.T / rows
-    for number in range(classes):
-        share = (posterior[:, number] * weights).astype(np.float32)
+    for own in posterior:
+        share = (own * weights).astype(np.float32)
         met = np.zeros((functions * classes,) * 2)
         for part in chunks(len(votes), functions * classes):
             met += (ones[:, part] * share[part]) @ ones[:, part].T
