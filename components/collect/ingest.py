@@ -150,6 +150,7 @@ class _Collection:
                 outcome,
                 plan.schema,
                 settings,
+                notices=opened.notices,
                 home=home,
                 as_of=self._as_of(),
                 anonymity=measured,

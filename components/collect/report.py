@@ -15,6 +15,7 @@ from headwater.components.collect.settings import Settings
 from headwater.components.collect.shards import PLACE, SPLIT, Outcome
 from headwater.components.common import results
 from headwater.components.common.results import Home
+from headwater.components.common.sources import Notice
 from headwater.components.common.times import seconds
 
 MOST_HISTORY = 60
@@ -27,6 +28,7 @@ def add_report(
     schema: pa.Schema,
     settings: Settings,
     *,
+    notices: Sequence[Notice],
     home: Home | None,
     as_of: datetime.datetime,
     anonymity: Mapping[str, Any] | None,
@@ -40,6 +42,7 @@ def add_report(
       outcome: of all ranges.
       schema: of shaped rows.
       settings: the user's.
+      notices: of how the files were read.
       home: the dataset's place, if it has one: earlier spans lie beside it.
       as_of: the time that ages are told from.
       anonymity: what was measured of groups, if it was asked.
@@ -52,6 +55,7 @@ def add_report(
     state = profile.merge([record["profile"] for record in outcome.records])
     measured = profile.finish(state, schema, settings.event_time or None)
     private, findings = _personal(outcome, schema, state, settings)
+    findings += [finding(notice.rule, notice.severity, notice.column, notice.message) for notice in notices]
     for name in private:
         if name in measured["columns"]:
             measured["columns"][name].update(min=None, max=None)

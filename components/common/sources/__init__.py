@@ -20,7 +20,15 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrecord
 from headwater.components.common.sources.csv import Rejection
-from headwater.components.common.sources.files import Element, Misfit, Reading, SourceFile, discover
+from headwater.components.common.sources.files import (
+    Element,
+    Misfit,
+    Notice,
+    Reading,
+    SourceFile,
+    discover,
+    merge_notices,
+)
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
     castable,
@@ -35,6 +43,7 @@ from headwater.components.common.sources.types import (
 __all__ = [
     "Element",
     "Misfit",
+    "Notice",
     "Reading",
     "Rejection",
     "SourceFile",
@@ -59,12 +68,14 @@ class Sources:
       schema: the columns of all files united by name, in order of appearance.
       elements: all ranges, in the order of files and of positions in them.
       guessed: the columns whose types were told from a sample; reading raises `Misfit` where one does not hold.
+      notices: what the user should know of how the files are read; those of several files merged.
     """
 
     files: list[SourceFile]
     schema: pa.Schema
     elements: list[Element]
     guessed: frozenset[str] = frozenset()
+    notices: tuple[Notice, ...] = ()
 
 
 def open_sources(
@@ -117,7 +128,10 @@ def open_sources(
                     )
     kinds.update(asked)
     elements = [element for scan in scans for element in scan.elements]
-    return Sources([scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked))
+    notices = merge_notices(notice for scan in scans for notice in scan.notices)
+    return Sources(
+        [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
+    )
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
@@ -244,7 +258,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
                 kinds[name] = widen_two(kinds[name], kind) if name in kinds else kind
         file = dataclasses.replace(file, names=tuple(kinds))
         elements = [dataclasses.replace(element, file=file) for element in elements]
-        result[number] = Scan(file, elements, kinds)
+        result[number] = Scan(file, elements, kinds, scans[number].notices)
     return result
 
 

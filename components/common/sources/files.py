@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
@@ -94,6 +94,36 @@ class Element:
     first_row: int
     rows: int
     guessed: bool = False
+
+
+class Notice(NamedTuple):
+    """Something about how a file was read that its user should know: it becomes a finding.
+
+    Attributes:
+      rule: the short name of what was looked at.
+      severity: "warning" or "info".
+      column: the column that it is about, if it is about one.
+      message: one sentence, without the file's name; equal sentences about several files are one finding.
+      uri: the file.
+    """
+
+    rule: str
+    severity: str
+    column: str | None
+    message: str
+    uri: str
+
+
+def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
+    """Equal notices about several files as one, whose sentence names the first file and counts the others."""
+    uris: dict[tuple[str, str, str | None, str], list[str]] = {}
+    for *what, uri in notices:
+        uris.setdefault(tuple(what), []).append(uri)
+    merged = []
+    for (rule, severity, column, message), (first, *others) in uris.items():
+        more = f" and {len(others):,} other {'file' if len(others) == 1 else 'files'}" if others else ""
+        merged.append(Notice(rule, severity, column, f"{message} ({first}{more})", first))
+    return merged
 
 
 class Misfit(Exception):

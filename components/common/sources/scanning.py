@@ -14,7 +14,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, jsonl, parquet, staging, tfrecord
-from headwater.components.common.sources.files import Element, Reading, SourceFile
+from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.types import parse_type
 
 SAMPLE_BYTES = 4 << 20
@@ -33,11 +33,13 @@ class Scan(NamedTuple):
       file: with its checksum and, where the format names them up front, its columns.
       elements: its ranges in order; `rows` is -1 where only reading tells.
       kinds: the columns' types: declared by the format, guessed from a sample, or empty.
+      notices: what the user should know of how it is read.
     """
 
     file: SourceFile
     elements: list[Element]
     kinds: dict[str, pa.DataType]
+    notices: tuple[Notice, ...] = ()
 
 
 def scan_files(

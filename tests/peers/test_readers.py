@@ -1,0 +1,95 @@
+"""What collect reads, beside readers of other houses in an environment of their own: the same values.
+
+A case is a file, how it is collected, and the readers that read it as it should be read.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from headwater.components.collect import collect_dataset
+from headwater.components.common import open_dataset
+from readers_side import plain
+
+HERE = pathlib.Path(__file__).parent
+PYTHON = pathlib.Path.home() / ".cache/headwater-peers/readers/bin/python"
+
+
+class Case(NamedTuple):
+    """One file.
+
+    Attributes:
+      name: for the test's id.
+      content: writes the file into a folder and gives its path.
+      readers: the names of `readers_side.read_…` that read it right.
+      settings: of collect.
+    """
+
+    name: str
+    content: Any
+    readers: tuple[str, ...]
+    settings: dict[str, Any] = {}
+
+
+def text(name: str, content: str):
+    """A file of that name and text."""
+
+    def write(folder: pathlib.Path) -> pathlib.Path:
+        (folder / name).write_text(content, encoding="utf-8")
+        return folder / name
+
+    return write
+
+
+def parquet(**columns: pa.Array):
+    """A Parquet file of the columns."""
+
+    def write(folder: pathlib.Path) -> pathlib.Path:
+        pq.write_table(pa.table(columns), folder / "rows.parquet")
+        return folder / "rows.parquet"
+
+    return write
+
+
+CASES = [
+    Case("plain csv", text("rows.csv", "id,name\n1,a\n2,b\n"), ("duckdb", "pyarrow", "polars")),
+    Case("plain parquet", parquet(id=pa.array([1, 2]), name=pa.array(["a", None])), ("duckdb", "pyarrow", "polars")),
+]
+
+
+def read_with(reader: str, path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows as another house's reader has them."""
+    done = subprocess.run(
+        [str(PYTHON), str(HERE / "readers_side.py"), reader, str(path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    return [dict(zip(found["columns"], row)) for row in found["rows"]]
+
+
+def collected(path: pathlib.Path, output: pathlib.Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows as collect wrote them, in the source's order: one split, no columns of ours."""
+    options = {"splits": {"all": 1.0}, "max_rejected_share": 1.0, "analyse": False, **settings}
+    result = collect_dataset(str(path), str(output), workers=1, **options)
+    rows = open_dataset(result.folder, "all").to_table().to_pylist()
+    return [
+        {name: plain(value) for name, value in row.items() if name != "split" and not name.startswith("_")}
+        for row in rows
+    ]
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="`make test-peers` makes the readers' environment")
+@pytest.mark.parametrize(
+    "case,reader",
+    [(case, reader) for case in CASES for reader in case.readers],
+    ids=lambda each: getattr(each, "name", each),
+)
+def test_values_are_those_of_other_readers(tmp_path, case, reader):
+    path = case.content(tmp_path)
+    assert collected(path, tmp_path / "out", case.settings) == read_with(reader, path)
