@@ -66,6 +66,19 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
 	$(PY) -m pytest -q -rs tests/peers
 
+# The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
+# files needs no TFDV.
+.PHONY: test-newer
+NEWER := $(HOME)/.cache/headwater-newer
+NEWER_TESTS := tests/common tests/collect --ignore=tests/common/test_upkeep.py
+test-newer: $(VENV)/.ready
+	@$(UV) venv -q --clear --python $(PY) $(NEWER)
+	@awk '/^[a-z]/ {skip = /^(tensorflow|tensorflow-data-validation|tensorflow-serving-api|tfx-bsl|pyfarmhash)==/} !skip' \
+	  images/locks/tfdv-1.21.txt > $(NEWER)/lock.txt
+	@$(UV) pip install -q --python $(NEWER)/bin/python --no-deps --compile-bytecode --require-hashes -r $(NEWER)/lock.txt
+	@$(UV) pip install -q --python $(NEWER)/bin/python --no-deps --no-build-isolation -e .
+	$(NEWER)/bin/python -m pytest -q -rs $(NEWER_TESTS)
+
 # What takes longer than `make test` should: all mutations of damaged input, and measurements against peers.
 .PHONY: fuzz bench
 fuzz: $(VENV)/.ready

@@ -70,7 +70,11 @@ def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):
     ],
 )
 def test_values_at_the_ends_of_their_type_have_a_page(tmp_path, values):
-    pq.write_table(pa.table({"id": range(60), "x": values}), tmp_path / "t.parquet")
+    try:
+        pq.write_table(pa.table({"id": range(60), "x": values}), tmp_path / "t.parquet")
+    except pa.ArrowInvalid as error:
+        # pyarrow 10 wraps such seconds when it writes milliseconds; later ones refuse.
+        pytest.skip(f"this pyarrow writes no such file: {error}")
     result = collect_dataset(str(tmp_path / "t.parquet"), str(tmp_path / "out"), workers=1)
     page = (tmp_path / "out" / result.body["page"]).read_text(encoding="utf-8")
     assert "60" in page and "nan" not in page.lower()
