@@ -17,8 +17,7 @@ from headwater.components.collect.shaping import Account, Shape, read_shaped
 from headwater.components.collect.splitting import assign
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID
-from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.shard_file import describe
+from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import Element, Misfit, Rejection
 
 SPLIT, PLACE = "_split", "_place"
@@ -71,7 +70,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
     settings = plan.shape.settings
     identity = dict(plan.identities)[element.file.uri]
     account = Account()
-    sinks: dict[str, _Sink] = {}
+    sinks: dict[str, ShardWriter] = {}
     states, personal, samples = [], [], []
     try:
         for batch, rows in read_shaped(plan.shape, number, element, account):
@@ -100,18 +99,19 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
                     part = ordered[0].slice(start, stop - start)
                     if not settings.key:
                         part = _with_row_ids(part, identity, ordered[1][start:stop])
-                    sinks.setdefault(split, _Sink(plan.schema, part)).write(part, ordered[2][start:stop])
+                    if split not in sinks:
+                        sinks[split] = ShardWriter(_file_schema(plan.schema, part))
+                    sinks[split].write(part, ordered[2][start:stop])
     except Misfit:
         return Outcome([{"misfit": True}], None).encode()
     shards = {}
     for split, sink in sinks.items():
-        path, content = plan.path(f"split={split}", number), sink.close()
+        path = plan.path(f"split={split}", number)
+        content, described = sink.close()
         storage.write_bytes(storage.join(plan.base, path), content)
         shards[split] = {
             "path": path,
-            **describe(content),
-            "rows": sink.rows,
-            "digest": f"{hashing.add_digests(sink.digests):032x}",
+            **described,
             "source": element.file.uri,
             "start": element.start,
             "stop": element.stop,
@@ -174,36 +174,9 @@ class Outcome:
         return len(lines).to_bytes(8, "big") + lines + _to_stream(sample)
 
 
-class _Sink:
-    """One shard in the making, and what its index will say.
-
-    Args:
-      schema: the columns of shaped rows.
-      first: its first rows: where their values repeat, a dictionary is worth its price.
-    """
-
-    def __init__(self, schema: pa.Schema, first: pa.RecordBatch):
-        fields = [
-            schema.field(name) if name in schema.names else first.schema.field(name) for name in first.schema.names
-        ]
-        self._schema = pa.schema(fields)
-        self._buffer = pa.BufferOutputStream()
-        repeating = [field.name for field in first.schema if pa.types.is_dictionary(field.type)]
-        self._writer = pq.ParquetWriter(self._buffer, self._schema, version="2.6", use_dictionary=repeating)
-        self.rows = 0
-        self.digests: list[int] = []
-
-    def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
-        try:
-            self._writer.write_table(pa.Table.from_batches([_plain(batch, self._schema)]))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise HeadwaterError(f"this version of pyarrow cannot write such a column to Parquet: {error}") from None
-        self.rows += batch.num_rows
-        self.digests.append(hashing.digest(hashes))
-
-    def close(self) -> pa.Buffer:
-        self._writer.close()
-        return self._buffer.getvalue()
+def _file_schema(schema: pa.Schema, first: pa.RecordBatch) -> pa.Schema:
+    """The schema of shaped rows, and of what was added to them."""
+    return pa.schema([schema.field(name) if name in schema.names else first.schema.field(name) for name in first.schema.names])
 
 
 def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -14,7 +14,6 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headwater.components.common import hashing, results, storage
 from headwater.components.common.beam import map_merge
@@ -29,7 +28,7 @@ from headwater.components.common.dataset import (
 )
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
-from headwater.components.common.shard_file import describe
+from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import Element
 from headwater.components.label.carrying import BASE
 
@@ -280,53 +279,25 @@ def _clear(folder: str, base: str) -> None:
 
 def _copy(base: str, schema: pa.Schema, part: _Part) -> bytes:
     """Writes the shard of one element; gives its line of the index with its split, as JSON: a list, empty without rows."""
-    shard = _Shard(schema)
+    # As collect's digests: of what the user gave, whatever the order of the columns.
+    names = sorted(name for name in schema.names if name != ROW_ID) or [ROW_ID]
+    shard = ShardWriter(schema)
     for batch in read(part.element, schema):
         if batch.num_rows:
-            shard.write(batch)
+            columns = dict(zip(batch.schema.names, batch.columns))
+            shard.write(batch, hashing.hash_rows([columns[name] for name in names]))
     if not shard.rows:
         return b"[]"
-    plain, content = part.element.plain, shard.close()
+    plain = part.element.plain
+    content, described = shard.close()
     path = f"split={part.split}/part-{part.number:05d}.parquet"
     storage.write_bytes(storage.join(base, path), content)
     record = {
         "split": part.split,
         "path": path,
-        "rows": shard.rows,
-        **describe(content),
-        "digest": f"{hashing.add_digests(shard.digests):032x}",
+        **described,
         "source": plain.file.uri,
         "start": plain.start,
         "stop": plain.stop,
     }
     return json.dumps([record]).encode()
-
-
-class _Shard:
-    """A shard in the making; its file begins with its first rows."""
-
-    def __init__(self, schema: pa.Schema):
-        self._schema = schema
-        self._buffer = pa.BufferOutputStream()
-        self._writer: pq.ParquetWriter | None = None
-        self.rows = 0
-        self.digests: list[int] = []
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        columns = dict(zip(batch.schema.names, batch.columns))
-        try:
-            if self._writer is None:
-                texts = [name for name, column in columns.items() if pa.types.is_string(column.type)]
-                repeating = [name for name in texts if hashing.repeats(columns[name])]
-                self._writer = pq.ParquetWriter(self._buffer, self._schema, version="2.6", use_dictionary=repeating)
-            self._writer.write_table(pa.Table.from_batches([batch]))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise HeadwaterError(f"this version of pyarrow cannot write such a column to Parquet: {error}") from None
-        # As collect's digests: of what the user gave, whatever the order of the columns.
-        names = sorted(name for name in columns if name != ROW_ID) or [ROW_ID]
-        self.digests.append(hashing.digest(hashing.hash_rows([columns[name] for name in names])))
-        self.rows += batch.num_rows
-
-    def close(self) -> pa.Buffer:
-        self._writer.close()
-        return self._buffer.getvalue()

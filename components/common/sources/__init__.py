@@ -19,6 +19,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrecord
+from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
     Element,
@@ -193,8 +194,10 @@ def read_element(
         yield _conform(batch, schema), rows, rejections
         return
     if file.format == "parquet":
-        found = parquet.read_rows(file.content, element.start, element.stop, element.first_row, names or file.names[:1])
-        batches = ((batch, rows, []) for batch, rows in found)
+        kinds = {name: schema.field(name).type if name in names else pa.null() for name in names or file.names[:1]}
+        batches = parquet.read_rows(
+            file.content, element.start, element.stop, element.first_row, element.rows, kinds
+        )
     elif file.format == "avro":
         own = avro.read_schema(file.content)
         batches = avro.read_rows(file.content, element.start, element.stop, own, element.first_row)
@@ -211,7 +214,15 @@ def _cast_batch(
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
     columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
     for name, column in zip(batch.schema.names, batch.columns):
-        kind = schema.field(name).type
+        kind = schema.field(name).type if name in schema.names else column.type
+        places = invalid_text(column)
+        rejections += [Rejection(int(rows[place]), name, "encoding: not UTF-8", None) for place in places[~bad[places]]]
+        bad[places] = True
+    if bad.any():
+        batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
+        bad = np.zeros(batch.num_rows, bool)
+    for name, column in zip(batch.schema.names, batch.columns):
+        kind = schema.field(name).type if name in schema.names else column.type
         if column.type.equals(kind):
             columns[name] = column
             continue

@@ -1,16 +1,25 @@
-"""Parquet files in ranges of row groups."""
+"""Parquet files in ranges of row groups.
+
+pyarrow reads them; what this version of it cannot read, or reads wrongly, DuckDB reads (`parquet_duckdb`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headwater.components.common import storage
+from headwater.components.common.arrow_types import canonical_schema, extension_names, with_type
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import parquet_duckdb
+from headwater.components.common.sources.cells import find_rows, leaves
+from headwater.components.common.sources.csv import Rejection
+from headwater.components.common.sources.parquet_pages import has_gzip_members
 
 RANGE_BYTES = 16 << 20
 """Decoded bytes of the row groups that make one range; a larger row group is a range by itself."""
@@ -19,48 +28,216 @@ FIRST_ROW = 1
 """The number of a file's first row."""
 
 _BATCH_ROWS = 1 << 17
+# What pyarrow says of whole files that it has no code for.
+_UNSUPPORTED = (
+    "not implemented",
+    "not yet implemented",
+    "not recognized",
+    "unrecognized type",
+    "unsupported",
+    "unknown encoding",
+    "only supports float and double",
+    "map keys must be annotated",
+    "lists with null",
+    "expected all lists to be of size",
+)
+_FAILURES = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
+# pyarrow 15 is the first to read all members of a gzip page.
+_READS_MEMBERS = int(pa.__version__.split(".")[0]) >= 15
+_NANOSECONDS = (-(2**63) // 1000 + 1, (2**63 - 1) // 1000)
+
+
+class Footer(NamedTuple):
+    """What the end of a file says of it.
+
+    Attributes:
+      schema: the columns, of canonical types.
+      ranges: the first row group, one past the last, and the rows of each range.
+      extensions: columns of extension types, with the types' names.
+      reader: "pyarrow" or "duckdb".
+    """
+
+    schema: pa.Schema
+    ranges: list[tuple[int, int, int]]
+    extensions: list[tuple[str, str]]
+    reader: str
+
+
+class _Unsupported(Exception):
+    """A whole file, as far as can be seen, that pyarrow has no code for."""
+
+
+def read_footer(uri: str) -> Footer:
+    """The columns and the ranges of a file.
+
+    Raises:
+      HeadwaterError: it is empty, cut short, no Parquet file, or neither reader can read it.
+    """
+    try:
+        with _open(uri) as file:
+            groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+            sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+            own = file.schema_arrow
+            found = [(field.name, name) for field in own for name in extension_names(field)]
+            return Footer(canonical_schema(own), _ranges(sizes), found, "pyarrow")
+    except _Unsupported as error:
+        schema, sizes = parquet_duckdb.read_footer(uri, str(error))
+        return Footer(canonical_schema(schema), _ranges(sizes), [], "duckdb")
+
+
+def read_rows(
+    uri: str, start: int, stop: int, first_row: int, rows: int, kinds: Mapping[str, pa.DataType]
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
+    """The rows of row groups [start, stop), batch by batch, with the number of each in the file, int64.
+
+    Args:
+      uri: the file.
+      start: the first row group.
+      stop: one past the last.
+      first_row: the number of the first row.
+      rows: how many rows the footer promises.
+      kinds: the columns wanted, with the types that they are to be cast to later.
+
+    Raises:
+      HeadwaterError: the file is damaged, or neither reader can read it.
+    """
+    done = 0
+    try:
+        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds):
+            count = batch.num_rows
+            numbers = np.arange(first_row + done, first_row + done + count, dtype=np.int64)
+            done += count
+            if len(refused):
+                kept = ~np.isin(numbers, [rejection.row for rejection in refused])
+                batch, numbers = batch.filter(pa.array(kept)), numbers[kept]
+            yield batch, numbers, refused
+    except _Unsupported as error:
+        for batch in parquet_duckdb.read_rows(uri, first_row - FIRST_ROW + done, rows - done, list(kinds), str(error)):
+            numbers = np.arange(first_row + done, first_row + done + batch.num_rows, dtype=np.int64)
+            done += batch.num_rows
+            yield batch, numbers, []
+    if done != rows:
+        raise HeadwaterError(
+            f"{uri}: the footer promises {rows:,} rows in row groups {start} to {stop - 1}, and {done:,} could be read; "
+            "the file is damaged, write it again"
+        )
 
 
 @contextlib.contextmanager
-def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, open for reading.
+def _open(uri: str, int96: str = "us") -> Iterator[pq.ParquetFile]:
+    """A Parquet file, open for reading; what goes wrong inside is told of the file.
 
-    Raises:
-      HeadwaterError: it is empty, cut short, or no Parquet file; also when reading inside finds it damaged.
+    Args:
+      uri: where it lies.
+      int96: the unit of its INT96 timestamps.
     """
     with storage.open_input(uri) as stream:
         if stream.size() == 0:
             raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file is never that short")
         try:
-            yield pq.ParquetFile(stream)
-        except (pa.ArrowInvalid, OSError) as error:
-            reason = str(error).splitlines()[0]
+            yield pq.ParquetFile(stream, coerce_int96_timestamp_unit=int96)
+        except _FAILURES as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            if any(words in reason.lower() for words in _UNSUPPORTED):
+                raise _Unsupported(reason) from None
             raise HeadwaterError(f"{uri}: not a whole Parquet file; it may have been cut short: {reason}") from None
 
 
-def read_footer(uri: str) -> tuple[pa.Schema, list[tuple[int, int, int]]]:
-    """The schema, and the ranges as (first row group, one past the last, rows)."""
-    with open_parquet(uri) as file:
-        metadata = file.metadata
-        ranges: list[tuple[int, int, int]] = []
-        start = rows = size = 0
-        for group in range(metadata.num_row_groups):
-            info = metadata.row_group(group)
-            if group > start and size + info.total_byte_size > RANGE_BYTES:
-                ranges.append((start, group, rows))
-                start, rows, size = group, 0, 0
-            rows += info.num_rows
-            size += info.total_byte_size
-        if rows:
-            ranges.append((start, metadata.num_row_groups, rows))
-        return file.schema_arrow.remove_metadata(), ranges
+def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Row groups of (rows, bytes) as ranges."""
+    ranges: list[tuple[int, int, int]] = []
+    start = rows = size = 0
+    for group, (own_rows, own_size) in enumerate(groups):
+        if group > start and size + own_size > RANGE_BYTES:
+            ranges.append((start, group, rows))
+            start, rows, size = group, 0, 0
+        rows += own_rows
+        size += own_size
+    return [*ranges, (start, len(groups), rows)] if rows else ranges
 
 
-def read_rows(
-    uri: str, start: int, stop: int, first_row: int, columns: Sequence[str]
-) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """The rows of row groups [start, stop), batch by batch, with the number of each in the file, int64."""
-    with open_parquet(uri) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=range(start, stop), columns=list(columns)):
-            yield batch, np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
-            first_row += batch.num_rows
+def _read_by_pyarrow(
+    uri: str, start: int, stop: int, first_row: int, kinds: Mapping[str, pa.DataType]
+) -> Iterator[tuple[pa.RecordBatch, list[Rejection]]]:
+    groups, columns = range(start, stop), list(kinds)
+    with _open(uri) as file:
+        if not _READS_MEMBERS and has_gzip_members(uri, file.metadata, groups, columns):
+            raise _Unsupported(f"a page of several gzip members, of which pyarrow {pa.__version__} reads the first alone")
+        exact = _int96_columns(file) & set(columns)
+        batches = file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns)
+        if not exact:
+            for batch in batches:
+                yield _canonical(batch), []
+            return
+        with _open(uri, "ns") as other:
+            finer = other.iter_batches(_BATCH_ROWS, row_groups=groups, columns=sorted(exact))
+            for batch, fine in zip(batches, finer):
+                batch, refused = _with_int96(_canonical(batch), _canonical(fine), kinds, first_row)
+                first_row += batch.num_rows
+                yield batch, refused
+
+
+def _canonical(batch: pa.RecordBatch) -> pa.RecordBatch:
+    schema = canonical_schema(batch.schema)
+    return pa.RecordBatch.from_arrays(
+        [with_type(column, field.type) for column, field in zip(batch.columns, schema)], schema=schema
+    )
+
+
+def _int96_columns(file: pq.ParquetFile) -> set[str]:
+    """The columns that hold INT96 timestamps, themselves or in their parts."""
+    schema = file.schema
+    places = [place for place in range(len(schema.names)) if schema.column(place).physical_type == "INT96"]
+    paths = [schema.column(place).path for place in places]
+    return {name for name in file.schema_arrow.names if any(f"{path}.".startswith(f"{name}.") for path in paths)}
+
+
+def _with_int96(
+    batch: pa.RecordBatch, fine: pa.RecordBatch, kinds: Mapping[str, pa.DataType], first_row: int
+) -> tuple[pa.RecordBatch, list[Rejection]]:
+    """INT96 holds nanoseconds from the year -4713 on: a column is of microseconds, unless nanoseconds were declared.
+
+    Args:
+      batch: the rows, INT96 as microseconds.
+      fine: its INT96 columns as nanoseconds, which wrap around outside the years 1677 to 2262.
+      kinds: the types that columns are to be cast to.
+      first_row: the number of the batch's first row.
+
+    Returns:
+      The rows; and those whose value the column's type cannot hold.
+    """
+    columns = dict(zip(batch.schema.names, batch.columns))
+    refused: dict[int, Rejection] = {}
+    for name, nanoseconds in zip(fine.schema.names, fine.columns):
+        wanted = kinds[name]
+        if pa.types.is_timestamp(wanted) and wanted.unit == "ns":
+            bad = _outside(columns[name])
+            reason = "timestamp: outside the years 1677 to 2262, which nanoseconds reach; declare timestamp[us]"
+            columns[name] = nanoseconds
+        else:
+            bad = find_rows([columns[name], nanoseconds], _has_fraction)
+            reason = "timestamp: has nanoseconds; declare timestamp[ns] under types to keep them"
+        for place in bad.tolist():
+            refused.setdefault(place, Rejection(first_row + place, name, reason, None))
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return batch, [refused[place] for place in sorted(refused)]
+
+
+def _outside(microseconds: pa.Array) -> np.ndarray:
+    values = _integers(microseconds)
+    return np.flatnonzero((values < _NANOSECONDS[0]) | (values > _NANOSECONDS[1]))
+
+
+def _has_fraction(parts: list[pa.Array]) -> bool:
+    """Whether a timestamp has nanoseconds beside its microseconds; those that wrapped around cannot tell."""
+    for coarse, fine in zip(leaves(parts[0]), leaves(parts[1])):
+        if pa.types.is_timestamp(fine.type):
+            whole = _integers(coarse)
+            within = (whole >= _NANOSECONDS[0]) & (whole <= _NANOSECONDS[1])
+            if (within & (_integers(fine) % 1000 != 0)).any():
+                return True
+    return False
+
+
+def _integers(times: pa.Array) -> np.ndarray:
+    return pc.fill_null(times.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)

@@ -132,10 +132,26 @@ def _look_inside(file: SourceFile) -> dict:
     if file.format == "tfrecord":
         return {"ranges": tfrecord.find_ranges(file.content)}
     if file.format == "avro":
-        schema, ranges = avro.read_schema(file.content), avro.find_ranges(file.content)
+        schema, ranges, notices = avro.read_schema(file.content), avro.find_ranges(file.content), []
     else:
-        schema, ranges = parquet.read_footer(file.content)
-    return {"ranges": ranges, "names": schema.names, "schema": schema.serialize().to_pybytes().hex()}
+        footer = parquet.read_footer(file.content)
+        schema, ranges, notices = footer.schema, footer.ranges, _notices_of(footer)
+    return {
+        "ranges": ranges,
+        "names": schema.names,
+        "schema": schema.serialize().to_pybytes().hex(),
+        "notices": notices,
+    }
+
+
+def _notices_of(footer: parquet.Footer) -> list[tuple[str, str, str | None, str]]:
+    found: list[tuple[str, str, str | None, str]] = [
+        ("extension_type", "info", column, f"{column!r} is of the extension type {name!r}; it is read as what stores it")
+        for column, name in footer.extensions
+    ]
+    if footer.reader != "pyarrow":
+        found.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file; DuckDB read it"))
+    return found
 
 
 def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Scan:
@@ -177,7 +193,7 @@ def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Sca
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
         row += max(rows, 0)
-    return Scan(file, elements, kinds)
+    return Scan(file, elements, kinds, tuple(Notice(*notice, file.uri) for notice in first.get("notices", ())))
 
 
 def _check_names(uri: str, names: Sequence[str]) -> None:

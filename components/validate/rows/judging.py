@@ -13,13 +13,12 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import ROW_ID, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
 from headwater.components.common.labelled import WideShard
-from headwater.components.common.shard_file import describe
+from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.validate.rows import schema_rules, tracing
 from headwater.components.validate.rows.outliers import Learnt, far_rows
 from headwater.components.validate.rows.rules import RULES_COLUMN
@@ -114,7 +113,7 @@ def judge(plan: Plan, item: Item) -> bytes:
       JSON: by split `rows`, `bad` and by rule `broken`, `first` and `examples`; and the records of the shards.
     """
     traced = {trace.number: tracing.rows_of(trace, plan.folder) for trace in item.traces}
-    passed, quarantined = _Sink(plan.passed), _Sink(plan.quarantine)
+    passed, quarantined = ShardWriter(), ShardWriter()
     found: dict[str, dict[str, Any]] = {}
     numbers = _numbers(item)
     rows = bad_rows = 0
@@ -130,8 +129,8 @@ def judge(plan: Plan, item: Item) -> bytes:
         rows += batch.num_rows
         bad_rows += int(bad.sum())
     state: dict[str, Any] = {"splits": {item.split: {"rows": rows, "bad": bad_rows, "rules": found}}}
-    for role, sink in (("passed", passed), ("quarantine", quarantined)):
-        state[role] = [sink.close(item)] if sink.rows else []
+    for role, base, shard in (("passed", plan.passed, passed), ("quarantine", plan.quarantine, quarantined)):
+        state[role] = [_store(base, item, shard)] if shard.rows else []
     return json.dumps(state).encode()
 
 
@@ -275,8 +274,8 @@ def _write(
     bad: np.ndarray,
     broken: Sequence[tuple[int, np.ndarray]],
     before: int,
-    passed: _Sink,
-    quarantined: _Sink,
+    passed: ShardWriter,
+    quarantined: ShardWriter,
 ) -> None:
     names = sorted(name for name in batch.schema.names if name not in (ROW_ID, RULES_COLUMN))
     hashes = hashing.hash_rows([batch.column(batch.schema.get_field_index(name)) for name in names])
@@ -303,51 +302,19 @@ def _names_of(plan: Plan, bad: np.ndarray, broken: Sequence[tuple[int, np.ndarra
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), names)
 
 
-class _Sink:
-    """One shard in the making, and what its index will say; its file begins with its first rows.
-
-    Args:
-      base: URI of the dataset's folder.
-    """
-
-    def __init__(self, base: str):
-        self._base = base
-        self._writer: pq.ParquetWriter | None = None
-        self.rows = 0
-        self._digests: list[int] = []
-
-    def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
-        if self._writer is None:
-            self._buffer = pa.BufferOutputStream()
-            repeating = [
-                name
-                for name, column in zip(batch.schema.names, batch.columns)
-                if pa.types.is_string(column.type) and hashing.repeats(column)
-            ]
-            self._writer = pq.ParquetWriter(self._buffer, batch.schema, version="2.6", use_dictionary=repeating)
-        try:
-            self._writer.write_table(pa.Table.from_batches([batch]))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise HeadwaterError(f"this version of pyarrow cannot write such a column to Parquet: {error}") from None
-        self.rows += batch.num_rows
-        self._digests.append(hashing.digest(hashes))
-
-    def close(self, item: Item) -> dict[str, Any]:
-        """Writes the file; gives its line of the index, with its split."""
-        self._writer.close()
-        content = self._buffer.getvalue()
-        path = f"split={item.split}/part-{item.number:05d}.parquet"
-        storage.write_bytes(storage.join(self._base, path), content)
-        return {
-            "split": item.split,
-            "path": path,
-            "rows": self.rows,
-            **describe(content),
-            "digest": f"{hashing.add_digests(self._digests):032x}",
-            "source": getattr(item.element, "uri", None) or item.element.file.uri,
-            "start": getattr(item.element, "start", None),
-            "stop": getattr(item.element, "stop", None),
-        }
+def _store(base: str, item: Item, shard: ShardWriter) -> dict[str, Any]:
+    """Writes the file of one shard; gives its line of the index, with its split."""
+    content, described = shard.close()
+    path = f"split={item.split}/part-{item.number:05d}.parquet"
+    storage.write_bytes(storage.join(base, path), content)
+    return {
+        "split": item.split,
+        "path": path,
+        **described,
+        "source": getattr(item.element, "uri", None) or item.element.file.uri,
+        "start": getattr(item.element, "start", None),
+        "stop": getattr(item.element, "stop", None),
+    }
 
 
 def _only(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:

@@ -1,0 +1,102 @@
+"""Parquet files that this version of pyarrow cannot read, read by DuckDB, in a connection that reaches that file alone.
+
+Among them are DELTA_LENGTH_BYTE_ARRAY (all that DuckDB writes as version 2), half floats and string views.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from typing import Any, Iterator, Sequence
+
+import pyarrow as pa
+
+from headwater.components.common import storage
+from headwater.components.common.arrow_types import canonical_schema, with_type
+from headwater.components.common.errors import HeadwaterError
+
+_BATCH_ROWS = 1 << 16
+_CHUNK_BYTES = 1 << 22
+
+
+def read_footer(uri: str, reason: str) -> tuple[pa.Schema, list[tuple[int, int]]]:
+    """The columns, and the rows and bytes of each row group.
+
+    Args:
+      uri: the file.
+      reason: why pyarrow cannot read it.
+
+    Raises:
+      HeadwaterError: DuckDB cannot read it either.
+    """
+    with _connect(uri, reason) as (connection, path):
+        schema = connection.execute("SELECT * FROM read_parquet(?, hive_partitioning = false)", [path])
+        schema = schema.fetch_record_batch(1).schema
+        groups = connection.execute(
+            "SELECT any_value(row_group_num_rows), any_value(row_group_bytes) FROM parquet_metadata(?) "
+            "GROUP BY row_group_id ORDER BY row_group_id",
+            [path],
+        ).fetchall()
+    return schema, groups
+
+
+def read_rows(uri: str, start: int, rows: int, columns: Sequence[str], reason: str) -> Iterator[pa.RecordBatch]:
+    """Rows [start, start + rows) of a file, counted from 0, in order.
+
+    Args:
+      uri: the file.
+      start: the first row.
+      rows: how many.
+      columns: those wanted, in order.
+      reason: why pyarrow cannot read it.
+
+    Raises:
+      HeadwaterError: DuckDB cannot read it either.
+    """
+    names = ", ".join('"{}"'.format(name.replace('"', '""')) for name in columns)
+    query = (
+        f"SELECT {names} FROM read_parquet(?, hive_partitioning = false, file_row_number = true) "
+        "WHERE file_row_number >= ? AND file_row_number < ?"
+    )
+    with _connect(uri, reason) as (connection, path):
+        reader = connection.execute(query, [path, start, start + rows]).fetch_record_batch(_BATCH_ROWS)
+        for batch in reader:
+            if batch.num_rows:
+                schema = canonical_schema(batch.schema)
+                arrays = [with_type(column, field.type) for column, field in zip(batch.columns, schema)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@contextlib.contextmanager
+def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
+    import duckdb
+
+    with _local(uri) as path, duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET arrow_large_buffer_size = false")
+        connection.execute("SET allowed_paths = ['{}']".format(path.replace("'", "''")))
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        try:
+            yield connection, path
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            other = str(error).replace(path, uri).splitlines()[0]
+            raise HeadwaterError(
+                f"{uri}: pyarrow {pa.__version__} cannot read this Parquet file ({reason}), nor can DuckDB "
+                f"{duckdb.__version__} ({other}); write it with types and encodings of Parquet's version 2.6"
+            ) from None
+
+
+@contextlib.contextmanager
+def _local(uri: str) -> Iterator[str]:
+    """A path to the file; of one at a store, to a copy that is removed at the end."""
+    if not storage.scheme(uri):
+        yield uri
+        return
+    with tempfile.NamedTemporaryFile(suffix=".parquet", prefix="headwater-") as copy:
+        with storage.open_input(uri) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                copy.write(chunk)
+        copy.flush()
+        yield copy.name
