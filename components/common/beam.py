@@ -15,6 +15,7 @@ import re
 import tempfile
 import uuid
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
 
 # Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
@@ -28,7 +29,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.patience import StoreError
-from headwater.components.common.pool import FAILED, Pool, attempt, cores, outcome
+from headwater.components.common.pool import FAILED, Pool, attempt, cores, run_alone
 from headwater.components.common.progress import Progress
 
 Item = TypeVar("Item")
@@ -71,7 +72,8 @@ def map_merge(
       unit: "rows" or "bytes".
       beam_pipeline_args: Beam's command-line options. Without a runner, and with DirectRunner, the graph runs
         in this process.
-      workers: processes per Beam worker; 0 means one per core, 1 means none beside Beam's own.
+      workers: processes per Beam worker; 0 means one per core, 1 means none beside Beam's own, which then ends with
+        a file that ends its reader.
       scratch: URI of a folder that the driver and all workers reach; by default Beam's `--temp_location`, else a
         temporary folder, which serves the in-process runner.
       preload: modules that the pool's server imports once.
@@ -87,7 +89,12 @@ def map_merge(
         return merge([])
     local = options.view_as(StandardOptions).runner == "FnApiRunner"
     scratch = _scratch(options, scratch)
-    workers = min(workers or cores(), len(items)) if local else workers or cores()
+    processes = workers or cores()
+    if local:
+        processes = min(processes, len(items))
+    # One process more is worth it for what could end this one: pyarrow aborts at some damaged Parquet files.
+    if workers == 1 or (processes == 1 and not any(_reads_parquet(item) for item in items)):
+        processes = 0
     run = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
         _progress[run] = progress
@@ -98,7 +105,7 @@ def map_merge(
                     results = (
                         pipeline
                         | f"{label}/Elements" >> beam.Create(list(zip(range(len(items)), items, sizes)))
-                        | f"{label}/Work" >> beam.ParDo(_Work(work, workers, tuple(preload), run))
+                        | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run))
                     )
                     width, level = len(items), 0
                     while level == 0 or width > 1:
@@ -195,20 +202,20 @@ def _scratch(options: PipelineOptions, scratch: str) -> str:
 class _Work(beam.DoFn):
     """Runs elements in a process pool, a bounded number at a time, results in the elements' order."""
 
-    def __init__(self, work: Callable[[Any], bytes], workers: int, preload: tuple[str, ...], run: str):
-        self._work, self._workers, self._preload, self._run = work, workers, preload, run
+    def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str):
+        self._work, self._processes, self._preload, self._run = work, processes, preload, run
 
     def setup(self) -> None:
-        self._pool = Pool(self._workers, self._preload)
+        self._pool = Pool(self._processes, self._preload)
 
     def start_bundle(self) -> None:
         self._pending: collections.deque = collections.deque()
 
     def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
         index, item, size = element
-        while len(self._pending) >= 2 * self._workers:
+        while len(self._pending) >= 2 * max(self._processes, 1):
             yield self._next()
-        self._pending.append((index, size, self._pool.submit(attempt, self._work, item)))
+        self._pending.append((index, item, size, self._pool.submit(attempt, self._work, item)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._pending:
@@ -218,11 +225,34 @@ class _Work(beam.DoFn):
         self._pool.close()
 
     def _next(self) -> tuple[int, bytes]:
-        index, size, future = self._pending.popleft()
-        result = outcome(future)
+        index, item, size, future = self._pending.popleft()
+        try:
+            result = future.result()
+        except BrokenProcessPool:
+            # A process died, and all work in flight with it. One by one the culprit shows.
+            self._pool.close()
+            self._pool = Pool(self._processes, self._preload)
+            result = run_alone(self._work, item, _name_of(item), self._preload)
         if self._run in _progress:
             _progress[self._run].advance(size)
         return index, result
+
+
+def _name_of(item: Any) -> str:
+    """The URI of the file that an item is about, for messages."""
+    return next((file.uri for file in _files_of(item)), "a part of the work")
+
+
+def _reads_parquet(item: Any) -> bool:
+    return any(getattr(file, "format", "") == "parquet" for file in _files_of(item))
+
+
+def _files_of(item: Any) -> Iterator[Any]:
+    """What has a `uri` in an item: a file or a shard, alone, in a tuple, or as a part of an element."""
+    for part in item if type(item) is tuple else [item]:
+        holders = [part, *(getattr(part, name, None) for name in ("file", "element", "plain"))]
+        holders += [getattr(getattr(part, name, None), "file", None) for name in ("element", "plain")]
+        yield from (holder for holder in holders if isinstance(getattr(holder, "uri", None), str))
 
 
 def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:

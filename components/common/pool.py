@@ -6,6 +6,7 @@ import concurrent.futures.process
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from typing import Any, Callable, Iterator, Sequence
 
@@ -32,14 +33,14 @@ class Pool:
     """Runs functions in processes forked from a clean server, never from this process and its threads.
 
     Args:
-      workers: how many processes. With one, functions run in this process.
+      workers: how many processes; 0 runs functions in this process.
       preload: names of the modules that the server imports once for all its processes. It is one server for the
         life of this process, so the first pool's list counts; later ones are imported where they are used.
     """
 
     def __init__(self, workers: int, preload: Sequence[str]):
         self._executor = None
-        if workers > 1:
+        if workers:
             context = _start_server(preload)
             # The server keeps the environment that it was started in; credentials may have been set since.
             self._executor = concurrent.futures.ProcessPoolExecutor(
@@ -82,14 +83,42 @@ def attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
         return FAILED + str(error).encode()
 
 
-def outcome(future: concurrent.futures.Future) -> bytes:
-    """What a submitted `attempt` came to; a failure too when its process died, most often for want of memory."""
+def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Sequence[str]) -> bytes:
+    """Runs `attempt(work, item)` in a process of its own, after the process that ran it beside others has died.
+
+    Args:
+      work, item: as `attempt` takes them.
+      name: of the item, for the message; a file's URI where it is one.
+      preload: as `Pool` takes it.
+
+    Returns:
+      What `attempt` gives; a failure that names the item when this process dies as well.
+    """
+    context = _start_server(preload)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, {**_ONE_THREAD, **os.environ}, work, item))
+    with _without_main():
+        process.start()
+    sender.close()
     try:
-        return future.result()
-    except concurrent.futures.process.BrokenProcessPool:
+        return receiver.recv_bytes()
+    except EOFError:
+        process.join()
+        code = process.exitcode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return FAILED + (
-            b"a worker process was ended from outside, most often for want of memory; use fewer workers or more memory"
-        )
+            f"{name}: working on it ended the worker process ({how}), twice; the file may be damaged, or need more memory "
+            "than there is"
+        ).encode()
+    finally:
+        receiver.close()
+        process.join()
+
+
+def _send(sender: Any, environment: dict[str, str], work: Callable[[Any], bytes], item: Any) -> None:
+    _adopt(environment)
+    sender.send_bytes(attempt(work, item))
+    sender.close()
 
 
 def _adopt(environment: dict[str, str]) -> None:

@@ -8,7 +8,8 @@ import sys
 import pytest
 from headwater.components.common import beam
 from headwater.components.common.errors import HeadwaterError
-from jobs import bracket, die, double, fail_at, join, variable, where
+from headwater.components.common.sources import SourceFile
+from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variable, where
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 300])
@@ -41,9 +42,29 @@ def test_the_users_error_comes_through_as_it_is():
     assert str(error.value) == "item 21 is bad"
 
 
-def test_a_worker_that_dies_is_told():
-    with pytest.raises(HeadwaterError, match="for want of memory"):
-        beam.map_merge("t", [1, 2], die, join, sizes=[1, 1], workers=2)
+@pytest.mark.parametrize(("workers", "count"), [(0, 2), (0, 7), (2, 2), (2, 7)])
+def test_a_worker_that_dies_is_told(count, workers):
+    with pytest.raises(HeadwaterError, match=r"ended the worker process \(exit code 9\), twice"):
+        beam.map_merge("t", list(range(count)), die, join, sizes=[1] * count, workers=workers)
+
+
+def test_a_signal_and_the_file_are_named(tmp_path):
+    files = [SourceFile(str(tmp_path / f"{number}.csv"), "csv", 1) for number in range(5)]
+    with pytest.raises(HeadwaterError) as error:
+        beam.map_merge("t", files, functools.partial(abort_at, files[3].uri), join, sizes=[1] * 5, workers=2)
+    assert str(error.value).startswith(f"{files[3].uri}: working on it ended the worker process (signal SIGABRT), twice")
+
+
+def test_one_parquet_file_ends_no_process_but_its_own(tmp_path):
+    files = [SourceFile(str(tmp_path / "t.parquet"), "parquet", 1)]
+    with pytest.raises(HeadwaterError, match=f"{files[0].uri}: working on it ended the worker process"):
+        beam.map_merge("t", files, functools.partial(abort_at, files[0].uri), join, sizes=[1])
+
+
+def test_work_beside_one_that_died_once_is_done(tmp_path):
+    # As when memory was short while two ran at once.
+    work = functools.partial(die_once, str(tmp_path / "died"))
+    assert beam.map_merge("t", list(range(9)), work, join, sizes=[1] * 9, workers=2) == b"".join(map(double, range(9)))
 
 
 @pytest.mark.parametrize("runner", ["DirectRunner", "FnApiRunner", "BundleBasedDirectRunner"])
