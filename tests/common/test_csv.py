@@ -34,7 +34,7 @@ def rows_of(path, ranges, kinds=TEXT):
     first = csv.FIRST_ROW
     for start, stop, known in ranges:
         batch, found, rejections = csv.read_rows(data[start:stop], NAMES, kinds, ",", first)
-        count, _ = csv.infer_types(data[start:stop], NAMES, ",")
+        count, *_ = csv.infer_types(data[start:stop], NAMES, ",")
         assert count == batch.num_rows + len(rejections)
         # Where line ends alone tell the number of records, they tell it right.
         assert known in (-1, count)
@@ -130,7 +130,7 @@ def test_bad_rows_are_rejected_with_row_column_and_reason():
 
 
 def test_one_bad_byte_does_not_change_what_a_column_is():
-    count, kinds = csv.infer_types(b"1,2\n3,\0\n5,\xff6\n", NAMES, ",")
+    count, kinds, _ = csv.infer_types(b"1,2\n3,\0\n5,\xff6\n", NAMES, ",")
     assert count == 3
     assert kinds == {"a": pa.int64(), "b": pa.int64()}
 

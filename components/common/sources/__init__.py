@@ -22,6 +22,7 @@ from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrec
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
+    MIXED_ZONES,
     Element,
     Misfit,
     Notice,
@@ -29,6 +30,7 @@ from headwater.components.common.sources.files import (
     SourceFile,
     discover,
     merge_notices,
+    mixed_zones,
 )
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
@@ -38,7 +40,9 @@ from headwater.components.common.sources.types import (
     decode_type,
     encode_type,
     parse_type,
+    settle_inferred,
     widen,
+    widen_inferred,
 )
 
 __all__ = [
@@ -58,7 +62,6 @@ __all__ = [
 
 _DECLARED = ("parquet", "avro")
 """Formats whose files say what their columns are."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
@@ -111,7 +114,7 @@ def open_sources(
     }
     # One file that needs the long way takes all CSV files along: what is guessed is checked by one rule.
     scans = _infer(scans, inferred, label, beam)
-    kinds, guessed = _unite(scans, inferred)
+    kinds, guessed, mixed = _unite(scans, inferred)
     if not kinds:
         raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are")
     if not own_columns:
@@ -129,7 +132,9 @@ def open_sources(
                     )
     kinds.update(asked)
     elements = [element for scan in scans for element in scan.elements]
-    notices = merge_notices(notice for scan in scans for notice in scan.notices)
+    # A column may mix zones in a file, and from file to file.
+    told = dict.fromkeys([*(notice for scan in scans for notice in scan.notices), *mixed])
+    notices = merge_notices(notice for notice in told if not (notice.rule == MIXED_ZONES and notice.column in asked))
     return Sources(
         [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
     )
@@ -257,19 +262,23 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = {"csv": csv.widen_text, "jsonl": jsonl.widen_json, "tfrecord": tfrecord.widen_types}[file.format]
+        widen_two = tfrecord.widen_types if file.format == "tfrecord" else widen_inferred
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
+        zones: dict[str, set[bool]] = {}
         row = scans[number].elements[0].first_row
-        for (_, element), (rows, types) in group:
+        for (_, element), (rows, types, mixed) in group:
             elements.append(dataclasses.replace(element, first_row=row, rows=rows, guessed=False))
             row += rows
             for name, text in types.items():
                 kind = decode_type(text)
+                if pa.types.is_timestamp(kind) or name in mixed:
+                    zones.setdefault(name, set()).update({False, True} if name in mixed else {kind.tz is not None})
                 kinds[name] = widen_two(kinds[name], kind) if name in kinds else kind
         file = dataclasses.replace(file, names=tuple(kinds))
         elements = [dataclasses.replace(element, file=file) for element in elements]
-        result[number] = Scan(file, elements, kinds, scans[number].notices)
+        notices = [Notice(*mixed_zones(name), file.uri) for name, found in zones.items() if len(found) == 2]
+        result[number] = Scan(file, elements, kinds, (*scans[number].notices, *notices))
     return result
 
 
@@ -277,17 +286,20 @@ def _infer_element(element: Element) -> bytes:
     file = element.file
     if file.format == "tfrecord":
         kinds = tfrecord.infer_types(file.content, element.start, element.stop)
-        rows = element.rows
+        rows, mixed = element.rows, set()
     else:
         data = storage.read_range(file.content, element.start, element.stop)
-        rows, kinds = (
+        rows, kinds, mixed = (
             csv.infer_types(data, file.names, file.delimiter) if file.format == "csv" else jsonl.infer_types(data)
         )
-    return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
+    return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}, sorted(mixed)]).encode()
 
 
-def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str]]:
-    """The columns of all files by name; and those whose types are guesses."""
+def _unite(
+    scans: Sequence[Scan], inferred: Collection[int]
+) -> tuple[dict[str, pa.DataType], set[str], list[Notice]]:
+    """The columns of all files by name; those whose types are guesses; and those that mix zones from file to file."""
+    mixed: list[Notice] = []
     declared: dict[str, tuple[pa.DataType, str]] = {}
     kinds: dict[str, pa.DataType] = {}
     guessed: set[str] = set()
@@ -306,14 +318,17 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
             else:
                 if number not in inferred:
                     guessed.add(name)
-                kinds[name] = jsonl.widen_json(kinds[name], kind) if name in kinds else kind
+                earlier = kinds.get(name, kind)
+                if all(map(pa.types.is_timestamp, (earlier, kind))) and (earlier.tz is None) != (kind.tz is None):
+                    mixed.append(Notice(*mixed_zones(name), scan.file.uri))
+                kinds[name] = widen_inferred(earlier, kind)
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
         others = [scan.kinds[name] for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)
-    return kinds, guessed
+    return {name: settle_inferred(kind) for name, kind in kinds.items()}, guessed, mixed
 
 
 def _refuse_own(scan: Scan) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from typing import Collection, Iterator, NamedTuple, Sequence
 
@@ -22,7 +21,14 @@ from pyarrow import csv as pacsv
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources.files import Misfit
-from headwater.components.common.sources.types import cast_rows, concat, widen
+from headwater.components.common.sources.types import (
+    LONG_INTEGERS,
+    cast_rows,
+    concat,
+    infer_times,
+    is_beyond_exact,
+    settle_inferred,
+)
 
 BLOCK_BYTES = 16 << 20
 """Bytes of a block; a range begins at the first record that begins in it."""
@@ -39,7 +45,6 @@ VALUE_BYTES = 256
 _QUOTED_FIELD = rb'(?<=[%s\r\n])"(?:[^"]|"")*("|\Z)'
 _ZERO_FIRST = r"^\s*[+-]?0\d"
 _LONG_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
-_EXACT_INTEGERS = 2.0**53
 # What each kind of type can possibly look like: a quick way to tell most bad values from good ones.
 _SHAPES = (
     (pa.types.is_integer, r"^\s*([+-]?[0-9]+|0[xX][0-9a-fA-F]+)\s*$"),
@@ -203,14 +208,17 @@ def chain_blocks(
     ]
 
 
-def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int, dict[str, pa.DataType]]:
+def infer_types(
+    data: bytes, names: Sequence[str], delimiter: str
+) -> tuple[int, dict[str, pa.DataType], set[str]]:
     """Infers the columns' types from one range.
 
     Numbers that would lose digits (a leading zero, integers beyond float64's exact ones) stay text, and rows that
     will be rejected for their bytes have no say.
 
     Returns:
-      The number of records, rejected ones included; and the type of each column.
+      The number of records, rejected ones included; the type of each column, `types.LONG_INTEGERS` among them; and the
+      columns that mix timestamps with and without a zone.
     """
     data, kept, rejections = _drop_dirty(data, names, delimiter, 0)
     ragged: list[pacsv.InvalidRow] = []
@@ -218,10 +226,21 @@ def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int,
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
     for name in _suspects(data, table, delimiter, names, kinds):
         kinds[name] = pa.string()
-    return table.num_rows + len(ragged) + len(rejections), kinds
+    mixed = set()
+    for name, kind in kinds.items():
+        if pa.types.is_int64(kind) and is_beyond_exact(table[name]):
+            kinds[name] = LONG_INTEGERS
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            kinds[name] = _coarsest(table[name], kind)
+        if pa.types.is_string(kind) and pa.types.is_string(table[name].type):
+            if infer_times(_missing_where_empty(concat([table[name]])[0]))[1]:
+                mixed.add(name)
+    return table.num_rows + len(ragged) + len(rejections), kinds, mixed
 
 
-def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool) -> dict[str, pa.DataType]:
+def sample_types(
+    data: bytes, names: Sequence[str], delimiter: str, whole: bool
+) -> tuple[dict[str, pa.DataType], set[str]]:
     """Guesses the columns' types from the beginning of a file's records; nothing where it cannot.
 
     Args:
@@ -229,6 +248,9 @@ def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool)
       names: the header's names.
       delimiter: one character.
       whole: whether `data` is all there is.
+
+    Returns:
+      The type of each column, and the columns that mix timestamps with and without a zone.
     """
     if not whole:
         end = data.rfind(b"\n") + 1
@@ -236,14 +258,10 @@ def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool)
             end = data.rfind(b"\n", 0, end - 1) + 1
         data = data[:end]
     try:
-        return infer_types(data, names, delimiter)[1] if data else {}
+        _, kinds, mixed = infer_types(data, names, delimiter) if data else (0, {}, set())
+        return {name: settle_inferred(kind) for name, kind in kinds.items()}, mixed
     except pa.ArrowInvalid:
-        return {}
-
-
-def widen_text(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type for values read as either: wider where there is one, text where there is none."""
-    return widen(first, second) or pa.string()
+        return {}, set()
 
 
 def read_rows(
@@ -294,7 +312,7 @@ def read_rows(
                 raise Misfit from None
     found = table.num_rows + len(ragged) + len(rejections)
     real = [name for name in only if name in guessed and pa.types.is_floating(kinds[name])]
-    if records not in (-1, found) or any(_beyond_exact(table[name]) for name in real):
+    if records not in (-1, found) or any(is_beyond_exact(table[name]) for name in real):
         raise Misfit
     positions = np.arange(table.num_rows + len(ragged), dtype=np.int64)
     rows = first_row + (positions if kept is None else kept)
@@ -325,11 +343,6 @@ def clip(text: str | bytes) -> str:
     """At most `VALUE_BYTES` bytes of a value, as text."""
     raw = text.encode() if isinstance(text, str) else text
     return raw[:VALUE_BYTES].decode("utf-8", "replace").replace("\0", "\N{SYMBOL FOR NULL}")
-
-
-def encode_types(rows: int, kinds: dict[str, pa.DataType]) -> bytes:
-    """The result of `infer_types` as bytes."""
-    return json.dumps([rows, {name: str(kind) for name, kind in kinds.items()}]).encode()
 
 
 def _parse(
@@ -467,6 +480,16 @@ def _settle(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_binary(kind) else kind
 
 
+def _coarsest(times: pa.ChunkedArray, kind: pa.DataType) -> pa.DataType:
+    """Microseconds, where they hold all times."""
+    wanted = pa.timestamp("us", kind.tz)
+    try:
+        times.cast(wanted)
+        return wanted
+    except pa.ArrowInvalid:
+        return kind
+
+
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Texts that were guessed to be integers, as integers.
 
@@ -497,7 +520,7 @@ def _suspects(
     data: bytes, table: pa.Table, delimiter: str, names: Sequence[str], kinds: dict[str, pa.DataType]
 ) -> list[str]:
     """The columns of numbers that would lose digits as numbers."""
-    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
+    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and is_beyond_exact(table[name])]
     whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
     if whole and _has_leading_zero(data, delimiter):
         suspects += whole
@@ -519,11 +542,6 @@ def _has_leading_zero(data: bytes, delimiter: str) -> bool:
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
     whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
     return pc.match_substring_regex(whole, pattern)[0].as_py()
-
-
-def _beyond_exact(column: pa.ChunkedArray) -> bool:
-    largest = pc.max(pc.abs(column)).as_py()
-    return largest is not None and largest >= _EXACT_INTEGERS
 
 
 def _is_utf8(data: bytes) -> bool:

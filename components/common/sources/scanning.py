@@ -14,7 +14,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, jsonl, parquet, staging, tfrecord
-from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
+from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile, mixed_zones
 from headwater.components.common.sources.types import parse_type
 
 SAMPLE_BYTES = 4 << 20
@@ -124,8 +124,13 @@ def _look_at_header(file: SourceFile, data: bytes, reading: Reading) -> dict:
     mark = 3 if data[:3] == b"\xef\xbb\xbf" else 0
     first = mark if reading.column_names else csv.scan_block(data, file.delimiter).starts[0] or len(data)
     sample = data[first : first + SAMPLE_BYTES]
-    kinds = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
-    return {"names": names, "mark": mark, "kinds": {name: str(kind) for name, kind in kinds.items()}}
+    kinds, mixed = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
+    return {
+        "names": names,
+        "mark": mark,
+        "kinds": {name: str(kind) for name, kind in kinds.items()},
+        "notices": [mixed_zones(name) for name in sorted(mixed)],
+    }
 
 
 def _look_inside(file: SourceFile) -> dict:

@@ -19,6 +19,15 @@ _NAMES = (
 )
 _UNITS = ("s", "ms", "us", "ns")
 
+LONG_INTEGERS = pa.decimal128(19, 0)
+"""While types of text are inferred: int64 with values that float64 cannot hold, so that with floats it becomes text."""
+
+EXACT_INTEGERS = 2**53
+"""Integers up to this size are exact in float64."""
+
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}")
+_ZONED = r"\d[T ]\d{2}[^-+Z]*(?:Z|[-+]\d{2}(?::?\d{2})?)$"
+
 
 def parse_type(name: str) -> pa.DataType:
     """The Arrow type that a user names, as in `int64`, `timestamp[us, UTC]` or `decimal128[12, 2]`.
@@ -42,7 +51,7 @@ def parse_type(name: str) -> pa.DataType:
 def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     """The narrowest type that holds the values of both, or None when only text could.
 
-    Null gives way to anything, integers to wider ones and to float64, dictionaries to their values, dates to
+    Null gives way to anything, integers to wider ones (int64 and uint64 have none) and to float64, dictionaries to their values, dates to
     timestamps, timestamps to the finer unit; structs widen field by field, lists by their items.
     """
     if first.equals(second):
@@ -70,6 +79,55 @@ def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
         item = widen(first.value_type, second.value_type)
         return item and pa.list_(item)
     return None
+
+
+def widen_inferred(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type for text that was read as either: wider where one holds both exactly, text where none does."""
+    for one, other in ((first, second), (second, first)):
+        if one.equals(LONG_INTEGERS):
+            if pa.types.is_null(other) or pa.types.is_signed_integer(other) or other.equals(LONG_INTEGERS):
+                return LONG_INTEGERS
+            return pa.string()
+    return widen(first, second) or pa.string()
+
+
+def settle_inferred(kind: pa.DataType) -> pa.DataType:
+    """The type that inference ends with."""
+    return pa.int64() if kind.equals(LONG_INTEGERS) else kind
+
+
+def is_beyond_exact(column: pa.ChunkedArray | pa.Array) -> bool:
+    """Whether some number of a column is so large that float64 does not hold all integers of its size."""
+    ends = pc.min_max(column)
+    return any(end is not None and abs(end) >= EXACT_INTEGERS for end in (ends["min"].as_py(), ends["max"].as_py()))
+
+
+def infer_times(texts: pa.Array) -> tuple[pa.DataType | None, bool]:
+    """The type of timestamps that texts are, by one rule for all formats of text.
+
+    All with a zone are instants (UTC), none with a zone are local times, and a mixture has no type.
+
+    Args:
+      texts: strings, some perhaps missing.
+
+    Returns:
+      The type, or None where they are not all timestamps of one kind; and whether they are a mixture.
+    """
+    present = texts.drop_null() if texts.null_count else texts
+    if not len(present) or not _TIME.match(present[0].as_py()):
+        return None, False
+    zoned = pc.match_substring_regex(present, _ZONED)
+    some, every = pc.any(zoned).as_py(), pc.all(zoned).as_py()
+    for unit in ("us", "ns"):
+        kind = pa.timestamp(unit, "UTC" if some else None)
+        try:
+            pc.cast(present.filter(zoned) if some else present, kind)
+            if some and not every:
+                pc.cast(present.filter(pc.invert(zoned)), pa.timestamp(unit))
+            return (kind, False) if some == every else (None, True)
+        except pa.ArrowInvalid:
+            continue
+    return None, False
 
 
 def encode_type(kind: pa.DataType) -> str:
@@ -193,10 +251,10 @@ def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def _widen_integers(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+def _widen_integers(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     signed = [kind for kind in (first, second) if pa.types.is_signed_integer(kind)]
     unsigned = [kind for kind in (first, second) if pa.types.is_unsigned_integer(kind)]
     if not signed or not unsigned:
         return max(first, second, key=lambda kind: kind.bit_width)
     width = max(signed[0].bit_width, 2 * unsigned[0].bit_width)
-    return {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width, pa.float64())
+    return {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width)
