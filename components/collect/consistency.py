@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
+from headwater.components.collect.time_formats import NO_FORM, check_times, read_times
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Rejection
 from headwater.components.common.sources.csv import cast_text, clip
@@ -89,8 +90,9 @@ class Format(pydantic.BaseModel):
       thousands: parts thousands in numbers, as the comma in "1,234.5".
       decimal: parts the fraction in numbers.
       strip: characters to take off both ends first, as "$€ %".
-      times: formats of dates and times as `strptime` names them, tried in order.
-      zone: the time zone that times without one are in, as in "Europe/Vienna"; times become UTC.
+      times: formats of dates and times with the codes of Python's `strptime` (all but %Z), tried in order.
+      zone: the time zone that times without one are in, as in "Europe/Vienna"; times become UTC. A time that occurs
+        twice, when clocks are put back, is the earlier instant; one that clocks skip is rejected (`nonexistent`).
       type: the Arrow type to make; float64 for numbers, timestamp[us] or timestamp[us, UTC] for times by default.
     """
 
@@ -109,6 +111,9 @@ class Format(pydantic.BaseModel):
             raise ValueError("a zone goes with times, and there are none")
         if self.times and (self.thousands or self.decimal != "."):
             raise ValueError("a column holds numbers or times: give thousands and decimal, or times")
+        check_times(self.times)
+        if not self.zone and len({"%z" in form for form in self.times}) > 1:
+            raise ValueError("some times have an offset, %z, and some have none: name the zone that those are in")
         if self.thousands == self.decimal:
             raise ValueError("thousands and decimal are the same character")
         if self.type:
@@ -173,14 +178,13 @@ def read_formats(
         if not pa.types.is_string(texts.type):
             raise HeadwaterError(f"formats.{name}: formats read text, and this column is {texts.type}")
         encoded = texts.dictionary_encode()
-        values, wrong = _read_format(encoded.dictionary, form)
+        values, reasons = _read_format(encoded.dictionary, form)
         failed = np.zeros(len(encoded.dictionary) + 1, bool)
-        failed[wrong] = True
+        failed[list(reasons)] = True
         index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(failed[index] & ~bad):
-            rejections.append(
-                Rejection(int(rows[row]), name, "format: of no declared form", clip(texts[int(row)].as_py()))
-            )
+            value = clip(texts[int(row)].as_py())
+            rejections.append(Rejection(int(rows[row]), name, reasons[int(index[row])], value))
         bad |= failed[index]
         batch = batch_with(batch, place, name, values.take(encoded.indices))
     if bad.any():
@@ -222,16 +226,16 @@ def batch_with(batch: pa.RecordBatch, place: int, name: str, column: pa.Array) -
     return pa.RecordBatch.from_arrays(columns, names)
 
 
-def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
+    """The values of texts; and by place, why one has none."""
     present = pc.utf8_trim(texts, form.strip) if form.strip else texts
     present = pc.utf8_trim_whitespace(present)
     empty = pc.equal(present, "")
     present = pc.if_else(empty, pa.scalar(None, pa.string()), present)
-    values, wrong = _read_times(present, form) if form.times else _read_numbers(present, form)
-    return values, wrong
+    return _read_times(present, form) if form.times else _read_numbers(present, form)
 
 
-def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
     plain = texts
     if form.thousands:
         # "1,23" is no number with thousands: three digits must follow each mark.
@@ -240,29 +244,15 @@ def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
         plain = pc.if_else(odd, "?", pc.replace_substring(plain, form.thousands, ""))
     if form.decimal != ".":
         plain = pc.if_else(pc.match_substring(plain, "."), "?", pc.replace_substring(plain, form.decimal, "."))
-    return cast_text(pc.fill_null(plain, ""), form.target)
+    values, wrong = cast_text(pc.fill_null(plain, ""), form.target)
+    return values, dict.fromkeys(wrong.tolist(), NO_FORM)
 
 
-def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
-    naive = pa.timestamp("us", form.target.tz if pa.types.is_timestamp(form.target) else None)
-    result = pa.nulls(len(texts), naive)
-    for pattern in form.times:
-        found = pc.strptime(texts, format=pattern, unit="us", error_is_null=True)
-        if "%z" in pattern:
-            found = found.cast(pa.timestamp("us", "UTC"))
-        elif form.zone:
-            found = pc.assume_timezone(found, form.zone, ambiguous="earliest", nonexistent="earliest")
-        result = pc.if_else(pc.is_valid(result), result, _in_zone(found, naive))
-    wrong = pc.and_(pc.is_null(result), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
-    values, cut = cast_rows(result, form.target)
-    wrong[cut] = True
-    return values, np.flatnonzero(wrong)
-
-
-def _in_zone(times: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if times.type.tz and wanted.tz is None:
-        return times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(wanted)
-    return times.cast(wanted) if times.type.tz or not wanted.tz else pc.assume_timezone(times, "UTC")
+def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
+    tz = form.target.tz if pa.types.is_timestamp(form.target) else None
+    times, reasons = read_times(texts, form.times, form.zone, tz)
+    values, cut = cast_rows(times, form.target)
+    return values, {**dict.fromkeys(cut.tolist(), f"type: not {form.target}"), **reasons}
 
 
 def _quoted(text: str) -> str:

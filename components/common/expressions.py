@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.expression_limits import check_growth
 
 _SETTINGS = (
     "SET memory_limit = '1GB'",
@@ -26,7 +28,19 @@ _SETTINGS = (
     "SET lock_configuration = true",
 )
 # Functions that DuckDB calls consistent and that yet tell of the machine, not of their arguments.
-_OF_THE_MACHINE = {"current_setting", "getvariable", "getenv", "version", "pg_typeof", "stats", "in_search_path"}
+_OF_THE_MACHINE = {
+    "current_setting",
+    "getvariable",
+    "getenv",
+    "version",
+    "stats",
+    "in_search_path",
+    "map_to_pg_oid",
+    "format_pg_type",
+    "parse_duckdb_log_message",
+}
+# The clock, the session, the catalog and its privileges, which DuckDB calls consistent as well.
+_OF_THE_SESSION = re.compile(r"(current_|session_|user$|pg_|has_\w+_privilege$|get_current_)")
 _REFUSED = {
     "SUBQUERY": "a subquery",
     "WINDOW": "a window function",
@@ -36,6 +50,7 @@ _REFUSED = {
     "DEFAULT": "DEFAULT",
 }
 _TABLE = "batch"
+_NO_SCALAR = "it is no scalar function"
 
 
 def check_expression(where: str, expression: str, columns: Sequence[str]) -> list[str]:
@@ -59,6 +74,7 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> lis
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
     for node in nodes:
         _check_node(where, node, {*columns, *lambdas}, columns)
+    check_growth(where, nodes)
     read = {_column_of(node).lower() for node in nodes if node.get("class") == "COLUMN_REF"}
     return [name for name in columns if name.lower() in read]
 
@@ -93,6 +109,8 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
         # A message about a row may quote its values; one about the expression itself cannot.
         plain = isinstance(error, (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException))
         reason = str(error).splitlines()[0] if plain else type(error).__name__
+        if isinstance(error, duckdb.OutOfMemoryException):
+            reason = "its values take more than the 1 GB of memory that an expression may use for one batch of rows"
         if left and plain:
             reason += f"; expressions cannot read {' and '.join(left)}"
         raise HeadwaterError(f"{where}: the expression {expression!r} cannot be computed: {reason}") from None
@@ -189,10 +207,16 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
         )
     if kind == "COLUMN_REF":
         name = _column_of(node)
+        alike = [each for each in columns if each.lower() == name.lower()]
+        if len(alike) > 1:
+            raise HeadwaterError(
+                f"{where}: {name!r} may be {' or '.join(map(repr, alike))}: SQL does not tell names apart by case; give "
+                "one of them another name (collect's rename)"
+            )
         if name.lower() not in {each.lower() for each in known}:
             raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
     if kind == "FUNCTION":
-        _check_function(where, node["function_name"].lower())
+        _check_function(where, node["function_name"].lower(), len(node["children"]))
 
 
 def _column_of(node: dict[str, Any]) -> str:
@@ -200,8 +224,10 @@ def _column_of(node: dict[str, Any]) -> str:
     return names[0]
 
 
-def _check_function(where: str, name: str) -> None:
+def _check_function(where: str, name: str, arguments: int) -> None:
     reason = _functions().get(name, "there is no such function")
+    if name == "age" and arguments == 1:
+        reason = "with one argument it reads the clock; give the time to compare with as the first of two"
     if reason:
         raise HeadwaterError(f"{where}: the function {name}() is not allowed: {reason}")
 
@@ -215,17 +241,18 @@ def _functions() -> dict[str, str]:
     found: dict[str, str] = {}
     macros: dict[str, str] = {}
     for name, kind, stability, definition in rows.fetchall():
-        if name in _OF_THE_MACHINE or (kind == "scalar" and stability != "CONSISTENT"):
+        if name in _OF_THE_MACHINE or _OF_THE_SESSION.match(name) or (kind == "scalar" and stability != "CONSISTENT"):
             found[name] = "its answer is not made of its arguments alone"
         elif kind == "scalar":
-            found.setdefault(name, "")
+            # Some are table functions as well, which no scalar expression can call.
+            found[name] = "" if found.get(name) in (None, _NO_SCALAR) else found[name]
         elif kind == "macro":
             macros[name] = definition
         elif kind == "aggregate":
             # A name may be both, as list functions are; the aggregate reading would win.
             found[name] = found.get(name) or "it is an aggregate, and its answer would depend on other rows"
         else:
-            found.setdefault(name, "it is no scalar function")
+            found.setdefault(name, _NO_SCALAR)
     found["unnest"] = "it makes several rows of one"
     for name, definition in macros.items():
         if name not in found:

@@ -127,3 +127,98 @@ def test_a_type_that_sql_does_not_know_is_told_and_stands_in_nobodys_way():
     assert value("a + 1", batch)[0].to_pylist() == [2, 3]
     with pytest.raises(HeadwaterError, match=r"cannot read column 'wide', which is decimal256\(50, 2\)"):
         value("wide + 1", batch)
+
+
+@pytest.mark.parametrize("expression", ["A + 1", '"a" > 0', 'b + "A"', "CASE WHEN a IS NULL THEN 1 END"])
+def test_names_that_differ_by_case_alone_are_refused_where_they_are_read(expression):
+    with pytest.raises(HeadwaterError, match=r"^filters\.big: '[aA]' may be 'a' or 'A': SQL does not tell names apart"):
+        check_expression("filters.big", expression, ["a", "A", "b"])
+    assert check_expression("filters.big", "b > 1", ["a", "A", "b"]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("repeat(text, 2)", ["55", "xx", None, "-3-3"]),
+        ("range(3)", [[0, 1, 2]] * 4),
+        ("lpad(text, 3, '0')", ["005", "00x", None, "0-3"]),
+        ("format('{:>4}', text)", ["   5", "   x", None, "  -3"]),
+        ("age(timestamp '2020-01-02', timestamp '2020-01-01') IS NULL", [False] * 4),
+    ],
+)
+def test_functions_that_grow_are_allowed_with_a_size(expression, expected):
+    assert value(expression)[0].to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("lpad('x', 2000000000, 'y')", "multiply to 2,000,000,000"),
+        ("format('{:>1000000000}', text)", "multiply to 1,000,000,000"),
+        ("printf('%1000000000d', a)", "multiply to"),
+        ("repeat(repeat(repeat('x', 1000), 1000), 1000)", "multiply to 1,000,000,000"),
+        ("list_transform(range(100000), lambda x: range(100000))", "multiply to"),
+        ("repeat(text, a)", "needs a number in the expression itself"),
+        ("range(a)", "needs a number in the expression itself"),
+        ("rpad(text, -2000000000, 'y')", "multiply to"),
+        ("rpad(text, CAST(2000000000 AS INTEGER), 'y')", "multiply to"),
+        ("format(text, a)", "needs a constant text"),
+        ("format('{:>{}}', text, a)", "may not take a width from a value"),
+        ("printf('%*d', a, 3)", "may not take a width from a value"),
+        ("list_reduce(['a'], lambda x, y: x || x)", "may grow without bound"),
+        ("list_resize([a], 2000000000)", "multiply to"),
+        ("bitstring('01', 2000000000)", "multiply to"),
+        ("to_base(1, 2, 2000000000)", "multiply to"),
+        ("bar(a, 0, 10, 2000000000)", "multiply to"),
+    ],
+)
+def test_values_without_bound_are_refused_before_any_row(expression, reason):
+    with pytest.raises(HeadwaterError, match=reason):
+        check_expression("derived.x", expression, ROWS.schema.names)
+
+
+def test_columns_that_double_each_time_are_stopped():
+    batch = pa.RecordBatch.from_arrays([pa.array(["x" * 2**20])], ["d"])
+    with pytest.raises(HeadwaterError, match="its values take more than the 1 GB of memory"):
+        for _ in range(12):
+            values, _ = evaluate("derived.d", "d || d", batch)
+            batch = pa.RecordBatch.from_arrays([values], ["d"])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "age(timestamp '2020-01-01')",
+        "current_localtime()",
+        "current_localtimestamp()",
+        "pg_my_temp_schema()",
+        "has_table_privilege('t', 'x')",
+        "get_current_time()",
+    ],
+)
+def test_the_clock_and_the_session_are_refused_in_every_form(expression):
+    with pytest.raises(HeadwaterError, match="is not allowed"):
+        check_expression("derived.x", expression, ROWS.schema.names)
+
+
+def test_every_function_that_is_allowed_gives_the_same_twice_and_in_another_session():
+    """All functions of DuckDB without arguments, and those of times with one: what reads the clock or the session differs."""
+    import duckdb
+    from headwater.components.common.expressions import _functions
+
+    allowed = sorted(name for name, reason in _functions().items() if not reason and name.isidentifier())
+    answers = []
+    for zone in ("UTC", "Pacific/Apia"):
+        with duckdb.connect() as connection:
+            connection.execute(f"SET TimeZone = '{zone}'; CREATE SCHEMA other; SET schema = 'other'")
+            told = []
+            for name in allowed:
+                for call in (f"{name}()", f"{name}(TIMESTAMP '2020-01-01 10:00:00')", f"{name}(DATE '2020-01-01')"):
+                    try:
+                        check_expression("x", call, [])
+                        told.append((call, repr(connection.execute(f"SELECT {call}").fetchone())))
+                    except (duckdb.Error, HeadwaterError):
+                        pass
+            answers.append(told)
+    assert len(answers[0]) > 50
+    assert [each for each in zip(*answers) if each[0] != each[1]] == []
