@@ -15,6 +15,7 @@ from headwater.components.validate.distances import Change, Distance, measure
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
 _MOMENT = "since 1970-01-01"
+_TOO_FEW = "too few rows on one side to compare"
 _LISTS = "values of one row are not independent; they count as one row"
 
 Features = Mapping[tuple[str, ...], Feature]
@@ -82,7 +83,10 @@ def _compare(split: str, name: str, then: Feature, now: Feature, title: str) -> 
         return Compared(split, name, None, note="a time moves on from span to span")
     if _kind(then) != _kind(now):
         return Compared(split, name, None, impossible=f"it holds {_kind(now)}, and {_kind(then)} in {title}")
-    change = measure(tabulate(then, now), then, now)
+    table = tabulate(then, now)
+    if not min(table.sizes):
+        return Compared(split, name, None, note=_TOO_FEW)
+    change = measure(table, then, now)
     lists = any(side.values > side.rows - side.missing for side in (then, now))
     return Compared(split, name, change, note=_LISTS if lists else "", numeric=then.numeric)
 

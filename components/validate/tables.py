@@ -1,7 +1,9 @@
 """Two distributions of one feature as counts over the same bins.
 
-Bins must not be chosen so that chance alone makes them differ. Numbers have the baseline's quantiles as edges, for which
-a two-sample test holds as for edges that were there before. Values of text have bins of their own by how often they
+Bins must not be chosen so that chance alone makes them differ. Numbers have the baseline's quantiles as edges, as many as
+the sizes of both sides allow and whatever the current values are, for which a two-sample test holds as for edges that
+were there before: how many current values fall between two order statistics of the baseline follows from the sizes alone.
+Values of text have bins of their own by how often they
 occur in both together, which says nothing of how they are divided; the others fall into bins of their hash, so that
 thousands of categories against themselves give what chance gives.
 """
@@ -39,12 +41,14 @@ class Table:
       then, now: rows in each bin, float64[bins]. Where a row can hold several values they are as many as rows.
       names: what each bin holds, in words.
       slack: by how much the share of any bin may be off because ranks are not exact, in [0, 1].
+      quantiles: whether a bin lies between two quantiles of the baseline, bool[bins]; none by default.
     """
 
     then: np.ndarray
     now: np.ndarray
     names: Sequence[str]
     slack: float = 0.0
+    quantiles: np.ndarray | None = None
 
     @property
     def sizes(self) -> tuple[float, float]:
@@ -60,8 +64,9 @@ class Table:
 
 def tabulate(then: Feature, now: Feature) -> Table:
     """The table of a feature that is of one kind on both sides, rare bins put together."""
+    quantiles = np.zeros(0, bool)
     if then.numeric or now.numeric:
-        values, names, slack = _numbers(then, now)
+        values, names, slack, quantiles = _numbers(then, now)
     elif not any(side.numeric or len(side.texts) or side.rest.any() for side in (then, now)):
         # Of bytes and structs only whether they are there.
         values, names, slack = [np.array([side.values - side.nan]) for side in (then, now)], [PRESENT], 0.0
@@ -73,18 +78,21 @@ def tabulate(then: Feature, now: Feature) -> Table:
         np.concatenate([column * scale, [side.nan * scale, side.missing]])
         for side, column, scale in zip((then, now), values, scales)
     ]
-    return _without_rare(Table(columns[0], columns[1], [*names, NAN, MISSING], slack))
+    between = np.zeros(len(columns[0]), bool)
+    between[: len(quantiles)] = quantiles
+    return _without_rare(Table(columns[0], columns[1], [*names, NAN, MISSING], slack, between))
 
 
 def _present(side: Feature) -> float:
     return side.rows - side.missing
 
 
-def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float]:
+def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float, np.ndarray]:
     slack = then.slack + now.slack
     # A baseline of NaN alone has no edges to give.
     base = then if then.numeric else now
-    if len(base.points) <= FEW_NUMBERS and not base.slack:
+    held = float(base.weights.sum())
+    if len(base.points) <= FEW_NUMBERS and held >= LEAST_EXPECTED * len(base.points) and not base.slack:
         # Odd bins hold one value of the baseline each, even ones what lies between: values that it never had.
         edges = base.points
         columns = []
@@ -97,13 +105,14 @@ def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], 
             names.append(_name(edge))
             above = edges[place + 1] if place + 1 < len(edges) else None
             names.append(f"above {_name(edge)}" if above is None else f"between {_name(edge)} and {_name(above)}")
-        return columns, names, slack
+        return columns, names, slack, np.zeros(len(names), bool)
     upto = np.cumsum(base.weights)
-    wanted = np.searchsorted(upto, upto[-1] * np.arange(1, NUMBER_BINS) / NUMBER_BINS * (1 - 1e-12))
+    bins = int(np.clip(min(_present(then), _present(now)) // (2 * LEAST_EXPECTED), 1, NUMBER_BINS))
+    wanted = np.searchsorted(upto, upto[-1] * np.arange(1, bins) / bins * (1 - 1e-12))
     inner = np.unique(base.points[wanted])
     low, high = base.low, base.high
     # What lies outside of the baseline is unseen.
-    edges = np.concatenate([[np.nextafter(low, -np.inf)], inner, [high] if high > inner[-1] else []])
+    edges = np.concatenate([[np.nextafter(low, -np.inf)], inner, [high] if not len(inner) or high > inner[-1] else []])
     columns = [
         np.bincount(np.searchsorted(edges, side.points, side="left"), side.weights, minlength=len(edges) + 1)
         for side in (then, now)
@@ -111,7 +120,9 @@ def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], 
     bounds = [low, *edges[1:]]
     names = [f"below {_name(low)}"]
     names += [f"{_name(bounds[place])} to {_name(bounds[place + 1])}" for place in range(len(bounds) - 1)]
-    return columns, [*names, f"above {_name(high)}"], slack
+    quantiles = np.ones(len(columns[0]), bool)
+    quantiles[[0, -1]] = False
+    return columns, [*names, f"above {_name(high)}"], slack, quantiles
 
 
 def _name(number: float) -> str:
@@ -156,15 +167,17 @@ def _words(texts: pa.Array) -> list[str]:
 
 
 def _without_rare(table: Table) -> Table:
+    """Puts rare bins together, but for those between quantiles: the current counts alone make these rare or not."""
     n, m = table.sizes
     expected = (table.then + table.now) * (min(n, m) / ((n + m) or 1.0))
-    rare = expected < LEAST_EXPECTED
+    rare = (expected < LEAST_EXPECTED) & ~table.quantiles
     if not rare.any():
         return table
     kept = ~rare
     then, now = (np.append(column[kept], column[rare].sum()) for column in (table.then, table.now))
     names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
+    quantiles = np.append(table.quantiles[kept], False)
     if (then[-1] + now[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
         # Too few to judge even together.
-        return Table(then[:-1], now[:-1], names, table.slack)
-    return Table(then, now, [*names, RARE], table.slack)
+        return Table(then[:-1], now[:-1], names, table.slack, quantiles[:-1])
+    return Table(then, now, [*names, RARE], table.slack, quantiles)

@@ -1,0 +1,144 @@
+"""validate's alarms on unchanged data, over all pairs of sizes; and how often planted changes are found.
+
+    python tests/bench/false_alarms.py [--simulations 200] [--columns 10,100] [--sizes 5,10,…] [--processes 2]
+
+Both sides of a pair are drawn from one distribution a column: normal, log-normal, t with 2 degrees of freedom, integers,
+categories of 3 to 5,000, constant, half missing, zero-inflated. A table's cell is the share of pairs with an alarm, in
+per cent: rows are the baseline's sizes, columns the current sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import warnings
+
+import numpy as np
+import pyarrow as pa
+
+SIZES = (5, 10, 20, 40, 60, 80, 100, 128, 200, 400, 1_000, 10_000)
+_CATEGORIES = (3, 10, 100, 1_000, 5_000)
+
+
+def draw(chance: np.random.Generator, rows: int, columns: int) -> pa.RecordBatch:
+    """A sample of unchanged data."""
+    made = []
+    for place in range(columns):
+        kind, turn = place % 10, place // 10
+        if kind == 0:
+            values = pa.array(chance.normal(size=rows))
+        elif kind == 1:
+            values = pa.array(chance.lognormal(size=rows))
+        elif kind == 2:
+            values = pa.array(chance.standard_t(2, rows))
+        elif kind == 3:
+            values = pa.array(chance.poisson(4, rows))
+        elif kind == 4:
+            values = pa.array(chance.integers(0, 1000, rows))
+        elif kind in (5, 6):
+            size = _CATEGORIES[(turn * 2 + kind - 5) % len(_CATEGORIES)] if columns > 10 else (3, 5_000)[kind - 5]
+            weights = 1.0 / np.arange(1, size + 1) if turn % 2 else np.ones(size)
+            values = pa.array(chance.choice(size, rows, p=weights / weights.sum()).astype(str))
+        elif kind == 7:
+            values = pa.array(np.full(rows, 7))
+        elif kind == 8:
+            values = pa.array(chance.normal(size=rows), mask=chance.random(rows) < 0.5)
+        else:
+            values = pa.array(np.where(chance.random(rows) < 0.7, 0.0, chance.exponential(size=rows)))
+        made.append(values)
+    return pa.RecordBatch.from_arrays(made, [f"x{place}" for place in range(columns)])
+
+
+def features(batch: pa.RecordBatch) -> dict:
+    """Each column's distribution, as generate-statistics leaves it in its state."""
+    from headwater.components.common import distributions
+    from headwater.components.generate_statistics.measuring import Plan, measure
+    from headwater.components.generate_statistics.state import encode
+
+    return distributions.read(encode(measure(batch, Plan(schema=batch.schema))))
+
+
+def has_alarm(baseline: dict, current: dict) -> list[str]:
+    """The features with an alarm, at the settings' defaults."""
+    from headwater.components.validate import changes
+    from headwater.components.validate.settings import Drift
+
+    drift = Drift()
+    found = changes.compare("all", baseline, current, "the earlier span")
+    judged = changes.judge(found, max_false=drift.max_false, least_effect=drift.least_effect)
+    return [each.feature for each in judged if each.alarm]
+
+
+def simulate(task: tuple[int, int, tuple[int, ...]]) -> np.ndarray:
+    """Whether each pair of sizes has an alarm, in one simulation: int64[sizes, sizes]."""
+    warnings.filterwarnings("ignore")
+    seed, columns, sizes = task
+    chance = np.random.default_rng([seed, columns])
+    sides = [[features(draw(chance, rows, columns)) for rows in sizes] for _ in range(2)]
+    return np.array([[bool(has_alarm(one, other)) for other in sides[1]] for one in sides[0]], np.int64)
+
+
+_PLANTED = ("mean by 0.5 sd", "mean by 1 sd", "mean by 0.1 sd", "share 20 % to 40 %", "one of 300 doubled", "5 % missing")
+
+
+def planted(task: tuple[int, int]) -> np.ndarray:
+    """Which of the planted changes are found in one simulation, each alone among ten columns: int64[changes]."""
+    warnings.filterwarnings("ignore")
+    seed, rows = task
+    chance = np.random.default_rng([seed, rows, 1])
+    others = [features(draw(chance, rows, 10)) for _ in range(2)]
+    found = []
+    for change in _PLANTED:
+        if change.startswith("mean"):
+            by = float(change.split()[2])
+            pair = [chance.normal(size=rows), chance.normal(by, size=rows)]
+        elif change.startswith("share"):
+            pair = [np.where(chance.random(rows) < share, "a", "b") for share in (0.2, 0.4)]
+        elif change.startswith("one"):
+            weights = np.ones(300)
+            doubled = np.where(np.arange(300) == 7, 2.0, 1.0)
+            pair = [chance.choice(300, rows, p=each / each.sum()).astype(str) for each in (weights, doubled)]
+        else:
+            pair = [pa.array(chance.normal(size=rows), mask=chance.random(rows) < share) for share in (0.0, 0.05)]
+        arrays = [each if isinstance(each, pa.Array) else pa.array(each) for each in pair]
+        sides = [features(pa.RecordBatch.from_arrays([each], ["planted"])) for each in arrays]
+        found.append("planted" in has_alarm(*({**other, **side} for other, side in zip(others, sides))))
+    return np.array(found, np.int64)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--simulations", type=int, default=200)
+    parser.add_argument("--columns", default="10,100")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--power", default="20,60,100,400,1000,10000")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    sizes = tuple(map(int, options.sizes.split(",")))
+    with multiprocessing.get_context("forkserver").Pool(options.processes) as pool:
+        for columns in map(int, filter(None, options.columns.split(","))):
+            tasks = [(seed, columns, sizes) for seed in range(options.simulations)]
+            total = sum(pool.imap_unordered(simulate, tasks))
+            shares = 100 * total / options.simulations
+            print(f"\n{columns} columns, {options.simulations} simulations: pairs with an alarm, in per cent")
+            print(f"mean {shares.mean():.2f}, highest {shares.max():.1f}")
+            print("| baseline \\ current | " + " | ".join(f"{size:,}" for size in sizes) + " |")
+            print("|" + " --- |" * (len(sizes) + 1))
+            for size, row in zip(sizes, shares):
+                print(f"| {size:,} | " + " | ".join(f"{share:g}" for share in row) + " |", flush=True)
+        rows = list(map(int, filter(None, options.power.split(","))))
+        if rows:
+            print("\nplanted changes that are found, in per cent, by rows a side")
+            print("| rows | " + " | ".join(_PLANTED) + " |")
+            print("|" + " --- |" * (len(_PLANTED) + 1))
+        for size in rows:
+            total = sum(pool.imap_unordered(planted, [(seed, size) for seed in range(options.simulations)]))
+            shares = 100 * total / options.simulations
+            print(f"| {size:,} | " + " | ".join(f"{share:g}" for share in shares) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
