@@ -71,7 +71,7 @@ def run_locally(parameters: Mapping[str, Any], verbose: bool = False) -> Outcome
         passed = _run_pipeline(parameters, root, relay)
         found = dict(_collected(root))
         if not passed and "anomalies" not in found and not _refused(found):
-            raise HeadwaterError(relay.reason())
+            raise HeadwaterError(_without_scratch(relay.reason(), root))
         return Outcome(passed, summarise(found, passed, str(parameters.get("fail_on", "error"))), found)
 
 
@@ -193,6 +193,11 @@ def _shield(uri: str) -> str:
     if "python3" not in uri or storage.scheme(uri):
         return uri
     return "file://" + urllib.parse.quote(uri).replace("python3", "%70ython3")
+
+
+def _without_scratch(text: str, root: str) -> str:
+    """A message with the names of artifacts in place of their paths below `root`, which is gone when it is read."""
+    return re.sub(rf"{re.escape(root)}(?:/[^/\s:,;'\"]+)*/?", lambda path: path[0].rstrip("/").rpartition("/")[2], text)
 
 
 def _here(line: str) -> str:

@@ -135,6 +135,7 @@ class Curation(pydantic.BaseModel):
     Attributes:
       features: by feature.
       environments: the environments that expect every feature, but where a feature says otherwise.
+      other_environments: further environments, which expect only the features that name them under `in_environment`.
       min_examples, max_examples: how many rows a split must and may have.
       growth: against the earlier span.
       weights: weighted features by name.
@@ -145,6 +146,7 @@ class Curation(pydantic.BaseModel):
 
     features: dict[str, FeatureCuration] = {}
     environments: list[str] | None = None
+    other_environments: list[str] = []
     min_examples: _Count | None = None
     max_examples: _Count | None = None
     growth: Growth | None = None
@@ -188,14 +190,17 @@ def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:
         del schema.default_environment[:]
         schema.default_environment.extend(curation.environments)
     features = {feature.name: feature for feature in schema.feature}
+    environments = known_environments(schema) | set(curation.other_environments)
     for name, changes in curation.features.items():
         where = f"curation.features.{name}"
-        _apply(_known(features, name, where), changes, where)
         for key in ("in_environment", "not_in_environment"):
-            unknown = sorted(set(getattr(changes, key) or ()) - set(schema.default_environment))
-            if unknown and key == "not_in_environment":
-                known = ", ".join(schema.default_environment) or "none"
-                raise HeadwaterError(f"{where}.{key}: the schema has no environment {unknown[0]!r}; it has {known}")
+            for unknown in sorted(set(getattr(changes, key) or ()) - environments):
+                raise HeadwaterError(
+                    f"{where}.{key}: the schema has no environment {unknown!r}; it has "
+                    f"{', '.join(sorted(environments)) or 'none'}. Declare it under environments, or under "
+                    "other_environments when it expects only the features that say so"
+                )
+        _apply(_known(features, name, where), changes, where)
     for name, weights in curation.weights.items():
         where = f"curation.weights.{name}"
         for key in ("feature", "weight"):
@@ -219,6 +224,11 @@ def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:
             comparator.min_fraction_threshold = curation.growth.min
         if curation.growth.max is not None:
             comparator.max_fraction_threshold = curation.growth.max
+
+
+def known_environments(schema: schema_pb2.Schema) -> set[str]:
+    """The environments of a schema: those that expect every feature, and those that single features name."""
+    return {*schema.default_environment, *(name for feature in schema.feature for name in feature.in_environment)}
 
 
 def _known(features: Mapping[str, schema_pb2.Feature], name: str, where: str) -> schema_pb2.Feature:
@@ -312,9 +322,12 @@ def _compare(
         (comparator.jensen_shannon_divergence if number else comparator.infinity_norm).threshold = distances
         return
     if distances.l_infinity is not None:
-        if feature.type == schema_pb2.FLOAT:
+        if feature.type in _NUMBERS and not feature.int_domain.is_categorical:
+            kind = schema_pb2.FeatureType.Name(feature.type)
+            codes = "; of codes of a category say categorical: true" if feature.type == schema_pb2.INT else ""
             raise HeadwaterError(
-                f"{where}.l_infinity: the feature is FLOAT, of which TFDV has none; use jensen_shannon"
+                f"{where}.l_infinity: the feature is {kind}, and TFDV measures L-infinity of categories alone; use "
+                f"jensen_shannon{codes}"
             )
         comparator.infinity_norm.threshold = distances.l_infinity
     if distances.jensen_shannon is not None:

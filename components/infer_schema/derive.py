@@ -92,7 +92,11 @@ def derive_schema(
         for result, proto in zip(all_measured, protos):
             if not proto.datasets[0].num_examples:
                 name = next(iter(result.body["splits"]))
-                raise HeadwaterError(f"{result.folder}: the first split, {name!r}, has no rows to infer a schema from")
+                counts = ", ".join(f"{split} {entry['rows']:,}" for split, entry in result.body["splits"].items())
+                raise HeadwaterError(
+                    f"{result.folder}: the first split, {name!r}, has no rows to infer a schema from; rows by split: "
+                    f"{counts}. Few rows may all fall into another split: collect them as one, as in --splits all=1"
+                )
         agreed = tfdv.infer_schema(protos[0], max_string_domain_size=max_string_domain_size)
         agreed = _widened(agreed, protos[1:], max_string_domain_size)
         content = _curated(agreed, checked, _text(agreed))

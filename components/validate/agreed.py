@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Collection
+from typing import Any, Collection, Mapping
 
 from headwater.components.common.tfdv import tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -42,6 +42,10 @@ class Agreed:
     findings: list[dict[str, Any]]
     measures: list[dict[str, Any]]
     compared: dict[str, set[str]]
+
+
+SEVERITIES = ("error", "warning", "info")
+"""What a finding may be, the worst first."""
 
 
 def finding(split: str, feature: str, kind: str, severity: str, message: str, **more: Any) -> dict[str, Any]:
@@ -88,6 +92,15 @@ def check(
                 continue
             # The absence of a feature is the schema's to report, and that of a whole side the caller's.
             reason = _incomparable(now[feature.name], known.get(feature.name), title) if feature.name in now else ""
+            comparator = getattr(feature, field)
+            if not reason and known and comparator.HasField("infinity_norm") and _has_no_categories(now, feature.name):
+                # TFDV measures 0 of numbers, and says nothing.
+                message = "its threshold is of L-infinity, which is of categories, and its values are numbers"
+                findings.append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", message))
+                comparator.ClearField("infinity_norm")
+                if not comparator.ListFields():
+                    feature.ClearField(field)
+                    continue
             if feature.name in now and known and not reason:
                 compared[kind].add(feature.name)
                 continue
@@ -271,6 +284,10 @@ def _incomparable(
         names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (then, now)]
         return f"its type is {names[1]}, and {names[0]} in {title}"
     return ""
+
+
+def _has_no_categories(now: Mapping[str, statistics_pb2.FeatureNameStatistics], name: str) -> bool:
+    return name in now and now[name].WhichOneof("stats") != "string_stats"
 
 
 def _values(feature: statistics_pb2.FeatureNameStatistics) -> int:

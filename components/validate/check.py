@@ -11,7 +11,7 @@ from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.validate import agreed, changes, history
-from headwater.components.validate.agreed import DRIFT, SKEW, finding
+from headwater.components.validate.agreed import DRIFT, SEVERITIES, SKEW, finding
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.baselines import Baseline, find_baseline
 from headwater.components.validate.concept import advise, measure_concept
@@ -92,7 +92,7 @@ def check_statistics(
     work.findings += rows.held_against_concept(settings, measured, earlier, past)
     work.findings += rows.held_against_serving(settings)
     # The gravest first, and of what moved, what moved most.
-    findings = sorted(work.findings, key=lambda each: (each["severity"], -each.get("effect", math.inf)))
+    findings = sorted(work.findings, key=lambda each: (SEVERITIES.index(each["severity"]), -each.get("effect", math.inf)))
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": earlier.told if earlier else None,
@@ -287,6 +287,14 @@ class _Work:
         if not rows or not self._measured.body["splits"][split]["rows"]:
             self._find(split, "", "COMPARISON_IMPOSSIBLE", f"one side has no rows: this span's or that of {title}")
             return
+        sizes = self._measured.body["splits"][split]["rows"], rows
+        if min(sizes) < changes.LEAST_ROWS:
+            message = (
+                f"too few rows to compare: {sizes[0]:,} in this span and {sizes[1]:,} in {title}; from "
+                f"{changes.LEAST_ROWS} rows on each side on, changes are looked for"
+            )
+            self.findings.append(finding(split, "", "TOO_FEW_ROWS", "info", message))
+            return
         found = changes.compare(split, other, self._now[split], title, self._measured.body["dataset"]["key"])
         if not any(each.change for each in found):
             self._find(split, "", "COMPARISON_IMPOSSIBLE", f"no feature can be compared with {title}")
@@ -409,8 +417,9 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
 
 
 def _check_environment(contract: schema_pb2.Schema, environment: str, key: str) -> None:
-    if environment and environment not in contract.default_environment:
-        known = ", ".join(contract.default_environment) or "none"
+    named = {name for feature in contract.feature for name in feature.in_environment}
+    if environment and environment not in {*contract.default_environment, *named}:
+        known = ", ".join([*contract.default_environment, *sorted(named - set(contract.default_environment))]) or "none"
         raise HeadwaterError(f"{key}: the schema has no environment {environment!r}; it has {known}")
 
 

@@ -111,7 +111,11 @@ def test_environments(spans):
             missing.folder, schema.folder, str(folder / f"env-{environment}"), environment=environment, baseline="none"
         )
         assert {(f["feature"], f["kind"]) for f in verdict.body["findings"]} == found
-    only = {"environments": ["TRAINING"], "features": {"kind": {"in_environment": ["EXTRA"]}}}
+    only = {
+        "environments": ["TRAINING"],
+        "other_environments": ["EXTRA"],
+        "features": {"kind": {"in_environment": ["EXTRA"]}},
+    }
     assert tfdv.get_feature(judge(spans, only)[1], "kind").in_environment == ["EXTRA"]
 
 
@@ -201,6 +205,11 @@ def test_private_features_show_no_value(spans, tmp_path):
         ({"features": {"age": {"drift_threshold": 2}}}, "drift_threshold"),
         ({"features": {"age": {"drift_threshold": {}}}}, "name a measure"),
         ({"features": {"kind": {"not_in_environment": ["X"]}}}, "the schema has no environment 'X'; it has none"),
+        (
+            {"environments": ["TRAINING"], "features": {"kind": {"in_environment": ["TRAINNG"]}}},
+            "in_environment: the schema has no environment 'TRAINNG'; it has TRAINING",
+        ),
+        ({"features": {"age": {"drift_threshold": {"l_infinity": 0.1}}}}, "the feature is INT"),
         ({"remove": ["nothing"]}, "curation.remove: the schema has no feature"),
         ({"growth": {"min": -1}}, "curation.growth.min"),
         ({"featurs": {}}, "there is no such setting; the settings are features, environments"),
