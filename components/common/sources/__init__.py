@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrecord
+from headwater.components.common.sources import avro, csv, inferring, jsonl, parquet, tfrecord
 from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
     Element,
@@ -246,7 +246,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = {"csv": csv.widen_text, "jsonl": jsonl.widen_json, "tfrecord": tfrecord.widen_types}[file.format]
+        widen_two = {"csv": csv.widen_text, "jsonl": inferring.widen_inferred, "tfrecord": tfrecord.widen_types}[file.format]
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
         row = scans[number].elements[0].first_row
@@ -295,10 +295,12 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
             else:
                 if number not in inferred:
                     guessed.add(name)
-                kinds[name] = jsonl.widen_json(kinds[name], kind) if name in kinds else kind
+                kinds[name] = inferring.widen_inferred(kinds[name], kind) if name in kinds else kind
+    mixed = {name for name, kind in kinds.items() if inferring.has_leaf(kind, inferring.MIXED_ZONES.equals)}
+    kinds = {name: kind if name in declared else inferring.settle(kind) for name, kind in kinds.items()}
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
-        others = [scan.kinds[name] for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
+        others = [inferring.settle(scan.kinds[name]) for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)

@@ -1,12 +1,13 @@
 """JSON Lines: one object a line, nested objects as structs and arrays as lists.
 
 pyarrow parses whole ranges; the lines that it cannot take are found by halving and read one by one with Python's
-parser, so that one bad line costs itself and not its range.
+parser, so that one bad line costs itself and not its range. Both ways give the same values: no number loses digits,
+and texts that look like times are read by the rule of `inferring`, not by pyarrow's.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any, Iterator, Sequence
 
 import numpy as np
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as pajson
 
+from headwater.components.common.sources import inferring, jsonvalues
 from headwater.components.common.sources.csv import Rejection, clip
-from headwater.components.common.sources.types import conform, widen
+from headwater.components.common.sources.inferring import has_leaf, map_leaves, widen_inferred
+from headwater.components.common.sources.types import cast_rows, concat, conform
 
 FIRST_ROW = 1
 """The number of a file's first record; blank lines are not counted."""
@@ -23,6 +26,9 @@ FIRST_ROW = 1
 _FEW_LINES = 64
 _DEEPEST = 64
 _MARK = b"\xef\xbb\xbf"
+_TWO_OBJECTS = re.compile(rb"\}[ \t\r]*\{")
+_LONG_INTEGER = re.compile(rb"[:,\[\s]-?\d{16,}\s*[,\]}]")
+_EXACT_INTEGERS = 2.0**53
 
 
 def infer_types(data: bytes) -> tuple[int, dict[str, pa.DataType]]:
@@ -31,19 +37,15 @@ def infer_types(data: bytes) -> tuple[int, dict[str, pa.DataType]]:
     Values that no type holds together become text: their JSON.
 
     Returns:
-      The number of records, and the type of each column in order of appearance.
+      The number of records, and the type of each column in order of appearance, as `inferring` tells types.
     """
     lines = _lines(data)
     kinds: dict[str, pa.DataType] = {}
-    for table in _tables(lines, None, []):
-        for field in table.schema:
-            kinds[field.name] = widen_json(kinds.get(field.name, pa.null()), _settle(field.type))
+    for start, stop, table in _parts(lines, None):
+        found = _kinds_of_lines(lines[start:stop]) if table is None else _kinds_of(table, lines[start:stop])
+        for name, kind in found.items():
+            kinds[name] = widen_inferred(kinds.get(name, pa.null()), kind)
     return len(lines), kinds
-
-
-def widen_json(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type for values read as either; text, as JSON writes it, where nothing else holds both."""
-    return widen(first, second) or pa.string()
 
 
 def read_rows(
@@ -60,47 +62,59 @@ def read_rows(
       The rows that could be read; the number of each in the source, int64; and the others.
     """
     lines = _lines(data)
-    schema = pa.schema(kinds)
+    # Times are read as the texts they are: pyarrow's parser would take any zone off without a word.
+    schema = pa.schema({name: _times_as_text(kind) for name, kind in kinds.items()})
     rejections: list[Rejection] = []
-    tables = list(_tables(lines, schema, rejections))
+    tables = [schema.empty_table()]
+    for start, stop, table in _parts(lines, schema):
+        tables.append(_read_lines(lines[start:stop], schema, start, rejections) if table is None else table)
     bad = {rejection.row for rejection in rejections}
     rows = np.array([row for row in range(len(lines)) if row not in bad], np.int64)
+    columns = dict(zip(kinds, concat(pa.concat_tables(tables).columns)))
+    refused = np.zeros(len(rows), bool)
+    for name, kind in kinds.items():
+        texts = columns[name]
+        if texts.type.equals(kind):
+            continue
+        columns[name], places = cast_rows(texts, kind, lambda part: conform(part, kind, _cast))
+        for place in places[~refused[places]]:
+            found = texts[int(place)].as_py()
+            value = clip(found if isinstance(found, str) else str(found))
+            rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
+        refused[places] = True
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    if refused.any():
+        batch, rows = batch.filter(pa.array(~refused)), rows[~refused]
     rejections = [rejection._replace(row=rejection.row + first_row) for rejection in rejections]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
-    batches = table.combine_chunks().to_batches()
-    batch = (
-        batches[0]
-        if batches
-        else pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds.values()], list(kinds))
-    )
-    return batch, rows + first_row, rejections
+    return batch, rows + first_row, sorted(rejections, key=lambda rejection: rejection.row)
 
 
 def _lines(data: bytes) -> list[bytes]:
     return [line for line in data.removeprefix(_MARK).split(b"\n") if line.strip()]
 
 
-def _tables(
-    lines: Sequence[bytes], schema: pa.Schema | None, rejections: list[Rejection], start: int = 0
-) -> Iterator[pa.Table]:
-    """The lines as tables in order; each of exactly `schema`, or of what is in it when that is to be found out."""
+def _parts(
+    lines: Sequence[bytes], schema: pa.Schema | None, start: int = 0
+) -> Iterator[tuple[int, int, pa.Table | None]]:
+    """The lines in order as tables of exactly `schema`, or of what is in them; None for a few that do not parse."""
     if not lines:
         return
     table = _parse(lines, schema)
-    if table is not None:
-        yield table
-    elif len(lines) <= _FEW_LINES:
-        yield from _one_by_one(lines, schema, rejections, start)
+    if table is not None or len(lines) <= _FEW_LINES:
+        yield start, start + len(lines), table
     else:
         half = len(lines) // 2
-        yield from _tables(lines[:half], schema, rejections, start)
-        yield from _tables(lines[half:], schema, rejections, start + half)
+        yield from _parts(lines[:half], schema, start)
+        yield from _parts(lines[half:], schema, start + half)
 
 
 def _parse(lines: Sequence[bytes], schema: pa.Schema | None) -> pa.Table | None:
     data = b"\n".join(lines)
-    # Deep nesting would overrun the parser's stack, and a NUL its idea of where a text ends.
+    # Deep nesting would overrun the parser's stack, and a NUL its idea of where a text ends; two objects in one line
+    # could make up for lines that it gives up on.
     if b"\0" in data or b"[" * _DEEPEST in data or data.count(b"{") > _DEEPEST * len(lines):
+        return None
+    if _TWO_OBJECTS.search(data):
         return None
     options = pajson.ParseOptions(
         explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "ignore"
@@ -116,84 +130,100 @@ def _parse(lines: Sequence[bytes], schema: pa.Schema | None) -> pa.Table | None:
         return None
 
 
-def _one_by_one(
-    lines: Sequence[bytes], schema: pa.Schema | None, rejections: list[Rejection], start: int
-) -> Iterator[pa.Table]:
+def _kinds_of(table: pa.Table, lines: Sequence[bytes]) -> dict[str, pa.DataType]:
+    columns = dict(zip(table.schema.names, concat(table.columns)))
+    timed = {
+        name: _times_as_text(column.type)
+        for name, column in columns.items()
+        if has_leaf(column.type, pa.types.is_temporal)
+    }
+    if timed:
+        texts = _parse(lines, pa.schema(timed))
+        columns.update(zip(timed, concat(texts.columns)))
+    rounded = [name for name, column in columns.items() if _beyond_exact(column)]
+    kinds = {name: _kind_of(column) for name, column in columns.items()}
+    for name in rounded:
+        whole = _parse(lines, pa.schema({name: _floats_as_uint64(columns[name].type)}))
+        if whole is not None:
+            kinds[name] = _kind_of(concat(whole.columns)[0])
+            continue
+        # Only these lines can hold what a float64 does not.
+        for found in _kinds_of_each([line for line in lines if _LONG_INTEGER.search(line)]):
+            kinds[name] = widen_inferred(kinds[name], found.get(name, pa.null()))
+    return kinds
+
+
+def _kind_of(column: pa.Array) -> pa.DataType:
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _kind_of(part)) for field, part in zip(kind, column.flatten())])
+    if pa.types.is_list(kind):
+        return pa.list_(_kind_of(column.flatten()))
+    if pa.types.is_string(kind):
+        return inferring.times(column)
+    if pa.types.is_integer(kind):
+        ends = pc.min_max(column).as_py()
+        return inferring.integers(ends["min"] or 0, ends["max"] or 0)
+    return kind
+
+
+def _beyond_exact(column: pa.Array) -> bool:
+    """Whether there are reals that may have been integers which a float64 does not hold."""
+    if pa.types.is_struct(column.type):
+        return any(_beyond_exact(part) for part in column.flatten())
+    if pa.types.is_list(column.type):
+        return _beyond_exact(column.flatten())
+    if not pa.types.is_floating(column.type):
+        return False
+    largest = pc.max(pc.abs(column)).as_py()
+    return largest is not None and largest >= _EXACT_INTEGERS
+
+
+def _floats_as_uint64(kind: pa.DataType) -> pa.DataType:
+    return pa.uint64() if pa.types.is_floating(kind) else map_leaves(kind, _floats_as_uint64)
+
+
+def _times_as_text(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_temporal(kind) else map_leaves(kind, _times_as_text)
+
+
+def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    return inferring.parse_times(values, kind) if pa.types.is_temporal(kind) else pc.cast(values, kind)
+
+
+def _kinds_of_lines(lines: Sequence[bytes]) -> dict[str, pa.DataType]:
+    kinds: dict[str, pa.DataType] = {}
+    for found in _kinds_of_each(lines):
+        for name, kind in found.items():
+            kinds[name] = widen_inferred(kinds.get(name, pa.null()), kind)
+    return kinds
+
+
+def _kinds_of_each(lines: Sequence[bytes]) -> Iterator[dict[str, pa.DataType]]:
+    for line in lines:
+        record, _ = jsonvalues.load(line)
+        if record is not None:
+            yield {name: jsonvalues.kind_of(value) for name, value in record.items()}
+
+
+def _read_lines(lines: Sequence[bytes], schema: pa.Schema, start: int, rejections: list[Rejection]) -> pa.Table:
+    """A few lines one by one; those that cannot be read are added to the rejections by their position."""
+    rows: list[list[Any]] = []
     for place, line in enumerate(lines, start):
-        record, reason = _load(line)
+        record, reason = jsonvalues.load(line)
         if record is None:
             rejections.append(Rejection(place, None, reason, clip(line)))
-        elif schema is None:
-            yield pa.table({name: pa.array([None], _kind_of(value)) for name, value in record.items()})
+            continue
+        row = []
+        for field in schema:
+            value = record.get(field.name)
+            try:
+                row.append(jsonvalues.fit(value, field.type))
+            except ValueError:
+                text = clip(jsonvalues.dump(value))
+                rejections.append(Rejection(place, field.name, f"type: not {field.type}", text))
+                break
         else:
-            columns = []
-            for field in schema:
-                value = record.get(field.name)
-                try:
-                    columns.append(_convert(value, field.type))
-                except (
-                    pa.ArrowInvalid,
-                    pa.ArrowTypeError,
-                    pa.ArrowNotImplementedError,
-                    ValueError,
-                    TypeError,
-                    OverflowError,
-                ):
-                    text = clip(json.dumps(value))
-                    rejections.append(Rejection(place, field.name, f"type: not {field.type}", text))
-                    break
-            else:
-                yield pa.Table.from_arrays(columns, schema=schema)
-
-
-def _load(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        return None, "encoding: not UTF-8"
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        return None, "json: the line is no JSON object"
-    if not isinstance(record, dict) or not record:
-        return None, "json: the line is no JSON object with columns"
-    if any("\ud800" <= character <= "\udfff" for character in json.dumps(record, ensure_ascii=False)):
-        return None, "encoding: half of a surrogate pair is no character"
-    return record, ""
-
-
-def _kind_of(value: Any) -> pa.DataType:
-    try:
-        return _settle(pa.infer_type([value]))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError):
-        return pa.string()
-
-
-def _convert(value: Any, kind: pa.DataType) -> pa.Array:
-    if value is None:
-        return pa.nulls(1, kind)
-    if pa.types.is_string(kind) and not isinstance(value, str):
-        return pa.array([json.dumps(value)], kind)
-    if isinstance(value, str) and not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
-        if not pa.types.is_temporal(kind):
-            raise ValueError
-        return pc.cast(pa.array([value]), kind)
-    if pa.types.is_boolean(kind) != isinstance(value, bool):
-        raise ValueError
-    if isinstance(value, (dict, list)):
-        found = pa.array([value])
-        return conform(found, kind)
-    return pa.array([value], kind)
-
-
-def _settle(kind: pa.DataType) -> pa.DataType:
-    """An inferred type as the type that Parquet keeps unchanged."""
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_struct(kind):
-        if not kind.num_fields:
-            return pa.string()
-        return pa.struct([pa.field(field.name, _settle(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(_settle(kind.value_type))
-    return kind
+            rows.append(row)
+    columns = zip(*rows) if rows else [[] for _ in schema]
+    return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, schema)], schema=schema)

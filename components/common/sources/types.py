@@ -91,8 +91,15 @@ def castable(kind: pa.DataType, target: pa.DataType) -> bool:
         return False
 
 
-def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
+def conform(
+    values: pa.Array, target: pa.DataType, cast: Callable[[pa.Array, pa.DataType], pa.Array] = pc.cast
+) -> pa.Array:
     """Casts an array, structs field by field by name and lists item by item; absent fields are missing.
+
+    Args:
+      values: an array.
+      target: the type wanted.
+      cast: casts what is neither struct nor list, or raises ArrowInvalid.
 
     Raises:
       ArrowInvalid: a value cannot be kept.
@@ -105,7 +112,7 @@ def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
         names = [field.name for field in values.type]
         flat = dict(zip(names, values.flatten()))
         parts = [
-            conform(flat[field.name], field.type) if field.name in flat else pa.nulls(len(values), field.type)
+            conform(flat[field.name], field.type, cast) if field.name in flat else pa.nulls(len(values), field.type)
             for field in target
         ]
         missing = pc.is_null(values)
@@ -114,14 +121,14 @@ def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
     if _is_list(values.type) and pa.types.is_list(target):
         if pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
             return pc.cast(values, target)
-        items = conform(values.flatten(), target.value_type)
+        items = conform(values.flatten(), target.value_type, cast)
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         validity = None if not values.null_count else pc.is_valid(values).buffers()[1]
         return pa.Array.from_buffers(
             target, len(values), [validity, pa.py_buffer(offsets)], values.null_count, children=[items]
         )
-    return pc.cast(values, target)
+    return cast(values, target)
 
 
 def cast_rows(
