@@ -54,9 +54,16 @@ def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: object) -> tupl
     keys = list(lookup.on.values())
     wanted = lookup.columns or [column for column in own if column not in keys]
     for column in [*keys, *wanted]:
-        if column not in own:
+        if column not in dataset.schema.names:
             raise HeadwaterError(
-                f"lookups.{name}: {lookup.source} has no column {column!r}; its columns are {', '.join(own)}"
+                f"lookups.{name}: {lookup.source} has no column {column!r}; its columns are "
+                f"{', '.join(dataset.schema.names)}"
+            )
+    for column in wanted:
+        if (lookup.prefix + column).startswith("_"):
+            raise HeadwaterError(
+                f"lookups.{name}: the column {column!r} begins with '_', which marks Headwater's own columns; give a "
+                "prefix"
             )
     batches = [
         batch

@@ -82,7 +82,6 @@ def open_sources(
     scans: Sequence[Scan],
     *,
     types: Mapping[str, str] | None = None,
-    own_columns: bool = False,
     exact: bool = False,
     label: str = "collect",
     **beam: object,
@@ -93,14 +92,13 @@ def open_sources(
       scans: from `scan_files`.
       types: declared types by column; the rest are the files' own (Parquet, Avro) or inferred. Types that files
         declare go before inferred ones.
-      own_columns: whether names that begin with `_` may be there.
       exact: read everything now. By default the types of CSV files are guessed from their beginnings, which reading
         proves or refutes by `Misfit`: then come back with `exact`.
       label: for progress.
       **beam: options of `beam.map_merge`.
 
     Raises:
-      HeadwaterError: a column's name is reserved, types conflict, a declared column is not there.
+      HeadwaterError: types conflict, a declared column is not there.
     """
     asked = {name: parse_type(kind) for name, kind in (types or {}).items()}
     inferred = {
@@ -110,12 +108,11 @@ def open_sources(
     }
     # One file that needs the long way takes all CSV files along: what is guessed is checked by one rule.
     scans = _infer(scans, inferred, label, beam)
-    kinds, guessed = _unite(scans, inferred)
+    kinds, guessed, mixed = _unite(scans, inferred)
     if not kinds:
-        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are")
-    if not own_columns:
-        for scan in scans:
-            _refuse_own(scan)
+        hint = "; JSON Lines have one object a line" if any(scan.file.format == "jsonl" for scan in scans) else ""
+        hint += ", and an array or objects over several lines are read from a .json file" if hint else ""
+        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are{hint}")
     unknown = sorted(set(asked) - set(kinds))
     if unknown:
         raise HeadwaterError(f"types: there is no column {unknown[0]!r}; the columns are {', '.join(kinds)}")
@@ -128,7 +125,9 @@ def open_sources(
                     )
     kinds.update(asked)
     elements = [element for scan in scans for element in scan.elements]
-    notices = merge_notices(notice for scan in scans for notice in scan.notices)
+    notices = merge_notices(
+        [notice for scan in scans for notice in scan.notices] + _mixed_zones(scans, mixed - set(asked))
+    )
     return Sources(
         [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
     )
@@ -246,7 +245,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = {"csv": csv.widen_text, "jsonl": inferring.widen_inferred, "tfrecord": tfrecord.widen_types}[file.format]
+        widen_two = tfrecord.widen_types if file.format == "tfrecord" else inferring.widen_inferred
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
         row = scans[number].elements[0].first_row
@@ -275,8 +274,8 @@ def _infer_element(element: Element) -> bytes:
     return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
 
 
-def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str]]:
-    """The columns of all files by name; and those whose types are guesses."""
+def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str], set[str]]:
+    """The columns of all files by name; those whose types are guesses; and those that mix times of both kinds."""
     declared: dict[str, tuple[pa.DataType, str]] = {}
     kinds: dict[str, pa.DataType] = {}
     guessed: set[str] = set()
@@ -296,7 +295,11 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
                 if number not in inferred:
                     guessed.add(name)
                 kinds[name] = inferring.widen_inferred(kinds[name], kind) if name in kinds else kind
-    mixed = {name for name, kind in kinds.items() if inferring.has_leaf(kind, inferring.MIXED_ZONES.equals)}
+    mixed = {
+        name
+        for name, kind in kinds.items()
+        if name not in declared and inferring.has_leaf(kind, inferring.MIXED_ZONES.equals)
+    }
     kinds = {name: kind if name in declared else inferring.settle(kind) for name, kind in kinds.items()}
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
@@ -304,15 +307,22 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)
-    return kinds, guessed
+    return kinds, guessed, mixed
 
 
-def _refuse_own(scan: Scan) -> None:
-    for name in scan.kinds:
-        if name.startswith("_"):
-            raise HeadwaterError(
-                f"{scan.file.uri}: the column {name!r} begins with '_', which marks Headwater's own columns; rename it"
-            )
+def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
+    return [
+        Notice(
+            "mixed_zones",
+            "warning",
+            name,
+            f"{name!r} holds times with a zone and times without one, so it stays text; declare "
+            f"types: {{{name}: 'timestamp[us, UTC]'}} to reject those without, or give formats: {{{name}: ...}} with a "
+            "zone for them",
+            next(scan.file.uri for scan in scans if name in scan.kinds),
+        )
+        for name in sorted(names)
+    ]
 
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

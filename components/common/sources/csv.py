@@ -21,8 +21,9 @@ from pyarrow import csv as pacsv
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import inferring
 from headwater.components.common.sources.files import Misfit
-from headwater.components.common.sources.types import cast_rows, concat, widen
+from headwater.components.common.sources.types import cast_rows, concat
 
 BLOCK_BYTES = 16 << 20
 """Bytes of a block; a range begins at the first record that begins in it."""
@@ -210,7 +211,7 @@ def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int,
     will be rejected for their bytes have no say.
 
     Returns:
-      The number of records, rejected ones included; and the type of each column.
+      The number of records, rejected ones included; and the type of each column, as `inferring` tells types.
     """
     data, kept, rejections = _drop_dirty(data, names, delimiter, 0)
     ragged: list[pacsv.InvalidRow] = []
@@ -218,6 +219,7 @@ def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int,
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
     for name in _suspects(data, table, delimiter, names, kinds):
         kinds[name] = pa.string()
+    kinds = {name: _inferred(kind, table[name]) for name, kind in kinds.items()}
     return table.num_rows + len(ragged) + len(rejections), kinds
 
 
@@ -236,14 +238,12 @@ def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool)
             end = data.rfind(b"\n", 0, end - 1) + 1
         data = data[:end]
     try:
-        return infer_types(data, names, delimiter)[1] if data else {}
+        kinds = infer_types(data, names, delimiter)[1] if data else {}
+        return {
+            name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()
+        }
     except pa.ArrowInvalid:
         return {}
-
-
-def widen_text(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type for values read as either: wider where there is one, text where there is none."""
-    return widen(first, second) or pa.string()
 
 
 def read_rows(
@@ -465,6 +465,20 @@ def _settle(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_time32(kind):
         return pa.time32("ms")
     return pa.string() if pa.types.is_binary(kind) else kind
+
+
+def _inferred(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
+    """A settled type as `inferring` tells it."""
+    if pa.types.is_integer(kind):
+        ends = pc.min_max(column).as_py()
+        return inferring.integers(ends["min"] or 0, ends["max"] or 0)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        ticks = concat([column])[0].drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return kind if (ticks % 1000).any() else pa.timestamp("us", kind.tz)
+    if pa.types.is_string(kind) and pa.types.is_string(column.type):
+        found = inferring.times(concat([column])[0])
+        return found if found == inferring.MIXED_ZONES else kind
+    return kind
 
 
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
