@@ -219,7 +219,9 @@ def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int,
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
     for name in _suspects(data, table, delimiter, names, kinds):
         kinds[name] = pa.string()
-    kinds = {name: _inferred(kind, table[name]) for name, kind in kinds.items()}
+    fine = [name for name, kind in kinds.items() if _is_nanoseconds(kind)]
+    texts = _parse(data, names, delimiter, dict.fromkeys(fine, pa.string()), [], fine) if fine else table
+    kinds = {name: _inferred(kind, texts[name] if name in fine else table[name]) for name, kind in kinds.items()}
     return table.num_rows + len(ragged) + len(rejections), kinds
 
 
@@ -281,7 +283,7 @@ def read_rows(
     ragged: list[pacsv.InvalidRow] = []
     # Guessed integers are parsed as text first: only their text shows a leading zero.
     whole = [name for name in only if name in guessed and pa.types.is_integer(kinds[name])]
-    as_text: list[str] = []
+    as_text = [name for name in only if _is_nanoseconds(kinds[name])]
     while True:
         ragged.clear()
         types = {name: pa.string() if name in as_text or name in whole else kinds[name] for name in only}
@@ -308,6 +310,8 @@ def read_rows(
     for name in as_text:
         texts = columns[name]
         columns[name], places = cast_text(texts, kinds[name])
+        if len(places) and name in guessed:
+            raise Misfit
         # A row is rejected once, for the first column that fails.
         for place in places[~bad[places]]:
             value = clip(texts[int(place)].as_py())
@@ -443,6 +447,8 @@ def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]
 
 
 def _convert(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    if _is_nanoseconds(kind):
+        return inferring.parse_times(_without_missing_names(texts), kind)
     sink = io.BytesIO()
     pacsv.write_csv(pa.table([texts], ["value"]), sink, pacsv.WriteOptions(include_header=False))
     table = _parse(sink.getvalue(), ["value"], ",", {"value": kind}, [])
@@ -472,13 +478,22 @@ def _inferred(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
     if pa.types.is_integer(kind):
         ends = pc.min_max(column).as_py()
         return inferring.integers(ends["min"] or 0, ends["max"] or 0)
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        ticks = concat([column])[0].drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
-        return kind if (ticks % 1000).any() else pa.timestamp("us", kind.tz)
+    if _is_nanoseconds(kind):
+        return inferring.times(_without_missing_names(concat([column])[0]))
     if pa.types.is_string(kind) and pa.types.is_string(column.type):
         found = inferring.times(concat([column])[0])
         return found if found == inferring.MIXED_ZONES else kind
     return kind
+
+
+def _is_nanoseconds(kind: pa.DataType) -> bool:
+    """Whether pyarrow's parser would let times of far years wrap: it has to be kept from them."""
+    return pa.types.is_timestamp(kind) and kind.unit == "ns"
+
+
+def _without_missing_names(texts: pa.Array) -> pa.Array:
+    known = pc.is_in(texts, pa.array(pacsv.ConvertOptions().null_values))
+    return pc.if_else(known, pa.scalar(None, pa.string()), texts)
 
 
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -501,8 +516,7 @@ def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     except pa.ArrowInvalid:
         pass
     try:
-        known = pc.is_in(present, pa.array(pacsv.ConvertOptions().null_values))
-        return pc.cast(pc.if_else(known, pa.scalar(None, pa.string()), present), kind)
+        return pc.cast(_without_missing_names(present), kind)
     except pa.ArrowInvalid:
         raise Misfit from None
 
