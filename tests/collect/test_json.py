@@ -71,7 +71,11 @@ NUMBERS = [
     (["{}", '{"a": 1}'], pa.struct([("a", pa.int64())]), [{"a": None}, {"a": 1}]),
     (["[12345678901234567891]", "[1]"], pa.list_(pa.uint64()), [[12345678901234567891], [1]]),
     (["[9007199254740993]", "[1.5]"], pa.list_(pa.string()), [["9007199254740993"], ["1.5"]]),
-    (['{"a":9007199254740993}', '{"a":0.5}'], pa.struct([("a", pa.string())]), [{"a": "9007199254740993"}, {"a": "0.5"}]),
+    (
+        ['{"a":9007199254740993}', '{"a":0.5}'],
+        pa.struct([("a", pa.string())]),
+        [{"a": "9007199254740993"}, {"a": "0.5"}],
+    ),
 ]
 
 
@@ -200,7 +204,9 @@ def test_times_have_one_rule(tmp_path, values, kind, times, way, turned):
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_nanoseconds_are_kept(tmp_path, format):
     values = ["2024-01-05T10:00:00.123456789", "2024-01-05T10:00:00"]
-    lines = [f'{{"x":"{value}","id":1}}' for value in values] if format == "jsonl" else ["x,id", *(f"{value},1" for value in values)]
+    lines = ["x,id", *(f"{value},1" for value in values)]
+    if format == "jsonl":
+        lines = [f'{{"x":"{value}","id":1}}' for value in values]
     column = column_of(collect(write(tmp_path / f"t.{format}", "\n".join(lines)), tmp_path / "out"), "x")
     assert column.type == pa.timestamp("ns")
     assert column.cast(pa.int64()).to_pylist() == [1704448800123456789, 1704448800000000000]
@@ -300,6 +306,17 @@ def test_a_lookup_is_joined_on_a_column_that_begins_with_an_underscore(tmp_path)
     assert column_of(collect(path, tmp_path / "out", lookups=lookups), "age").to_pylist() == [30, None]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_lookup_tells_long_integers_from_reals_next_to_them(tmp_path, turned):
+    long, real = pa.array([2**53 + 1, 5]), pa.array([2.0**53, 5.0])
+    rows, known = (real, long) if turned else (long, real)
+    pq.write_table(pa.table({"id": known, "name": ["a", "b"]}), tmp_path / "lookup.parquet")
+    pq.write_table(pa.table({"id": rows}), tmp_path / "t.parquet")
+    lookups = {"names": {"source": str(tmp_path / "lookup.parquet"), "on": {"id": "id"}}}
+    result = collect(tmp_path / "t.parquet", tmp_path / "out", lookups=lookups)
+    assert column_of(result, "name").to_pylist() == [None, "b"]
+
+
 def test_extended_json_goes_through_statistics_schema_and_validation(tmp_path):
     from headwater.components.generate_statistics import compute_statistics
     from headwater.components.infer_schema import derive_schema
@@ -319,7 +336,8 @@ RECORDS = [{"id": 12345678901234567891, "t": 'a"b\\ {[,', "l": [{"x": 1.5}]}, {"
 def documents():
     pretty = "\n".join(json.dumps(record, indent=2) for record in RECORDS)
     lines = "\n".join(json.dumps(record) for record in RECORDS)
-    return {"array": json.dumps(RECORDS), "pretty array": json.dumps(RECORDS, indent=1), "pretty": pretty, "lines": lines}
+    array, indented = json.dumps(RECORDS), json.dumps(RECORDS, indent=1)
+    return {"array": array, "pretty array": indented, "pretty": pretty, "lines": lines}
 
 
 @pytest.mark.parametrize("packing", ["plain", "mark", "utf-16", "gz", "zip"])
@@ -389,7 +407,9 @@ def test_documents_are_split_where_python_splits_them_whatever_the_chunks(seed, 
     def value(depth=0):
         if depth < 3 and chance.random() < 0.5:
             names = chance.sample(['a', 'b"', "c\\", 'd\\"', "{", "é,"], chance.randint(0, 3))
-            return {name: value(depth + 1) for name in names} if chance.random() < 0.5 else [value(depth + 1)] * len(names)
+            if chance.random() < 0.5:
+                return [value(depth + 1) for _ in names]
+            return {name: value(depth + 1) for name in names}
         return chance.choice([1, 1.5, "x", "\\", '\\\\"', "[{,", "\n", None, True, "]"])
 
     records = [{"k": value()} for _ in range(chance.randint(1, 6))]

@@ -303,7 +303,11 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
     kinds = {name: kind if name in declared else inferring.settle(kind) for name, kind in kinds.items()}
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
-        others = [inferring.settle(scan.kinds[name]) for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
+        others = [
+            inferring.settle(scan.kinds[name])
+            for scan in scans
+            if scan.file.format not in _DECLARED and name in scan.kinds
+        ]
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)

@@ -174,8 +174,8 @@ class _Splitter:
                 if self._first != b"{":
                     what = {b"[": "lists", b'"': "texts"}.get(self._first, "single values")
                     raise HeadwaterError(
-                        f"{self._uri}: a JSON array of {what}; an array of objects is read, each with the columns' names "
-                        "as keys"
+                        f"{self._uri}: a JSON array of {what}; an array of objects is read, each with the columns' "
+                        "names as keys"
                     )
         counts = np.cumsum(filled)
         marks = np.flatnonzero(commas | ends)
