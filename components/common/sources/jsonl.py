@@ -24,6 +24,8 @@ FIRST_ROW = 1
 """The number of a file's first record; blank lines are not counted."""
 
 _FEW_LINES = 64
+# pyarrow's parser takes no more at once, and says so only after it has read them.
+_MOST_LINES = 100_000
 _DEEPEST = 64
 _MARK = b"\xef\xbb\xbf"
 _TWO_OBJECTS = re.compile(rb"\}[ \t\r]*\{")
@@ -99,7 +101,7 @@ def _parts(
     """The lines in order as tables of exactly `schema`, or of what is in them; None for a few that do not parse."""
     if not lines:
         return
-    table = _parse(lines, schema)
+    table = _parse(lines, schema) if len(lines) <= _MOST_LINES else None
     if table is not None or len(lines) <= _FEW_LINES:
         yield start, start + len(lines), table
     else:
