@@ -54,9 +54,16 @@ def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: object) -> tupl
     keys = list(lookup.on.values())
     wanted = lookup.columns or [column for column in own if column not in keys]
     for column in [*keys, *wanted]:
-        if column not in own:
+        if column not in dataset.schema.names:
             raise HeadwaterError(
-                f"lookups.{name}: {lookup.source} has no column {column!r}; its columns are {', '.join(own)}"
+                f"lookups.{name}: {lookup.source} has no column {column!r}; its columns are "
+                f"{', '.join(dataset.schema.names)}"
+            )
+    for column in wanted:
+        if (lookup.prefix + column).startswith("_"):
+            raise HeadwaterError(
+                f"lookups.{name}: the column {column!r} begins with '_', which marks Headwater's own columns; give a "
+                "prefix"
             )
     batches = [
         batch
@@ -119,7 +126,12 @@ def join(batch: pa.RecordBatch, name: str, lookup: Lookup, place: str, unmatched
     for position, key in enumerate(keys):
         # Equal hashes are not yet equal keys, and a missing key equals nothing.
         own = _one(table[f"_key_{position}"]).take(index)
-        missed |= ~pc.fill_null(pc.equal(own, key), False).to_numpy(zero_copy_only=False)
+        if own.type == key.type:
+            missed |= ~pc.fill_null(pc.equal(own, key), False).to_numpy(zero_copy_only=False)
+        else:
+            # Numbers of two types: Arrow would compare integers as reals, and fail beyond what those hold.
+            missed |= hashing.second_hash([own]) != hashing.second_hash([key])
+            missed |= pc.is_null(key).to_numpy(zero_copy_only=False)
     index = pa.array(found, pa.int64(), mask=missed)
     unmatched[name] = unmatched.get(name, 0) + int(missed.sum())
     columns, names = list(batch.columns), list(batch.schema.names)
@@ -148,7 +160,11 @@ def _load(place: str) -> pa.Table:
 def _as_key(column: pa.Array, kind: pa.DataType, name: str, label: str) -> pa.Array:
     column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
     numbers = (pa.types.is_integer, pa.types.is_floating)
-    alike = column.type.equals(kind) or all(any(test(each) for test in numbers) for each in (column.type, kind))
+    alike = column.type.equals(kind) or (
+        all(any(test(each) for test in numbers) for each in (column.type, kind))
+        # Beyond 63 bits one of them has no counterpart in the other.
+        and pa.uint64() not in (column.type, kind)
+    )
     if alike:
         return column
     if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(kind) and bool(column.type.tz) == bool(kind.tz):

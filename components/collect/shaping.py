@@ -180,7 +180,14 @@ def check_shape(shape: Shape) -> pa.Schema:
             _column(batch, column, name)
     for name in batch.schema.names:
         if name.startswith("_"):
-            raise HeadwaterError(f"the column {name!r} begins with '_', which marks Headwater's own columns; rename it")
+            origin = {new: old for old, new in settings.rename.items()}.get(name, name)
+            plain = name.lstrip("_") or "column"
+            while plain in batch.schema.names:
+                plain += "_"
+            raise HeadwaterError(
+                f"the column {name!r} begins with '_', which marks Headwater's own columns; give it another name, as by "
+                f"rename: {{{origin}: {plain}}}, or leave it out of columns"
+            )
     if not batch.num_columns:
         raise HeadwaterError("columns: none is left")
     if settings.event_time:

@@ -381,7 +381,7 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> 
     from headwater.components.common import sources
 
     scans = sources.scan_files(sources.discover([folder]), "", sources.Reading(), label="read", **beam)
-    opened = sources.open_sources(scans, own_columns=True, exact=True, label="read", **beam)
+    opened = sources.open_sources(scans, exact=True, label="read", **beam)
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)
     parts: dict[str, list[Any]] = {}

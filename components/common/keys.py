@@ -63,6 +63,9 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return pa.string() if pa.types.is_large_string(one) else one
     if all(pa.types.is_integer(each) for each in (one, other)) and pa.uint64() not in (one, other):
         return pa.int64()
+    if all(pa.types.is_integer(each) for each in (one, other)):
+        # Neither a float64 nor the other type holds all of both.
+        return pa.decimal128(20, 0)
     if all(is_number(each) for each in (one, other)):
         return pa.float64()
     for fits, kind in (

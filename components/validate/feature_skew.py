@@ -208,8 +208,12 @@ def _spill_element(
     number, element = item
     held, keyless = [], 0
     for batch in read_element(element, schema):
-        columns = {name: _as(batch.column(batch.schema.get_field_index(name)), kind) for name, kind in types.items()}
-        rows, hashes = hash_keys([as_key(columns[name]) for name in key])
+        found = {name: batch.column(batch.schema.get_field_index(name)) for name in types}
+        columns = {name: _as(found[name], kind) for name, kind in types.items()}
+        # Numbers hash by value: made float64 first, long integers would fall together.
+        rows, hashes = hash_keys(
+            [as_key(found[name] if pa.types.is_floating(types[name]) else columns[name]) for name in key]
+        )
         keyless += batch.num_rows - len(rows)
         table = pa.table({**columns})
         table = table if len(rows) == batch.num_rows else table.take(pa.array(rows))

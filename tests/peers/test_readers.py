@@ -59,6 +59,17 @@ def parquet(**columns: pa.Array):
 
 CASES = [
     Case("plain csv", text("rows.csv", "id,name\n1,a\n2,b\n"), ("duckdb", "pyarrow", "polars")),
+    Case("json integers of 20 digits", text("rows.jsonl", '{"id":12345678901234567891}\n{"id":1}\n'), ("duckdb",)),
+    Case("json integers beyond 2**53", text("rows.jsonl", '{"id":9007199254740993}\n{"id":1}\n'), ("duckdb", "pyarrow", "polars")),
+    Case("json structs", text("rows.jsonl", '{"id":{"$oid":"a"},"n":[1,2]}\n'), ("duckdb", "pyarrow", "polars")),
+    Case("json text of two types", text("rows.jsonl", '{"a":"x"}\n{"a":"1"}\n'), ("duckdb", "pyarrow", "polars")),
+    Case("json zones", text("rows.jsonl", '{"t":"2024-01-05T10:00:00Z"}\n{"t":"2024-01-05T10:00:00+02:00"}\n'), ("duckdb",)),
+    Case("csv zones", text("rows.csv", "id,t\n1,2024-01-05T10:00:00Z\n2,2024-01-05T10:00:00+02:00\n"), ("duckdb", "pyarrow")),
+    Case("csv mixed zones", text("rows.csv", "id,t\n1,2024-01-05T10:00:00Z\n2,2024-01-05T10:00:00\n"), ("pyarrow",)),
+    Case("csv far years", text("rows.csv", "id,t\n1,2024-01-05T10:00:00.25\n2,9999-12-31T00:00:00\n"), ("duckdb",)),
+    Case("json times", text("rows.jsonl", '{"t":"2024-01-05T10:00:00"}\n{"t":"9999-12-31T00:00:00"}\n'), ("duckdb", "pyarrow")),
+    Case("json array", text("rows.json", '[{"id":1,"v":"a"},{"id":2,"v":"b"}]'), ("duckdb",)),
+    Case("pretty json", text("rows.json", '{\n  "id": 1,\n  "v": "a"\n}\n{\n  "id": 2, "v": "b"\n}\n'), ("duckdb", "pyarrow")),
     Case("plain parquet", parquet(id=pa.array([1, 2]), name=pa.array(["a", None])), ("duckdb", "pyarrow", "polars")),
 ]
 

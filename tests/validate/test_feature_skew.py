@@ -169,3 +169,11 @@ def test_what_is_wrong_is_told(tmp_path, config, message):
     training = pd.DataFrame({"id": [1], "x": [1.0], "kind": ["a"], "clash": [1]})
     with pytest.raises(HeadwaterError, match=message):
         compare(tmp_path, training, training.assign(clash="a"), **config)
+
+
+@pytest.mark.parametrize("kinds", [("int64", "float64"), ("int64", "uint64"), ("uint64", "int64")])
+def test_long_keys_of_two_types_do_not_fall_together(tmp_path, kinds):
+    training = pa.table({"id": pa.array([2**53 + 1, 5], kinds[0]), "x": [1.0, 2.0]})
+    serving = pa.table({"id": pa.array([2**53, 5], kinds[1]), "x": [9.0, 2.0]})
+    found = compare(tmp_path, training, serving)
+    assert found["rows"]["joined"] == 1 and found["columns"]["x"]["differing"] == 0

@@ -18,11 +18,10 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonl, parquet, tfrecord
+from headwater.components.common.sources import avro, csv, inferring, jsonl, parquet, tfrecord
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
-    MIXED_ZONES,
     Element,
     Misfit,
     Notice,
@@ -30,7 +29,6 @@ from headwater.components.common.sources.files import (
     SourceFile,
     discover,
     merge_notices,
-    mixed_zones,
 )
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
@@ -40,9 +38,7 @@ from headwater.components.common.sources.types import (
     decode_type,
     encode_type,
     parse_type,
-    settle_inferred,
     widen,
-    widen_inferred,
 )
 
 __all__ = [
@@ -62,6 +58,7 @@ __all__ = [
 
 _DECLARED = ("parquet", "avro")
 """Formats whose files say what their columns are."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
@@ -86,7 +83,6 @@ def open_sources(
     scans: Sequence[Scan],
     *,
     types: Mapping[str, str] | None = None,
-    own_columns: bool = False,
     exact: bool = False,
     label: str = "collect",
     **beam: object,
@@ -97,14 +93,13 @@ def open_sources(
       scans: from `scan_files`.
       types: declared types by column; the rest are the files' own (Parquet, Avro) or inferred. Types that files
         declare go before inferred ones.
-      own_columns: whether names that begin with `_` may be there.
       exact: read everything now. By default the types of CSV files are guessed from their beginnings, which reading
         proves or refutes by `Misfit`: then come back with `exact`.
       label: for progress.
       **beam: options of `beam.map_merge`.
 
     Raises:
-      HeadwaterError: a column's name is reserved, types conflict, a declared column is not there.
+      HeadwaterError: types conflict, a declared column is not there.
     """
     asked = {name: parse_type(kind) for name, kind in (types or {}).items()}
     inferred = {
@@ -116,10 +111,9 @@ def open_sources(
     scans = _infer(scans, inferred, label, beam)
     kinds, guessed, mixed = _unite(scans, inferred)
     if not kinds:
-        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are")
-    if not own_columns:
-        for scan in scans:
-            _refuse_own(scan)
+        hint = "; JSON Lines have one object a line" if any(scan.file.format == "jsonl" for scan in scans) else ""
+        hint += ", and an array or objects over several lines are read from a .json file" if hint else ""
+        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are{hint}")
     unknown = sorted(set(asked) - set(kinds))
     if unknown:
         raise HeadwaterError(f"types: there is no column {unknown[0]!r}; the columns are {', '.join(kinds)}")
@@ -132,9 +126,9 @@ def open_sources(
                     )
     kinds.update(asked)
     elements = [element for scan in scans for element in scan.elements]
-    # A column may mix zones in a file, and from file to file.
-    told = dict.fromkeys([*(notice for scan in scans for notice in scan.notices), *mixed])
-    notices = merge_notices(notice for notice in told if not (notice.rule == MIXED_ZONES and notice.column in asked))
+    notices = merge_notices(
+        [notice for scan in scans for notice in scan.notices] + _mixed_zones(scans, mixed - set(asked))
+    )
     return Sources(
         [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
     )
@@ -219,7 +213,6 @@ def _cast_batch(
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
     columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
     for name, column in zip(batch.schema.names, batch.columns):
-        kind = schema.field(name).type if name in schema.names else column.type
         places = invalid_text(column)
         rejections += [Rejection(int(rows[place]), name, "encoding: not UTF-8", None) for place in places[~bad[places]]]
         bad[places] = True
@@ -262,23 +255,19 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = tfrecord.widen_types if file.format == "tfrecord" else widen_inferred
+        widen_two = tfrecord.widen_types if file.format == "tfrecord" else inferring.widen_inferred
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
-        zones: dict[str, set[bool]] = {}
         row = scans[number].elements[0].first_row
-        for (_, element), (rows, types, mixed) in group:
+        for (_, element), (rows, types) in group:
             elements.append(dataclasses.replace(element, first_row=row, rows=rows, guessed=False))
             row += rows
             for name, text in types.items():
                 kind = decode_type(text)
-                if pa.types.is_timestamp(kind) or name in mixed:
-                    zones.setdefault(name, set()).update({False, True} if name in mixed else {kind.tz is not None})
                 kinds[name] = widen_two(kinds[name], kind) if name in kinds else kind
         file = dataclasses.replace(file, names=tuple(kinds))
         elements = [dataclasses.replace(element, file=file) for element in elements]
-        notices = [Notice(*mixed_zones(name), file.uri) for name, found in zones.items() if len(found) == 2]
-        result[number] = Scan(file, elements, kinds, (*scans[number].notices, *notices))
+        result[number] = Scan(file, elements, kinds, scans[number].notices)
     return result
 
 
@@ -286,20 +275,17 @@ def _infer_element(element: Element) -> bytes:
     file = element.file
     if file.format == "tfrecord":
         kinds = tfrecord.infer_types(file.content, element.start, element.stop)
-        rows, mixed = element.rows, set()
+        rows = element.rows
     else:
         data = storage.read_range(file.content, element.start, element.stop)
-        rows, kinds, mixed = (
+        rows, kinds = (
             csv.infer_types(data, file.names, file.delimiter) if file.format == "csv" else jsonl.infer_types(data)
         )
-    return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}, sorted(mixed)]).encode()
+    return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
 
 
-def _unite(
-    scans: Sequence[Scan], inferred: Collection[int]
-) -> tuple[dict[str, pa.DataType], set[str], list[Notice]]:
-    """The columns of all files by name; those whose types are guesses; and those that mix zones from file to file."""
-    mixed: list[Notice] = []
+def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str], set[str]]:
+    """The columns of all files by name; those whose types are guesses; and those that mix times of both kinds."""
     declared: dict[str, tuple[pa.DataType, str]] = {}
     kinds: dict[str, pa.DataType] = {}
     guessed: set[str] = set()
@@ -318,25 +304,39 @@ def _unite(
             else:
                 if number not in inferred:
                     guessed.add(name)
-                earlier = kinds.get(name, kind)
-                if all(map(pa.types.is_timestamp, (earlier, kind))) and (earlier.tz is None) != (kind.tz is None):
-                    mixed.append(Notice(*mixed_zones(name), scan.file.uri))
-                kinds[name] = widen_inferred(earlier, kind)
+                kinds[name] = inferring.widen_inferred(kinds[name], kind) if name in kinds else kind
+    mixed = {
+        name
+        for name, kind in kinds.items()
+        if name not in declared and inferring.has_leaf(kind, inferring.MIXED_ZONES.equals)
+    }
+    kinds = {name: kind if name in declared else inferring.settle(kind) for name, kind in kinds.items()}
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
-        others = [scan.kinds[name] for scan in scans if scan.file.format not in _DECLARED and name in scan.kinds]
+        others = [
+            inferring.settle(scan.kinds[name])
+            for scan in scans
+            if scan.file.format not in _DECLARED and name in scan.kinds
+        ]
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)
-    return {name: settle_inferred(kind) for name, kind in kinds.items()}, guessed, mixed
+    return kinds, guessed, mixed
 
 
-def _refuse_own(scan: Scan) -> None:
-    for name in scan.kinds:
-        if name.startswith("_"):
-            raise HeadwaterError(
-                f"{scan.file.uri}: the column {name!r} begins with '_', which marks Headwater's own columns; rename it"
-            )
+def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
+    return [
+        Notice(
+            "mixed_zones",
+            "warning",
+            name,
+            f"{name!r} holds times with a zone and times without one, so it stays text; declare "
+            f"types: {{{name}: 'timestamp[us, UTC]'}} to reject those without, or give formats: {{{name}: ...}} with a "
+            "zone for them",
+            next(scan.file.uri for scan in scans if name in scan.kinds),
+        )
+        for name in sorted(names)
+    ]
 
 
 def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from typing import Collection, Iterator, NamedTuple, Sequence
 
@@ -20,15 +21,9 @@ from pyarrow import csv as pacsv
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import inferring
 from headwater.components.common.sources.files import Misfit
-from headwater.components.common.sources.types import (
-    LONG_INTEGERS,
-    cast_rows,
-    concat,
-    infer_times,
-    is_beyond_exact,
-    settle_inferred,
-)
+from headwater.components.common.sources.types import cast_rows, concat
 
 BLOCK_BYTES = 16 << 20
 """Bytes of a block; a range begins at the first record that begins in it."""
@@ -45,6 +40,7 @@ VALUE_BYTES = 256
 _QUOTED_FIELD = rb'(?<=[%s\r\n])"(?:[^"]|"")*("|\Z)'
 _ZERO_FIRST = r"^\s*[+-]?0\d"
 _LONG_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
+_EXACT_INTEGERS = 2.0**53
 # What each kind of type can possibly look like: a quick way to tell most bad values from good ones.
 _SHAPES = (
     (pa.types.is_integer, r"^\s*([+-]?[0-9]+|0[xX][0-9a-fA-F]+)\s*$"),
@@ -208,17 +204,14 @@ def chain_blocks(
     ]
 
 
-def infer_types(
-    data: bytes, names: Sequence[str], delimiter: str
-) -> tuple[int, dict[str, pa.DataType], set[str]]:
+def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int, dict[str, pa.DataType]]:
     """Infers the columns' types from one range.
 
     Numbers that would lose digits (a leading zero, integers beyond float64's exact ones) stay text, and rows that
     will be rejected for their bytes have no say.
 
     Returns:
-      The number of records, rejected ones included; the type of each column, `types.LONG_INTEGERS` among them; and the
-      columns that mix timestamps with and without a zone.
+      The number of records, rejected ones included; and the type of each column, as `inferring` tells types.
     """
     data, kept, rejections = _drop_dirty(data, names, delimiter, 0)
     ragged: list[pacsv.InvalidRow] = []
@@ -226,21 +219,13 @@ def infer_types(
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
     for name in _suspects(data, table, delimiter, names, kinds):
         kinds[name] = pa.string()
-    mixed = set()
-    for name, kind in kinds.items():
-        if pa.types.is_int64(kind) and is_beyond_exact(table[name]):
-            kinds[name] = LONG_INTEGERS
-        if pa.types.is_timestamp(kind) and kind.unit == "ns":
-            kinds[name] = _coarsest(table[name], kind)
-        if pa.types.is_string(kind) and pa.types.is_string(table[name].type):
-            if infer_times(_missing_where_empty(concat([table[name]])[0]))[1]:
-                mixed.add(name)
-    return table.num_rows + len(ragged) + len(rejections), kinds, mixed
+    fine = [name for name, kind in kinds.items() if _is_nanoseconds(kind)]
+    texts = _parse(data, names, delimiter, dict.fromkeys(fine, pa.string()), [], fine) if fine else table
+    kinds = {name: _inferred(kind, texts[name] if name in fine else table[name]) for name, kind in kinds.items()}
+    return table.num_rows + len(ragged) + len(rejections), kinds
 
 
-def sample_types(
-    data: bytes, names: Sequence[str], delimiter: str, whole: bool
-) -> tuple[dict[str, pa.DataType], set[str]]:
+def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool) -> dict[str, pa.DataType]:
     """Guesses the columns' types from the beginning of a file's records; nothing where it cannot.
 
     Args:
@@ -248,9 +233,6 @@ def sample_types(
       names: the header's names.
       delimiter: one character.
       whole: whether `data` is all there is.
-
-    Returns:
-      The type of each column, and the columns that mix timestamps with and without a zone.
     """
     if not whole:
         end = data.rfind(b"\n") + 1
@@ -258,10 +240,12 @@ def sample_types(
             end = data.rfind(b"\n", 0, end - 1) + 1
         data = data[:end]
     try:
-        _, kinds, mixed = infer_types(data, names, delimiter) if data else (0, {}, set())
-        return {name: settle_inferred(kind) for name, kind in kinds.items()}, mixed
+        kinds = infer_types(data, names, delimiter)[1] if data else {}
+        return {
+            name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()
+        }
     except pa.ArrowInvalid:
-        return {}, set()
+        return {}
 
 
 def read_rows(
@@ -299,7 +283,7 @@ def read_rows(
     ragged: list[pacsv.InvalidRow] = []
     # Guessed integers are parsed as text first: only their text shows a leading zero.
     whole = [name for name in only if name in guessed and pa.types.is_integer(kinds[name])]
-    as_text: list[str] = []
+    as_text = [name for name in only if _is_nanoseconds(kinds[name])]
     while True:
         ragged.clear()
         types = {name: pa.string() if name in as_text or name in whole else kinds[name] for name in only}
@@ -312,7 +296,7 @@ def read_rows(
                 raise Misfit from None
     found = table.num_rows + len(ragged) + len(rejections)
     real = [name for name in only if name in guessed and pa.types.is_floating(kinds[name])]
-    if records not in (-1, found) or any(is_beyond_exact(table[name]) for name in real):
+    if records not in (-1, found) or any(_beyond_exact(table[name]) for name in real):
         raise Misfit
     positions = np.arange(table.num_rows + len(ragged), dtype=np.int64)
     rows = first_row + (positions if kept is None else kept)
@@ -326,6 +310,8 @@ def read_rows(
     for name in as_text:
         texts = columns[name]
         columns[name], places = cast_text(texts, kinds[name])
+        if len(places) and name in guessed:
+            raise Misfit
         # A row is rejected once, for the first column that fails.
         for place in places[~bad[places]]:
             value = clip(texts[int(place)].as_py())
@@ -343,6 +329,11 @@ def clip(text: str | bytes) -> str:
     """At most `VALUE_BYTES` bytes of a value, as text."""
     raw = text.encode() if isinstance(text, str) else text
     return raw[:VALUE_BYTES].decode("utf-8", "replace").replace("\0", "\N{SYMBOL FOR NULL}")
+
+
+def encode_types(rows: int, kinds: dict[str, pa.DataType]) -> bytes:
+    """The result of `infer_types` as bytes."""
+    return json.dumps([rows, {name: str(kind) for name, kind in kinds.items()}]).encode()
 
 
 def _parse(
@@ -456,6 +447,8 @@ def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]
 
 
 def _convert(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    if _is_nanoseconds(kind):
+        return inferring.parse_times(_without_missing_names(texts), kind)
     sink = io.BytesIO()
     pacsv.write_csv(pa.table([texts], ["value"]), sink, pacsv.WriteOptions(include_header=False))
     table = _parse(sink.getvalue(), ["value"], ",", {"value": kind}, [])
@@ -480,14 +473,27 @@ def _settle(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_binary(kind) else kind
 
 
-def _coarsest(times: pa.ChunkedArray, kind: pa.DataType) -> pa.DataType:
-    """Microseconds, where they hold all times."""
-    wanted = pa.timestamp("us", kind.tz)
-    try:
-        times.cast(wanted)
-        return wanted
-    except pa.ArrowInvalid:
-        return kind
+def _inferred(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
+    """A settled type as `inferring` tells it."""
+    if pa.types.is_integer(kind):
+        ends = pc.min_max(column).as_py()
+        return inferring.integers(ends["min"] or 0, ends["max"] or 0)
+    if _is_nanoseconds(kind):
+        return inferring.times(_without_missing_names(concat([column])[0]))
+    if pa.types.is_string(kind) and pa.types.is_string(column.type):
+        found = inferring.times(concat([column])[0])
+        return found if found == inferring.MIXED_ZONES else kind
+    return kind
+
+
+def _is_nanoseconds(kind: pa.DataType) -> bool:
+    """Whether pyarrow's parser would let times of far years wrap: it has to be kept from them."""
+    return pa.types.is_timestamp(kind) and kind.unit == "ns"
+
+
+def _without_missing_names(texts: pa.Array) -> pa.Array:
+    known = pc.is_in(texts, pa.array(pacsv.ConvertOptions().null_values))
+    return pc.if_else(known, pa.scalar(None, pa.string()), texts)
 
 
 def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -510,8 +516,7 @@ def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     except pa.ArrowInvalid:
         pass
     try:
-        known = pc.is_in(present, pa.array(pacsv.ConvertOptions().null_values))
-        return pc.cast(pc.if_else(known, pa.scalar(None, pa.string()), present), kind)
+        return pc.cast(_without_missing_names(present), kind)
     except pa.ArrowInvalid:
         raise Misfit from None
 
@@ -520,7 +525,7 @@ def _suspects(
     data: bytes, table: pa.Table, delimiter: str, names: Sequence[str], kinds: dict[str, pa.DataType]
 ) -> list[str]:
     """The columns of numbers that would lose digits as numbers."""
-    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and is_beyond_exact(table[name])]
+    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
     whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
     if whole and _has_leading_zero(data, delimiter):
         suspects += whole
@@ -542,6 +547,11 @@ def _has_leading_zero(data: bytes, delimiter: str) -> bool:
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
     whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
     return pc.match_substring_regex(whole, pattern)[0].as_py()
+
+
+def _beyond_exact(column: pa.ChunkedArray) -> bool:
+    largest = pc.max(pc.abs(column)).as_py()
+    return largest is not None and largest >= _EXACT_INTEGERS
 
 
 def _is_utf8(data: bytes) -> bool:

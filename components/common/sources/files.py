@@ -26,9 +26,6 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
 TEXT = ("csv", "jsonl")
 """The formats that are text: they have an encoding."""
 
-MIXED_ZONES = "mixed_zones"
-"""The rule of the notice that a column has timestamps with and without a zone."""
-
 ARCHIVE = "archive"
 """The format of a zip file before it is unpacked: its members have formats of their own."""
 
@@ -127,15 +124,6 @@ def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
         more = f" and {len(others):,} other {'file' if len(others) == 1 else 'files'}" if others else ""
         merged.append(Notice(rule, severity, column, f"{message} ({first}{more})", first))
     return merged
-
-
-def mixed_zones(name: str) -> tuple[str, str, str, str]:
-    """A notice, but for its file: a column has timestamps with a time zone and without one."""
-    message = (
-        f"some timestamps of {name!r} have a time zone and some have none, so they were kept as text; to reject those "
-        f'without one, declare types: {{{name}: "timestamp[us, UTC]"}}; to give them one, declare a format with a zone'
-    )
-    return MIXED_ZONES, "warning", name, message
 
 
 class Misfit(Exception):

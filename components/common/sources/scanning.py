@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonl, parquet, staging, tfrecord
-from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile, mixed_zones
+from headwater.components.common.sources import avro, csv, jsonarrays, jsonl, parquet, staging, tfrecord
+from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.types import parse_type
 
 SAMPLE_BYTES = 4 << 20
@@ -59,8 +59,8 @@ def scan_files(
     """
     files = _stage(files, folder, reading, label, beam, lambda file: staging.needs_staging(file, reading))
     records = _look(files, reading, label, beam)
-    # A byte order mark is seen only now.
-    marked = {uri for uri, found in records.items() if found[0].get("encoding")}
+    # A byte order mark is seen only now, and that a JSON file is no JSON Lines.
+    marked = {uri for uri, found in records.items() if found[0].get("encoding") or found[0].get("document")}
     if marked:
         files = _stage(files, folder, reading, label, beam, lambda file: file.uri in marked)
         records = {**records, **_look([file for file in files if file.uri in marked], reading, label, beam)}
@@ -73,7 +73,8 @@ def _stage(files, folder, reading, label, beam, needed) -> list[SourceFile]:
         return list(files)
     if not folder:
         raise HeadwaterError(
-            f"{packed[0].uri}: plain input is read where it lies, as UTF-8; this is packed or encoded otherwise: collect it"
+            f"{packed[0].uri}: plain input is read where it lies, as UTF-8 and one JSON object a line; this is packed, "
+            "encoded otherwise, or JSON over several lines: collect it"
         )
     plain = staging.stage_files(packed, folder, reading, label, **beam)
     return sorted([file for file in files if not needed(file)] + plain, key=lambda file: file.uri)
@@ -113,6 +114,10 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
             record.update(_look_at_header(file, data, reading))
     elif file.format == "jsonl":
         record["start"] = data.find(b"\n") + 1
+        if not start and jsonarrays.may_be_document(file.uri):
+            record["document"] = not file.place and jsonarrays.is_document(data)
+            one = data.strip()
+            record["wrapped"] = jsonarrays.wrapped_in(one) if len(data) == file.size and b"\n" not in one else None
     elif not start:
         record.update(_look_inside(file))
     return json.dumps(record).encode()
@@ -124,13 +129,8 @@ def _look_at_header(file: SourceFile, data: bytes, reading: Reading) -> dict:
     mark = 3 if data[:3] == b"\xef\xbb\xbf" else 0
     first = mark if reading.column_names else csv.scan_block(data, file.delimiter).starts[0] or len(data)
     sample = data[first : first + SAMPLE_BYTES]
-    kinds, mixed = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
-    return {
-        "names": names,
-        "mark": mark,
-        "kinds": {name: str(kind) for name, kind in kinds.items()},
-        "notices": [mixed_zones(name) for name in sorted(mixed)],
-    }
+    kinds = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
+    return {"names": names, "mark": mark, "kinds": {name: str(kind) for name, kind in kinds.items()}}
 
 
 def _look_inside(file: SourceFile) -> dict:
@@ -198,7 +198,21 @@ def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Sca
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
         row += max(rows, 0)
-    return Scan(file, elements, kinds, tuple(Notice(*notice, file.uri) for notice in first.get("notices", ())))
+    notices = [Notice(*notice, file.uri) for notice in first.get("notices", ())]
+    if first.get("wrapped"):
+        notices.append(_wrapped(file.uri, first["wrapped"]))
+    return Scan(file, elements, kinds, tuple(notices))
+
+
+def _wrapped(uri: str, key: str) -> Notice:
+    return Notice(
+        "wrapped_records",
+        "warning",
+        key,
+        f"the file is one object, read as one row, and {key!r} in it holds a list of objects; if those are the records, "
+        f"write them one a line first, as by jq -c '.[\"{key}\"][]'",
+        uri,
+    )
 
 
 def _check_names(uri: str, names: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Compressed, archived and differently encoded files, unpacked once as plain UTF-8 into a scratch folder.
 
 Neither gzip nor zip can be read from the middle, and record ends of UTF-16 cannot be told from a byte alone. Unpacked
-once, such a file is cut into ranges and read on every core like any other.
+once, such a file is cut into ranges and read on every core like any other. JSON documents become JSON Lines on the way.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import jsonarrays
 from headwater.components.common.sources.files import TEXT, Reading, SourceFile, recognise
 
 CHUNK_BYTES = 1 << 20
@@ -133,8 +134,11 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
 
 def _plain(file: SourceFile, source: BinaryIO, place: str, reading: Reading, packed: int) -> SourceFile:
     size = 0
+    chunks = _decoded(file, _chunks(source), reading)
+    if file.format == "jsonl" and jsonarrays.may_be_document(file.uri):
+        chunks = jsonarrays.as_lines(file.uri, chunks)
     with storage.open_output(place) as target:
-        for chunk in _decoded(file, _chunks(source), reading):
+        for chunk in chunks:
             size += len(chunk)
             if size > BOMB_BYTES and size > BOMB_RATIO * packed:
                 raise HeadwaterError(

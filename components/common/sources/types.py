@@ -19,15 +19,6 @@ _NAMES = (
 )
 _UNITS = ("s", "ms", "us", "ns")
 
-LONG_INTEGERS = pa.decimal128(19, 0)
-"""While types of text are inferred: int64 with values that float64 cannot hold, so that with floats it becomes text."""
-
-EXACT_INTEGERS = 2**53
-"""Integers up to this size are exact in float64."""
-
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}")
-_ZONED = r"\d[T ]\d{2}[^-+Z]*(?:Z|[-+]\d{2}(?::?\d{2})?)$"
-
 
 def parse_type(name: str) -> pa.DataType:
     """The Arrow type that a user names, as in `int64`, `timestamp[us, UTC]` or `decimal128[12, 2]`.
@@ -81,55 +72,6 @@ def widen(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def widen_inferred(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type for text that was read as either: wider where one holds both exactly, text where none does."""
-    for one, other in ((first, second), (second, first)):
-        if one.equals(LONG_INTEGERS):
-            if pa.types.is_null(other) or pa.types.is_signed_integer(other) or other.equals(LONG_INTEGERS):
-                return LONG_INTEGERS
-            return pa.string()
-    return widen(first, second) or pa.string()
-
-
-def settle_inferred(kind: pa.DataType) -> pa.DataType:
-    """The type that inference ends with."""
-    return pa.int64() if kind.equals(LONG_INTEGERS) else kind
-
-
-def is_beyond_exact(column: pa.ChunkedArray | pa.Array) -> bool:
-    """Whether some number of a column is so large that float64 does not hold all integers of its size."""
-    ends = pc.min_max(column)
-    return any(end is not None and abs(end) >= EXACT_INTEGERS for end in (ends["min"].as_py(), ends["max"].as_py()))
-
-
-def infer_times(texts: pa.Array) -> tuple[pa.DataType | None, bool]:
-    """The type of timestamps that texts are, by one rule for all formats of text.
-
-    All with a zone are instants (UTC), none with a zone are local times, and a mixture has no type.
-
-    Args:
-      texts: strings, some perhaps missing.
-
-    Returns:
-      The type, or None where they are not all timestamps of one kind; and whether they are a mixture.
-    """
-    present = texts.drop_null() if texts.null_count else texts
-    if not len(present) or not _TIME.match(present[0].as_py()):
-        return None, False
-    zoned = pc.match_substring_regex(present, _ZONED)
-    some, every = pc.any(zoned).as_py(), pc.all(zoned).as_py()
-    for unit in ("us", "ns"):
-        kind = pa.timestamp(unit, "UTC" if some else None)
-        try:
-            pc.cast(present.filter(zoned) if some else present, kind)
-            if some and not every:
-                pc.cast(present.filter(pc.invert(zoned)), pa.timestamp(unit))
-            return (kind, False) if some == every else (None, True)
-        except pa.ArrowInvalid:
-            continue
-    return None, False
-
-
 def encode_type(kind: pa.DataType) -> str:
     """A type, nested ones too, as text."""
     return base64.b64encode(pa.schema([("", kind)]).serialize().to_pybytes()).decode()
@@ -149,8 +91,15 @@ def castable(kind: pa.DataType, target: pa.DataType) -> bool:
         return False
 
 
-def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
+def conform(
+    values: pa.Array, target: pa.DataType, cast: Callable[[pa.Array, pa.DataType], pa.Array] = pc.cast
+) -> pa.Array:
     """Casts an array, structs field by field by name and lists item by item; absent fields are missing.
+
+    Args:
+      values: an array.
+      target: the type wanted.
+      cast: casts what is neither struct nor list, or raises ArrowInvalid.
 
     Raises:
       ArrowInvalid: a value cannot be kept.
@@ -163,7 +112,7 @@ def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
         names = [field.name for field in values.type]
         flat = dict(zip(names, values.flatten()))
         parts = [
-            conform(flat[field.name], field.type) if field.name in flat else pa.nulls(len(values), field.type)
+            conform(flat[field.name], field.type, cast) if field.name in flat else pa.nulls(len(values), field.type)
             for field in target
         ]
         missing = pc.is_null(values)
@@ -172,14 +121,14 @@ def conform(values: pa.Array, target: pa.DataType) -> pa.Array:
     if _is_list(values.type) and pa.types.is_list(target):
         if pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
             return pc.cast(values, target)
-        items = conform(values.flatten(), target.value_type)
+        items = conform(values.flatten(), target.value_type, cast)
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         validity = None if not values.null_count else pc.is_valid(values).buffers()[1]
         return pa.Array.from_buffers(
             target, len(values), [validity, pa.py_buffer(offsets)], values.null_count, children=[items]
         )
-    return pc.cast(values, target)
+    return cast(values, target)
 
 
 def cast_rows(
