@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from headwater.components.common.extension_types import forbid_pickles
 from headwater.components.common.lazy import lazy
 
 _NAMES = {"HeadwaterError": "errors", "open_dataset": "dataset"}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)
+
+# Whatever of ours a process imports, it comes by here before pyarrow reads anything.
+forbid_pickles()

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.extension_types import storage_batch
 
 RANGE_BYTES = 16 << 20
 """Decoded bytes of the row groups that make one range; a larger row group is a range by itself."""
@@ -32,7 +33,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
         if stream.size() == 0:
             raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file is never that short")
         try:
-            yield pq.ParquetFile(stream)
+            yield _open(uri, stream)
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).splitlines()[0]
             raise HeadwaterError(f"{uri}: not a whole Parquet file; it may have been cut short: {reason}") from None
@@ -62,5 +63,17 @@ def read_rows(
     """The rows of row groups [start, stop), batch by batch, with the number of each in the file, int64."""
     with open_parquet(uri) as file:
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=range(start, stop), columns=list(columns)):
-            yield batch, np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
+            yield storage_batch(batch), np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
             first_row += batch.num_rows
+
+
+def _open(uri: str, stream: pa.NativeFile) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(stream)
+    except (pa.ArrowException, OSError):
+        raise
+    except Exception as error:
+        # Of the Python of an extension type that somebody registered, as pandas registers some.
+        raise HeadwaterError(
+            f"{uri}: the metadata of an extension type cannot be read: {type(error).__name__}: {error}"
+        ) from None

@@ -7,11 +7,11 @@ import functools
 import hashlib
 import itertools
 import json
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 import pyarrow as pa
 
-from headwater.components.common import storage
+from headwater.components.common import extension_types, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, jsonl, parquet, staging, tfrecord
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
@@ -135,7 +135,8 @@ def _look_inside(file: SourceFile) -> dict:
         schema, ranges = avro.read_schema(file.content), avro.find_ranges(file.content)
     else:
         schema, ranges = parquet.read_footer(file.content)
-    return {"ranges": ranges, "names": schema.names, "schema": schema.serialize().to_pybytes().hex()}
+    plain = extension_types.storage_schema(schema).serialize().to_pybytes().hex()
+    return {"ranges": ranges, "names": schema.names, "schema": plain, "extensions": extension_types.named(schema)}
 
 
 def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Scan:
@@ -177,7 +178,16 @@ def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Sca
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
         row += max(rows, 0)
-    return Scan(file, elements, kinds)
+    notices = [_extension_notice(file.uri, *found, kinds) for found in first.get("extensions", ())]
+    return Scan(file, elements, kinds, tuple(notices))
+
+
+def _extension_notice(uri: str, column: str, extension: str, kinds: Mapping[str, pa.DataType]) -> Notice:
+    message = (
+        f"{column!r} has the extension type {extension!r}, which is not applied: its values are read as they are stored, "
+        f"as {kinds[column]}"
+    )
+    return Notice("extension_type", "info", column, message, uri)
 
 
 def _check_names(uri: str, names: Sequence[str]) -> None:
