@@ -36,6 +36,8 @@ setup(
         "kfp>=2.13,<2.18",
         "numpy>=1.24",
         "pyarrow>=10",
+        # Below pyarrow 14.0.1 files could run code (CVE-2023-47248); a requirement cannot say so.
+        "pyarrow-hotfix>=0.6",
         "protobuf>=4.21",
         "pydantic>=2.5",
         "pyyaml>=6",

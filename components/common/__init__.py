@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from headwater.components.common import safe_arrow
+from headwater.components.common.extension_types import forbid_pickles
 from headwater.components.common.lazy import lazy
-
-# Every component's package imports this one, so it is done before any module of ours reads a file.
-safe_arrow.install()
 
 _NAMES = {"HeadwaterError": "errors", "open_dataset": "dataset"}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)
+
+# Whatever of ours a process imports, it comes by here before pyarrow reads anything.
+forbid_pickles()

@@ -11,8 +11,6 @@ from typing import Iterator
 
 import pyarrow as pa
 
-_EXTENSION_NAME = b"ARROW:extension:name"
-
 
 def canonical_type(kind: pa.DataType) -> pa.DataType:
     """A type with nullable parts, the usual names of a list's and a map's parts, and storage for extension types."""
@@ -61,19 +59,6 @@ def is_same(first: pa.DataType, second: pa.DataType) -> bool:
         one.name == other.name and one.nullable == other.nullable and is_same(one.type, other.type)
         for one, other in zip(parts, others)
     ) and getattr(first, "list_size", None) == getattr(second, "list_size", None)
-
-
-def extension_names(field: pa.Field) -> list[str]:
-    """The names of the extension types that a column is of, itself or in its parts."""
-    kind = field.type
-    metadata = field.metadata or {}
-    found = [metadata[_EXTENSION_NAME].decode("utf-8", "replace")] if _EXTENSION_NAME in metadata else []
-    if isinstance(kind, pa.ExtensionType):
-        found.append(kind.extension_name)
-        kind = kind.storage_type
-    for part in _parts(kind):
-        found += extension_names(part)
-    return found
 
 
 def _parts(kind: pa.DataType) -> Iterator[pa.Field]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from headwater.components.common import hashing, results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.extension_types import storage_schema
 from headwater.components.common.labelled import LabelledRows, WideShard, shown
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
@@ -287,7 +288,7 @@ def encode_schema(schema: pa.Schema) -> str:
 
 def decode_schema(text: str) -> pa.Schema:
     """The Arrow schema that `encode_schema` wrote."""
-    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+    return storage_schema(pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))))
 
 
 def _load_accepted(folder: str) -> Result:

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headwater.components.common import storage
-from headwater.components.common.arrow_types import canonical_schema, extension_names, with_type
+from headwater.components.common.arrow_types import canonical_schema, with_type
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.extension_types import named
 from headwater.components.common.sources import parquet_duckdb
 from headwater.components.common.sources.cells import find_rows, leaves
 from headwater.components.common.sources.csv import Rejection
@@ -78,8 +79,7 @@ def read_footer(uri: str) -> Footer:
             groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
             sizes = [(group.num_rows, group.total_byte_size) for group in groups]
             own = file.schema_arrow
-            found = [(field.name, name) for field in own for name in extension_names(field)]
-            return Footer(canonical_schema(own), _ranges(sizes), found, "pyarrow")
+            return Footer(canonical_schema(own), _ranges(sizes), named(own), "pyarrow")
     except _Unsupported as error:
         schema, sizes = parquet_duckdb.read_footer(uri, str(error))
         return Footer(canonical_schema(schema), _ranges(sizes), [], "duckdb")
@@ -141,6 +141,11 @@ def _open(uri: str, int96: str = "us") -> Iterator[pq.ParquetFile]:
             if any(words in reason.lower() for words in _UNSUPPORTED):
                 raise _Unsupported(reason) from None
             raise HeadwaterError(f"{uri}: not a whole Parquet file; it may have been cut short: {reason}") from None
+        except ValueError as error:
+            # Of the Python of an extension type that somebody registered, as pandas registers some.
+            raise HeadwaterError(
+                f"{uri}: the metadata of an extension type cannot be read: {type(error).__name__}: {error}"
+            ) from None
 
 
 def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -151,7 +151,13 @@ def _look_inside(file: SourceFile) -> dict:
 
 def _notices_of(footer: parquet.Footer) -> list[tuple[str, str, str | None, str]]:
     found: list[tuple[str, str, str | None, str]] = [
-        ("extension_type", "info", column, f"{column!r} is of the extension type {name!r}; it is read as what stores it")
+        (
+            "extension_type",
+            "info",
+            column,
+            f"{column!r} has the extension type {name!r}, which is not applied: its values are read as they are stored, as "
+            f"{footer.schema.field(column).type}",
+        )
         for column, name in footer.extensions
     ]
     if footer.reader != "pyarrow":
