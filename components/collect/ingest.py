@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import json
 import os
 from typing import Any, Mapping, Sequence
 
@@ -79,13 +80,25 @@ def collect_dataset(
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen:
-    """The sources of one collection: the URIs to read, the spans they are of, and the versions of all spans there are."""
+    """The sources of one collection.
+
+    Attributes:
+      uris: what to read.
+      spans: those that are read.
+      available: the version of every span that there is.
+      number: the span's number.
+      end: when it ends.
+      coordinates: keys of folders that tell spans, and are no columns.
+      roots: by URI, the folder that the pattern of spans looks below.
+    """
 
     uris: list[str]
     spans: list[spans.Found]
     available: dict[int, int]
     number: int
     end: datetime.datetime | None
+    coordinates: frozenset[str] = frozenset()
+    roots: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
@@ -98,7 +111,9 @@ def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
     plain = [uri for uri in given if not spans.has_span(uri)]
     number = found[-1].span
     uris = plain + [uri for part in found for uri in part.uris]
-    return _Chosen(uris, found, available, number, spans.span_end(patterns[0], number))
+    keys = frozenset(key for pattern in patterns for key in spans.coordinates(pattern))
+    roots = {uri: spans.root_of(patterns, uri) for part in found for uri in part.uris}
+    return _Chosen(uris, found, available, number, spans.span_end(patterns[0], number), keys, roots)
 
 
 class _Collection:
@@ -121,7 +136,8 @@ class _Collection:
         settings = self._settings
         found = self._export(databases)
         if self._chosen.uris or not found:
-            found = sources.discover(self._chosen.uris, self._reading) + found
+            chosen = self._chosen
+            found = sources.discover(chosen.uris, self._reading, chosen.coordinates, chosen.roots) + found
         scans = sources.scan_files(found, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)
@@ -275,7 +291,8 @@ def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], .
     identities = []
     for file in files:
         number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
-        identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
+        columns = json.dumps(file.partitions) if file.partitions else ""
+        identity = hashlib.sha256(f"{file.sha256}{columns}:{number}".encode()).hexdigest()
         identities.append((file.uri, identity))
     return tuple(identities)
 

@@ -14,6 +14,8 @@ from headwater.components.collect.privacy import detect
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shards import PLACE, SPLIT, Outcome
 from headwater.components.common import results
+from headwater.components.common.dataset import SPLIT as SPLIT_KEY
+from headwater.components.common.dataset import split_key
 from headwater.components.common.results import Home
 from headwater.components.common.sources import Notice
 from headwater.components.common.times import seconds
@@ -55,6 +57,12 @@ def add_report(
     state = profile.merge([record["profile"] for record in outcome.records])
     measured = profile.finish(state, schema, settings.event_time or None)
     private, findings = _personal(outcome, schema, state, settings)
+    if split_key(schema.names) != SPLIT_KEY:
+        message = (
+            f"the data has a column {SPLIT_KEY!r}, so the folders of splits are named {split_key(schema.names)}=…; rename the "
+            f"column (rename: {{{SPLIT_KEY}: …}}) to have them named {SPLIT_KEY}=…"
+        )
+        findings.append(finding("split_column", "info", SPLIT_KEY, message))
     findings += [finding(notice.rule, notice.severity, notice.column, notice.message) for notice in notices]
     for name in private:
         if name in measured["columns"]:

@@ -16,7 +16,7 @@ from headwater.components.collect.settings import Settings
 from headwater.components.collect.shaping import Account, Shape, read_shaped
 from headwater.components.collect.splitting import assign
 from headwater.components.common import hashing, storage
-from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID
+from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import Element, Misfit, Rejection
 
@@ -106,7 +106,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         return Outcome([{"misfit": True}], None).encode()
     shards = {}
     for split, sink in sinks.items():
-        path = plan.path(f"split={split}", number)
+        path = plan.path(split_folder(plan.schema.names, split), number)
         content, described = sink.close()
         storage.write_bytes(storage.join(plan.base, path), content)
         shards[split] = {

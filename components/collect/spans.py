@@ -38,6 +38,22 @@ def has_span(uri: str) -> bool:
     return any(mark in uri for mark in _MARKS)
 
 
+def coordinates(pattern: str) -> list[str]:
+    """The keys of `key=value` folders whose value tells the span, as `day` of `day={YYYY}-{MM}-{DD}`."""
+    folders = [folder for folder in pattern.split("/")[:-1] if has_span(folder)]
+    return [folder.partition("=")[0] for folder in folders if "=" in folder]
+
+
+def root_of(patterns: Sequence[str], uri: str) -> str:
+    """The folder that the pattern of a file looks below."""
+    roots = []
+    for pattern in patterns:
+        for mark in _MARKS:
+            pattern = pattern.replace(mark, "*")
+        roots.append(storage.fixed_part(pattern))
+    return max((root for root in roots if uri.startswith(root)), key=len, default=uri)
+
+
 def find_spans(pattern: str) -> list[Found]:
     """All spans that a pattern's files belong to, rising, each with its highest version.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +33,9 @@ ROW_ID = "_row_id"
 
 OWN_PREFIX = "_"
 """Columns that begin with it are Headwater's; statistics, schema and drift skip them."""
+
+SPLIT = "split"
+"""The key of the folders of splits: `split=<name>`."""
 
 WHOLE = "all"
 """The one split of plain input without `split=` folders."""
@@ -135,8 +138,8 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
 
     Args:
       path_or_uri: the dataset's folder, local or at a store, or the folder of a KFP artifact.
-      split: one split's name; all by default, told apart by the column `split`, or `_split` where the data has a column
-        `split` of its own.
+      split: one split's name; all by default, told apart by the column `split`, or `headwater_split` where the data has
+        a column `split` of its own.
 
     Returns:
       The dataset; nothing is read yet. For a labelled one, whose columns lie in two files each, `LabelledRows`.
@@ -152,9 +155,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
     own = decode_schema(body["schema"])
-    told = "split"
-    while told in own.names:
-        told = f"_{told}"
+    told = split_key(own.names)
     schema = own.append(pa.field(told, pa.string()))
     chosen = [split] if split else list(body["splits"])
     if result.kind == "labels":
@@ -169,6 +170,26 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
             guarantee = pads.field(told) == name
             fragments.append(layout.make_fragment(path, store, partition_expression=guarantee))
     return pads.FileSystemDataset(fragments, schema, layout, store)
+
+
+def split_key(names: Iterable[str]) -> str:
+    """The key of a dataset's folders of splits: `split`, or another where the data has a column of that name.
+
+    Readers of Parquet take the key for a column, most of them whatever its case, and fail where there are two.
+
+    Args:
+      names: the dataset's columns.
+    """
+    taken = {name.lower() for name in names}
+    key = SPLIT
+    while key in taken:
+        key = f"headwater_{key}"
+    return key
+
+
+def split_folder(names: Iterable[str], split: str) -> str:
+    """The folder of a split's shards in the dataset's folder."""
+    return f"{split_key(names)}={split}"
 
 
 def carried(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
@@ -381,7 +402,7 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
 def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> Dataset:
     from headwater.components.common import sources
 
-    scans = sources.scan_files(sources.discover([folder]), "", sources.Reading(), label="read", **beam)
+    scans = sources.scan_files(sources.discover([folder], left_out=(SPLIT,)), "", sources.Reading(), label="read", **beam)
     opened = sources.open_sources(scans, exact=True, label="read", **beam)
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)

@@ -34,6 +34,11 @@ class ShardWriter:
         self.rows = 0
         self._digests: list[int] = []
 
+    @property
+    def names(self) -> list[str]:
+        """The columns; some rows were written."""
+        return list(self._schema.names)
+
     def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
         """Adds rows.
 

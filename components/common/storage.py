@@ -259,6 +259,16 @@ def list_folders(folder: str) -> list[str]:
         raise HeadwaterError(f"{folder}: cannot be listed: {_reason(error)}") from None
 
 
+def fixed_part(uri: str) -> str:
+    """The folder that a glob looks below; what is no glob as it is."""
+    fixed = []
+    for part in normalise(uri).split("/"):
+        if any(mark in part for mark in "*?["):
+            break
+        fixed.append(part)
+    return "/".join(fixed) or "/"
+
+
 def expand(uri: str) -> list[FileInfo]:
     """The files that a path, a folder or a glob names, sorted by URI.
 
@@ -277,14 +287,9 @@ def expand(uri: str) -> list[FileInfo]:
         return [FileInfo(uri, info.size)]
     if info.type == fs.FileType.Directory:
         return [file for file in list_files(uri) if not _hidden(relative(file.uri, uri))]
-    if not any(mark in uri for mark in "*?["):
+    base = fixed_part(uri)
+    if base == uri:
         raise HeadwaterError(f"{uri}: there is no such file or folder")
-    fixed = []
-    for part in uri.split("/"):
-        if any(mark in part for mark in "*?["):
-            break
-        fixed.append(part)
-    base = "/".join(fixed) or "/"
     pattern = relative(uri, base).split("/")
     matched = [file for file in list_files(base) if _matches(relative(file.uri, base).split("/"), pattern)]
     if not matched:

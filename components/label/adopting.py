@@ -24,6 +24,7 @@ from headwater.components.common.dataset import (
     encode_schema,
     load_dataset,
     read_element,
+    split_folder,
     write_index,
 )
 from headwater.components.common.errors import HeadwaterError
@@ -273,7 +274,7 @@ def _clear(folder: str, base: str) -> None:
     storage.delete(storage.join(base, results.MANIFEST))
     for file in storage.list_files(base):
         # Nothing else is ours.
-        if storage.relative(file.uri, base).startswith((OWN_PREFIX, "split=")):
+        if storage.relative(file.uri, base).startswith((OWN_PREFIX, "split=", "headwater_")):
             storage.delete(file.uri)
 
 
@@ -290,7 +291,7 @@ def _copy(base: str, schema: pa.Schema, part: _Part) -> bytes:
         return b"[]"
     plain = part.element.plain
     content, described = shard.close()
-    path = f"split={part.split}/part-{part.number:05d}.parquet"
+    path = f"{split_folder(schema.names, part.split)}/part-{part.number:05d}.parquet"
     storage.write_bytes(storage.join(base, path), content)
     record = {
         "split": part.split,

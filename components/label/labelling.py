@@ -42,7 +42,7 @@ _PRELOAD = (
     "pandas",
 )
 _ROWS_WORTH_A_POOL = 100_000
-_OWN_FILES = ("split=", "_labels-", "_carried", "_page")
+_OWN_FILES = ("split=", "headwater_", "_labels-", "_carried", "_page")
 
 
 def label_dataset(

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import hashing, storage
-from headwater.components.common.dataset import read_element
+from headwater.components.common.dataset import read_element, split_folder
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.partitions import Found
 from headwater.components.common.shard_file import describe
@@ -85,7 +85,7 @@ def _truth_of(plan: Plan, item: Item, rows: pa.Table) -> np.ndarray:
 def _put(plan: Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) -> dict[str, Any]:
     """Writes a file beside a shard; gives its record."""
     content = table.encode(made)
-    folder = f"split={item.split}" if kind == "labels" else "_carried"
+    folder = split_folder(made.column_names, item.split) if kind == "labels" else "_carried"
     path = f"{folder}/{kind}-{item.number:06d}{plan.suffix}.parquet"
     storage.write_bytes(storage.join(plan.base, path), content)
     digest = f"{hashing.digest(hashes):032x}"

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, inferring, jsonl, parquet, tfrecord
+from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
@@ -110,6 +110,7 @@ def open_sources(
     # One file that needs the long way takes all CSV files along: what is guessed is checked by one rule.
     scans = _infer(scans, inferred, label, beam)
     kinds, guessed, mixed = _unite(scans, inferred)
+    kinds.update(_partition_types(scans))
     if not kinds:
         hint = "; JSON Lines have one object a line" if any(scan.file.format == "jsonl" for scan in scans) else ""
         hint += ", and an array or objects over several lines are read from a .json file" if hint else ""
@@ -135,8 +136,9 @@ def open_sources(
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
-    """Identifies the content of all files, wherever they lie."""
-    return hashlib.sha256(json.dumps([[file.format, file.sha256] for file in files]).encode()).hexdigest()
+    """Identifies the content of all files, wherever they lie; what their folders hold of it is among it."""
+    content = [[file.format, file.sha256, *([file.partitions] if file.partitions else [])] for file in files]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
@@ -173,10 +175,11 @@ def read_element(
       Misfit: what was guessed does not hold here.
     """
     file = element.file
-    names = [name for name in file.names if only is None or name in only]
+    # Without a column there would be no rows.
+    names = [name for name in file.names if only is None or name in only] or list(file.names[:1])
     if file.format in ("csv", "jsonl"):
         data = storage.read_range(file.content, element.start, element.stop)
-        kinds = {name: schema.field(name).type for name in names}
+        kinds = {name: schema.field(name).type if name in schema.names else pa.string() for name in names}
         if file.format == "jsonl":
             batch, rows, rejections = jsonl.read_rows(data, kinds, element.first_row)
         else:
@@ -188,12 +191,12 @@ def read_element(
                 element.first_row,
                 guessed=guessed if element.guessed else (),
                 records=element.rows if element.guessed else -1,
-                only=names or file.names[:1],
+                only=names,
             )
-        yield _conform(batch, schema), rows, rejections
+        yield _conform(batch, schema, file), rows, rejections
         return
     if file.format == "parquet":
-        kinds = {name: schema.field(name).type if name in names else pa.null() for name in names or file.names[:1]}
+        kinds = {name: schema.field(name).type if name in schema.names else pa.null() for name in names}
         batches = parquet.read_rows(
             file.content, element.start, element.stop, element.first_row, element.rows, kinds
         )
@@ -205,7 +208,7 @@ def read_element(
         batches = tfrecord.read_rows(file.content, element.start, element.stop, own, element.first_row)
     for batch, rows, rejections in batches:
         batch, rows, refused = _cast_batch(batch, rows, schema)
-        yield _conform(batch, schema), rows, [*rejections, *refused]
+        yield _conform(batch, schema, file), rows, [*rejections, *refused]
 
 
 def _cast_batch(
@@ -324,6 +327,23 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
     return kinds, guessed, mixed
 
 
+def _partition_types(scans: Sequence[Scan]) -> dict[str, pa.DataType]:
+    """The types of the columns that folders hold.
+
+    Raises:
+      HeadwaterError: a file has a column of that name as well.
+    """
+    found = hive.types_of([scan.file.partitions for scan in scans])
+    for scan in scans:
+        for name, _ in scan.file.partitions:
+            if name in scan.kinds:
+                raise HeadwaterError(
+                    f"{scan.file.uri}: {name!r} is a column of the file and a key of its folder; rename one, or name the "
+                    "files themselves, as a glob within the folder does, to leave the folder's out"
+                )
+    return found
+
+
 def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
     return [
         Notice(
@@ -339,10 +359,14 @@ def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
     ]
 
 
-def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _conform(batch: pa.RecordBatch, schema: pa.Schema, file: SourceFile) -> pa.RecordBatch:
+    own = tuple((name, value) for name, value in file.partitions if name in schema.names)
+    fixed = hive.constants(own, {name: schema.field(name).type for name, _ in own}, file.uri)
     arrays = [
         batch.column(batch.schema.get_field_index(field.name))
         if field.name in batch.schema.names
+        else pa.repeat(fixed[field.name], batch.num_rows)
+        if field.name in fixed and fixed[field.name].is_valid
         else pa.nulls(batch.num_rows, field.type)
         for field in schema
     ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Iterable, NamedTuple, Sequence
+from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources.hive import Partitions, partitions_of
 
 FORMATS = {
     ".csv": "csv",
@@ -58,6 +59,7 @@ class SourceFile:
       place: URI of the plain content, when it is not at `uri` as it stands.
       sha256: of the SHA-256s of the content's blocks of `csv.BLOCK_BYTES`, in order.
       names: its columns.
+      partitions: the columns that its folders hold, see `hive`.
     """
 
     uri: str
@@ -68,6 +70,7 @@ class SourceFile:
     place: str = ""
     sha256: str = ""
     names: tuple[str, ...] = ()
+    partitions: Partitions = ()
 
     @property
     def content(self) -> str:
@@ -148,8 +151,16 @@ def recognise(name: str, reading: Reading) -> tuple[str, str, str] | None:
     return kind, compression, "\t" if ending == ".tsv" else reading.delimiter
 
 
-def discover(uris: Sequence[str], reading: Reading = Reading()) -> list[SourceFile]:
+def discover(
+    uris: Sequence[str], reading: Reading = Reading(), left_out: Collection[str] = (), roots: Mapping[str, str] = {}
+) -> list[SourceFile]:
     """The files that paths, folders, globs and URIs name, sorted by URI.
+
+    Args:
+      uris: what is named.
+      reading: how text is read.
+      left_out: keys of `key=value` folders that are no columns.
+      roots: by URI, the folder below which its `key=value` folders are columns; what is named by default.
 
     Raises:
       HeadwaterError: nothing is there, or a file is of no format that is read.
@@ -159,12 +170,14 @@ def discover(uris: Sequence[str], reading: Reading = Reading()) -> list[SourceFi
     found: dict[str, SourceFile] = {}
     for uri in uris:
         files = storage.expand(uri)
+        root = roots.get(uri) or storage.fixed_part(uri)
         known = []
         for file in files:
             recognised = recognise(file.uri, reading)
             if recognised:
                 kind, compression, delimiter = recognised
-                known.append(SourceFile(file.uri, kind, file.size, compression, delimiter))
+                columns = partitions_of(storage.relative(file.uri, root), left_out) if file.uri != root else ()
+                known.append(SourceFile(file.uri, kind, file.size, compression, delimiter, partitions=columns))
         if not known:
             if [storage.normalise(uri)] == [file.uri for file in files]:
                 raise HeadwaterError(

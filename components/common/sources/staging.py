@@ -85,7 +85,9 @@ def stage_files(
     )
     staged = []
     for line in content.splitlines():
-        staged += [SourceFile(**member) for member in json.loads(line)]
+        for member in json.loads(line):
+            columns = tuple((name, value) for name, value in member["partitions"])
+            staged.append(SourceFile(**{**member, "partitions": columns}))
     return staged
 
 
@@ -124,7 +126,7 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
             if entry.flag_bits & 0x1:
                 raise HeadwaterError(f"{file.uri}: the member {name!r} is protected by a password; give it unprotected")
             kind, _, delimiter = recognised
-            member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", delimiter)
+            member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", delimiter, partitions=file.partitions)
             with archive.open(entry) as stream:
                 members.append(_plain(member, stream, f"{stem}-{number:05d}", reading, entry.compress_size))
     if not members:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from headwater.components.common import hashing, storage
-from headwater.components.common.dataset import ROW_ID, read_element
+from headwater.components.common.dataset import ROW_ID, read_element, split_folder
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
 from headwater.components.common.labelled import WideShard
@@ -305,7 +305,7 @@ def _names_of(plan: Plan, bad: np.ndarray, broken: Sequence[tuple[int, np.ndarra
 def _store(base: str, item: Item, shard: ShardWriter) -> dict[str, Any]:
     """Writes the file of one shard; gives its line of the index, with its split."""
     content, described = shard.close()
-    path = f"split={item.split}/part-{item.number:05d}.parquet"
+    path = f"{split_folder(shard.names, item.split)}/part-{item.number:05d}.parquet"
     storage.write_bytes(storage.join(base, path), content)
     return {
         "split": item.split,

@@ -17,8 +17,10 @@ from headwater.components.common.dataset import (
     ROW_ID,
     Dataset,
     Shard,
+    decode_schema,
     encode_schema,
     load_dataset,
+    split_folder,
     write_index,
 )
 from headwater.components.common.errors import HeadwaterError
@@ -339,8 +341,9 @@ def _clear(folder: str, role: str) -> None:
         return
     known = results.load(folder, "dataset")
     storage.delete(storage.join(folder, results.MANIFEST))
+    names = decode_schema(known.body["schema"]).names
     for split, entry in known.body["splits"].items():
-        for file in storage.list_files(storage.join(folder, f"split={split}")):
+        for file in storage.list_files(storage.join(folder, split_folder(names, split))):
             storage.delete(file.uri)
         storage.delete(storage.join(folder, entry["index"]))
 
