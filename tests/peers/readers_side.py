@@ -26,6 +26,9 @@ def plain(value):
     if isinstance(value, dict):
         return {str(plain(name)): plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
+        # A map is pairs to one reader, and a dictionary to another.
+        if value and all(isinstance(each, tuple) and len(each) == 2 for each in value):
+            return {str(plain(key)): plain(each) for key, each in value}
         return [plain(each) for each in value]
     if isinstance(value, (int, float, decimal.Decimal)):
         return repr(value) if not isinstance(value, decimal.Decimal) else str(value)

@@ -57,6 +57,11 @@ def parquet(**columns: pa.Array):
     return write
 
 
+def stored(name: str):
+    """A file of the folder `files`."""
+    return lambda folder: HERE / "files" / name
+
+
 CASES = [
     Case("plain csv", text("rows.csv", "id,name\n1,a\n2,b\n"), ("duckdb", "pyarrow", "polars")),
     Case("json integers of 20 digits", text("rows.jsonl", '{"id":12345678901234567891}\n{"id":1}\n'), ("duckdb",)),
@@ -70,6 +75,12 @@ CASES = [
     Case("json times", text("rows.jsonl", '{"t":"2024-01-05T10:00:00"}\n{"t":"9999-12-31T00:00:00"}\n'), ("duckdb", "pyarrow")),
     Case("json array", text("rows.json", '[{"id":1,"v":"a"},{"id":2,"v":"b"}]'), ("duckdb",)),
     Case("pretty json", text("rows.json", '{\n  "id": 1,\n  "v": "a"\n}\n{\n  "id": 2, "v": "b"\n}\n'), ("duckdb", "pyarrow")),
+    Case("map of required values", stored("map_required_value.parquet"), ("duckdb", "pyarrow")),
+    Case("int96 of the year 9999", stored("int96_9999.parquet"), ("duckdb",)),
+    Case("delta length", stored("p_delta_len.parquet"), ("duckdb", "pyarrow", "polars")),
+    Case("half floats", stored("p_half.parquet"), ("duckdb", "pyarrow")),
+    Case("string views", stored("p_strview.parquet"), ("duckdb", "pyarrow", "polars")),
+    Case("gzip members", stored("concatenated_gzip_members.parquet"), ("duckdb", "pyarrow")),
     Case("plain parquet", parquet(id=pa.array([1, 2]), name=pa.array(["a", None])), ("duckdb", "pyarrow", "polars")),
 ]
 
