@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import json
 import os
 from typing import Any, Mapping, Sequence
 
@@ -291,8 +290,7 @@ def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], .
     identities = []
     for file in files:
         number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
-        columns = json.dumps(file.partitions) if file.partitions else ""
-        identity = hashlib.sha256(f"{file.sha256}{columns}:{number}".encode()).hexdigest()
+        identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
         identities.append((file.uri, identity))
     return tuple(identities)
 

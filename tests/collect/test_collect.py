@@ -83,13 +83,13 @@ def test_a_column_that_is_named_split_stays_the_datas_own(tmp_path):
     result = collect(write(tmp_path / "a.csv", "split,b,c\n" + rows), tmp_path / "out")
     table = open_dataset(result.folder).to_table()
     assert collections.Counter(table["split"].to_pylist()) == {"left": 50, "right": 50}
-    assert set(table["_split"].to_pylist()) == {"train", "eval"}
+    assert set(table["headwater_split"].to_pylist()) == {"train", "eval"}
     given = [
         {"method": "weak_supervision", "classes": [1, 2], "model": "majority", "functions": [{"name": "b", "sql": "b"}]}
     ]
     labels = label_dataset(result.folder, str(tmp_path / "labels"), steps=given, workers=1)
-    train = open_dataset(labels.folder).to_table(filter=pads.field("_split") == "train")
-    assert set(train["_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {"left", "right"}
+    train = open_dataset(labels.folder).to_table(filter=pads.field("headwater_split") == "train")
+    assert set(train["headwater_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {"left", "right"}
 
 
 def test_the_same_input_gives_the_same_bytes_from_any_path_and_workers(few_flights, tmp_path):

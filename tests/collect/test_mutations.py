@@ -98,11 +98,18 @@ def read_csv(content):
     return found
 
 
+def once(pairs):
+    """An object; one that has a key twice is rejected, as it cannot be told which value was meant."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
 def read_jsonl(content):
     found = []
     for line in content.split(b"\n"):
         try:
-            row = json.loads(line.decode())
+            row = json.loads(line.decode(), object_pairs_hook=once)
         except ValueError:
             continue
         if (

@@ -40,8 +40,9 @@ def day(folder, number, table, **options):
     path = folder / f"day{number}.csv"
     table.to_csv(path, index=False)
     root = str(folder / "root")
-    data = collect_dataset(str(path), str(folder / f"data{number}"), data_root=root, workers=1, analyse=False, **options)
-    return compute_statistics(data.folder, str(folder / f"statistics{number}"), data_root=root, workers=1)
+    out = str(folder / f"data{number}")
+    collect_dataset(str(path), out, data_root=root, span=number, workers=1, analyse=False, **options)
+    return compute_statistics(out, str(folder / f"statistics{number}"), workers=1)
 
 
 def verdict(folder, number, measured, schema, **options):
@@ -74,7 +75,7 @@ def test_a_threshold_that_tfdv_does_not_measure_is_told_and_the_test_goes_on(tmp
     # A base schema of another team, which no curation of ours has checked.
     frames = [pd.DataFrame({"id": range(n, n + 400), "code": np.arange(400) % 3 + shift}) for n, shift in ((0, 1), (400, 7))]
     first, second = [day(tmp_path, number, frame) for number, frame in enumerate(frames, 1)]
-    text = (pathlib.Path(derive_schema(first.folder, str(tmp_path / "made")).folder) / "schema.pbtxt").read_text()
+    text = derive_schema(first.folder, str(tmp_path / "made")).read("schema.pbtxt").decode()
     place = text.index('name: "code"')
     given = tmp_path / "given.pbtxt"
     given.write_text(text[:place] + "drift_comparator { infinity_norm { threshold: 0.01 } }\n  " + text[place:])

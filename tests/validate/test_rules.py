@@ -114,7 +114,7 @@ def test_a_rule_reads_the_columns_it_names_and_no_others():
 
 def test_columns_that_sql_takes_for_one_are_refused_where_a_rule_names_them():
     schema = pa.schema([("A", pa.int64()), ("a", pa.int64()), ("b", pa.int64())])
-    with pytest.raises(HeadwaterError, match="SQL does not tell 'A' from 'a'"):
+    with pytest.raises(HeadwaterError, match="may be 'A' or 'a': SQL does not tell names apart"):
         check_columns(check_row_rules({"rules": [{"name": "r", "row": "a > 0"}]}), schema)
     rules = check_row_rules({"rules": [{"name": "r", "row": "b > 0"}, {"name": "u", "unique": ["a"]}]})
     assert check_columns(rules, schema) == {"r": ["b"], "u": ["a"]}

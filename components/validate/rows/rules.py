@@ -336,12 +336,6 @@ def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
         raise
     if not names:
         raise HeadwaterError(f"{where}: {expression!r} names no column; a rule says something about a row's values")
-    alike: dict[str, str] = {}
-    for name in names:
-        if alike.setdefault(name.lower(), name) != name:
-            raise HeadwaterError(
-                f"{where}: SQL does not tell {alike[name.lower()]!r} from {name!r}; rename one of them"
-            )
     empty = pa.RecordBatch.from_arrays(
         [pa.array([], schema.field(name).type) for name in names],
         schema=pa.schema([schema.field(name) for name in names]),
