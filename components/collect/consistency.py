@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
-from headwater.components.collect.time_formats import NO_FORM, check_times, read_times
+from headwater.components.collect import strptime, zones
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Rejection
 from headwater.components.common.sources.csv import cast_text, clip
@@ -48,6 +48,15 @@ _UNITS = {
     "data": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3},
     "share": {"1": 1.0, "%": 0.01, "‰": 0.001, "bp": 1e-4},
 }
+_FINE, _NO_FORM, _NO_TIME, _SKIPPED, _TOO_FINE, _OUTSIDE = range(6)
+_REASONS = (
+    "",
+    "format: of no declared form",
+    "format: there is no such date or time",
+    "nonexistent: clocks skip this time in the zone",
+    "format: finer than the type keeps",
+    "format: outside of what the type holds",
+)
 _TEMPERATURES = {"K": (1.0, 0.0), "C": (1.0, 273.15), "F": (5 / 9, 459.67 * 5 / 9)}
 
 
@@ -90,9 +99,8 @@ class Format(pydantic.BaseModel):
       thousands: parts thousands in numbers, as the comma in "1,234.5".
       decimal: parts the fraction in numbers.
       strip: characters to take off both ends first, as "$€ %".
-      times: formats of dates and times with the codes of Python's `strptime` (all but %Z), tried in order.
-      zone: the time zone that times without one are in, as in "Europe/Vienna"; times become UTC. A time that occurs
-        twice, when clocks are put back, is the earlier instant; one that clocks skip is rejected (`nonexistent`).
+      times: forms of dates and times in the codes of `strptime`, tried in order.
+      zone: the time zone that times without one are in, as in "Europe/Vienna" or "+05:30"; times become UTC.
       type: the Arrow type to make; float64 for numbers, timestamp[us] or timestamp[us, UTC] for times by default.
     """
 
@@ -111,9 +119,6 @@ class Format(pydantic.BaseModel):
             raise ValueError("a zone goes with times, and there are none")
         if self.times and (self.thousands or self.decimal != "."):
             raise ValueError("a column holds numbers or times: give thousands and decimal, or times")
-        check_times(self.times)
-        if not self.zone and len({"%z" in form for form in self.times}) > 1:
-            raise ValueError("some times have an offset, %z, and some have none: name the zone that those are in")
         if self.thousands == self.decimal:
             raise ValueError("thousands and decimal are the same character")
         if self.type:
@@ -121,12 +126,31 @@ class Format(pydantic.BaseModel):
                 parse_type(self.type)
             except HeadwaterError as error:
                 raise ValueError(str(error)) from None
-        if self.zone:
-            try:
-                pc.assume_timezone(pa.array([0], pa.timestamp("us")), self.zone)
-            except pa.ArrowInvalid:
-                raise ValueError(f"{self.zone!r} is no time zone; name one as Europe/Vienna or UTC") from None
+        try:
+            if self.zone:
+                zones.find_zone(self.zone)
+            forms = [strptime.check_form(text) for text in self.times]
+        except HeadwaterError as error:
+            raise ValueError(str(error)) from None
+        self._check_times(forms)
         return self
+
+    def _check_times(self, forms: list[strptime.Form]) -> None:
+        """Refuses forms that leave open which instant or day a text means."""
+        instant = bool(self.zone) or any(form.zoned for form in forms)
+        kind = self.target
+        for form in forms:
+            if instant and not self.zone and not form.zoned:
+                raise ValueError(f"{form.text!r} has no %z and another form has: give the zone that its times are in")
+            if not form.dated and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+                raise ValueError(f"{form.text!r} tells no year; for times of day alone give type: time64[us]")
+        if instant and not pa.types.is_timestamp(kind):
+            raise ValueError(
+                f"times with a zone become instants in UTC, whose {kind} may be another than the text's: leave out the "
+                "type, and derive what is wanted"
+            )
+        if forms and not (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
+            raise ValueError(f"times become timestamps, dates or times of day, and the type is {kind}")
 
     @property
     def target(self) -> pa.DataType:
@@ -134,7 +158,7 @@ class Format(pydantic.BaseModel):
         if self.type:
             return parse_type(self.type)
         if self.times:
-            zoned = self.zone or any("%z" in form for form in self.times)
+            zoned = self.zone or any(strptime.check_form(text).zoned for text in self.times)
             return pa.timestamp("us", "UTC" if zoned else None)
         return pa.float64()
 
@@ -179,13 +203,14 @@ def read_formats(
             raise HeadwaterError(f"formats.{name}: formats read text, and this column is {texts.type}")
         encoded = texts.dictionary_encode()
         values, reasons = _read_format(encoded.dictionary, form)
-        failed = np.zeros(len(encoded.dictionary) + 1, bool)
-        failed[list(reasons)] = True
+        reasons = np.append(reasons, _FINE)
         index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-        for row in np.flatnonzero(failed[index] & ~bad):
-            value = clip(texts[int(row)].as_py())
-            rejections.append(Rejection(int(rows[row]), name, reasons[int(index[row])], value))
-        bad |= failed[index]
+        failed = reasons[index] != _FINE
+        for row in np.flatnonzero(failed & ~bad):
+            rejections.append(
+                Rejection(int(rows[row]), name, _REASONS[reasons[index[row]]], clip(texts[int(row)].as_py()))
+            )
+        bad |= failed
         batch = batch_with(batch, place, name, values.take(encoded.indices))
     if bad.any():
         batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
@@ -226,8 +251,8 @@ def batch_with(batch: pa.RecordBatch, place: int, name: str, column: pa.Array) -
     return pa.RecordBatch.from_arrays(columns, names)
 
 
-def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
-    """The values of texts; and by place, why one has none."""
+def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+    """The values of texts, and of each the reason why it has none, by its place in `_REASONS`."""
     present = pc.utf8_trim(texts, form.strip) if form.strip else texts
     present = pc.utf8_trim_whitespace(present)
     empty = pc.equal(present, "")
@@ -235,7 +260,7 @@ def _read_format(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str
     return _read_times(present, form) if form.times else _read_numbers(present, form)
 
 
-def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
+def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
     plain = texts
     if form.thousands:
         # "1,23" is no number with thousands: three digits must follow each mark.
@@ -245,14 +270,53 @@ def _read_numbers(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, st
     if form.decimal != ".":
         plain = pc.if_else(pc.match_substring(plain, "."), "?", pc.replace_substring(plain, form.decimal, "."))
     values, wrong = cast_text(pc.fill_null(plain, ""), form.target)
-    return values, dict.fromkeys(wrong.tolist(), NO_FORM)
+    reasons = np.zeros(len(texts), np.int8)
+    reasons[wrong] = _NO_FORM
+    return values, reasons
 
 
-def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, dict[int, str]]:
-    tz = form.target.tz if pa.types.is_timestamp(form.target) else None
-    times, reasons = read_times(texts, form.times, form.zone, tz)
-    values, cut = cast_rows(times, form.target)
-    return values, {**dict.fromkeys(cut.tolist(), f"type: not {form.target}"), **reasons}
+def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
+    target = form.target
+    zone = zones.find_zone(form.zone) if form.zone else None
+    values, nanos = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
+    reasons = np.where(pc.is_valid(texts).to_numpy(zero_copy_only=False), _NO_FORM, _FINE).astype(np.int8)
+    missing = reasons == _FINE
+    for pattern in map(strptime.check_form, form.times):
+        left = np.flatnonzero(reasons != _FINE)
+        if not len(left):
+            break
+        times = strptime.read_times(texts.take(pa.array(left)), pattern)
+        micros, found = times.micros, np.where(times.real, _FINE, np.where(times.matched, _NO_TIME, _NO_FORM))
+        if zone is not None and not pattern.zoned:
+            micros, skipped = zones.instants(micros, zone)
+            found[times.real & skipped] = _SKIPPED
+        values[left], nanos[left] = micros, times.nanos
+        # The first form that a text has says what is wrong with it.
+        reasons[left] = np.where((found == _FINE) | (reasons[left] == _NO_FORM), found, reasons[left])
+    missing |= reasons != _FINE
+    return _as_times(values, nanos, missing, target, reasons), reasons
+
+
+def _as_times(
+    micros: np.ndarray, nanos: np.ndarray, missing: np.ndarray, target: pa.DataType, reasons: np.ndarray
+) -> pa.Array:
+    """Microseconds and nanoseconds as the type, without any that it does not keep whole, whose reasons are set."""
+    fine = pa.types.is_timestamp(target) and target.unit == "ns"
+    if fine:
+        # Nanoseconds of 64 bits reach from 1677 to 2262.
+        far = ~missing & (np.abs(micros) > np.iinfo(np.int64).max // 1_000 - 1)
+        values = np.where(far, 0, micros) * 1_000 + nanos
+        reasons[far] = _OUTSIDE
+    else:
+        far, values = ~missing & (nanos != 0), micros
+        reasons[far] = _TOO_FINE
+    tz = target.tz if pa.types.is_timestamp(target) else None
+    times = pa.array(values, mask=missing | far).cast(pa.timestamp("ns" if fine else "us", tz))
+    if pa.types.is_time(target):
+        times = times.cast(pa.time64("us"))
+    result, cut = cast_rows(times, target)
+    reasons[cut] = _TOO_FINE
+    return result
 
 
 def _quoted(text: str) -> str:

@@ -161,6 +161,12 @@ def check_shape(shape: Shape) -> pa.Schema:
         names += [field for field in lookups.added_columns(place) if field not in names]
     for derived in settings.derived:
         expressions.check_expression(f"derived.{derived.name}", derived.expression, names)
+        for name in names:
+            if name != derived.name and expressions.fold(name) == expressions.fold(derived.name):
+                raise HeadwaterError(
+                    f"derived.{derived.name}: there is a column {name!r}, and SQL does not tell names apart by case; give "
+                    "it another name"
+                )
         names.append(derived.name)
     for rule in settings.filters:
         expressions.check_expression(f"filters.{rule.name}", rule.keep, names)

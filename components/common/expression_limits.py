@@ -25,6 +25,8 @@ _SIZES = {
     "generate_series": (0, 1, 2),
 }
 _TEXTS = ("format", "printf")
+_MULTIPLY = ("repeat", "range", "generate_series")
+_REPLACE = ("replace", "regexp_replace")
 _UNBOUNDED = ("list_reduce", "reduce", "array_reduce")
 
 
@@ -48,12 +50,24 @@ def check_growth(where: str, nodes: Iterable[dict[str, Any]]) -> None:
         sizes = [_constant(where, name, children[place]) for place in _SIZES.get(name, ()) if place < len(children)]
         if name in _TEXTS:
             sizes = _widths(where, name, children)
-        total *= max([1, *(size for size in sizes if size > _SMALL)])
+        if name in _MULTIPLY:
+            total *= max([1, *sizes])
+        elif name in _REPLACE:
+            total *= max(1, len(_text(children[2]))) if len(children) > 2 else 1
+        else:
+            # A width is the whole length, whatever is in it: small ones do not matter, however many there are.
+            total *= max([1, *(size for size in sizes if size > _SMALL)])
     if total > MOST_GROWTH:
         raise HeadwaterError(
             f"{where}: the sizes in it multiply to {total:,}; at most {MOST_GROWTH:,} are allowed, as values of all rows "
             "would not fit in memory"
         )
+
+
+def _text(node: dict[str, Any]) -> str:
+    """A constant text; of a column's value nothing is known, and it counts as one character."""
+    value = node.get("value", {}).get("value") if node.get("class") == "CONSTANT" else None
+    return value if isinstance(value, str) else ""
 
 
 def _constant(where: str, name: str, node: dict[str, Any]) -> int:

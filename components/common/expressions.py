@@ -18,6 +18,7 @@ import pyarrow as pa
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expression_limits import check_growth
 
+_LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
 _SETTINGS = (
     "SET memory_limit = '1GB'",
     "SET TimeZone = 'UTC'",
@@ -38,6 +39,8 @@ _OF_THE_MACHINE = {
     "map_to_pg_oid",
     "format_pg_type",
     "parse_duckdb_log_message",
+    "vector_type",
+    "json_serialize_plan",
 }
 # The clock, the session, the catalog and its privileges, which DuckDB calls consistent as well.
 _OF_THE_SESSION = re.compile(r"(current_|session_|user$|pg_|has_\w+_privilege$|get_current_)")
@@ -50,6 +53,7 @@ _REFUSED = {
     "DEFAULT": "DEFAULT",
 }
 _TABLE = "batch"
+_RANDOM = "reservoir"
 _NO_SCALAR = "it is no scalar function"
 
 
@@ -72,11 +76,22 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> lis
     for node in nodes:
         if node.get("class") == "LAMBDA":
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
+    for name in sorted(lambdas):
+        shadowed = [each for each in columns if fold(each) == fold(name)]
+        if shadowed:
+            raise HeadwaterError(
+                f"{where}: the lambda's parameter {name!r} has the name of the column {shadowed[0]!r}; give it another"
+            )
     for node in nodes:
         _check_node(where, node, {*columns, *lambdas}, columns)
     check_growth(where, nodes)
-    read = {_column_of(node).lower() for node in nodes if node.get("class") == "COLUMN_REF"}
-    return [name for name in columns if name.lower() in read]
+    read = {fold(_column_of(node)) for node in nodes if node.get("class") == "COLUMN_REF"}
+    return [name for name in columns if fold(name) in read]
+
+
+def fold(name: str) -> str:
+    """A name as SQL compares names: ASCII letters in lower case."""
+    return name.translate(_LOWER)
 
 
 def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
@@ -160,15 +175,20 @@ def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tupl
 
 def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
     """Gives a batch to SQL without the columns that DuckDB has no type for, and says which they are."""
+    # Names that SQL takes for one are refused where they are read; beside each other they would be renamed.
+    names = [fold(name) for name in batch.schema.names]
     rows = pa.Table.from_batches([batch])
+    for number in reversed([place for place, name in enumerate(names) if names.count(name) > 1]):
+        rows = rows.remove_column(number)
     unread = _unread(rows.schema)
+    left = [f"column {rows.schema[number].name!r}, which is {rows.schema[number].type}" for number in unread]
     for number in reversed(unread):
         rows = rows.remove_column(number)
     if not rows.num_columns:
         # DuckDB wants one at least.
         rows = pa.table({"": pa.nulls(batch.num_rows, pa.int8())})
     connection.register(_TABLE, rows)
-    return [f"column {batch.schema[number].name!r}, which is {batch.schema[number].type}" for number in unread]
+    return left
 
 
 @functools.lru_cache(maxsize=64)
@@ -207,16 +227,26 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
         )
     if kind == "COLUMN_REF":
         name = _column_of(node)
-        alike = [each for each in columns if each.lower() == name.lower()]
+        alike = [each for each in columns if fold(each) == fold(name)]
         if len(alike) > 1:
             raise HeadwaterError(
                 f"{where}: {name!r} may be {' or '.join(map(repr, alike))}: SQL does not tell names apart by case; give "
                 "one of them another name (collect's rename)"
             )
-        if name.lower() not in {each.lower() for each in known}:
+        if fold(name) not in {fold(each) for each in known}:
             raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
     if kind == "FUNCTION":
+        # DuckDB's parser itself writes main.list_value for a list; any other schema is a value before a dot.
+        if node.get("schema") not in ("", "main") or node.get("catalog"):
+            name = node["function_name"]
+            raise HeadwaterError(f"{where}: write {name}(…) with all of its arguments, not {node['schema']}.{name}(…)")
+        if any(_RANDOM in str(part.get("value", {}).get("value", "")) for part in node["children"] if _is_text(part)):
+            raise HeadwaterError(f"{where}: samples are not allowed; their answer depends on chance")
         _check_function(where, node["function_name"].lower(), len(node["children"]))
+
+
+def _is_text(node: dict[str, Any]) -> bool:
+    return node.get("class") == "CONSTANT" and isinstance(node.get("value", {}).get("value"), str)
 
 
 def _column_of(node: dict[str, Any]) -> str:
@@ -226,7 +256,7 @@ def _column_of(node: dict[str, Any]) -> str:
 
 def _check_function(where: str, name: str, arguments: int) -> None:
     reason = _functions().get(name, "there is no such function")
-    if name == "age" and arguments == 1:
+    if name == "age" and arguments < 2:
         reason = "with one argument it reads the clock; give the time to compare with as the first of two"
     if reason:
         raise HeadwaterError(f"{where}: the function {name}() is not allowed: {reason}")

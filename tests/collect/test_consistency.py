@@ -94,9 +94,62 @@ def test_dates_alone_can_be_asked():
     assert read(["31/12/1999"], times=["%d/%m/%Y"], type="date32")[0] == [datetime.date(1999, 12, 31)]
 
 
+def test_a_time_that_clocks_skip_is_rejected_by_name_and_one_that_stands_twice_is_the_earlier():
+    texts = ["2024-03-31 02:30:00", "2024-10-27 02:30:00", "2024-07-01 12:00:00", "2050-07-01 12:00:00"]
+    values, kept, rejections = read(texts, times=["%Y-%m-%d %H:%M:%S"], zone="Europe/Vienna")
+    assert [f"{value:%m-%d %H:%M}" for value in values] == ["10-27 00:30", "07-01 10:00", "07-01 10:00"]
+    assert [(r.row, r.reason.partition(":")[0], r.value) for r in rejections] == [(2, "nonexistent", texts[0])]
+
+
+def test_fractions_of_a_second_are_kept_whole_or_rejected():
+    texts = ["2024-03-31 02:30:00.250", "2024-03-31T02:30:00.123456Z", "2024-03-31 02:30:00.1234567", "2024-03-31 02:30:00"]
+    forms = ["%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z"]
+    values, kept, rejections = read(texts, times=forms, zone="UTC")
+    assert [value.isoformat() for value in values] == [
+        "2024-03-31T02:30:00.250000+00:00", "2024-03-31T02:30:00.123456+00:00", "2024-03-31T02:30:00+00:00",
+    ]  # fmt: skip
+    assert [(r.row, r.reason) for r in rejections] == [(4, "format: finer than the type keeps")]
+
+
+def test_nanoseconds_are_kept_where_the_type_has_them():
+    texts = ["2024-03-31 02:30:00.123456789", "2263-01-01 00:00:00.0"]
+    result, _, rejections = read_formats(
+        batch(x=texts), np.array([2, 3]), {"x": Format(times=["%Y-%m-%d %H:%M:%S.%f"], type="timestamp[ns]")}
+    )
+    assert result.column(0).cast(pa.int64()).to_pylist() == [1_711_852_200_123_456_789]
+    assert [(r.row, r.reason) for r in rejections] == [(3, "format: outside of what the type holds")]
+
+
+def test_a_date_that_there_is_not_is_told_from_text_of_another_form():
+    _, _, rejections = read(["02/30/24", "31.12.1999", "02/28/24"], times=["%m/%d/%y"])
+    assert [r.reason for r in rejections] == ["format: there is no such date or time", "format: of no declared form"]
+
+
+def test_times_of_day_can_be_asked():
+    assert read(["23:59"], times=["%H:%M"], type="time64[us]")[0] == [datetime.time(23, 59)]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 65_536])
+def test_batches_of_any_size_give_the_same(rows):
+    start = datetime.datetime(2024, 3, 30)
+    texts = [str(start + datetime.timedelta(minutes=7 * step)) for step in range(2_000)] + ["24:00", None]
+    form = {"times": ["%Y-%m-%d %H:%M:%S"], "zone": "Europe/Vienna"}
+    step = min(rows, len(texts))
+    chosen = texts if rows > 1 else texts[180:240]
+    parts = [read(chosen[at : at + step], **form) for at in range(0, len(chosen), step)]
+    whole = read(chosen, **form)
+    assert [value for part in parts for value in part[0]] == whole[0]
+    assert [(r.reason, r.value) for part in parts for r in part[2]] == [(r.reason, r.value) for r in whole[2]]
+
+
 @pytest.mark.parametrize(
     "form",
     [
+        {"times": ["%H:%M"]},
+        {"times": ["%Y %Z"]},
+        {"times": ["%Y-%m-%d", "%Y-%m-%d %z"]},
+        {"times": ["%Y-%m-%d"], "zone": "Europe/Vienna", "type": "date32"},
+        {"times": ["%Y-%m-%d"], "type": "int64"},
         {"zone": "Europe/Vienna"},
         {"times": ["%Y"], "thousands": ","},
         {"thousands": "."},

@@ -222,3 +222,29 @@ def test_every_function_that_is_allowed_gives_the_same_twice_and_in_another_sess
             answers.append(told)
     assert len(answers[0]) > 50
     assert [each for each in zip(*answers) if each[0] != each[1]] == []
+
+
+def test_a_name_is_that_of_no_other_column():
+    batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2]), pa.array([3])], ["a", "A", "A_1"])
+    assert value('"A_1"', batch)[0].to_pylist() == [3]
+    accents = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], ["É", "é"])
+    assert value('"É" * 10', accents)[0].to_pylist() == [10] and value('"é" * 10', accents)[0].to_pylist() == [20]
+    with pytest.raises(HeadwaterError, match="the lambda's parameter 'A' has the name of the column 'a'"):
+        value("list_transform([1], lambda A: a)")
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("a.age()", "write age"),
+        ("a.repeat(2000000000)", "write repeat"),
+        ("vector_type(a)", "is not allowed"),
+        ("json_serialize_plan('SELECT 1')", "is not allowed"),
+        ("list_aggregate([a], 'reservoir_quantile', 0.5)", "depends on chance"),
+        ("repeat(repeat(repeat(repeat(repeat(repeat('x', 60), 60), 60), 60), 60), 60)", "multiply to"),
+        ("replace(replace(replace('x', 'x', '" + "x" * 200 + "'), 'x', '" + "x" * 200 + "'), 'x', '" + "x" * 200 + "')", "multiply to"),
+    ],
+)
+def test_other_ways_to_write_what_is_refused(expression, reason):
+    with pytest.raises(HeadwaterError, match=reason):
+        check_expression("derived.x", expression, ROWS.schema.names)
