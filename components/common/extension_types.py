@@ -29,8 +29,32 @@ def forbid_pickles() -> None:
         pa.unregister_extension_type(PICKLED)
     except KeyError:
         return
-    # pyarrow would unregister the type again when the process ends, and print that there is none.
     atexit.unregister(pa.lib._unregister_py_extension_types)
+    atexit.register(_unregister_types)
+
+
+class _Placeholder(pa.ExtensionType):
+    """A type by the name of the pickled ones that holds nothing and loads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.null(), PICKLED)
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> pa.DataType:
+        raise ValueError(f"{PICKLED} is not read")
+
+
+def _unregister_types() -> None:
+    """pyarrow's own work at the end of a process: types of Python, as pandas registers some, must go before Python does.
+
+    Its function expects the pickled type to be there, and stops when it is not; the process would then end in a
+    segmentation fault.
+    """
+    pa.register_extension_type(_Placeholder())
+    pa.lib._unregister_py_extension_types()
 
 
 def named(schema: pa.Schema) -> list[tuple[str, str]]:

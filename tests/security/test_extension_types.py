@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -111,3 +113,20 @@ def test_other_fields_stay_as_they_are():
     assert storage_batch(batch) is batch
     own = pa.struct([marked(inner, "t").with_metadata({"ARROW:extension:name": "t", "a": "b"})])
     assert storage_schema(pa.schema([("s", own)])).field("s").type[0].equals(inner, check_metadata=True)
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        "pass",
+        # pandas registers two extension types of its own.
+        "import pandas.core.arrays.arrow.extension_types",
+        "import headwater.components.common.beam, pandas.core.arrays.arrow.extension_types",
+        "import headwater.components.collect.ingest, headwater.components.validate.check",
+    ],
+)
+def test_a_process_ends_well_whatever_types_it_registered(used):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import headwater.components.common\n{used}"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
