@@ -423,7 +423,7 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=TYPE",
         help="declare a column's Arrow type, as in zip=string; the others are inferred",
     )
-    group.add_argument("--delimiter", default=",", help="what parts the values of a CSV (default: a comma)")
+    group.add_argument("--delimiter", default="", help="the character between the values of a CSV (default: detected)")
     group.add_argument(
         "--max-rejected-share",
         type=float,

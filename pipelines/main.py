@@ -19,7 +19,7 @@ def headwater_pipeline(
     splits: str = "train=0.8,eval=0.2",
     key: List[str] = [],
     types: Dict[str, str] = {},
-    delimiter: str = ",",
+    delimiter: str = "",
     max_rejected_share: float = 0.01,
     collect_config: Dict = {},
     label_steps: List = [],
@@ -44,7 +44,7 @@ def headwater_pipeline(
         splits: Names and weights of the splits; the first one trains and gives the schema.
         key: Columns that identify a row; none to have `_row_id` made.
         types: Declared Arrow types by column; the others are inferred.
-        delimiter: What parts the values of a CSV.
+        delimiter: The character between the values of a CSV; detected by default.
         max_rejected_share: The run stops when a larger share of the records is rejected.
         collect_config: Further settings of collect, as its README lists them.
         label_steps: Methods that label the rows, as label's README lists them; none to leave them as they are.

@@ -16,7 +16,7 @@ def collect(
     splits: str = "train=0.8,eval=0.2",
     key: List[str] = [],
     types: Dict[str, str] = {},
-    delimiter: str = ",",
+    delimiter: str = "",
     max_rejected_share: float = 0.01,
     config: Dict = {},
     data_root: str = "",
@@ -36,7 +36,7 @@ def collect(
         splits: Names and weights of the splits; the first one trains.
         key: Columns that identify a row; none to have `_row_id` made.
         types: Declared Arrow types by column; the others are inferred.
-        delimiter: What parts the values of a CSV.
+        delimiter: The character between the values of a CSV; detected by default.
         max_rejected_share: The dataset is not accepted when a larger share of its records is rejected.
         config: Further settings by name, as the README lists them: databases, missing values, formats, units, lookups,
             derived columns, filters, splits by column or time, duplicates, privacy, health.

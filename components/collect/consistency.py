@@ -13,7 +13,7 @@ from headwater.components.collect import strptime, zones
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Rejection
 from headwater.components.common.sources.csv import cast_text, clip
-from headwater.components.common.sources.types import cast_rows, parse_type
+from headwater.components.common.sources.types import cast_rows, cast_values, parse_type
 
 # A unit is the base unit of its measure × factor + offset.
 _UNITS = {
@@ -329,7 +329,7 @@ def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
     given = pa.array(values)
     if pa.types.is_string(kind) and not pa.types.is_string(given.type):
         raise pa.ArrowInvalid("text is compared with text")
-    return pc.cast(given, kind)
+    return cast_values(given, kind)
 
 
 def _place(batch: pa.RecordBatch, name: str, setting: str) -> int:

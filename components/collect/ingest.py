@@ -129,7 +129,7 @@ class _Collection:
     ):
         self._settings, self._chosen, self._output = settings, chosen, output
         self._data_root, self._folder, self._beam = data_root, folder, beam
-        self._reading = sources.Reading(settings.delimiter, settings.encoding, tuple(settings.column_names))
+        self._reading = settings.reading
 
     def run(self, databases: Sequence[Mapping[str, Any]]) -> Result:
         settings = self._settings
@@ -319,7 +319,8 @@ def _body(
         + ", ".join(f"{count:,} × {reason}" for reason, count in sorted(reasons.items()))
     )
     if not written and share <= settings.max_rejected_share:
-        refusal = f"no row is left of {read:,}: " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items())
+        lost = {f"rejected ({reason})": count for reason, count in sorted(reasons.items())} | filtered
+        refusal = f"no row is left of {read:,}: " + ", ".join(f"{count:,} × {rule}" for rule, count in lost.items())
     return {
         "name": settings.name,
         "span": span,

@@ -15,6 +15,7 @@ from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.sources.files import Reading
 from headwater.components.common.sources.types import parse_type
 from headwater.components.common.times import seconds
 
@@ -100,7 +101,14 @@ class Settings(pydantic.BaseModel):
       key: columns that identify a row; none to have `_row_id` made.
       duplicates: "keep", or "drop" to keep the first row of each key and count the others (`duplicate_key`).
       types: declared types by source column.
-      delimiter: one character that parts the values of a CSV; a `.tsv` always has tabs.
+      delimiter: one character between the values of a CSV, detected by default; a `.tsv` has tabs when it is given.
+      quote: one character around values of a CSV that hold delimiters or line ends; empty for none; detected by default.
+      escape: one character that makes the next one part of the value; empty for none; detected by default.
+      comment: one character that begins lines of a CSV which are no records; empty for none; detected by default.
+      skip_rows: how many lines of a CSV come before its header or first record; detected by default.
+      header: whether a CSV has a header; detected by default.
+      decimal: the character before the fraction of numbers in a CSV.
+      thousands: the character between groups of three digits of numbers in a CSV; empty for none.
       encoding: of CSV and JSONL, as Python names encodings.
       column_names: the columns of CSV files without a header.
       missing: by source column, values that stand for a missing one.
@@ -135,7 +143,14 @@ class Settings(pydantic.BaseModel):
     key: list[str] = []
     duplicates: Literal["keep", "drop"] = "keep"
     types: dict[str, str] = {}
-    delimiter: str = ","
+    delimiter: str = ""
+    quote: str | None = None
+    escape: str | None = None
+    comment: str | None = None
+    skip_rows: Annotated[int, pydantic.Field(ge=0)] | None = None
+    header: bool | None = None
+    decimal: str = "."
+    thousands: str = ""
     encoding: str = "utf-8"
     column_names: list[str] = []
     missing: dict[str, list[str | float | int | bool]] = {}
@@ -189,12 +204,18 @@ class Settings(pydantic.BaseModel):
             _valid(parse_type, kind)
         return types
 
-    @pydantic.field_validator("delimiter")
+    @pydantic.field_validator("delimiter", "quote", "escape", "comment", "decimal", "thousands")
     @classmethod
-    def _delimiter(cls, delimiter: str) -> str:
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-            raise ValueError("must be one ASCII character, and neither a quote nor a line end")
-        return delimiter
+    def _character(cls, character: str | None, info: pydantic.ValidationInfo) -> str | None:
+        if not character and info.field_name != "decimal":
+            return character
+        if len(character) != 1 or not character.isascii() or character in "\r\n\0":
+            raise ValueError("must be one ASCII character, and no line end")
+        if character == '"' and info.field_name != "quote":
+            raise ValueError("must not be a quote")
+        if info.field_name in ("decimal", "thousands") and character.isalnum():
+            raise ValueError("must not be a letter or a digit")
+        return character
 
     @pydantic.field_validator("encoding")
     @classmethod
@@ -253,10 +274,36 @@ class Settings(pydantic.BaseModel):
             raise ValueError("duplicates: only rows with a key can be duplicates; name the key's columns")
         if self.max_age and not self.event_time:
             raise ValueError("max_age: ages are told by a column; name it as event_time")
+        given = [(name, getattr(self, name)) for name in ("delimiter", "quote", "escape", "comment")]
+        given += [("decimal", self.decimal), ("thousands", self.thousands)]
+        for number, (name, character) in enumerate(given):
+            for other, same in given[:number]:
+                # A value in quotes may hold the delimiter, so 1,5 may be a number beside a comma between values.
+                if character and character == same and not (other == "delimiter" and name in ("decimal", "thousands")):
+                    raise ValueError(f"{name} and {other} are both {character!r}; they must be different characters")
+        if self.header and self.column_names:
+            raise ValueError("column_names names the columns of files without a header, and header is true")
         clashes = sorted(set(self.types) & set(self.formats))
         if clashes:
             raise ValueError(f"types: {clashes[0]!r} has a format, whose type says what it becomes")
         return self
+
+
+    @property
+    def reading(self) -> Reading:
+        """How text is read."""
+        return Reading(
+            self.delimiter,
+            self.encoding,
+            tuple(self.column_names),
+            self.quote,
+            self.escape,
+            self.comment,
+            self.skip_rows,
+            self.header,
+            self.decimal,
+            self.thousands,
+        )
 
 
 def parse_splits(text: str) -> dict[str, float]:

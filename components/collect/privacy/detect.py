@@ -864,9 +864,15 @@ _SCRUB_COORDINATES_ALONE = re.compile(
     rf"^\W*{_LATITUDE}\.[0-9]+\s*[,;]\s*{_LONGITUDE}\.[0-9]*\W*$".replace(r"\W", r"[ (\[\])]")
 )
 _SUSPECT = re.compile(r"@|(?:\d\D*){3}|:.*:", re.DOTALL)
+_YEAR, _MONTH, _DAY = "(?:19|20)[0-9][0-9]", "(?:0?[0-9]|1[0-2])", "(?:[0-2]?[0-9]|3[01])"
+_ANY = "[0-9]{1,2}"
+# Dates that are none, as of a 13th month, are the ones that are rejected; those of other centuries have to be possible.
 _DATE = (
-    r"(?<![\d+(./-])(?:(?:19|20)\d\d(?P<a>[./-])\d\d(?P=a)\d\d|\d\d(?P<b>[./-])\d\d(?P=b)(?:19|20)\d\d)"
-    r"(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?!\d)"
+    rf"(?:(?<![\d+./-]){_YEAR}(?P<a>[./-]){_ANY}(?P=a){_ANY}"
+    rf"|(?<![\d+(./-])(?:{_ANY}(?P<b>[./-]){_ANY}(?P=b){_YEAR}"
+    rf"|[0-9]{{4}}(?P<c>[./-]){_MONTH}(?P=c){_DAY}|(?:{_DAY}(?P<d>[./-]){_MONTH}(?P=d)|{_MONTH}(?P<e>[./-]){_DAY}(?P=e))"
+    rf"(?:[0-9]{{4}}|[0-9]{{2}})|{_MONTH}[/-]{_YEAR}|{_YEAR}[/-](?:[0-3][0-9]{{2}}|{_MONTH})))"
+    r"(?:[T ]\d{1,2}:\d{1,2}(?::\d{1,2}(?:[.,]\d+)?)?)?(?!\d|[./-]\d)"
 )
 _DECIMAL = r"(?<![\w.+(/-])-?\d{1,6}\.\d+(?![ ().+/-]{0,4}\d)"
 _GROUP = r"[+(]*\d(?:[ ().+/-]{0,4}\d)*"
@@ -906,7 +912,7 @@ def _scrubbed_iban(match: re.Match) -> str | None:
 
 
 def _scrubbed_ipv6(match: re.Match) -> str | None:
-    return None if re.fullmatch(r"\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?", match.group()) else "[ip]"
+    return None if re.fullmatch(r"\d{1,2}:\d{1,2}(?::\d{1,2})?(?:\.\d+)?", match.group()) else "[ip]"
 
 
 def _scrubbed_ipv4(match: re.Match) -> str | None:
@@ -925,7 +931,8 @@ def _scrubbed_number(match: re.Match) -> str:
     if digits < enough:
         return text
     if 13 <= digits <= 19:
-        return "[card]"
+        number = np.array([[ord(character) for character in text if character.isdigit()]], np.uint8)
+        return "[card]" if checksums.card(number)[0] else "[number]"
     return "[phone]" if text[0] in "+(0" else "[number]"
 
 

@@ -142,16 +142,19 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
 
 
 def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
-    """Files as manifests tell them: uri, format, bytes, sha256 and rows.
+    """Files as manifests tell them: uri, format, bytes, sha256, rows, and what of a CSV's dialect is not RFC 4180's.
 
     Args:
       opened: the files.
       rows: how many each of its elements has.
     """
-    found = {
+    found: dict[str, dict[str, Any]] = {
         file.uri: {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
         for file in opened.files
     }
+    for file in opened.files:
+        if file.format == "csv" and file.dialect.changes():
+            found[file.uri]["dialect"] = file.dialect.changes()
     for element, count in zip(opened.elements, rows):
         found[element.file.uri]["rows"] += count
     return list(found.values())
@@ -187,7 +190,7 @@ def read_element(
                 data,
                 file.names,
                 kinds,
-                file.delimiter,
+                file.dialect,
                 element.first_row,
                 guessed=guessed if element.guessed else (),
                 records=element.rows if element.guessed else -1,
@@ -282,7 +285,7 @@ def _infer_element(element: Element) -> bytes:
     else:
         data = storage.read_range(file.content, element.start, element.stop)
         rows, kinds = (
-            csv.infer_types(data, file.names, file.delimiter) if file.format == "csv" else jsonl.infer_types(data)
+            csv.infer_types(data, file.names, file.dialect) if file.format == "csv" else jsonl.infer_types(data)
         )
     return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
 

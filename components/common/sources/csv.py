@@ -1,9 +1,10 @@
 """CSV files in byte ranges: where records begin, what types columns have, and the rows of one range.
 
 Quotes follow the reading of pyarrow's parser: a quote opens only at the start of a field, a doubled quote inside
-is one quote, and after the closing quote the rest of the field is plain. A range is found without reading the file
+is one quote, and after the closing quote the rest of the field is plain. `dialect` says which characters these are. A range is found without reading the file
 from its start: each block reports both cases, beginning outside a quoted field and inside one, and the cases are
 chained afterwards (the speculative split of Ge et al., "Speculative Distributed CSV Data Parsing", SIGMOD 2019).
+Escapes and comments have no such two cases; files with them are looked through from their start, and read in ranges.
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ from pyarrow import csv as pacsv
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import inferring
+from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import Misfit
+from headwater.components.common.sources.headers import name_columns
 from headwater.components.common.sources.types import cast_rows, concat
 
 BLOCK_BYTES = 16 << 20
 """Bytes of a block; a range begins at the first record that begins in it."""
 
-FIRST_ROW = 2
-"""The number of a file's first data row: the header is row 1, as a spreadsheet counts."""
+def first_row_number(dialect: Dialect) -> int:
+    """The number of a file's first data row: its lines before the header, and the header, are counted as well."""
+    return 1 + dialect.skip_rows + dialect.header
+
+
 
 MOST_COLUMNS = 20_000
 """A header with more columns than that is refused."""
@@ -37,19 +43,9 @@ MOST_COLUMNS = 20_000
 VALUE_BYTES = 256
 """The most of a rejected value that is kept, in bytes."""
 
-_QUOTED_FIELD = rb'(?<=[%s\r\n])"(?:[^"]|"")*("|\Z)'
-_ZERO_FIRST = r"^\s*[+-]?0\d"
+_ZERO_FIRST = r"^\s*[+-]?0[\dxX]"
 _LONG_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
 _EXACT_INTEGERS = 2.0**53
-# What each kind of type can possibly look like: a quick way to tell most bad values from good ones.
-_SHAPES = (
-    (pa.types.is_integer, r"^\s*([+-]?[0-9]+|0[xX][0-9a-fA-F]+)\s*$"),
-    (pa.types.is_floating, r"^\s*[-+0-9.eEinfatyINFATYxX]+\s*$"),
-    (pa.types.is_decimal, r"^\s*[-+0-9.eE]+\s*$"),
-    (pa.types.is_temporal, r"^\s*[-+0-9:.TtZz ]+\s*$"),
-)
-
-
 class Rejection(NamedTuple):
     """A record that is not passed on, and why.
 
@@ -66,47 +62,76 @@ class Rejection(NamedTuple):
     value: str | None
 
 
-def read_header(uri: str, data: bytes, delimiter: str, column_names: Sequence[str] = ()) -> list[str]:
+def find_content(uri: str, data: bytes, dialect: Dialect) -> int:
+    """Where a file's header begins, or its first record where it has none: the byte after its mark and what is skipped.
+
+    Raises:
+      HeadwaterError: the file is empty, or has fewer lines than are to be skipped.
+    """
+    if not data:
+        raise HeadwaterError(f"{uri}: the file is empty; a CSV file begins with a header that names the columns")
+    place = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+    for number in range(dialect.skip_rows):
+        end = data.find(b"\n", place)
+        if end < 0:
+            raise HeadwaterError(f"{uri}: skip_rows is {dialect.skip_rows:,}, and the file has {number + 1:,} lines")
+        place = end + 1
+    return place
+
+
+def read_header(
+    uri: str, data: bytes, dialect: Dialect, column_names: Sequence[str] = ()
+) -> tuple[list[str], list[str], int]:
     """The column names of a CSV file.
 
     Args:
       uri: the file's name, for errors.
-      data: its beginning.
-      delimiter: one character.
+      data: its beginning, from `find_content` on.
+      dialect: how it is written.
       column_names: the names where the file has no header.
 
+    Returns:
+      The names; those among them that the file does not name; and where its records begin in `data`.
+
     Raises:
-      HeadwaterError: the file is empty, not UTF-8, or a name is missing.
+      HeadwaterError: the header is not UTF-8, names no column, or is none.
     """
-    if not data:
-        raise HeadwaterError(f"{uri}: the file is empty; a CSV file begins with a header that names the columns")
     if b"\n" not in data and b"\r" in data:
         raise HeadwaterError(f"{uri}: lines end in CR alone; convert the line ends to LF")
     if column_names:
-        return list(column_names)
-    end = scan_block(data, delimiter).starts[0] or len(data)
-    if end >= BLOCK_BYTES:
+        return list(column_names), [], 0
+    # Comments before the header are no records.
+    start = len(data) - len(_uncommented(data, dialect, leading=True))
+    end = start + (_find_record_end(data[start:], dialect) or len(data) - start)
+    if end - start >= BLOCK_BYTES:
         raise HeadwaterError(f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; a header names the columns")
     try:
-        text = data[:end].decode("utf-8-sig")
+        text = data[start:end].decode()
     except UnicodeDecodeError as error:
         raise HeadwaterError(
             f"{uri}: the header is not UTF-8 (byte {error.start + 1}); name the file's encoding, or convert it"
         ) from None
     if "\0" in text:
         raise HeadwaterError(f"{uri}: the header holds a NUL byte; this is not a CSV file in UTF-8")
-    if text.count(delimiter) >= MOST_COLUMNS:
+    if text.count(dialect.delimiter) >= MOST_COLUMNS:
         raise HeadwaterError(f"{uri}: the header has more than {MOST_COLUMNS:,} columns; this is no table of records")
     try:
-        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=dialect.delimiter,
+            quotechar=dialect.quote or None,
+            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            escapechar=dialect.escape or None,
+        )
+        names = next(reader, [])
     except csv.Error as error:
         raise HeadwaterError(f"{uri}: the header cannot be read: {error}") from None
+    if not dialect.header and names:
+        return name_columns([""] * len(names))[0], [], start
     if not any(name.strip() for name in names):
         raise HeadwaterError(f"{uri}: the first line names no column; a CSV file begins with a header")
-    for position, name in enumerate(names):
-        if not name.strip():
-            raise HeadwaterError(f"{uri}: column {position + 1} of {len(names)} has no name in the header")
-    return names
+    names, unnamed = name_columns(names)
+    return names, [names[position] for position in unnamed], end
 
 
 class Block(NamedTuple):
@@ -129,28 +154,27 @@ class Block(NamedTuple):
     regular: tuple[bool, bool]
 
 
-def scan_block(data: bytes, delimiter: str, before: bytes = b"\n") -> Block:
+def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     """Looks at one block.
 
     Args:
       data: its bytes.
-      delimiter: one character.
+      dialect: how the file is written; its escapes and comments are not seen.
       before: the byte before it; a line end at the start of a file.
     """
     content = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(content == ord("\n"))
     blank = bool((np.diff(newlines) == 1).any()) or (before == b"\n" and data[:1] in (b"\n", b"\r"))
     blank = blank or (b"\r" in data and b"\n\r" in data)
-    quotes = data.count(b'"') if b'"' in data else 0
+    quote = dialect.quote.encode()
+    quotes = data.count(quote) if quote and quote in data else 0
     if not quotes:
         start = int(newlines[0]) + 1 if len(newlines) else None
         return Block(0, (start, None), (len(newlines), 0), blank, (True, True))
-    places = np.flatnonzero(content == ord('"'))
+    places = np.flatnonzero(content == quote[0])
     previous = np.where(places > 0, content[places - 1], before[0])
-    if before == b"\n" and data[:3] == b"\xef\xbb\xbf":
-        previous[places == 3] = ord("\n")
     opens = np.zeros(256, bool)
-    opens[list(delimiter.encode() + b'\r\n"')] = True
+    opens[list(dialect.delimiter.encode() + b"\r\n" + quote)] = True
     at_start = opens[previous]
     outside = np.searchsorted(places, newlines) % 2 == 0
     starts, lines = [], []
@@ -163,17 +187,17 @@ def scan_block(data: bytes, delimiter: str, before: bytes = b"\n") -> Block:
 
 
 def chain_blocks(
-    uri: str, place: str, blocks: Sequence[Block], size: int, delimiter: str, *, header: bool, ended: bool
+    uri: str, place: str, blocks: Sequence[Block], size: int, dialect: Dialect, first: int, *, ended: bool
 ) -> list[tuple[int, int, int]]:
-    """The byte ranges of whole records, header left out, from the blocks of a file in order.
+    """The byte ranges of whole records from the blocks of a file in order.
 
     Args:
       uri: the file's name, for errors.
       place: where it is read.
-      blocks: what `scan_block` says of each.
+      blocks: what `scan_block` says of each; of the first block, from `first` on.
       size: of the file, in bytes.
-      delimiter: one character.
-      header: whether the first record names the columns.
+      dialect: how it is written.
+      first: where its records begin, after the header.
       ended: whether the file ends in a line end.
 
     Returns:
@@ -182,19 +206,26 @@ def chain_blocks(
     Raises:
       HeadwaterError: a quote opens and never closes.
     """
+
+    def sequentially() -> list[tuple[int, int, int]]:
+        starts = _scan_sequentially(place, uri, size, dialect, first)
+        return [(start, stop, -1) for start, stop in zip(starts, [*starts[1:], size]) if start < stop]
+
+    if dialect.escape or dialect.comment:
+        return sequentially()
     # Where records begin, and how many line ends outside quotes stand before that.
-    starts: list[tuple[int, int]] = [] if header else [(0, 0)]
+    starts: list[tuple[int, int]] = [(first, 0)]
     inside, lines = False, 0
     for number, block in enumerate(blocks):
         if not block.regular[inside]:
-            return [(*pair, -1) for pair in _ranges(_scan_sequentially(place, uri, size, delimiter, header), size)]
-        first = block.starts[inside]
-        if first is not None and (header or number):
-            starts.append((number * BLOCK_BYTES + first, lines + 1))
+            return sequentially()
+        begins = block.starts[inside]
+        if begins is not None and number:
+            starts.append((number * BLOCK_BYTES + begins, lines + 1))
         lines += block.lines[inside]
         inside ^= block.quotes % 2 == 1
     if inside:
-        raise _unclosed(uri, place, size, delimiter)
+        raise _unclosed(uri, place, size, dialect, first)
     known = not any(block.blank for block in blocks)
     edges = [*starts, (size, lines + (not ended))]
     return [
@@ -204,43 +235,48 @@ def chain_blocks(
     ]
 
 
-def infer_types(data: bytes, names: Sequence[str], delimiter: str) -> tuple[int, dict[str, pa.DataType]]:
+def infer_types(data: bytes, names: Sequence[str], dialect: Dialect) -> tuple[int, dict[str, pa.DataType]]:
     """Infers the columns' types from one range.
 
-    Numbers that would lose digits (a leading zero, integers beyond float64's exact ones) stay text, and rows that
-    will be rejected for their bytes have no say.
+    Numbers that would lose digits (a leading zero, hexadecimal ones, integers beyond float64's exact ones) stay text,
+    and rows that will be rejected for their bytes have no say.
 
     Returns:
       The number of records, rejected ones included; and the type of each column, as `inferring` tells types.
     """
-    data, kept, rejections = _drop_dirty(data, names, delimiter, 0)
+    data, dialect, kept, rejections = _clean(data, names, dialect, 0)
     ragged: list[pacsv.InvalidRow] = []
-    table = _parse(data, names, delimiter, {}, ragged)
+    table = _parse(data, names, dialect, {}, ragged)
     kinds = {name: _settle(table.schema.field(name).type) for name in names}
-    for name in _suspects(data, table, delimiter, names, kinds):
+    for name in _suspects(data, table, dialect, names, kinds):
         kinds[name] = pa.string()
     fine = [name for name, kind in kinds.items() if _is_nanoseconds(kind)]
-    texts = _parse(data, names, delimiter, dict.fromkeys(fine, pa.string()), [], fine) if fine else table
+    texts = _parse(data, names, dialect, dict.fromkeys(fine, pa.string()), [], fine) if fine else table
     kinds = {name: _inferred(kind, texts[name] if name in fine else table[name]) for name, kind in kinds.items()}
+    if dialect.thousands:
+        for name, kind in kinds.items():
+            if pa.types.is_string(kind) and pa.types.is_string(table[name].type):
+                kinds[name] = _infer_grouped(concat([table[name]])[0], dialect) or kind
     return table.num_rows + len(ragged) + len(rejections), kinds
 
 
-def sample_types(data: bytes, names: Sequence[str], delimiter: str, whole: bool) -> dict[str, pa.DataType]:
+def sample_types(data: bytes, names: Sequence[str], dialect: Dialect, whole: bool) -> dict[str, pa.DataType]:
     """Guesses the columns' types from the beginning of a file's records; nothing where it cannot.
 
     Args:
       data: the beginning, at a record.
       names: the header's names.
-      delimiter: one character.
+      dialect: how it is written.
       whole: whether `data` is all there is.
     """
     if not whole:
         end = data.rfind(b"\n") + 1
-        while end and data.count(b'"', 0, end) % 2:
+        quote = dialect.quote.encode()
+        while end and quote and data.count(quote, 0, end) % 2:
             end = data.rfind(b"\n", 0, end - 1) + 1
         data = data[:end]
     try:
-        kinds = infer_types(data, names, delimiter)[1] if data else {}
+        kinds = infer_types(data, names, dialect)[1] if data else {}
         return {
             name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()
         }
@@ -252,7 +288,7 @@ def read_rows(
     data: bytes,
     names: Sequence[str],
     kinds: dict[str, pa.DataType],
-    delimiter: str,
+    dialect: Dialect,
     first_row: int,
     *,
     guessed: Collection[str] = (),
@@ -265,7 +301,7 @@ def read_rows(
       data: whole records.
       names: the header's names.
       kinds: each column's type.
-      delimiter: one character.
+      dialect: how it is written.
       first_row: the number of the first record in the source.
       guessed: columns whose types were guessed from a sample.
       records: how many there should be; -1 to take what is there.
@@ -279,23 +315,23 @@ def read_rows(
       Misfit: `guessed` or `records` do not hold.
     """
     only = list(only or names)
-    data, kept, rejections = _drop_dirty(data, names, delimiter, first_row)
+    data, dialect, kept, rejections = _clean(data, names, dialect, first_row)
     ragged: list[pacsv.InvalidRow] = []
     # Guessed integers are parsed as text first: only their text shows a leading zero.
     whole = [name for name in only if name in guessed and pa.types.is_integer(kinds[name])]
-    as_text = [name for name in only if _is_nanoseconds(kinds[name])]
+    as_text = [name for name in only if name not in whole and _needs_text(kinds[name], data, dialect)]
     while True:
         ragged.clear()
         types = {name: pa.string() if name in as_text or name in whole else kinds[name] for name in only}
         try:
-            table = _parse(data, names, delimiter, types, ragged, only)
+            table = _parse(data, names, dialect, types, ragged, only)
             break
         except pa.ArrowInvalid as error:
             as_text.append(names[_column_of(error)])
             if as_text[-1] in guessed:
                 raise Misfit from None
     found = table.num_rows + len(ragged) + len(rejections)
-    real = [name for name in only if name in guessed and pa.types.is_floating(kinds[name])]
+    real = [name for name in only if name in guessed and name not in as_text and pa.types.is_floating(kinds[name])]
     if records not in (-1, found) or any(_beyond_exact(table[name]) for name in real):
         raise Misfit
     positions = np.arange(table.num_rows + len(ragged), dtype=np.int64)
@@ -305,12 +341,12 @@ def read_rows(
     rows = np.delete(rows, dropped)
     columns = dict(zip(only, concat([table[name] for name in only])))
     for name in whole:
-        columns[name] = _whole_numbers(columns[name], kinds[name])
+        columns[name] = _whole_numbers(columns[name], kinds[name], dialect)
     bad = np.zeros(len(rows), bool)
     for name in as_text:
         texts = columns[name]
-        columns[name], places = cast_text(texts, kinds[name])
-        if len(places) and name in guessed:
+        columns[name], places = cast_text(texts, kinds[name], dialect)
+        if name in guessed and (len(places) or pa.types.is_floating(kinds[name]) and _beyond_exact(columns[name])):
             raise Misfit
         # A row is rejected once, for the first column that fails.
         for place in places[~bad[places]]:
@@ -339,7 +375,7 @@ def encode_types(rows: int, kinds: dict[str, pa.DataType]) -> bytes:
 def _parse(
     data: bytes,
     names: Sequence[str],
-    delimiter: str,
+    dialect: Dialect,
     kinds: dict[str, pa.DataType],
     ragged: list[pacsv.InvalidRow],
     only: Sequence[str] | None = None,
@@ -354,30 +390,87 @@ def _parse(
         pa.BufferReader(data),
         # One thread and one block: rows keep their numbers, and the pool's processes already use every core.
         read_options=pacsv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=list(names)),
-        parse_options=pacsv.ParseOptions(
-            delimiter=delimiter,
-            newlines_in_values=True,
+        parse_options=dialect.parse_options(
             # A blank line is no record, but in a file of one column it is a missing value.
             ignore_empty_lines=len(names) > 1,
             invalid_row_handler=skip,
         ),
-        convert_options=pacsv.ConvertOptions(column_types=kinds, include_columns=list(only) if only else None),
+        convert_options=pacsv.ConvertOptions(
+            column_types=kinds, include_columns=list(only) if only else None, decimal_point=dialect.decimal
+        ),
     )
 
 
-def _drop_dirty(
-    data: bytes, names: Sequence[str], delimiter: str, first_row: int
-) -> tuple[bytes, np.ndarray | None, list[Rejection]]:
-    """Takes out the records whose bytes are no text: NUL, or not UTF-8.
+def _uncommented(data: bytes, dialect: Dialect, leading: bool = False) -> bytes:
+    """Records without the comments among them, or without those before the first one."""
+    mark = dialect.comment.encode()
+    if not mark or not (data.startswith(mark) or b"\n" + mark in data):
+        return data
+    if leading:
+        while data.startswith(mark):
+            data = data[(data.find(b"\n") + 1) or len(data) :]
+        return data
+    pieces, kept = [], 0
+    for match in _unsplittable(dialect).finditer(b"\n" + data):
+        if match["comment"] is not None:
+            start, stop = match.span()
+            pieces.append(data[kept : start - 1])
+            # With the line end after it; `start` counts the one put before the data.
+            kept = stop
+    return b"".join([*pieces, data[kept:]])
+
+
+def _unsplittable(dialect: Dialect) -> re.Pattern[bytes]:
+    """What may hold a line end that ends no record: quoted fields, escaped characters, comments (up to their end)."""
+    edge, quote = re.escape(dialect.delimiter.encode()), re.escape(dialect.quote.encode())
+    escape, mark = re.escape(dialect.escape.encode()), re.escape(dialect.comment.encode())
+    parts = []
+    if mark:
+        parts.append(rb"(?<=\n)(?P<comment>%s[^\n]*)" % mark)
+    else:
+        parts.append(rb"(?P<comment>(?!))")
+    if escape:
+        parts.append(rb"%s(?s:.)" % escape)
+    if quote:
+        body = rb"(?:[^%s%s]|%s%s%s)*" % (quote, escape, quote, quote, rb"|%s(?s:.)" % escape if escape else b"")
+        end = rb"(?:(?P<closed>%s)|%s\Z)" % (quote, rb"%s?" % escape if escape else b"")
+        parts.append(rb"(?<=[%s\r\n])(?P<quoted>%s%s%s)" % (edge, quote, body, end))
+    else:
+        parts.append(rb"(?P<quoted>(?P<closed>(?!)))")
+    return re.compile(b"|".join(parts))
+
+
+def _find_record_end(data: bytes, dialect: Dialect) -> int | None:
+    """Where the first record of `data` ends, its line end included; None where no line end follows."""
+    if not dialect.escape:
+        return scan_block(data, dialect).starts[0]
+    ends = [match.span() for match in _unsplittable(dialect).finditer(b"\n" + data[: 1 << 20])]
+    newline = data.find(b"\n")
+    while newline >= 0:
+        if not any(start <= newline + 1 < stop for start, stop in ends):
+            return newline + 1
+        newline = data.find(b"\n", newline + 1)
+    return None
+
+
+def _clean(
+    data: bytes, names: Sequence[str], dialect: Dialect, first_row: int
+) -> tuple[bytes, Dialect, np.ndarray | None, list[Rejection]]:
+    """Takes out comments, and the records whose bytes are no text: NUL, or not UTF-8.
 
     Returns:
-      The remaining records as CSV; their positions, or None for all; and the rejections.
+      The remaining records as CSV; its dialect; their positions, or None for all; and the rejections.
     """
+    data = _uncommented(data, dialect)
+    if dialect.escape and b"\\N" in data:
+        # How MySQL, Hive and Postgres write a missing value into escaped files.
+        edge = re.escape(dialect.delimiter.encode())
+        data = re.sub(rb"(?:^|(?<=[%s\r\n]))\\N(?=[%s\r\n]|\Z)" % (edge, edge), b"", data)
     if b"\0" not in data and _is_utf8(data):
-        return data, None, []
+        return data, dialect, None, []
     # Every byte read as one character: a text that pyarrow can hand over whole, with the same commas and quotes.
     ragged: list[pacsv.InvalidRow] = []
-    table = _parse(data.decode("latin-1").encode(), names, delimiter, dict.fromkeys(names, pa.string()), ragged)
+    table = _parse(data.decode("latin-1").encode(), names, dialect, dict.fromkeys(names, pa.string()), ragged)
     rejections = [_ragged(row, first_row + row.number - 1, row.text.encode("latin-1")) for row in ragged]
     positions = np.delete(np.arange(table.num_rows + len(ragged)), [row.number - 1 for row in ragged])
     bad = np.zeros(table.num_rows, bool)
@@ -393,9 +486,9 @@ def _drop_dirty(
             rejections.append(Rejection(first_row + int(positions[place]), name, reasons[index[place]], value))
         bad |= wrong
     sink = io.BytesIO()
-    options = pacsv.WriteOptions(include_header=False, delimiter=delimiter)
+    options = pacsv.WriteOptions(include_header=False, delimiter=dialect.delimiter)
     pacsv.write_csv(pa.table(columns, list(names)).filter(pa.array(~bad)), sink, options)
-    return sink.getvalue(), positions[~bad], rejections
+    return sink.getvalue(), dialect.plain(), positions[~bad], rejections
 
 
 def _restore(texts: Sequence[str]) -> tuple[list[str], list[str | None]]:
@@ -419,7 +512,7 @@ def _ragged(row: pacsv.InvalidRow, number: int, text: str | bytes) -> Rejection:
     return Rejection(number, None, found, clip(text))
 
 
-def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def cast_text(texts: pa.Array, kind: pa.DataType, dialect: Dialect = Dialect()) -> tuple[pa.Array, np.ndarray]:
     """Converts text as the CSV parser does, value by value where some cannot be.
 
     Returns:
@@ -428,14 +521,13 @@ def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary
     possible = np.ones(len(distinct), bool)
-    for applies, shape in _SHAPES:
-        if applies(kind):
-            possible = pc.match_substring_regex(distinct, shape).to_numpy(zero_copy_only=False)
-            # The texts that stand for a missing value are no numbers, and yet no mistakes.
-            possible |= np.isin(distinct.to_numpy(zero_copy_only=False), pacsv.ConvertOptions().null_values)
-            break
+    shape = _shape(kind, dialect)
+    if shape:
+        possible = pc.match_substring_regex(distinct, shape).to_numpy(zero_copy_only=False)
+        # The texts that stand for a missing value are no numbers, and yet no mistakes.
+        possible |= np.isin(distinct.to_numpy(zero_copy_only=False), pacsv.ConvertOptions().null_values)
     candidates = np.flatnonzero(possible)
-    converted, wrong = cast_rows(distinct.take(pa.array(candidates)), kind, lambda part: _convert(part, kind))
+    converted, wrong = cast_rows(distinct.take(pa.array(candidates)), kind, lambda part: _convert(part, kind, dialect))
     place = np.full(len(distinct), -1, np.int64)
     place[candidates] = np.arange(len(candidates))
     failed = ~possible
@@ -446,13 +538,58 @@ def cast_text(texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]
     return values, np.flatnonzero(failed[index])
 
 
-def _convert(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+def _shape(kind: pa.DataType, dialect: Dialect) -> str:
+    """What values of a type can possibly look like: a quick way to tell most bad ones from good; empty for any."""
+    group = rf"|[0-9]{{1,3}}(?:{re.escape(dialect.thousands)}[0-9]{{3}})+" if dialect.thousands else ""
+    marks = re.escape(dialect.decimal + dialect.thousands)
+    if pa.types.is_integer(kind):
+        return rf"^\s*[+-]?(?:[0-9]+{group})\s*$"
+    if pa.types.is_floating(kind):
+        return rf"^\s*[-+0-9{marks}eEinfatyINFATYxX]+\s*$"
+    if pa.types.is_decimal(kind):
+        return rf"^\s*[-+0-9{marks}eE]+\s*$"
+    return r"^\s*[-+0-9:.TtZz ]+\s*$" if pa.types.is_temporal(kind) else ""
+
+
+def _needs_text(kind: pa.DataType, data: bytes, dialect: Dialect) -> bool:
+    """Whether a column has to be parsed as text first, as pyarrow's parser would read some of its values wrongly."""
+    if _is_nanoseconds(kind):
+        return True
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    # It reads 0x1F as 31, and knows no thousands.
+    return number and bool(dialect.thousands) or pa.types.is_integer(kind) and (b"0x" in data or b"0X" in data)
+
+
+def _convert(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array:
     if _is_nanoseconds(kind):
         return inferring.parse_times(_without_missing_names(texts), kind)
+    plain = Dialect(decimal=dialect.decimal)
+    table = _parse(_as_csv(_ungrouped(texts, dialect)), ["value"], plain, {"value": kind}, [])
+    return concat(table.columns)[0]
+
+
+def _ungrouped(texts: pa.Array, dialect: Dialect) -> pa.Array:
+    """Numbers in groups of three digits without what separates these; other text as it is."""
+    if not dialect.thousands:
+        return texts
+    mark, point = re.escape(dialect.thousands), re.escape(dialect.decimal)
+    grouped = pc.match_substring_regex(texts, rf"^\s*[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)?\s*$")
+    return pc.if_else(grouped, pc.replace_substring(texts, dialect.thousands, ""), texts)
+
+
+def _infer_grouped(texts: pa.Array, dialect: Dialect) -> pa.DataType | None:
+    """The type of text that is numbers in groups of three digits; None where it is not that."""
+    plain = _ungrouped(texts, dialect)
+    if plain.equals(texts):
+        return None
+    _, kinds = infer_types(_as_csv(plain), ["value"], Dialect(decimal=dialect.decimal))
+    return kinds["value"] if inferring.settle(kinds["value"]) in (pa.int64(), pa.float64()) else None
+
+
+def _as_csv(texts: pa.Array) -> bytes:
     sink = io.BytesIO()
     pacsv.write_csv(pa.table([texts], ["value"]), sink, pacsv.WriteOptions(include_header=False))
-    table = _parse(sink.getvalue(), ["value"], ",", {"value": kind}, [])
-    return concat(table.columns)[0]
+    return sink.getvalue()
 
 
 def _missing_where_empty(column: pa.Array) -> pa.Array:
@@ -496,12 +633,13 @@ def _without_missing_names(texts: pa.Array) -> pa.Array:
     return pc.if_else(known, pa.scalar(None, pa.string()), texts)
 
 
-def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+def _whole_numbers(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array:
     """Texts that were guessed to be integers, as integers.
 
     Raises:
       Misfit: one is none, or would lose a leading zero.
     """
+    texts = _ungrouped(texts, dialect)
     present = _missing_where_empty(texts)
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
     content = np.frombuffer(texts.buffers()[2] or b"\0", np.uint8)
@@ -522,16 +660,16 @@ def _whole_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _suspects(
-    data: bytes, table: pa.Table, delimiter: str, names: Sequence[str], kinds: dict[str, pa.DataType]
+    data: bytes, table: pa.Table, dialect: Dialect, names: Sequence[str], kinds: dict[str, pa.DataType]
 ) -> list[str]:
     """The columns of numbers that would lose digits as numbers."""
     suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
     whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
-    if whole and _has_leading_zero(data, delimiter):
+    if whole and _has_leading_zero(data, dialect):
         suspects += whole
     if not suspects:
         return []
-    texts = _parse(data, names, delimiter, dict.fromkeys(suspects, pa.string()), [], suspects)
+    texts = _parse(data, names, dialect, dict.fromkeys(suspects, pa.string()), [], suspects)
     return [
         name
         for name in suspects
@@ -541,9 +679,9 @@ def _suspects(
     ]
 
 
-def _has_leading_zero(data: bytes, delimiter: str) -> bool:
-    """Whether some field may begin with 0 and another digit; says so too often, never too rarely."""
-    pattern = rf"(?:^|[{re.escape(delimiter)}\"\r\n])\s*[+-]?0[0-9]"
+def _has_leading_zero(data: bytes, dialect: Dialect) -> bool:
+    """Whether some field may begin with 0 and another digit, or be hexadecimal; too often, never too rarely."""
+    pattern = rf"(?:^|[{re.escape(dialect.delimiter + dialect.quote)}\r\n])\s*[+-]?0[0-9xX]"
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
     whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
     return pc.match_substring_regex(whole, pattern)[0].as_py()
@@ -576,40 +714,37 @@ def _article(kind: pa.DataType) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
-def _ranges(starts: list[int], size: int) -> list[tuple[int, int]]:
-    return [(start, stop) for start, stop in zip(starts, [*starts[1:], size]) if start < stop]
-
-
-def _scan_sequentially(place: str, uri: str, size: int, delimiter: str, header: bool) -> list[int]:
-    """Record starts by reading the file from its start, for files with stray quotes: exact, on one core."""
-    starts: list[int] = [] if header else [0]
-    due = 0 if header else BLOCK_BYTES
-    for newline in _outside_newlines(place, uri, size, delimiter):
+def _scan_sequentially(place: str, uri: str, size: int, dialect: Dialect, first: int) -> list[int]:
+    """Record starts by reading the file from its first record, for files with stray quotes: exact, on one core."""
+    starts, due = [first], (first // BLOCK_BYTES + 1) * BLOCK_BYTES
+    for newline in _outside_newlines(place, uri, size, dialect, first):
         if newline >= due:
             starts.append(newline + 1)
             due = (newline // BLOCK_BYTES + 1) * BLOCK_BYTES
     return starts
 
 
-def _outside_newlines(place: str, uri: str, size: int, delimiter: str) -> Iterator[int]:
-    quoted = re.compile(_QUOTED_FIELD % re.escape(delimiter.encode()))
-    carried, offset = b"\n", -1
-    for start in range(0, size, BLOCK_BYTES):
-        data = carried + storage.read_range(place, start, start + BLOCK_BYTES)
+def _outside_newlines(place: str, uri: str, size: int, dialect: Dialect, first: int) -> Iterator[int]:
+    unsplittable = _unsplittable(dialect)
+    carried, offset = b"\n", first - 1
+    for start in range(first, size, BLOCK_BYTES):
+        data = carried + storage.read_range(place, start, min(start + BLOCK_BYTES, size))
         last = start + BLOCK_BYTES >= size
         keep = len(data) - 1
         content = np.frombuffer(data, np.uint8)
         newlines = np.flatnonzero(content == ord("\n"))
         newlines = newlines[newlines > 0]
         spans = []
-        for match in quoted.finditer(data, 1):
-            if match.end() == len(data) and not (last and match[1]):
-                if last:
-                    raise _never_closes(uri, place, offset + match.start())
+        for match in unsplittable.finditer(data, 1):
+            if match.end() == len(data) and not last:
                 # It may go on in the next block; it is looked at again with what follows.
                 keep = match.start() - 1
                 break
+            if match["quoted"] is not None and match["closed"] is None:
+                raise _never_closes(uri, place, offset + match.start())
             spans.append(match.span())
+        if dialect.escape and not last and data.endswith(dialect.escape.encode()) and keep == len(data) - 1:
+            keep -= 1
         if spans:
             begins, ends = np.array(spans).T
             at = np.searchsorted(begins, newlines, "right") - 1
@@ -619,9 +754,9 @@ def _outside_newlines(place: str, uri: str, size: int, delimiter: str) -> Iterat
         carried, offset = data[keep:], offset + keep
 
 
-def _unclosed(uri: str, place: str, size: int, delimiter: str) -> HeadwaterError:
+def _unclosed(uri: str, place: str, size: int, dialect: Dialect, first: int) -> HeadwaterError:
     try:
-        for _ in _outside_newlines(place, uri, size, delimiter):
+        for _ in _outside_newlines(place, uri, size, dialect, first):
             pass
     except HeadwaterError as error:
         return error

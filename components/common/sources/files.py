@@ -8,6 +8,7 @@ from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.hive import Partitions, partitions_of
 
 FORMATS = {
@@ -33,17 +34,31 @@ ARCHIVE = "archive"
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How text is read.
+    """How text is read, as far as the user says; the rest of a CSV's dialect is detected in each file.
 
     Attributes:
-      delimiter: parts the values of a CSV; a `.tsv` always has tabs.
+      delimiter: of a CSV; a `.tsv` has tabs then. Empty to detect it.
       encoding: of CSV and JSONL, as Python names encodings; a byte order mark goes before it.
       column_names: the columns of CSV files that have no header; empty when they have one.
+      quote: see `Dialect`; empty for none, None to detect it.
+      escape: see `Dialect`; None to detect it.
+      comment: see `Dialect`; None to detect it.
+      skip_rows: see `Dialect`; None to detect it.
+      header: see `Dialect`; None to detect it.
+      decimal: see `Dialect`; it is not detected.
+      thousands: see `Dialect`; it is not detected.
     """
 
-    delimiter: str = ","
+    delimiter: str = ""
     encoding: str = "utf-8"
     column_names: tuple[str, ...] = ()
+    quote: str | None = None
+    escape: str | None = None
+    comment: str | None = None
+    skip_rows: int | None = None
+    header: bool | None = None
+    decimal: str = "."
+    thousands: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,22 +70,24 @@ class SourceFile:
       format: a value of `FORMATS`.
       size: of the plain content, in bytes.
       compression: a value of `COMPRESSIONS`, or empty.
-      delimiter: of a CSV.
+      dialect: of a CSV; before the file was read, only the delimiter that its name lets expect.
       place: URI of the plain content, when it is not at `uri` as it stands.
       sha256: of the SHA-256s of the content's blocks of `csv.BLOCK_BYTES`, in order.
       names: its columns.
       partitions: the columns that its folders hold, see `hive`.
+      detected: whether `dialect` is complete, and not to be detected again.
     """
 
     uri: str
     format: str
     size: int
     compression: str = ""
-    delimiter: str = ","
+    dialect: Dialect = Dialect()
     place: str = ""
     sha256: str = ""
     names: tuple[str, ...] = ()
     partitions: Partitions = ()
+    detected: bool = False
 
     @property
     def content(self) -> str:
@@ -133,8 +150,8 @@ class Misfit(Exception):
     """What was guessed from a sample does not hold for a range: all ranges have to be looked at."""
 
 
-def recognise(name: str, reading: Reading) -> tuple[str, str, str] | None:
-    """The format, compression and delimiter that a file's name tells, or None."""
+def recognise(name: str, reading: Reading) -> tuple[str, str, Dialect] | None:
+    """The format, the compression and the delimiter that a file's name tells, or None."""
     stem, ending = os.path.splitext(name.lower())
     compression = COMPRESSIONS.get(ending, "")
     if not compression:
@@ -148,7 +165,7 @@ def recognise(name: str, reading: Reading) -> tuple[str, str, str] | None:
         kind = ARCHIVE
     if kind is None:
         return None
-    return kind, compression, "\t" if ending == ".tsv" else reading.delimiter
+    return kind, compression, Dialect(delimiter="\t" if ending == ".tsv" else reading.delimiter or ",")
 
 
 def discover(
@@ -175,9 +192,9 @@ def discover(
         for file in files:
             recognised = recognise(file.uri, reading)
             if recognised:
-                kind, compression, delimiter = recognised
+                kind, compression, dialect = recognised
                 columns = partitions_of(storage.relative(file.uri, root), left_out) if file.uri != root else ()
-                known.append(SourceFile(file.uri, kind, file.size, compression, delimiter, partitions=columns))
+                known.append(SourceFile(file.uri, kind, file.size, compression, dialect, partitions=columns))
         if not known:
             if [storage.normalise(uri)] == [file.uri for file in files]:
                 raise HeadwaterError(

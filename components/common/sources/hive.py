@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources.types import cast_values
 
 Partitions = tuple[tuple[str, str | None], ...]
 """The columns of one file with their values as text, in the path's order; None is a missing value."""
@@ -92,4 +93,4 @@ def _type_of(values: Sequence[str]) -> pa.DataType:
 def _cast(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_date(kind):
         return pc.cast(pc.cast(texts, pa.timestamp("s")), kind)
-    return pc.cast(texts, kind)
+    return cast_values(texts, kind)

@@ -18,7 +18,7 @@ from pyarrow import json as pajson
 from headwater.components.common.sources import inferring, jsonvalues
 from headwater.components.common.sources.csv import Rejection, clip
 from headwater.components.common.sources.inferring import has_leaf, map_leaves, widen_inferred
-from headwater.components.common.sources.types import cast_rows, concat, conform
+from headwater.components.common.sources.types import cast_rows, cast_values, concat, conform
 
 FIRST_ROW = 1
 """The number of a file's first record; blank lines are not counted."""
@@ -190,7 +190,7 @@ def _times_as_text(kind: pa.DataType) -> pa.DataType:
 
 
 def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    return inferring.parse_times(values, kind) if pa.types.is_temporal(kind) else pc.cast(values, kind)
+    return inferring.parse_times(values, kind) if pa.types.is_temporal(kind) else cast_values(values, kind)
 
 
 def _kinds_of_lines(lines: Sequence[bytes]) -> dict[str, pa.DataType]:

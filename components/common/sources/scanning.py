@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonarrays, jsonl, parquet, staging, tfrecord
+from headwater.components.common.sources import avro, csv, jsonarrays, jsonl, parquet, sniffing, staging, tfrecord
+from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.types import parse_type
 
@@ -64,7 +65,44 @@ def scan_files(
     if marked:
         files = _stage(files, folder, reading, label, beam, lambda file: file.uri in marked)
         records = {**records, **_look([file for file in files if file.uri in marked], reading, label, beam)}
-    return [_scan_of(file, records[file.uri], reading) for file in files]
+    files, changed = _settle_dialects(files, records)
+    if changed:
+        again = _look(changed, reading, label, beam)
+        for file in changed:
+            if file.dialect == Dialect(**records[file.uri][0]["dialect"]):
+                again[file.uri][0]["notices"] = records[file.uri][0]["notices"]
+        records = {**records, **again}
+    return [_scan_of(file, records[file.uri]) for file in files]
+
+
+def _settle_dialects(
+    files: Sequence[SourceFile], records: dict[str, list[dict]]
+) -> tuple[list[SourceFile], list[SourceFile]]:
+    """Gives CSV files their detected dialects; a file whose dialect is uncertain follows the others.
+
+    Returns:
+      All files, and those among them that have to be read again, because their blocks were read in another dialect.
+    """
+    found = {file.uri: Dialect(**records[file.uri][0]["dialect"]) for file in files if file.format == "csv"}
+    sure = {dialect for uri, dialect in found.items() if records[uri][0]["sure"]}
+    common = {dataclasses.replace(dialect, skip_rows=0) for dialect in sure}
+    settled, changed = [], []
+    for file in files:
+        if file.format == "csv":
+            dialect, seen = found[file.uri], file.dialect
+            first = records[file.uri][0]
+            if not first["sure"] and len(common) == 1:
+                dialect = dataclasses.replace(next(iter(common)), skip_rows=dialect.skip_rows)
+                first["notices"] = [notice for notice in first["notices"] if notice[:2] != ["csv_dialect", "warning"]]
+            again = dialect != found[file.uri]
+            # Blocks after the first were read before the first showed the dialect.
+            blocks = len(records[file.uri]) > 1 and (dialect.delimiter, dialect.quote) != (seen.delimiter, seen.quote)
+            file = dataclasses.replace(file, dialect=dialect)
+            if again or blocks:
+                file = dataclasses.replace(file, detected=True)
+                changed.append(file)
+        settled.append(file)
+    return settled, changed
 
 
 def _stage(files, folder, reading, label, beam, needed) -> list[SourceFile]:
@@ -109,9 +147,10 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
             return json.dumps({**record, "encoding": encoding}).encode()
         record["ended"] = data[-1:] == b"\n"
     if file.format == "csv":
-        record.update(csv.scan_block(data, file.delimiter, before)._asdict())
-        if not start:
-            record.update(_look_at_header(file, data, reading))
+        if start:
+            record.update(csv.scan_block(data, file.dialect, before)._asdict())
+        else:
+            record.update(_look_at_beginning(file, data, reading))
     elif file.format == "jsonl":
         record["start"] = data.find(b"\n") + 1
         if not start and jsonarrays.may_be_document(file.uri):
@@ -123,14 +162,33 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
     return json.dumps(record).encode()
 
 
-def _look_at_header(file: SourceFile, data: bytes, reading: Reading) -> dict:
-    names = csv.read_header(file.uri, data, file.delimiter, reading.column_names)
+def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
+    """The dialect, the header and the first block of a CSV file."""
+    dialect, sure, notices = file.dialect, True, []
+    if not file.detected:
+        whole = len(data) == file.size
+        dialect, sure, notices = sniffing.sniff(data, whole, reading, file.dialect.delimiter)
+    start = csv.find_content(file.uri, data, dialect)
+    names, unnamed, first = csv.read_header(file.uri, data[start:], dialect, reading.column_names)
     _check_names(file.uri, names)
-    mark = 3 if data[:3] == b"\xef\xbb\xbf" else 0
-    first = mark if reading.column_names else csv.scan_block(data, file.delimiter).starts[0] or len(data)
+    first += start
     sample = data[first : first + SAMPLE_BYTES]
-    kinds = csv.sample_types(sample, names, file.delimiter, whole=first + len(sample) == file.size)
-    return {"names": names, "mark": mark, "kinds": {name: str(kind) for name, kind in kinds.items()}}
+    kinds = csv.sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
+    return {
+        **csv.scan_block(data[first:], dialect)._asdict(),
+        "dialect": dataclasses.asdict(dialect),
+        "sure": sure,
+        "names": names,
+        "first": first,
+        "kinds": {name: str(kind) for name, kind in kinds.items()},
+        "notices": [*notices, *(_unnamed_notice(name, names) for name in unnamed)],
+    }
+
+
+def _unnamed_notice(name: str, names: Sequence[str]) -> tuple[str, str, str | None, str]:
+    place = names.index(name) + 1
+    sentence = f"column {place} of {len(names)} has no name in the header and is called {name!r}; rename: {{{name}: ...}}"
+    return "unnamed_column", "warning", name, f"{sentence} gives it a name of its own"
 
 
 def _look_inside(file: SourceFile) -> dict:
@@ -165,7 +223,7 @@ def _notices_of(footer: parquet.Footer) -> list[tuple[str, str, str | None, str]
     return found
 
 
-def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Scan:
+def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
     digest = hashlib.sha256("".join(record["sha256"] for record in records).encode()).hexdigest()
     first = records[0]
     file = dataclasses.replace(file, sha256=digest, names=tuple(first.get("names", ())))
@@ -173,15 +231,14 @@ def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Sca
     kinds: dict[str, pa.DataType] = {}
     guessed = False
     if file.format == "csv":
-        header = not reading.column_names
         blocks = [
             csv.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
             for r in records
         ]
         ended = records[-1]["ended"] or not file.size
-        ranges = csv.chain_blocks(file.uri, file.content, blocks, file.size, file.delimiter, header=header, ended=ended)
-        if first["mark"] and not header and ranges:
-            ranges[0] = (first["mark"], *ranges[0][1:])
+        ranges = csv.chain_blocks(
+            file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended
+        )
         guessed = all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"])
         kinds = {name: parse_type(first["kinds"].get(name, "null")) for name in file.names}
     elif file.format == "jsonl":
@@ -197,9 +254,7 @@ def _scan_of(file: SourceFile, records: Sequence[dict], reading: Reading) -> Sca
             schema = pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(first["schema"])))
             kinds = dict(zip(schema.names, schema.types))
     _check_records(file, ranges)
-    row = (
-        _FIRST_ROWS[file.format].FIRST_ROW if file.format in _FIRST_ROWS else csv.FIRST_ROW - bool(reading.column_names)
-    )
+    row = csv.first_row_number(file.dialect) if file.format == "csv" else _FIRST_ROWS[file.format].FIRST_ROW
     elements = []
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))

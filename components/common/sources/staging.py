@@ -21,6 +21,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import jsonarrays
+from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import TEXT, Reading, SourceFile, recognise
 
 CHUNK_BYTES = 1 << 20
@@ -87,7 +88,7 @@ def stage_files(
     for line in content.splitlines():
         for member in json.loads(line):
             columns = tuple((name, value) for name, value in member["partitions"])
-            staged.append(SourceFile(**{**member, "partitions": columns}))
+            staged.append(SourceFile(**{**member, "partitions": columns, "dialect": Dialect(**member["dialect"])}))
     return staged
 
 
@@ -125,8 +126,8 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
                 raise HeadwaterError(f"{file.uri}: the member {name!r} is of no format that is read inside an archive")
             if entry.flag_bits & 0x1:
                 raise HeadwaterError(f"{file.uri}: the member {name!r} is protected by a password; give it unprotected")
-            kind, _, delimiter = recognised
-            member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", delimiter, partitions=file.partitions)
+            kind, _, dialect = recognised
+            member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", dialect, partitions=file.partitions)
             with archive.open(entry) as stream:
                 members.append(_plain(member, stream, f"{stem}-{number:05d}", reading, entry.compress_size))
     if not members:

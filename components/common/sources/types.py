@@ -82,6 +82,18 @@ def decode_type(text: str) -> pa.DataType:
     return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))).field(0).type
 
 
+def cast_values(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Casts values safely, and reads no text as hexadecimal, as pyarrow's cast does: 0x1F is no integer here.
+
+    Raises:
+      ArrowInvalid: a value cannot be kept.
+    """
+    if pa.types.is_integer(target) and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        if pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
+            raise pa.ArrowInvalid(f"hexadecimal text is no {target}")
+    return pc.cast(values, target)
+
+
 def castable(kind: pa.DataType, target: pa.DataType) -> bool:
     """Whether values of one type can be made another at all, some of them perhaps not."""
     try:
@@ -92,7 +104,7 @@ def castable(kind: pa.DataType, target: pa.DataType) -> bool:
 
 
 def conform(
-    values: pa.Array, target: pa.DataType, cast: Callable[[pa.Array, pa.DataType], pa.Array] = pc.cast
+    values: pa.Array, target: pa.DataType, cast: Callable[[pa.Array, pa.DataType], pa.Array] = cast_values
 ) -> pa.Array:
     """Casts an array, structs field by field by name and lists item by item; absent fields are missing.
 
@@ -144,7 +156,7 @@ def cast_rows(
     Returns:
       The values as `target`, missing where they could not be cast; and the positions that could not, int64.
     """
-    cast = cast or (lambda part: pc.cast(part, target))
+    cast = cast or (lambda part: cast_values(part, target))
     parts: list[pa.Array] = []
     bad: list[int] = []
     _cast_part(values, 0, cast, target, parts, bad)

@@ -1,0 +1,296 @@
+"""Detects the dialect of a CSV file from its beginning: delimiter, quote, escape, comments, preamble and header.
+
+Every dialect that may be is tried on the first records, and the one under which most of them have as many values as the
+first is taken. DuckDB's `sniff_csv` chooses alike, and tests compare with it; it does not say how sure it is, which
+decides here whether the user is asked.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import re
+from typing import Iterator, NamedTuple, Sequence
+
+from headwater.components.common.sources.dialect import DELIMITERS, Dialect, name_character
+from headwater.components.common.sources.files import Reading
+from headwater.components.common.sources.headers import detect_header
+
+SAMPLE_BYTES = 64 << 10
+"""The beginning of a file that its dialect is detected from."""
+
+MOST_RECORDS = 500
+MOST_SKIPPED = 100
+"""Of lines before the header."""
+
+_LEAST_SHARE = 0.5
+"""A delimiter is taken when at least this share of the records has as many values as the first."""
+
+_SEP_LINE = re.compile(r"\ufeff?[\"']?sep=(.)[\"']?\r?\n", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}([.' ]\d{3})+|\d+),\d+")
+_THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+class Sniffed(NamedTuple):
+    """The dialect of a file.
+
+    Attributes:
+      dialect: the likeliest.
+      sure: whether another file of the same input may be asked when this one leaves doubts.
+      notices: what the user should know: rule, severity, column (None here), and a sentence.
+    """
+
+    dialect: Dialect
+    sure: bool
+    notices: list[tuple[str, str, str | None, str]]
+
+
+class _Candidate(NamedTuple):
+    dialect: Dialect
+    records: list[list[str]]
+    share: float
+
+    @property
+    def width(self) -> int:
+        return len(self.records[0]) if self.records else 0
+
+    @property
+    def fits(self) -> bool:
+        return self.width > 1 and self.share >= _LEAST_SHARE
+
+
+def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
+    """Detects a file's dialect.
+
+    Args:
+      data: the beginning of the file; `SAMPLE_BYTES` of it are looked at.
+      whole: whether `data` is all there is.
+      reading: what the user said; only the rest is detected.
+      expected: the delimiter that the file's name lets expect; the only one if `reading` names one.
+    """
+    whole = whole and len(data) <= SAMPLE_BYTES
+    text = data[:SAMPLE_BYTES].decode("utf-8-sig", "replace")
+    if not whole and "\n" in text:
+        text = text[: text.rindex("\n") + 1]
+    first = Dialect(delimiter=expected, decimal=reading.decimal, thousands=reading.thousands)
+    delimiters = [expected] if reading.delimiter else [expected, *(mark for mark in DELIMITERS if mark != expected)]
+    marked = _SEP_LINE.match(text)
+    if marked and not reading.delimiter and reading.skip_rows is None:
+        delimiters = [marked[1]]
+        first = dataclasses.replace(first, skip_rows=1)
+    candidates = [
+        _try(text, whole, dataclasses.replace(first, delimiter=delimiter, quote=quote), reading)
+        for delimiter in delimiters
+        for quote in _quotes(text, delimiter, reading)
+    ]
+    fitting = sorted((found for found in candidates if found.fits), key=_worth, reverse=True)
+    best = fitting[0] if fitting else candidates[0]
+    best = _with_escape(text, whole, best, reading)
+    best = _with_comments(text, whole, best, reading)
+    dialect, doubts = best.dialect, []
+    if not reading.delimiter and not marked:
+        doubts += _doubt_delimiter(best, fitting, candidates)
+    sure = not doubts
+    if reading.header is None and not reading.column_names and best.records:
+        found = detect_header([record for record in best.records if len(record) == best.width])
+        dialect = dataclasses.replace(dialect, header=found.there)
+        sure = sure and found.sure
+        doubts += _notice_header(found.there, found.sure, best.width)
+    elif reading.header is False or reading.column_names:
+        dialect = dataclasses.replace(dialect, header=False)
+    notices = [("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)]
+    notices += [("csv_dialect", "warning", None, sentence) for sentence in doubts]
+    notices += _notice_numbers(best.records[1:], best.records[0] if best.records else [], dialect)
+    return Sniffed(dialect, sure, notices)
+
+
+def _worth(found: _Candidate) -> tuple[float, int, bool, int]:
+    # Decimal commas make a column of two; what has fewer lines before it, and then more columns, is likelier.
+    return (round(found.share, 2), -found.dialect.skip_rows, found.dialect.quote == '"', found.width)
+
+
+def _try(text: str, whole: bool, dialect: Dialect, reading: Reading) -> _Candidate:
+    if reading.comment is not None:
+        dialect = dataclasses.replace(dialect, comment=reading.comment)
+    if reading.escape is not None:
+        dialect = dataclasses.replace(dialect, escape=reading.escape)
+    rows = list(_records(text, dialect))
+    if not whole and len(rows) > 1 and rows[-1][1] == text.count("\n"):
+        # A quote may have been left open where the sample was cut.
+        rows.pop()
+    if reading.skip_rows is not None:
+        kept = [row for row in rows if row[1] > reading.skip_rows]
+        dialect = dataclasses.replace(dialect, skip_rows=reading.skip_rows)
+    else:
+        skipped = _preamble([cells for cells, _ in rows])
+        kept = rows[skipped:]
+        lines = dialect.skip_rows if not skipped else rows[skipped - 1][1]
+        dialect = dataclasses.replace(dialect, skip_rows=lines)
+    records = [cells for cells, _ in kept if cells]
+    share = sum(len(cells) == len(records[0]) for cells in records) / len(records) if records else 0.0
+    return _Candidate(dialect, records, share)
+
+
+def _records(text: str, dialect: Dialect) -> Iterator[tuple[list[str], int]]:
+    """The first records, blank ones as no cells, each with the number of the line that it ends on."""
+    lines = io.StringIO(text, newline="")
+    for _ in range(dialect.skip_rows):
+        next(lines, None)
+    reader = csv.reader(
+        (line for line in lines),
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote or None,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+        escapechar=dialect.escape or None,
+    )
+    try:
+        for _, cells in zip(range(MOST_RECORDS), reader):
+            if not (dialect.comment and cells and cells[0].startswith(dialect.comment)):
+                yield cells, dialect.skip_rows + reader.line_num
+    except csv.Error:
+        return
+
+
+def _preamble(rows: Sequence[Sequence[str]]) -> int:
+    """How many records stand before the table: a title, notes, blank lines."""
+    widths = collections.Counter(len(cells) for cells in rows if len(cells) > 1)
+    if not widths:
+        return next((number for number, cells in enumerate(rows[:MOST_SKIPPED]) if cells), 0)
+    width = max(widths, key=lambda size: (widths[size], size))
+    start = next(number for number, cells in enumerate(rows) if len(cells) == width)
+    before, table = rows[:start], [cells for cells in rows[start:] if len(cells) == width]
+    if start > MOST_SKIPPED:
+        return 0
+    if not before:
+        # A note may hold as many delimiters as the table has.
+        noted = len(table) > 2 and table[0][0].startswith("#") and _surely_headed(table[1:])
+        return 1 if noted and not _surely_headed(table) else 0
+    if all(len(cells) <= max(1, width // 2) for cells in before):
+        apart = any(not cells or cells[0].startswith("#") for cells in before)
+        return start if apart or width > 2 or _surely_headed(table) else 0
+    return start if _surely_headed(table) else 0
+
+
+def _surely_headed(table: Sequence[Sequence[str]]) -> bool:
+    if len(table) < 2:
+        return False
+    found, others = detect_header(table), detect_header(table[1:])
+    return found.there and found.sure and not (others.there and others.sure)
+
+
+def _quotes(text: str, delimiter: str, reading: Reading) -> list[str]:
+    if reading.quote is not None:
+        return [reading.quote]
+    edge = re.escape(delimiter)
+    if re.search(rf'(?:^|{edge})"', text, re.MULTILINE):
+        return ['"']
+    wrapped = re.findall(rf"(?:^|(?<={edge}))'(?:[^']|'')*'(?={edge}|\r?$)", text, re.MULTILINE)
+    begun = re.findall(rf"(?:^|(?<={edge}))'", text, re.MULTILINE)
+    # A value that begins with an apostrophe and ends without one shows that they are text.
+    return ["'"] if wrapped and len(wrapped) == len(begun) else ['"']
+
+
+def _with_escape(text: str, whole: bool, found: _Candidate, reading: Reading) -> _Candidate:
+    dialect = found.dialect
+    if reading.escape is not None or "\\" not in text:
+        return found
+    escaped = _try(text, whole, dataclasses.replace(dialect, escape="\\"), reading)
+    if escaped.share > found.share:
+        return escaped
+    inside = dialect.quote and re.search(
+        rf"\\{re.escape(dialect.quote)}[^{re.escape(dialect.delimiter + dialect.quote)}\r\n]", text
+    )
+    return escaped if inside and escaped.share == found.share and escaped.width == found.width else found
+
+
+def _with_comments(text: str, whole: bool, found: _Candidate, reading: Reading) -> _Candidate:
+    if reading.comment is not None or found.width < 2:
+        return found
+    lines = [cells for cells in found.records[1:] if cells[0].startswith("#")]
+    if not lines or any(len(cells) == found.width for cells in lines):
+        return found
+    return _try(text, whole, dataclasses.replace(found.dialect, comment="#"), reading)
+
+
+def _doubt_delimiter(
+    best: _Candidate, fitting: Sequence[_Candidate], candidates: Sequence[_Candidate]
+) -> Iterator[str]:
+    chosen = best.dialect.delimiter
+    # The header decides: a delimiter that only later records hold is part of their text.
+    others = [
+        found
+        for found in fitting
+        if found.dialect.delimiter != chosen
+        and found.share >= best.share
+        and found.dialect.skip_rows <= best.dialect.skip_rows
+    ]
+    if others:
+        choices = " or ".join(f"{found.width:,} columns by {name_character(found.dialect.delimiter)}" for found in others)
+        yield (
+            f"the values are separated by {name_character(chosen)}, which gives {best.width:,} columns; it could also be "
+            f"{choices}: set delimiter"
+        )
+    elif not fitting and any(found.width > 1 for found in candidates):
+        choices = ", ".join(
+            f"{name_character(found.dialect.delimiter)} {found.share:.0%}" for found in candidates if found.width > 1
+        )
+        yield (
+            f"no delimiter gives most records as many values as the first (of those looked for: {choices}); it is read "
+            f"with {name_character(chosen)}: set delimiter"
+        )
+
+
+def _notice_header(there: bool, sure: bool, width: int) -> Iterator[str]:
+    if not there:
+        last = f" to column_{width - 1}" if width > 1 else ""
+        yield (
+            f"the first record looks like data, so the columns are called column_0{last}; name them by column_names, or "
+            "set header: true if the first record names them"
+        )
+    elif not sure:
+        yield (
+            "the first record is taken for the names of the columns, though it looks much like those after it; set "
+            "header: false if it is data, or header: true to say that it is none"
+        )
+
+
+def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterator[str]:
+    parts = []
+    if dialect.delimiter != expected and not reading.delimiter:
+        parts.append(f"values are separated by {name_character(dialect.delimiter)}")
+    if dialect.quote != '"' and reading.quote is None:
+        parts.append(f"values are quoted by {name_character(dialect.quote)}")
+    if dialect.escape and reading.escape is None:
+        parts.append(f"{name_character(dialect.escape)} makes the next character part of the value")
+    if dialect.comment and reading.comment is None:
+        parts.append(f"lines that begin with {name_character(dialect.comment)} are comments")
+    if dialect.skip_rows and reading.skip_rows is None:
+        many = dialect.skip_rows > 1
+        parts.append(f"{dialect.skip_rows:,} {'lines' if many else 'line'} before the table {'are' if many else 'is'} skipped")
+    if parts:
+        yield f"detected from the beginning of the file: {'; '.join(parts)}"
+
+
+def _notice_numbers(
+    records: Sequence[Sequence[str]], names: Sequence[str], dialect: Dialect
+) -> list[tuple[str, str, str | None, str]]:
+    """Columns whose numbers would be read as text."""
+    columns = list(zip(*(cells for cells in records if len(cells) == len(names))))
+    found: list[tuple[str, str, str | None, str]] = []
+    for position, column in enumerate(columns):
+        values = [cell.strip() for cell in column if cell.strip()]
+        if not values:
+            continue
+        name = names[position] if dialect.header and names[position].strip() else f"column_{position}"
+        if dialect.thousands != "," and dialect.decimal != ",":
+            if all(_THOUSANDS_COMMA.fullmatch(value) or value.isdigit() for value in values):
+                if any("," in value for value in values):
+                    sentence = f"{name!r} holds numbers with commas, which are read as text; set thousands: ',' or decimal: ','"
+                    found.append(("csv_numbers", "warning", name, sentence))
+                continue
+            if all(_DECIMAL_COMMA.fullmatch(value) or value.isdigit() for value in values):
+                sentence = f"{name!r} holds numbers with decimal commas, which are read as text; set decimal: ','"
+                found.append(("csv_numbers", "warning", name, sentence))
+    return found
