@@ -247,6 +247,38 @@ def test_files_are_united_by_column_name(tmp_path):
     assert sorted(rows, key=str) == [{"x": 1, "y": 2.0, "z": None}, {"x": None, "y": 2.5, "z": "t"}]
 
 
+@pytest.mark.parametrize(
+    ("content", "setting", "columns"),
+    [
+        ("a,b;c\n1,2;3\n", {"delimiter": ";"}, {"a,b": ["1,2"], "c": [3]}),
+        ("a,b\n'x','y'\n", {"quote": '"'}, {"a": ["'x'"], "b": ["'y'"]}),
+        ('a,b\n"p^"q",y\n', {"escape": "^"}, {"a": ['p"q'], "b": ["y"]}),
+        ("x,y\na,b\n1,2\n", {"skip_rows": 1}, {"a": [1], "b": [2]}),
+        ("a,b\nx,y\n", {"header": False}, {"column_0": ["a", "x"], "column_1": ["b", "y"]}),
+        ("a,b\n%n,n\n1,2\n", {"comment": "%"}, {"a": [1], "b": [2]}),
+        ("a;b\n1,5;2\n", {"decimal": ","}, {"a": [1.5], "b": [2]}),
+        ('a,b\n"1,500",2\n', {"thousands": ","}, {"a": [1500], "b": [2]}),
+    ],
+)
+def test_each_setting_of_a_dialect_changes_what_is_read(tmp_path, content, setting, columns):
+    path = write(tmp_path / "t.csv", content)
+    rows = {}
+    for name, given in (("without", {}), ("with", setting)):
+        result = collect(path, tmp_path / name, splits={"all": 1}, **given)
+        table = open_dataset(result.folder).to_table()
+        rows[name] = {column: table[column].to_pylist() for column in table.column_names if column not in ("split", "_row_id")}
+    assert rows["with"] == columns != rows["without"]
+
+
+def test_what_was_detected_is_a_finding_and_stands_in_the_manifest(tmp_path):
+    result = collect(write(tmp_path / "t.csv", "a;b\n1;x\n2;y\n"), tmp_path / "out", splits={"all": 1})
+    [source] = result.body["lineage"]["sources"]
+    assert source["dialect"] == {"delimiter": ";"}
+    [finding] = [finding for finding in result.body["findings"] if finding["rule"] == "csv_dialect"]
+    assert finding["severity"] == "info" and "a semicolon" in finding["message"]
+    assert "a semicolon" in (tmp_path / "out/_page.html").read_text()
+
+
 def test_another_delimiter(tmp_path):
     result = collect(write(tmp_path / "t.csv", "a;b\n1,5;x\n"), tmp_path / "out", delimiter=";")
     assert open_dataset(result.folder).to_table(columns=["a", "b"]).to_pylist() == [{"a": "1,5", "b": "x"}]
@@ -330,6 +362,15 @@ def test_a_header_alone_among_others_is_a_finding(tmp_path):
         ({"types": {"a": "integer"}}, "types: 'integer' is not a type; use one of: bool"),
         ({"types": {"q": "int64"}}, "types: there is no column 'q'"),
         ({"delimiter": ";;"}, "delimiter: must be one ASCII character"),
+        ({"delimiter": '"'}, "delimiter: .*must not be a quote"),
+        ({"quote": "''"}, "quote: .*must be one ASCII character"),
+        ({"escape": "\n"}, "escape: .*no line end"),
+        ({"decimal": ""}, "decimal: .*must be one ASCII character"),
+        ({"thousands": "0"}, "thousands: .*must not be a letter or a digit"),
+        ({"thousands": "."}, "thousands and decimal are both '.'"),
+        ({"delimiter": "#", "comment": "#"}, "comment and delimiter are both '#'"),
+        ({"header": True, "column_names": ["a", "b"]}, "column_names names the columns of files without a header"),
+        ({"skip_rows": -1}, "skip_rows: .*greater than or equal to 0"),
         ({"max_rejected_share": 2.0}, "max_rejected_share: .*less than or equal to 1"),
         ({"name": "a/b"}, "name: .*cannot name a dataset"),
         ({"beam_pipeline_args": ["--runner=DaskRunner"]}, "DaskRunner"),

@@ -64,6 +64,19 @@ def stored(name: str):
 
 CASES = [
     Case("plain csv", text("rows.csv", "id,name\n1,a\n2,b\n"), ("duckdb", "pyarrow", "polars")),
+    Case("csv of semicolons", text("rows.csv", "name;price;qty\nBolt;1.5;3\nNut;2.25;4\n"), ("duckdb",)),
+    Case("csv of bars", text("rows.csv", "name|note\nBolt|a, b\nNut|c, d\n"), ("duckdb",)),
+    Case("csv in apostrophes", text("rows.csv", "'name','note'\n'Bolt','a, b'\n'Nut','it''s'\n"), ("duckdb",)),
+    Case("csv with escapes", text("rows.csv", 'name,note\n"Bolt","a \\"b\\" c"\n"Nut","d"\n'), ("duckdb",)),
+    Case("csv under a title", text("rows.csv", "A title\n\nid,name\n1,a\n2,b\n"), ("duckdb",)),
+    Case("csv with an unnamed index", text("rows.csv", ",a,b\n0,1,x\n1,2,y\n"), ("duckdb",), {"rename": {"column_0": "column0"}}),
+    Case(
+        "csv without a header",
+        text("rows.csv", "5.1,3.5,setosa\n4.9,3.0,setosa\n"),
+        ("duckdb",),
+        {"rename": {f"column_{place}": f"column{place}" for place in range(3)}},
+    ),
+    Case("csv of hexadecimal text", text("rows.csv", "code,n\n0x1F,1\n0x2A,2\n"), ("duckdb", "polars")),
     Case("json integers of 20 digits", text("rows.jsonl", '{"id":12345678901234567891}\n{"id":1}\n'), ("duckdb",)),
     Case("json integers beyond 2**53", text("rows.jsonl", '{"id":9007199254740993}\n{"id":1}\n'), ("duckdb", "pyarrow", "polars")),
     Case("json structs", text("rows.jsonl", '{"id":{"$oid":"a"},"n":[1,2]}\n'), ("duckdb", "pyarrow", "polars")),

@@ -143,6 +143,16 @@ def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, messag
     assert "Traceback" not in run.stdout + run.stderr
 
 
+def test_a_file_of_one_row_names_the_empty_split_and_the_way_out(tmp_path):
+    (tmp_path / "one.csv").write_text("id,amount\n1,2.5\n")
+    done = headwater("run", "one.csv", "--splits", "train=0.001,eval=0.999", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--splits all=1" in done.stderr
+    assert not re.search(r"/tmp|headwater-|Traceback", done.stderr)
+    whole = headwater("run", "one.csv", "--splits", "all=1", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+
+
 def test_each_component_alone_on_the_command_line(tmp_path):
     orders(tmp_path / "monday.csv", seed=1)
     steps = [
