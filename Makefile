@@ -61,7 +61,7 @@ PEERS := $(HOME)/.cache/headwater-peers
 test-peers: $(VENV)/.ready
 	@test -x $(PEERS)/snorkel/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/snorkel
 	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python --no-deps snorkel==0.10.0
-	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pydantic
+	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pyarrow-hotfix pydantic
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
 	$(PY) -m pytest -q -rs tests/peers
