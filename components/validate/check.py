@@ -14,7 +14,7 @@ from headwater.components.validate import agreed, changes, history
 from headwater.components.validate.agreed import DRIFT, SEVERITIES, SKEW, finding
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.baselines import Baseline, find_baseline
-from headwater.components.validate.concept import advise, measure_concept
+from headwater.components.validate.concept import advise, check_columns, measure_concept
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
 from headwater.components.validate.feature_skew import measure_feature_skew
 from headwater.components.validate.page import render_page
@@ -157,6 +157,8 @@ class _Rows:
         """Raises HeadwaterError when rows are asked for that cannot be found."""
         if (settings.rows or settings.concept or settings.feature_skew) and not self._dataset:
             raise HeadwaterError("dataset: the settings ask for rows, and the statistics name no dataset; name it")
+        if settings.concept and not earlier:
+            check_columns(self._dataset, settings.concept)
         if settings.concept and earlier and not earlier.results[-1].body["dataset"]["uri"]:
             raise HeadwaterError("config.concept: the baseline names no dataset, so that its rows cannot be compared")
 

@@ -728,6 +728,16 @@ def test_wrong_settings_are_named(tmp_path, config, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("config", [{"label": "labl"}, {"label": "label", "score": "s"}, {"label": "label", "columns": ["kk"]}])
+def test_wrong_names_are_refused_before_there_is_a_baseline(tmp_path, config):
+    pq.write_table(small(), tmp_path / "rows.parquet")
+    data = collect_dataset(str(tmp_path / "rows.parquet"), str(tmp_path / "data"), splits={"all": 1}, workers=1)
+    statistics = compute_statistics(data.folder, str(tmp_path / "statistics"), workers=1)
+    schema = derive_schema(statistics.folder, str(tmp_path / "schema"))
+    with pytest.raises(HeadwaterError, match="concept.*: there is no column"):
+        check_statistics(statistics.folder, schema.folder, str(tmp_path / "out"), config={"concept": config}, workers=1)
+
+
 def test_too_many_classes_are_refused(tmp_path):
     many = np.array([f"id{place}" for place in range(400)])
     with pytest.raises(HeadwaterError, match="'label' has 400 classes; at most 50"):

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from headwater.components.common.lazy import lazy
 
-_NAMES = {"measure_concept": "measure", "advise": "cadence", "Concept": "settings"}
+_NAMES = {"measure_concept": "measure", "check_columns": "measure", "advise": "cadence", "Concept": "settings"}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)

@@ -103,6 +103,27 @@ def measure_concept(
     return body
 
 
+def check_columns(dataset: str, options: Concept) -> None:
+    """Checks the names in the settings before there is a baseline to compare with.
+
+    Args:
+      dataset: path or URI of the current rows.
+      options: the settings.
+
+    Raises:
+      HeadwaterError: the dataset has no such column.
+    """
+    schema = load_dataset(dataset).schema
+    named = [("label", options.label), *([("score", options.score)] if options.score else [])]
+    named += [("columns", name) for name in options.columns]
+    named += [("slices", name) for pair in options.slices for name in pair]
+    for key, name in named:
+        if name not in schema.names:
+            raise HeadwaterError(
+                f"concept.{key}: there is no column {name!r}; the columns are {', '.join(sorted(schema.names))}"
+            )
+
+
 class _Columns:
     """What is compared, and why some columns are not."""
 
