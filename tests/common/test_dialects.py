@@ -104,6 +104,13 @@ def test_escapes_are_detected(tmp_path, delimiter):
         ("id,n\n1,2\n# a note\n3,4\n", Dialect(comment="#")),
         ("id,n\n1,#2\n2,#3\n", Dialect()),
         ("Report of, 2020\n\nid,n,m\n1,2,3\n4,5,6\n", Dialect(skip_rows=2)),
+        # As spreadsheets pad a title.
+        ("A title,,\n,,\nid,n,m\n1,2,3\n4,5,6\n", Dialect(skip_rows=2)),
+        ("A title\nid,n,m\nx,y,z\nu,v,w\n", Dialect(skip_rows=1)),
+        # A header with a stray quote, and one in another dialect, are no titles.
+        ('"id,n,"m"\n1,2,"3"\n4,5,"6"\n', Dialect()),
+        ("id n m\n5,2,9\n4,5,6\n", Dialect()),
+        (",,1\n5,2,9\n4,5,6\n", Dialect(header=False)),
         ("a,b\n", Dialect()),
         ("", Dialect()),
     ],

@@ -124,7 +124,7 @@ def _try(text: str, whole: bool, dialect: Dialect, reading: Reading) -> _Candida
         kept = [row for row in rows if row[1] > reading.skip_rows]
         dialect = dataclasses.replace(dialect, skip_rows=reading.skip_rows)
     else:
-        skipped = _preamble([cells for cells, _ in rows])
+        skipped = _preamble([cells for cells, _ in rows], dialect.delimiter)
         kept = rows[skipped:]
         lines = dialect.skip_rows if not skipped else rows[skipped - 1][1]
         dialect = dataclasses.replace(dialect, skip_rows=lines)
@@ -153,13 +153,13 @@ def _records(text: str, dialect: Dialect) -> Iterator[tuple[list[str], int]]:
         return
 
 
-def _preamble(rows: Sequence[Sequence[str]]) -> int:
-    """How many records stand before the table: a title, notes, blank lines."""
+def _preamble(rows: Sequence[Sequence[str]], delimiter: str) -> int:
+    """How many records stand before the table: a title, notes, blank lines, also as a spreadsheet pads them."""
     widths = collections.Counter(len(cells) for cells in rows if len(cells) > 1)
     if not widths:
         return next((number for number, cells in enumerate(rows[:MOST_SKIPPED]) if cells), 0)
     width = max(widths, key=lambda size: (widths[size], size))
-    start = next(number for number, cells in enumerate(rows) if len(cells) == width)
+    start = next((number for number, cells in enumerate(rows) if len(cells) == width and _filled(cells) == width), 0)
     before, table = rows[:start], [cells for cells in rows[start:] if len(cells) == width]
     if start > MOST_SKIPPED:
         return 0
@@ -167,10 +167,21 @@ def _preamble(rows: Sequence[Sequence[str]]) -> int:
         # A note may hold as many delimiters as the table has.
         noted = len(table) > 2 and table[0][0].startswith("#") and _surely_headed(table[1:])
         return 1 if noted and not _surely_headed(table) else 0
-    if all(len(cells) <= max(1, width // 2) for cells in before):
-        apart = any(not cells or cells[0].startswith("#") for cells in before)
-        return start if apart or width > 2 or _surely_headed(table) else 0
-    return start if _surely_headed(table) else 0
+    if _surely_headed(table):
+        return start
+    if any(_filled(cells) > max(1, width // 2) for cells in before):
+        return 0
+    if any(not any(cells) or cells[0].startswith("#") for cells in before):
+        return start
+    # One that holds delimiters may be a header with a stray quote, and one above data a header in another dialect.
+    title = width > 2 and not any(delimiter in cell for cells in before for cell in cells)
+    return start if title and detect_header(table).there else 0
+
+
+def _filled(cells: Sequence[str]) -> int:
+    """How many values a record has; of a title in a table of several columns, those that are not empty."""
+    filled = sum(1 for cell in cells if cell.strip())
+    return filled if len(cells) > 2 and filled < 2 else len(cells)
 
 
 def _surely_headed(table: Sequence[Sequence[str]]) -> bool:
