@@ -104,7 +104,7 @@ class Settings(pydantic.BaseModel):
       delimiter: one character between the values of a CSV, detected by default; a `.tsv` has tabs when it is given.
       quote: one character around values of a CSV that hold delimiters or line ends; empty for none; detected by default.
       escape: one character that makes the next one part of the value; empty for none; detected by default.
-      comment: one character that begins lines of a CSV which are no records; empty for none; detected by default.
+      comment: one character that begins lines of a CSV which are no records; empty for none.
       skip_rows: how many lines of a CSV come before its header or first record; detected by default.
       header: whether a CSV has a header; detected by default.
       decimal: the character before the fraction of numbers in a CSV.
@@ -146,7 +146,7 @@ class Settings(pydantic.BaseModel):
     delimiter: str = ""
     quote: str | None = None
     escape: str | None = None
-    comment: str | None = None
+    comment: str = ""
     skip_rows: Annotated[int, pydantic.Field(ge=0)] | None = None
     header: bool | None = None
     decimal: str = "."

@@ -101,7 +101,7 @@ def test_escapes_are_detected(tmp_path, delimiter):
         ("a,path\n1,\"C:\\dir\\\"\n2,\"D:\\\"\n", Dialect()),
         ("#chrom,start\nx,1\ny,2\n", Dialect()),
         ("# by x, y\nid,n\n1,2\n3,4\n", Dialect(skip_rows=1)),
-        ("id,n\n1,2\n# a note\n3,4\n", Dialect(comment="#")),
+        ("id,n\n1,2\n# a note\n3,4\n", Dialect()),
         ("id,n\n1,#2\n2,#3\n", Dialect()),
         ("Report of, 2020\n\nid,n,m\n1,2,3\n4,5,6\n", Dialect(skip_rows=2)),
         # As spreadsheets pad a title.
@@ -187,7 +187,7 @@ def test_no_record_of_a_file_without_a_header_is_lost(tmp_path):
         ("a,b\n1,2\n", {"header": False}, {"column_0": ["a", "1"], "column_1": ["b", "2"]}),
         ("1,2\n3,4\n", {"header": True}, {"1": ["3"], "2": ["4"]}),
         ("a,b\n%x,y\n1,2\n", {"comment": "%"}, {"a": ["1"], "b": ["2"]}),
-        ("a,b\n1,2\n#3,4\n#5\n", {"comment": ""}, {"a": ["1", "#3"], "b": ["2", "4"]}),
+        ("a,b\n1,2\n#3,4\n#5\n", {"comment": "#"}, {"a": ["1"], "b": ["2"]}),
     ],
 )
 def test_settings_override_what_would_be_detected(tmp_path, text, asked, rows):
@@ -258,6 +258,15 @@ def test_doubts_name_the_choices(tmp_path):
     [notice] = table_of(tmp_path)[1].notices
     assert notice.severity == "warning"
     assert "a comma" in notice.message and "a semicolon" in notice.message and "set delimiter" in notice.message
+
+
+def test_what_looks_like_comments_is_pointed_out_and_not_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("id,n\n1,2\n# a note\n3,4\n")
+    _, opened = table_of(tmp_path)
+    assert [notice.severity for notice in opened.notices if "set comment: '#'" in notice.message] == ["warning"]
+    [element] = opened.elements
+    [(batch, _, [rejection])] = read_element(element, opened.schema)
+    assert batch.num_rows == 2 and rejection.value == "# a note"
 
 
 def test_numbers_with_commas_are_pointed_out(tmp_path):

@@ -42,7 +42,7 @@ class Reading:
       column_names: the columns of CSV files that have no header; empty when they have one.
       quote: see `Dialect`; empty for none, None to detect it.
       escape: see `Dialect`; None to detect it.
-      comment: see `Dialect`; None to detect it.
+      comment: see `Dialect`; it is not detected.
       skip_rows: see `Dialect`; None to detect it.
       header: see `Dialect`; None to detect it.
       decimal: see `Dialect`; it is not detected.
@@ -54,7 +54,7 @@ class Reading:
     column_names: tuple[str, ...] = ()
     quote: str | None = None
     escape: str | None = None
-    comment: str | None = None
+    comment: str = ""
     skip_rows: int | None = None
     header: bool | None = None
     decimal: str = "."

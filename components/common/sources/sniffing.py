@@ -1,4 +1,4 @@
-"""Detects the dialect of a CSV file from its beginning: delimiter, quote, escape, comments, preamble and header.
+"""Detects the dialect of a CSV file from its beginning: delimiter, quote, escape, preamble and header.
 
 Every dialect that may be is tried on the first records, and the one under which most of them have as many values as the
 first is taken. DuckDB's `sniff_csv` chooses alike, and tests compare with it; it does not say how sure it is, which
@@ -74,7 +74,7 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     text = data[:SAMPLE_BYTES].decode("utf-8-sig", "replace")
     if not whole and "\n" in text:
         text = text[: text.rindex("\n") + 1]
-    first = Dialect(delimiter=expected, decimal=reading.decimal, thousands=reading.thousands)
+    first = Dialect(delimiter=expected, comment=reading.comment, decimal=reading.decimal, thousands=reading.thousands)
     delimiters = [expected] if reading.delimiter else [expected, *(mark for mark in DELIMITERS if mark != expected)]
     marked = _SEP_LINE.match(text)
     if marked and not reading.delimiter and reading.skip_rows is None:
@@ -88,7 +88,6 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     fitting = sorted((found for found in candidates if found.fits), key=_worth, reverse=True)
     best = fitting[0] if fitting else candidates[0]
     best = _with_escape(text, whole, best, reading)
-    best = _with_comments(text, whole, best, reading)
     dialect, doubts = best.dialect, []
     if not reading.delimiter and not marked:
         doubts += _doubt_delimiter(best, fitting, candidates)
@@ -101,7 +100,7 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     elif reading.header is False or reading.column_names:
         dialect = dataclasses.replace(dialect, header=False)
     notices = [("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)]
-    notices += [("csv_dialect", "warning", None, sentence) for sentence in doubts]
+    notices += [("csv_dialect", "warning", None, sentence) for sentence in [*doubts, *_notice_comments(best)]]
     notices += _notice_numbers(best.records[1:], best.records[0] if best.records else [], dialect)
     return Sniffed(dialect, sure, notices)
 
@@ -112,8 +111,6 @@ def _worth(found: _Candidate) -> tuple[float, int, bool, int]:
 
 
 def _try(text: str, whole: bool, dialect: Dialect, reading: Reading) -> _Candidate:
-    if reading.comment is not None:
-        dialect = dataclasses.replace(dialect, comment=reading.comment)
     if reading.escape is not None:
         dialect = dataclasses.replace(dialect, escape=reading.escape)
     rows = list(_records(text, dialect))
@@ -216,13 +213,11 @@ def _with_escape(text: str, whole: bool, found: _Candidate, reading: Reading) ->
     return escaped if inside and escaped.share == found.share and escaped.width == found.width else found
 
 
-def _with_comments(text: str, whole: bool, found: _Candidate, reading: Reading) -> _Candidate:
-    if reading.comment is not None or found.width < 2:
-        return found
+def _notice_comments(found: _Candidate) -> Iterator[str]:
+    # Not left out by itself: later in the file a value may begin so.
     lines = [cells for cells in found.records[1:] if cells[0].startswith("#")]
-    if not lines or any(len(cells) == found.width for cells in lines):
-        return found
-    return _try(text, whole, dataclasses.replace(found.dialect, comment="#"), reading)
+    if found.width > 1 and not found.dialect.comment and lines and all(len(cells) != found.width for cells in lines):
+        yield "lines that begin with '#' look like comments, and are rejected as records: set comment: '#' to skip them"
 
 
 def _doubt_delimiter(
@@ -275,8 +270,6 @@ def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterat
         parts.append(f"values are quoted by {name_character(dialect.quote)}")
     if dialect.escape and reading.escape is None:
         parts.append(f"{name_character(dialect.escape)} makes the next character part of the value")
-    if dialect.comment and reading.comment is None:
-        parts.append(f"lines that begin with {name_character(dialect.comment)} are comments")
     if dialect.skip_rows and reading.skip_rows is None:
         many = dialect.skip_rows > 1
         parts.append(f"{dialect.skip_rows:,} {'lines' if many else 'line'} before the table {'are' if many else 'is'} skipped")
