@@ -93,6 +93,7 @@ CASES = [
     Case("delta length", stored("p_delta_len.parquet"), ("duckdb", "pyarrow", "polars")),
     Case("half floats", stored("p_half.parquet"), ("duckdb", "pyarrow")),
     Case("string views", stored("p_strview.parquet"), ("duckdb", "pyarrow", "polars")),
+    Case("an empty page of version 2", stored("empty_page_v2.parquet"), ("duckdb", "pyarrow")),
     Case("gzip members", stored("concatenated_gzip_members.parquet"), ("duckdb", "pyarrow")),
     Case("plain parquet", parquet(id=pa.array([1, 2]), name=pa.array(["a", None])), ("duckdb", "pyarrow", "polars")),
 ]

@@ -41,6 +41,8 @@ _UNSUPPORTED = (
     "map keys must be annotated",
     "lists with null",
     "expected all lists to be of size",
+    # pyarrow 10 takes an empty page of version 2 for a damaged one.
+    "corrupt snappy compressed data",
 )
 _FAILURES = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
 # pyarrow 15 is the first to read all members of a gzip page.

@@ -84,7 +84,7 @@ def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
             other = str(error).replace(path, uri).splitlines()[0]
             raise HeadwaterError(
                 f"{uri}: pyarrow {pa.__version__} cannot read this Parquet file ({reason}), nor can DuckDB "
-                f"{duckdb.__version__} ({other}); write it with types and encodings of Parquet's version 2.6"
+                f"{duckdb.__version__} ({other}); if it is whole, write it with the types and encodings of Parquet 2.6"
             ) from None
 
 
