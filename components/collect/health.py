@@ -32,6 +32,7 @@ MISSING_RATIO = 0.1
 FALSE_DISCOVERY = 0.001
 """The share of false ones among findings of `missing_share` (Benjamini & Hochberg, 1995)."""
 
+_FEWEST_EXPECTED = 10
 _BAND = 4.0
 _MEASURED = ("double", "float", "halffloat") + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (16, 32, 64))
 _FEW_SPANS = 8
@@ -255,14 +256,29 @@ def advise_refresh(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _two_shares(missing: int, rows: int, before: int, earlier: int) -> float:
-    """The chance of two shares that differ so much if they were one (two-sided z test of pooled proportions)."""
-    if not rows or not earlier:
+    """The chance of two shares that differ so much if they were one, two-sided.
+
+    By Fisher's exact test where a cell of the table would have fewer than 10 rows, which the normal approximation of
+    the z test of pooled proportions does not hold for; by that approximation elsewhere.
+    """
+    total, gone = rows + earlier, missing + before
+    if not rows or not earlier or gone in (0, total):
         return 1.0
-    pooled = (missing + before) / (rows + earlier)
-    deviation = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / earlier))
-    if not deviation:
-        return 1.0
-    return math.erfc(abs(missing / rows - before / earlier) / deviation / math.sqrt(2))
+    if min(rows, earlier) * min(gone, total - gone) / total >= _FEWEST_EXPECTED:
+        pooled = gone / total
+        deviation = math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / earlier))
+        return math.erfc(abs(missing / rows - before / earlier) / deviation / math.sqrt(2))
+    logs = [
+        _log_choose(gone, count) + _log_choose(total - gone, rows - count) - _log_choose(total, rows)
+        for count in range(max(0, gone - earlier), min(gone, rows) + 1)
+    ]
+    seen = logs[missing - max(0, gone - earlier)]
+    # Tables as probable as the one seen count, whatever rounding makes of them.
+    return min(1.0, math.fsum(math.exp(log) for log in logs if log <= seen + 1e-7))
+
+
+def _log_choose(total: int, part: int) -> float:
+    return math.lgamma(total + 1) - math.lgamma(part + 1) - math.lgamma(total - part + 1)
 
 
 def _time(text: str) -> datetime.datetime:

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import scipy.stats
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.health import (
     advise_refresh,
@@ -19,6 +20,7 @@ from headwater.components.collect.health import (
     check_sources,
     check_stuck,
     check_volume,
+    _two_shares,
     theil_sen,
 )
 
@@ -229,3 +231,31 @@ def test_a_time_that_stays_is_no_stuck_sensor_and_a_small_move_of_much_is_no_fin
     stays = {**column(run=900), "type": "timestamp[us]"}
     assert check_stuck(profile(1000, at=stays)) == []
     assert check_columns(profile(90_000, a=column(47_000)), profile(90_000, a=column(45_000))) == []
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 20, 150, 1000, 40_000])
+@pytest.mark.parametrize("earlier", [1, 3, 30, 2000, 100_000])
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.1, 0.5, 0.98, 1.0])
+def test_chances_of_two_shares_decide_as_fishers_test_does(rows, earlier, share):
+    rng = np.random.default_rng([rows, earlier, int(1000 * share)])
+    for other in (share, min(1.0, share + 0.3)):
+        missing, before = int(rng.binomial(rows, other)), int(rng.binomial(earlier, share))
+        expected = scipy.stats.fisher_exact([[missing, rows - missing], [before, earlier - before]]).pvalue
+        found = _two_shares(missing, rows, before, earlier)
+        # With many rows an approximation serves, which draws the line where the test does.
+        exact = found == pytest.approx(expected, rel=1e-6)
+        assert exact or (found < 0.001) == (expected < 0.001) or 2e-4 < expected < 5e-3
+
+
+@pytest.mark.parametrize("rows", [5, 20, 60, 400])
+def test_shares_that_did_not_move_are_no_findings_at_any_size(rows):
+    rng = np.random.default_rng(rows)
+    alarms = 0
+    for _ in range(200):
+        profiles = [
+            {"rows": size, "columns": {f"x{n}": {"missing": int(rng.binomial(size, 0.005))} for n in range(50)}}
+            for size in (rows, 10_000)
+        ]
+        alarms += bool(check_columns(*profiles))
+    # One in 1,000 is promised; more than 4 of 200 have a chance below 1 in 10,000 then.
+    assert alarms <= 4
