@@ -260,6 +260,7 @@ def _two_shares(missing: int, rows: int, before: int, earlier: int) -> float:
 
     By Fisher's exact test where a cell of the table would have fewer than 10 rows, which the normal approximation of
     the z test of pooled proportions does not hold for; by that approximation elsewhere.
+    scipy.stats has the test too, and takes a second to import.
     """
     total, gone = rows + earlier, missing + before
     if not rows or not earlier or gone in (0, total):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 from typing import Annotated, Any, Literal, Mapping
@@ -292,18 +293,8 @@ class Settings(pydantic.BaseModel):
     @property
     def reading(self) -> Reading:
         """How text is read."""
-        return Reading(
-            self.delimiter,
-            self.encoding,
-            tuple(self.column_names),
-            self.quote,
-            self.escape,
-            self.comment,
-            self.skip_rows,
-            self.header,
-            self.decimal,
-            self.thousands,
-        )
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(Reading)}
+        return Reading(**{**fields, "column_names": tuple(self.column_names)})
 
 
 def parse_splits(text: str) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 A slice is one bin of a column (`country = US`, `18 ≤ age < 25`) or a conjunction of two. Its rows' mean cost is held
 against that of the other rows by Welch's t-test (Biometrika 34, 1947) and by one that takes its spread from all rows,
-both one-sided; what is said of many slices at once
-is held down by Benjamini and Hochberg's rule (J. R. Stat. Soc. B 57, 1995). The idea is that of SliceFinder (Chung et
-al., ICDE 2019): few conditions, many rows, a large and significant effect.
+both one-sided; what is said of many slices at once is held down by Benjamini and Hochberg's rule (J. R. Stat. Soc. B
+57, 1995). The idea is that of SliceFinder (Chung et al., ICDE 2019): few conditions, many rows, a large and significant
+effect.
 
 The order of work: `check` the options against the schema, take `bins` from the finished statistics of all rows of a
 split, `measure` its parts with them, `merge`, then `rank`.

@@ -121,6 +121,11 @@ def test_a_header_may_have_a_byte_order_mark_and_quotes(tmp_path):
     assert rows == 1
 
 
+def test_a_stray_quote_in_the_header_takes_no_record_with_it(tmp_path):
+    content = b'5" pipe,b\n1,2\n"x",3\n'
+    assert csv.read_header("t.csv", content, COMMA) == (['5" pipe', "b"], [], content.index(b"\n") + 1)
+
+
 def test_bad_rows_are_rejected_with_row_column_and_reason():
     data = b'1,x\n2\n3,\xff\n\n"4 ""q""\n",y\nz,w\n5,"n\0l"\n6\xfe\n7,ok\n'
     batch, rows, rejections = csv.read_rows(data, NAMES, {"a": pa.int64(), "b": pa.string()}, COMMA, 2)

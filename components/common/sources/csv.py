@@ -100,9 +100,7 @@ def read_header(
         raise HeadwaterError(f"{uri}: lines end in CR alone; convert the line ends to LF")
     if column_names:
         return list(column_names), [], 0
-    # Comments before the header are no records.
-    start = len(data) - len(_uncommented(data, dialect, leading=True))
-    end = start + (_find_record_end(data[start:], dialect) or len(data) - start)
+    start, end = _find_record(data, dialect)
     if end - start >= BLOCK_BYTES:
         raise HeadwaterError(f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; a header names the columns")
     try:
@@ -116,14 +114,7 @@ def read_header(
     if text.count(dialect.delimiter) >= MOST_COLUMNS:
         raise HeadwaterError(f"{uri}: the header has more than {MOST_COLUMNS:,} columns; this is no table of records")
     try:
-        reader = csv.reader(
-            io.StringIO(text, newline=""),
-            delimiter=dialect.delimiter,
-            quotechar=dialect.quote or None,
-            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-            escapechar=dialect.escape or None,
-        )
-        names = next(reader, [])
+        names = next(dialect.read_lines(io.StringIO(text, newline="")), [])
     except csv.Error as error:
         raise HeadwaterError(f"{uri}: the header cannot be read: {error}") from None
     if not dialect.header and names:
@@ -401,14 +392,10 @@ def _parse(
     )
 
 
-def _uncommented(data: bytes, dialect: Dialect, leading: bool = False) -> bytes:
-    """Records without the comments among them, or without those before the first one."""
+def _uncommented(data: bytes, dialect: Dialect) -> bytes:
+    """Records without the comments among them."""
     mark = dialect.comment.encode()
     if not mark or not (data.startswith(mark) or b"\n" + mark in data):
-        return data
-    if leading:
-        while data.startswith(mark):
-            data = data[(data.find(b"\n") + 1) or len(data) :]
         return data
     pieces, kept = [], 0
     for match in _unsplittable(dialect).finditer(b"\n" + data):
@@ -440,17 +427,19 @@ def _unsplittable(dialect: Dialect) -> re.Pattern[bytes]:
     return re.compile(b"|".join(parts))
 
 
-def _find_record_end(data: bytes, dialect: Dialect) -> int | None:
-    """Where the first record of `data` ends, its line end included; None where no line end follows."""
-    if not dialect.escape:
-        return scan_block(data, dialect).starts[0]
-    ends = [match.span() for match in _unsplittable(dialect).finditer(b"\n" + data[: 1 << 20])]
-    newline = data.find(b"\n")
-    while newline >= 0:
-        if not any(start <= newline + 1 < stop for start, stop in ends):
-            return newline + 1
-        newline = data.find(b"\n", newline + 1)
-    return None
+def _find_record(data: bytes, dialect: Dialect) -> tuple[int, int]:
+    """Where the first record of `data` begins, after comments, and where it ends, with its line end."""
+    start, mark = 0, dialect.comment.encode()
+    while mark and data.startswith(mark, start):
+        start = (data.find(b"\n", start) + 1) or len(data)
+    newline = data.find(b"\n", start)
+    # One byte on, as the pattern looks for what stands before a quote.
+    for match in _unsplittable(dialect).finditer(b"\n" + data, start + 1):
+        if newline < match.start() - 1:
+            break
+        if newline < match.end() - 1:
+            newline = data.find(b"\n", match.end() - 1)
+    return start, newline + 1 or len(data)
 
 
 def _clean(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-from typing import Any
+from typing import Any, Iterable, Iterator
 
 from pyarrow import csv as pacsv
 
@@ -46,6 +47,16 @@ class Dialect:
             escape_char=self.escape or False,
             newlines_in_values=True,
             **options,
+        )
+
+    def read_lines(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """Python's reader of such values, for few lines; its `line_num` counts those that it has read."""
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            escapechar=self.escape or None,
         )
 
     def plain(self) -> Dialect:

@@ -16,7 +16,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 from headwater.components.common.sources.dialect import DELIMITERS, Dialect, name_character
 from headwater.components.common.sources.files import Reading
-from headwater.components.common.sources.headers import detect_header
+from headwater.components.common.sources.headers import detect_header, name_columns
 
 SAMPLE_BYTES = 64 << 10
 """The beginning of a file that its dialect is detected from."""
@@ -39,7 +39,7 @@ class Sniffed(NamedTuple):
     Attributes:
       dialect: the likeliest.
       sure: whether another file of the same input may be asked when this one leaves doubts.
-      notices: what the user should know: rule, severity, column (None here), and a sentence.
+      notices: what the user should know: rule, severity, column if it is about one, and a sentence.
     """
 
     dialect: Dialect
@@ -101,7 +101,7 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
         dialect = dataclasses.replace(dialect, header=False)
     notices = [("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)]
     notices += [("csv_dialect", "warning", None, sentence) for sentence in [*doubts, *_notice_comments(best)]]
-    notices += _notice_numbers(best.records[1:], best.records[0] if best.records else [], dialect)
+    notices += _notice_numbers(best, dialect)
     return Sniffed(dialect, sure, notices)
 
 
@@ -135,13 +135,7 @@ def _records(text: str, dialect: Dialect) -> Iterator[tuple[list[str], int]]:
     lines = io.StringIO(text, newline="")
     for _ in range(dialect.skip_rows):
         next(lines, None)
-    reader = csv.reader(
-        (line for line in lines),
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote or None,
-        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        escapechar=dialect.escape or None,
-    )
+    reader = dialect.read_lines(lines)
     try:
         for _, cells in zip(range(MOST_RECORDS), reader):
             if not (dialect.comment and cells and cells[0].startswith(dialect.comment)):
@@ -277,24 +271,18 @@ def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterat
         yield f"detected from the beginning of the file: {'; '.join(parts)}"
 
 
-def _notice_numbers(
-    records: Sequence[Sequence[str]], names: Sequence[str], dialect: Dialect
-) -> list[tuple[str, str, str | None, str]]:
+def _notice_numbers(found: _Candidate, dialect: Dialect) -> Iterator[tuple[str, str, str | None, str]]:
     """Columns whose numbers would be read as text."""
-    columns = list(zip(*(cells for cells in records if len(cells) == len(names))))
-    found: list[tuple[str, str, str | None, str]] = []
-    for position, column in enumerate(columns):
-        values = [cell.strip() for cell in column if cell.strip()]
-        if not values:
+    if not found.records or "," in (dialect.thousands, dialect.decimal):
+        return
+    first, *records = found.records
+    names, _ = name_columns(first if dialect.header else [""] * len(first))
+    for name, column in zip(names, zip(*(cells for cells in records if len(cells) == len(first)))):
+        values = [cell.strip() for cell in column if not cell.strip().isdigit() and cell.strip()]
+        if values and all(map(_THOUSANDS_COMMA.fullmatch, values)):
+            sentence = "numbers with commas, which are read as text; set thousands: ',' or decimal: ','"
+        elif values and all(map(_DECIMAL_COMMA.fullmatch, values)):
+            sentence = "numbers with decimal commas, which are read as text; set decimal: ','"
+        else:
             continue
-        name = names[position] if dialect.header and names[position].strip() else f"column_{position}"
-        if dialect.thousands != "," and dialect.decimal != ",":
-            if all(_THOUSANDS_COMMA.fullmatch(value) or value.isdigit() for value in values):
-                if any("," in value for value in values):
-                    sentence = f"{name!r} holds numbers with commas, which are read as text; set thousands: ',' or decimal: ','"
-                    found.append(("csv_numbers", "warning", name, sentence))
-                continue
-            if all(_DECIMAL_COMMA.fullmatch(value) or value.isdigit() for value in values):
-                sentence = f"{name!r} holds numbers with decimal commas, which are read as text; set decimal: ','"
-                found.append(("csv_numbers", "warning", name, sentence))
-    return found
+        yield "csv_numbers", "warning", name, f"{name!r} holds {sentence}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -113,15 +113,23 @@ def check_columns(dataset: str, options: Concept) -> None:
     Raises:
       HeadwaterError: the dataset has no such column.
     """
-    schema = load_dataset(dataset).schema
-    named = [("label", options.label), *([("score", options.score)] if options.score else [])]
+    known = load_dataset(dataset).schema.names
+    for key, name in [("label", options.label), *_named(options)]:
+        _check_known(key, name, known)
+
+
+def _named(options: Concept) -> list[tuple[str, str]]:
+    """The columns that settings name beside the label, each with its setting."""
+    named = [("score", options.score)] if options.score else []
     named += [("columns", name) for name in options.columns]
-    named += [("slices", name) for pair in options.slices for name in pair]
-    for key, name in named:
-        if name not in schema.names:
-            raise HeadwaterError(
-                f"concept.{key}: there is no column {name!r}; the columns are {', '.join(sorted(schema.names))}"
-            )
+    return named + [("slices", name) for pair in options.slices for name in pair]
+
+
+def _check_known(key: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise HeadwaterError(
+            f"concept.{key}: there is no column {name!r}; the columns are {', '.join(sorted(known))}"
+        )
 
 
 class _Columns:
@@ -138,10 +146,7 @@ class _Columns:
         ]
         self.impossible = self._check("label", options.label, kinds)
         """Why nothing can be compared; empty when it can."""
-        named = [("score", options.score)] if options.score else []
-        named += [("columns", name) for name in options.columns]
-        named += [("slices", name) for pair in options.slices for name in pair]
-        for key, name in named:
+        for key, name in _named(options):
             if reason := self._check(key, name, kinds):
                 self.left_out[name] = reason
         # What label says of a label is no input of it.
@@ -164,10 +169,10 @@ class _Columns:
         label = bins.classes(
             features.get(options.label, none), self._then.field(options.label).type, options.label_bins
         )
-        named = [options.score, *options.columns, *(name for pair in options.slices for name in pair)]
+        named = [name for _, name in _named(options)]
         columns: dict[str, Column] = {}
         for name in dict.fromkeys([*named, *self._names]):
-            if name and name not in self.left_out:
+            if name not in self.left_out:
                 if found := bins.column(features.get(name, none), self._then.field(name).type):
                     columns[name] = found
                 elif name in named:
@@ -181,9 +186,7 @@ class _Columns:
 
     def _check(self, key: str, name: str, kinds: Sequence[Mapping[str, str]]) -> str:
         """Why a column that was named cannot be compared between these two datasets; empty when it can."""
-        if not any(name in side for side in kinds):
-            known = ", ".join(sorted({*kinds[0], *kinds[1]}))
-            raise HeadwaterError(f"concept.{key}: there is no column {name!r}; the columns are {known}")
+        _check_known(key, name, {*kinds[0], *kinds[1]})
         if name in self._private:
             raise HeadwaterError(
                 f"concept.{key}: column {name!r} is private, and what is told names its values; make it public in the "
