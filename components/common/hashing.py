@@ -175,9 +175,7 @@ def _hash_again(array: pa.Array) -> np.ndarray:
         return mix(hash_values(array) ^ _REAL)
     offsets = _offsets(array, np.int32)
     lengths = np.diff(offsets)
-    content = array.buffers()[2]
-    if content is None or not lengths.any():
-        return mix(hash_values(array) ^ _TEXT)
+    content = array.buffers()[2] or b""
     # A polynomial over the bytes modulo 2**64, from prefix sums of bytes times powers of an odd number.
     used = np.frombuffer(content, np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64) + np.uint64(1)
     powers = _powers(len(used))
@@ -186,7 +184,8 @@ def _hash_again(array: pa.Array) -> np.ndarray:
     # Divided by the power at its start, so that a text hashes alike wherever it stands.
     inverse = pow(int(_STEP), -1, 1 << 64)
     unshift = _powers(int(begin.max()) + 1, inverse)[begin]
-    hashes = mix((sums[end] - sums[begin]) * unshift ^ lengths.astype(np.uint64))
+    # The length is mixed before it joins: bytes are counted from one, so "\0" would undo its own length.
+    hashes = mix((sums[end] - sums[begin]) * unshift ^ mix(lengths.astype(np.uint64)))
     hashes[_numpy(pc.is_null(array))] = _MISSING
     return hashes
 

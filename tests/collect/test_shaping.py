@@ -20,7 +20,7 @@ from headwater.components.common import hashing, open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv as csv_source
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 
 def collect(source, output, **options):
@@ -271,6 +271,7 @@ def test_duplicates_of_a_renamed_key_are_found_over_files_and_the_first_stays(tm
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.text(max_size=20), st.none()), min_size=1, max_size=50))
+@example(["", "\0", "\0\0", "a", "a\0", None])
 def test_the_second_hash_is_equal_for_equal_texts_alone(texts):
     array = pa.array(texts, pa.string())
     hashes = hashing.second_hash([array])
@@ -278,6 +279,8 @@ def test_the_second_hash_is_equal_for_equal_texts_alone(texts):
     assert (hashes == shifted).all()
     for (one, left), (two, right) in itertools.combinations(zip(texts, hashes.tolist()), 2):
         assert (one == two) == (left == right)
+    alone = [hashing.second_hash([pa.array([text], pa.string())])[0] for text in texts]
+    assert alone == hashes.tolist()
 
 
 def test_spans_in_paths_are_chosen_as_tfx_does(tmp_path):

@@ -44,7 +44,7 @@ VALUE_BYTES = 256
 """The most of a rejected value that is kept, in bytes."""
 
 _ZERO_FIRST = r"^\s*[+-]?0[\dxX]"
-_LONG_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
+_LONG_OR_SIGNED = r"^\s*([+-]?\d{16,}\s*$|\+)"
 _EXACT_INTEGERS = 2.0**53
 class Rejection(NamedTuple):
     """A record that is not passed on, and why.
@@ -651,8 +651,10 @@ def _whole_numbers(texts: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.A
 def _suspects(
     data: bytes, table: pa.Table, dialect: Dialect, names: Sequence[str], kinds: dict[str, pa.DataType]
 ) -> list[str]:
-    """The columns of numbers that would lose digits as numbers."""
-    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and _beyond_exact(table[name])]
+    """The columns of numbers that would lose digits, or the plus sign of a telephone number, as numbers."""
+    # A plus sign is a number's to newer versions of pyarrow alone.
+    plus = b"+" in data
+    suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and (plus or _beyond_exact(table[name]))]
     whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
     if whole and _has_leading_zero(data, dialect):
         suspects += whole
@@ -663,7 +665,7 @@ def _suspects(
         name
         for name in suspects
         if pc.any(
-            pc.match_substring_regex(texts[name], _ZERO_FIRST if pa.types.is_integer(kinds[name]) else _LONG_NUMBER)
+            pc.match_substring_regex(texts[name], _ZERO_FIRST if pa.types.is_integer(kinds[name]) else _LONG_OR_SIGNED)
         ).as_py()
     ]
 

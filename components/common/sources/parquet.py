@@ -70,6 +70,10 @@ class _Unsupported(Exception):
     """A whole file, as far as can be seen, that pyarrow has no code for."""
 
 
+class _InvalidDictionary(Exception):
+    """pyarrow refuses a dictionary page for a text that is not UTF-8, and so does not say which rows hold it."""
+
+
 def read_footer(uri: str) -> Footer:
     """The columns and the ranges of a file.
 
@@ -105,7 +109,7 @@ def read_rows(
     """
     done = 0
     try:
-        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds):
+        for batch, refused in _read_in_full(uri, start, stop, first_row, kinds):
             count = batch.num_rows
             numbers = np.arange(first_row + done, first_row + done + count, dtype=np.int64)
             done += count
@@ -126,22 +130,26 @@ def read_rows(
 
 
 @contextlib.contextmanager
-def _open(uri: str, int96: str = "us") -> Iterator[pq.ParquetFile]:
+def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.ParquetFile]:
     """A Parquet file, open for reading; what goes wrong inside is told of the file.
 
     Args:
       uri: where it lies.
       int96: the unit of its INT96 timestamps.
+      plain_text: reads text as large_string, also what is stored as a dictionary.
     """
+    options = {"binary_type": pa.large_binary()} if plain_text else {}
     with storage.open_input(uri) as stream:
         if stream.size() == 0:
             raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file is never that short")
         try:
-            yield pq.ParquetFile(stream, coerce_int96_timestamp_unit=int96)
+            yield pq.ParquetFile(stream, coerce_int96_timestamp_unit=int96, **options)
         except _FAILURES as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             if any(words in reason.lower() for words in _UNSUPPORTED):
                 raise _Unsupported(reason) from None
+            if "invalid utf8" in reason.lower() and not plain_text:
+                raise _InvalidDictionary from None
             raise HeadwaterError(f"{uri}: not a whole Parquet file; it may have been cut short: {reason}") from None
         except ValueError as error:
             # Of the Python of an extension type that somebody registered, as pandas registers some.
@@ -163,11 +171,33 @@ def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return [*ranges, (start, len(groups), rows)] if rows else ranges
 
 
-def _read_by_pyarrow(
+def _read_in_full(
     uri: str, start: int, stop: int, first_row: int, kinds: Mapping[str, pa.DataType]
 ) -> Iterator[tuple[pa.RecordBatch, list[Rejection]]]:
+    done = 0
+    try:
+        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds):
+            yield batch, refused
+            done += batch.num_rows
+    except _InvalidDictionary:
+        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds, plain_text=True):
+            if batch.num_rows > done:
+                first = first_row + done
+                yield batch.slice(done), [rejection for rejection in refused if rejection.row >= first]
+            first_row += batch.num_rows
+            done = max(0, done - batch.num_rows)
+
+
+def _read_by_pyarrow(
+    uri: str,
+    start: int,
+    stop: int,
+    first_row: int,
+    kinds: Mapping[str, pa.DataType],
+    plain_text: bool = False,
+) -> Iterator[tuple[pa.RecordBatch, list[Rejection]]]:
     groups, columns = range(start, stop), list(kinds)
-    with _open(uri) as file:
+    with _open(uri, plain_text=plain_text) as file:
         if not _READS_MEMBERS and has_gzip_members(uri, file.metadata, groups, columns):
             raise _Unsupported(f"a page of several gzip members, of which pyarrow {pa.__version__} reads the first alone")
         exact = _int96_columns(file) & set(columns)
