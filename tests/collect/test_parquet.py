@@ -203,6 +203,19 @@ def test_rows_with_invalid_text_are_rejected(tmp_path, kind, analyse):
         compute_statistics(str(source), str(tmp_path / "statistics"), workers=1)
 
 
+def test_invalid_text_after_many_batches_is_rejected_by_row(tmp_path):
+    count = 150_000
+    good = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int64)), pa.array(["fine", "good"]))
+    bad = bad_text("dictionary")
+    path = tmp_path / "t.parquet"
+    with pq.ParquetWriter(path, pa.schema([("id", pa.int64()), ("s", bad.type)])) as writer:
+        writer.write_table(pa.table({"id": np.arange(count), "s": good}))
+        writer.write_table(pa.table({"id": range(count, count + 6), "s": bad}))
+    result = collect(path, tmp_path / "out")
+    assert [each["row"] for each in rejected(result).to_pylist()] == [count + 2, count + 5]
+    assert sorted(row["id"] for row in rows_of(result)) == sorted({*range(count + 6)} - {count + 1, count + 4})
+
+
 def test_rows_are_found_by_halving():
     chance = np.random.default_rng(5)
     for size in (0, 1, 2, 7, 100, 1000):
