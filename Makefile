@@ -8,6 +8,8 @@ ifeq ($(PYTHON),)
 $(error Headwater needs Python 3.11 (3.11 to 3.13 with glibc 2.39 or on macOS); name one, as in: make PYTHON=/path/to/python run)
 endif
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(VENV)/bin/uv)
+# Behind a company's proxy the certificates of the system are those that count.
+export UV_SYSTEM_CERTS := 1
 # TFDV 1.21's wheels need glibc 2.39; before that the world is TFDV 1.16's.
 LOCK := images/locks/$(shell $(PYTHON) images/locks/pick.py)
 ifeq ($(filter %.txt,$(LOCK)),)

