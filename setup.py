@@ -1,5 +1,7 @@
 """Packaging. The folders `components` and `pipelines` are the packages `headwater.*`."""
 
+import pathlib
+
 from setuptools import find_packages, setup
 
 VERSION = "0.2.0"
@@ -13,7 +15,7 @@ setup(
     name="headwater",
     version=VERSION,
     description="Kubeflow Pipelines components for the upstream end of machine learning",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError, ended_by_sigterm

@@ -12,7 +12,8 @@ import sys
 import tempfile
 import urllib.parse
 import warnings
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
@@ -162,8 +163,9 @@ def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
 def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bool:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")
-    from headwater.pipelines.main import headwater_pipeline
     from kfp import local
+
+    from headwater.pipelines.main import headwater_pipeline
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
     try:

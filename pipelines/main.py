@@ -2,12 +2,13 @@
 
 from typing import Dict, List
 
+from kfp import dsl
+
 from headwater.components.collect.component import collect
 from headwater.components.generate_statistics.component import generate_statistics
 from headwater.components.infer_schema.component import infer_schema
 from headwater.components.label.component import label
 from headwater.components.validate.component import gate, validate
-from kfp import dsl
 
 
 @dsl.pipeline(name="headwater", description="Bad data is stopped before it trains a model.")

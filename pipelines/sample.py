@@ -10,6 +10,7 @@ import zipfile
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.label import label_dataset

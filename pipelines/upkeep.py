@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 NOT_WHOLE = 1
 """Exit code: something that was written is missing or altered."""

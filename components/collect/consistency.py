@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Mapping
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -206,10 +207,10 @@ def read_formats(
         reasons = np.append(reasons, _FINE)
         index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
         failed = reasons[index] != _FINE
-        for row in np.flatnonzero(failed & ~bad):
-            rejections.append(
-                Rejection(int(rows[row]), name, _REASONS[reasons[index[row]]], clip(texts[int(row)].as_py()))
-            )
+        rejections += [
+            Rejection(int(rows[row]), name, _REASONS[reasons[index[row]]], clip(texts[int(row)].as_py()))
+            for row in np.flatnonzero(failed & ~bad)
+        ]
         bad |= failed
         batch = batch_with(batch, place, name, values.take(encoded.indices))
     if bad.any():

@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def check_freshness(
     """`stale`: the newest event is too old, or lies in the future."""
     if newest is None:
         return []
-    as_of = as_of if as_of.tzinfo else as_of.replace(tzinfo=datetime.timezone.utc)
+    as_of = as_of if as_of.tzinfo else as_of.replace(tzinfo=datetime.UTC)
     age = as_of - _time(newest)
     hours = age.total_seconds() / 3600
     if max_age is not None and age > max_age:
@@ -284,4 +285,4 @@ def _log_choose(total: int, part: int) -> float:
 
 def _time(text: str) -> datetime.datetime:
     found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)

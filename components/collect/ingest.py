@@ -7,7 +7,8 @@ import datetime
 import functools
 import hashlib
 import os
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -280,8 +281,8 @@ class _Collection:
     def _as_of(self) -> datetime.datetime:
         if self._settings.as_of:
             found = datetime.datetime.fromisoformat(self._settings.as_of.replace("Z", "+00:00"))
-            return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
-        return self._chosen.end or datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+            return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+        return self._chosen.end or datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], ...]:

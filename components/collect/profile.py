@@ -7,7 +7,8 @@ whose hash is small, so that it is uniform over the rows, and the same whatever 
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -98,10 +99,13 @@ def _measure(column: pa.Array) -> dict[str, Any]:
         extremes = pc.min_max(column).as_py()
         state["min"], state["max"] = (_finite(extremes[end]) for end in ("min", "max"))
         state.update(_runs(column))
-    elif pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        # Whether it is one value throughout; runs of words are no sensor's.
-        if pc.all(pc.equal(column, column[0])).as_py() and not column.null_count:
-            state.update(_ends(str(column[0].as_py()), str(column[0].as_py()), len(column), len(column), len(column)))
+    # Whether it is one value throughout; runs of words are no sensor's.
+    elif (
+        (pa.types.is_string(kind) or pa.types.is_boolean(kind))
+        and pc.all(pc.equal(column, column[0])).as_py()
+        and not column.null_count
+    ):
+        state.update(_ends(str(column[0].as_py()), str(column[0].as_py()), len(column), len(column), len(column)))
     return state
 
 

@@ -7,7 +7,8 @@ not, and groups that are too small. No finding holds a value of a row.
 from __future__ import annotations
 
 import itertools
-from typing import Any, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa

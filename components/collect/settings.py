@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from typing import Annotated, Any, Literal, Mapping
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -289,7 +290,6 @@ class Settings(pydantic.BaseModel):
             raise ValueError(f"types: {clashes[0]!r} has a format, whose type says what it becomes")
         return self
 
-
     @property
     def reading(self) -> Reading:
         """How text is read."""
@@ -335,9 +335,12 @@ def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     for name, value in whole_numbers(config).items():
         if name == "splits" and isinstance(value, str):
             value = parse_splits(value)
-        if name in result and name in Settings.model_fields:
-            if result[name] not in (Settings.model_fields[name].get_default(), value):
-                raise HeadwaterError(f"config: {name} is set to another value outside of the config; set it once")
+        if (
+            name in result
+            and name in Settings.model_fields
+            and result[name] not in (Settings.model_fields[name].get_default(), value)
+        ):
+            raise HeadwaterError(f"config: {name} is set to another value outside of the config; set it once")
         result[name] = value
     return result
 

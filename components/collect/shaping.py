@@ -6,15 +6,15 @@ The order is fixed: missing values, formats, units, names; lookups; derived colu
 from __future__ import annotations
 
 import dataclasses
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.collect import consistency, lookups, splitting
-from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.duplicates import Drops
+from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.settings import DUPLICATE_KEY, SMALL_GROUP, Settings
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
@@ -157,7 +157,7 @@ def check_shape(shape: Shape) -> pa.Schema:
     """
     settings = shape.settings
     names = [settings.rename.get(name, name) for name in shape.source.names]
-    for name, place in shape.places:
+    for _, place in shape.places:
         names += [field for field in lookups.added_columns(place) if field not in names]
     for derived in settings.derived:
         expressions.check_expression(f"derived.{derived.name}", derived.expression, names)

@@ -176,7 +176,9 @@ class Outcome:
 
 def _file_schema(schema: pa.Schema, first: pa.RecordBatch) -> pa.Schema:
     """The schema of shaped rows, and of what was added to them."""
-    return pa.schema([schema.field(name) if name in schema.names else first.schema.field(name) for name in first.schema.names])
+    return pa.schema(
+        [schema.field(name) if name in schema.names else first.schema.field(name) for name in first.schema.names]
+    )
 
 
 def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
@@ -119,7 +120,7 @@ def span_end(pattern: str, span: int) -> datetime.datetime | None:
     if "{DD}" not in pattern:
         return None
     day = _EPOCH + datetime.timedelta(days=span + 1)
-    return datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.timezone.utc)
+    return datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
 
 
 def _check(pattern: str) -> None:

@@ -7,7 +7,7 @@ map are required or nullable, a column is of an extension type. pyarrow takes su
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -55,10 +55,14 @@ def is_same(first: pa.DataType, second: pa.DataType) -> bool:
     parts, others = list(_parts(first)), list(_parts(second))
     if not parts or len(parts) != len(others):
         return first.equals(second)
-    return first.id == second.id and all(
-        one.name == other.name and one.nullable == other.nullable and is_same(one.type, other.type)
-        for one, other in zip(parts, others)
-    ) and getattr(first, "list_size", None) == getattr(second, "list_size", None)
+    return (
+        first.id == second.id
+        and all(
+            one.name == other.name and one.nullable == other.nullable and is_same(one.type, other.type)
+            for one, other in zip(parts, others)
+        )
+        and getattr(first, "list_size", None) == getattr(second, "list_size", None)
+    )
 
 
 def _parts(kind: pa.DataType) -> Iterator[pa.Field]:

@@ -7,6 +7,7 @@ cluster, a laptop and one worker give the same bytes.
 
 from __future__ import annotations
 
+# ruff: noqa: E402 – the filter below stands before the imports that it is for.
 import collections
 import contextlib
 import functools
@@ -15,8 +16,9 @@ import re
 import tempfile
 import uuid
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Callable, Iterable, Iterator, Sequence, TypeVar
+from typing import Any, TypeVar
 
 # Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
@@ -102,9 +104,11 @@ def map_merge(
         with _removed_at_the_end(storage.delete, target):
             try:
                 with beam.Pipeline(options=options) as pipeline:
+                    # In this process a pool spreads the items; other runners spread what is shuffled.
+                    elements = beam.Create(list(zip(range(len(items)), items, sizes)), reshuffle=not local)
                     results = (
                         pipeline
-                        | f"{label}/Elements" >> beam.Create(list(zip(range(len(items)), items, sizes)))
+                        | f"{label}/Elements" >> elements
                         | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run))
                     )
                     width, level = len(items), 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 WIDTH, HEIGHT = 200, 48
 """Size of a chart, in pixels."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -402,7 +403,9 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
 def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> Dataset:
     from headwater.components.common import sources
 
-    scans = sources.scan_files(sources.discover([folder], left_out=(SPLIT,)), "", sources.Reading(), label="read", **beam)
+    scans = sources.scan_files(
+        sources.discover([folder], left_out=(SPLIT,)), "", sources.Reading(), label="read", **beam
+    )
     opened = sources.open_sources(scans, exact=True, label="read", **beam)
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)

@@ -9,7 +9,7 @@ missing as a value of its own, nested values by their parts and positions.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa

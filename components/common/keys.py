@@ -5,7 +5,7 @@ Two different keys are taken for one with a chance of n²/2¹²⁹.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa

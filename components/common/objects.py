@@ -8,7 +8,8 @@ three requests and leave markers for folders (s3), and cannot write conditionall
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from headwater.components.common import stores
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from headwater.components.common.version import VERSION
 
@@ -35,7 +36,7 @@ def run_event(
     """
     return {
         "eventType": event,
-        "eventTime": (time or datetime.datetime.now(datetime.timezone.utc)).isoformat(),
+        "eventTime": (time or datetime.datetime.now(datetime.UTC)).isoformat(),
         "producer": PRODUCER,
         "schemaURL": f"{SPEC}/2-0-2/OpenLineage.json#/definitions/RunEvent",
         "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, run)), **({"facets": facets} if facets else {})},

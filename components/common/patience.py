@@ -6,7 +6,8 @@ import os
 import random
 import re
 import time
-from typing import Callable, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from headwater.components.common.errors import HeadwaterError
 

@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
 
@@ -106,10 +107,13 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
         process.join()
         code = process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return FAILED + (
-            f"{name}: working on it ended the worker process ({how}), twice; the file may be damaged, or need more memory "
-            "than there is"
-        ).encode()
+        return (
+            FAILED
+            + (
+                f"{name}: working on it ended the worker process ({how}), twice; the file may be damaged, or need more memory "
+                "than there is"
+            ).encode()
+        )
     finally:
         receiver.close()
         process.join()

@@ -17,7 +17,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError

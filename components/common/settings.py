@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, Mapping, Sequence, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -54,9 +55,12 @@ def _place(loc: Sequence[Any], value: Any) -> tuple[Any, ...]:
     for number, part in enumerate(loc):
         if isinstance(value, Mapping) and part in value or isinstance(value, (list, tuple)) and isinstance(part, int):
             value = value[part] if not isinstance(value, (list, tuple)) or part < len(value) else None
-        elif number < len(loc) - 1 or not isinstance(value, Mapping):
-            continue
-        elif part not in value and not str(part).isidentifier():
+        elif (
+            number < len(loc) - 1
+            or not isinstance(value, Mapping)
+            or part not in value
+            and not str(part).isidentifier()
+        ):
             continue
         kept.append(part)
     return tuple(kept)

@@ -92,7 +92,9 @@ def _check_first_batch(content: pa.Buffer, batch: pa.RecordBatch) -> None:
         if not names or not rows:
             continue
         found = next(file.iter_batches(rows, row_groups=[0], columns=names))
-        kept = pa.Table.from_batches([found]).select(names).cast(pa.schema([batch.schema.field(name) for name in names]))
+        kept = (
+            pa.Table.from_batches([found]).select(names).cast(pa.schema([batch.schema.field(name) for name in names]))
+        )
         for name, column in zip(names, kept.combine_chunks().columns):
             given = batch.column(batch.schema.get_field_index(name)).slice(0, rows)
             back = column.chunk(0) if column.num_chunks else pa.array([], column.type)

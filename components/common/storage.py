@@ -15,7 +15,8 @@ import shutil
 import tempfile
 import urllib.parse
 import uuid
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headwater.components.common import objects, patience, stores
 from headwater.components.common.errors import HeadwaterError

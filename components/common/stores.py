@@ -29,7 +29,7 @@ _OWN_RETRY_SECONDS = 5
 _METADATA = "169.254.169.254"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def filesystem(kind: str) -> fs.FileSystem:
     """The filesystem of a kind of store: "" for local paths, "gs", "s3" or "minio".
 
@@ -61,7 +61,7 @@ def filesystem(kind: str) -> fs.FileSystem:
     return fs.S3FileSystem(**options)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def gs_client():
     """Google's own client."""
     from google.auth.credentials import AnonymousCredentials
@@ -73,7 +73,7 @@ def gs_client():
     return storage.Client()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def s3_client(kind: str):
     """Amazon's own client, for "s3" or "minio"."""
     import boto3.session

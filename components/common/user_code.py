@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
 

@@ -4,7 +4,8 @@ after for the slices that cost most."""
 from __future__ import annotations
 
 import functools
-from typing import Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 

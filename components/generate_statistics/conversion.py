@@ -9,7 +9,7 @@ not come back as ordinary ones.
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa

@@ -5,7 +5,7 @@ Only rows where each column has exactly one value count, as in TFDV.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa

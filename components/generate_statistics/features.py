@@ -7,7 +7,7 @@ how long they are; a plain column has one level, whose lists hold one value each
 from __future__ import annotations
 
 import dataclasses
-from typing import Collection, Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa

@@ -93,8 +93,9 @@ def _key() -> bytes:
 
 def _keyed(values: pa.Array, key: bytes) -> pa.Array:
     """HMAC-SHA-256 (RFC 2104) of each value, its first half in hexadecimal."""
-    import duckdb
     import hashlib
+
+    import duckdb
 
     key = hashlib.sha256(key).digest() if len(key) > _BLOCK else key
     inner, outer = (bytes(byte ^ pad for byte in key.ljust(_BLOCK, b"\0")) for pad in (0x36, 0x5C))

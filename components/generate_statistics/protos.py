@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import points as pointing
@@ -29,7 +30,6 @@ from headwater.components.generate_statistics.state import (
     N,
     State,
 )
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 COUNTED = "headwater.values"
 """Custom statistic: whether top values and the number of distinct ones are exact, and if not, how far off."""
@@ -64,13 +64,16 @@ class Sizes:
     num_quantiles_histogram_buckets: int = 10
 
 
+_NOTHING_PRIVATE = Private()
+
+
 def to_statistics(
     state: State,
     name: str,
     sizes: Sizes = Sizes(),
     *,
     weighted: bool = False,
-    private: Private = Private(),
+    private: Private = _NOTHING_PRIVATE,
     label: str = "",
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """The statistics of a state: of all rows first, then of each slice that has rows.

@@ -14,12 +14,12 @@ which a share of `MATCHING` match. They differ where TFDV's depend on how rows a
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 ENOUGH = 100

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pydantic
@@ -194,17 +195,7 @@ def check_against(settings: Settings, schema: pa.Schema, private: Private) -> No
         check_expression(f"slices.{name}", where, known)
     for pair in settings.pairs:
         there("feature_pairs", pair)
-        numbers, texts = (
-            [check_kind(schema.field(name).type) for name in pair] for check_kind in (_is_number, _is_text)
-        )
-        if pair[0] == pair[1] or not (all(numbers) or all(texts)):
-            raise HeadwaterError(
-                f"feature_pairs: {pair[0]!r} and {pair[1]!r} must be two columns, both of numbers or both of text"
-            )
-        if all(texts) and private.columns & set(pair):
-            raise HeadwaterError(
-                f"feature_pairs: the values of {pair[0]!r} and {pair[1]!r} would be shown; one is private"
-            )
+        _check_pair(pair, schema, private)
     if settings.feature_allowlist:
         missing = {name for pair in settings.pairs for name in pair} - set(settings.feature_allowlist)
         if missing:
@@ -217,6 +208,16 @@ def check_against(settings: Settings, schema: pa.Schema, private: Private) -> No
                     f"worst_slices.columns: {name!r} is private, and slices are named after its values; name it under "
                     "public if they may be shown"
                 )
+
+
+def _check_pair(pair: Sequence[str], schema: pa.Schema, private: Private) -> None:
+    numbers, texts = ([check_kind(schema.field(name).type) for name in pair] for check_kind in (_is_number, _is_text))
+    if pair[0] == pair[1] or not (all(numbers) or all(texts)):
+        raise HeadwaterError(
+            f"feature_pairs: {pair[0]!r} and {pair[1]!r} must be two columns, both of numbers or both of text"
+        )
+    if all(texts) and private.columns & set(pair):
+        raise HeadwaterError(f"feature_pairs: the values of {pair[0]!r} and {pair[1]!r} would be shown; one is private")
 
 
 def find_private(settings: Settings, marked: Mapping[str, Any]) -> Private:

@@ -7,7 +7,8 @@ are named as TFDV names them: `country_US`, and for several columns, in order of
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa

@@ -27,19 +27,20 @@ import itertools
 import json
 import math
 import re
-from typing import Any, Literal, Sequence
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
+from scipy.special import stdtr
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.dataset import OWN_PREFIX
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.generate_statistics.conversion import RULE, to_lists
-from scipy.special import stdtr
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 VERSION = "1"
 

@@ -50,7 +50,7 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
     changes = diff_schemas(before, after)
     entry = {
         "who": who.strip() or getpass.getuser(),
-        "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "why": reason.strip(),
         "before": storage.sha256(made.read(SCHEMA)),
         "after": storage.sha256(content),

@@ -2,8 +2,9 @@
 
 from typing import Dict, NamedTuple
 
-from headwater.components.common.version import IMAGE
 from kfp import dsl
+
+from headwater.components.common.version import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal, Mapping
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import (
@@ -14,7 +16,6 @@ from headwater.components.common.settings import (
     read_config,
     whole_numbers,
 )
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 PRIVATE, ZERO_MEANS_MISSING = "headwater:private", "headwater:zero-means-missing"
 """Tags of a feature's annotation, for what TFMD has no field for."""
@@ -245,6 +246,26 @@ def _apply(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
         # What was agreed of values of another type says nothing of these.
         if domain := feature.WhichOneof("domain_info"):
             feature.ClearField(domain)
+    _set_domain(feature, changes, where)
+    _set_presence(feature, changes)
+    if changes.unique_min is not None or changes.unique_max is not None:
+        if changes.unique_min is not None:
+            feature.unique_constraints.min = changes.unique_min
+        if changes.unique_max is not None:
+            feature.unique_constraints.max = changes.unique_max
+    for key in ("in_environment", "not_in_environment"):
+        if getattr(changes, key) is not None:
+            feature.ClearField(key)
+            getattr(feature, key).extend(getattr(changes, key))
+    for key, comparator in (("drift_threshold", "drift_comparator"), ("skew_threshold", "skew_comparator")):
+        if getattr(changes, key) is not None:
+            _compare(feature, getattr(feature, comparator), getattr(changes, key), f"{where}.{key}")
+    _set_tags(feature, changes, where)
+    if changes.deprecated is not None:
+        feature.lifecycle_stage = schema_pb2.DEPRECATED if changes.deprecated else schema_pb2.PRODUCTION
+
+
+def _set_domain(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
     if changes.domain is not None:
         if feature.type != schema_pb2.BYTES:
             raise HeadwaterError(f"{where}.domain: the feature is no text; numbers take min and max")
@@ -259,19 +280,9 @@ def _apply(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
         _set_language(feature, changes.natural_language, where)
     if changes.min is not None or changes.max is not None:
         _limit(feature, changes, where)
-    _set_presence(feature, changes)
-    if changes.unique_min is not None or changes.unique_max is not None:
-        if changes.unique_min is not None:
-            feature.unique_constraints.min = changes.unique_min
-        if changes.unique_max is not None:
-            feature.unique_constraints.max = changes.unique_max
-    for key in ("in_environment", "not_in_environment"):
-        if getattr(changes, key) is not None:
-            feature.ClearField(key)
-            getattr(feature, key).extend(getattr(changes, key))
-    for key, comparator in (("drift_threshold", "drift_comparator"), ("skew_threshold", "skew_comparator")):
-        if getattr(changes, key) is not None:
-            _compare(feature, getattr(feature, comparator), getattr(changes, key), f"{where}.{key}")
+
+
+def _set_tags(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
     for tag, wanted in ((PRIVATE, changes.private), (ZERO_MEANS_MISSING, changes.zero_means_missing)):
         if wanted is not None:
             kept = [each for each in feature.annotation.tag if each != tag]
@@ -279,8 +290,6 @@ def _apply(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
             feature.annotation.tag.extend([*kept, tag] if wanted else kept)
     if changes.zero_means_missing and feature.type not in _NUMBERS:
         raise HeadwaterError(f"{where}.zero_means_missing: the feature is no number")
-    if changes.deprecated is not None:
-        feature.lifecycle_stage = schema_pb2.DEPRECATED if changes.deprecated else schema_pb2.PRODUCTION
 
 
 def _set_language(feature: schema_pb2.Feature, wanted: bool, where: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
@@ -19,7 +22,6 @@ from headwater.components.infer_schema.curation import (
 from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
 from headwater.components.infer_schema.suggest import suggest
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 SCHEMA = "schema.pbtxt"
 CANDIDATE = "candidate.pbtxt"

@@ -7,7 +7,8 @@ is, and *changed* when some is and some is not any more, or nobody can tell.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import schema_pb2

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyarrow as pa
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.errors import HeadwaterError
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 DIALECTS = ("duckdb", "postgres", "bigquery")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.pages import number, render, visible
 from headwater.components.infer_schema.diff import compatibility, sentence
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 _TYPES = {
     schema_pb2.INT: "whole number",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.distributions import Feature
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 MOST_CLOSED = 100
 """Values that a domain which looks closed has at most."""
@@ -128,17 +129,17 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
             )
             return
     categorical = agreed.HasField("int_domain") and agreed.int_domain.is_categorical
-    if whole and not feature.slack and 2 < len(points) <= _MOST_CATEGORIES and not categorical:
-        if rows >= _ROWS_A_CATEGORY * len(points) and len(points) <= feature.high - feature.low + 1:
-            yield (
-                "a category with whole numbers as codes",
-                f"{len(points)} different numbers in {rows:,.0f} rows",
-                "low",
-                {"categorical": True},
-            )
-            return
+    few = whole and not feature.slack and 2 < len(points) <= _MOST_CATEGORIES and not categorical
+    if few and rows >= _ROWS_A_CATEGORY * len(points) and len(points) <= feature.high - feature.low + 1:
+        yield (
+            "a category with whole numbers as codes",
+            f"{len(points)} different numbers in {rows:,.0f} rows",
+            "low",
+            {"categorical": True},
+        )
+        return
     limits = agreed.float_domain
-    if not whole and 0 <= feature.low and feature.high <= 1 and len(points) > 20 and not limits.HasField("max"):
+    if not whole and feature.low >= 0 and feature.high <= 1 and len(points) > 20 and not limits.HasField("max"):
         yield "a probability or share", f"all of {rows:,.0f} values lie within 0 and 1", "medium", {"min": 0, "max": 1}
         return
     zeros = float(weights[points == 0].sum())

@@ -7,10 +7,12 @@ or that is whole numbers in one and not in another; nobody would validate those 
 from __future__ import annotations
 
 import collections
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.errors import HeadwaterError
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _Name = statistics_pb2.FeatureNameStatistics
 _Path = tuple[str, ...]
@@ -114,7 +116,9 @@ def _levels(made: Any, found: Sequence[Any], held: Sequence[Any], absent: int) -
         deep = [each.presence_and_valency_stats[level] for each in held]
         # One without any value may not know how deep its lists are; all of its rows are missing at the first level.
         flat = [each for each in found if len(each.presence_and_valency_stats) <= level] if level == 0 else []
-        more = [each.presence_and_valency_stats[level] for each in found if len(each.presence_and_valency_stats) > level]
+        more = [
+            each.presence_and_valency_stats[level] for each in found if len(each.presence_and_valency_stats) > level
+        ]
         yield target, [*more, *flat], deep, absent if level == 0 else 0
 
 

@@ -10,7 +10,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import pydantic
 
@@ -125,8 +126,6 @@ def check_as_of(text: str) -> datetime.datetime | None:
     except ValueError:
         raise HeadwaterError(f"as_of: {text!r} is no time of ISO 8601, as 2026-01-31T00:00:00Z") from None
     try:
-        return (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).astimezone(
-            datetime.timezone.utc
-        )
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except OverflowError:
         raise HeadwaterError(f"as_of: {text!r} lies before the year 1 or after 9999 in UTC") from None

@@ -9,7 +9,7 @@ label table it shows the label, its probability and the abstain flag.
 from __future__ import annotations
 
 import datetime
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -128,4 +128,4 @@ def _bytes(values: np.ndarray) -> pa.Array:
 
 
 def _instant(when: datetime.datetime) -> np.datetime64:
-    return np.datetime64(when.astimezone(datetime.timezone.utc).replace(tzinfo=None), "us")
+    return np.datetime64(when.astimezone(datetime.UTC).replace(tzinfo=None), "us")

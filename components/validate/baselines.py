@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import re
 
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 from headwater.components.common import distributions, results
 from headwater.components.common.distributions import Feature
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _OF_SPANS = re.compile(r"(season|window):(.*)", re.DOTALL)
 

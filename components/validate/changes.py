@@ -7,7 +7,8 @@ effect is above a threshold: one learnt from earlier spans, or else a least effe
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from headwater.components.common.distributions import Feature
 from headwater.components.common.significance import benjamini_hochberg

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
 from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
@@ -25,7 +28,6 @@ from headwater.components.validate.settings import (
     Settings,
     check_settings,
 )
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 FILE = "Split-{split}/SchemaDiff.pb"
 
@@ -92,7 +94,9 @@ def check_statistics(
     work.findings += rows.held_against_concept(settings, measured, earlier, past)
     work.findings += rows.held_against_serving(settings)
     # The gravest first, and of what moved, what moved most.
-    findings = sorted(work.findings, key=lambda each: (SEVERITIES.index(each["severity"]), -each.get("effect", math.inf)))
+    findings = sorted(
+        work.findings, key=lambda each: (SEVERITIES.index(each["severity"]), -each.get("effect", math.inf))
+    )
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": earlier.told if earlier else None,

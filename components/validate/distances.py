@@ -23,10 +23,10 @@ import dataclasses
 import math
 
 import numpy as np
+from scipy import special
 
 from headwater.components.common.distributions import Feature
 from headwater.components.validate.tables import Table
-from scipy import special
 
 L_INFINITY, JENSEN_SHANNON, PSI = "L-infinity", "Jensen-Shannon", "PSI"
 KOLMOGOROV_SMIRNOV, WASSERSTEIN = "Kolmogorov-Smirnov", "Wasserstein"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from typing import Annotated, Any, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa

@@ -6,7 +6,8 @@ Every run's verdict holds its distances, so the verdicts under `data_root` are t
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 

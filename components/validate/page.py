@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headwater.components.common.charts import HEIGHT, WIDTH, bars, outlines
 from headwater.components.common.pages import render, visible

@@ -11,7 +11,7 @@ thousands of categories against themselves give what chance gives.
 from __future__ import annotations
 
 import dataclasses
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa

@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 THREADS = len(os.sched_getaffinity(0))
 

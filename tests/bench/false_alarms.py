@@ -79,7 +79,14 @@ def simulate(task: tuple[int, int, tuple[int, ...]]) -> np.ndarray:
     return np.array([[bool(has_alarm(one, other)) for other in sides[1]] for one in sides[0]], np.int64)
 
 
-_PLANTED = ("mean by 0.5 sd", "mean by 1 sd", "mean by 0.1 sd", "share 20 % to 40 %", "one of 300 doubled", "5 % missing")
+_PLANTED = (
+    "mean by 0.5 sd",
+    "mean by 1 sd",
+    "mean by 0.1 sd",
+    "share 20 % to 40 %",
+    "one of 300 doubled",
+    "5 % missing",
+)
 
 
 def planted(task: tuple[int, int]) -> np.ndarray:

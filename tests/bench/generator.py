@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import struct
-from typing import Iterator
+from collections.abc import Iterator
 
 import duckdb
 import fastavro

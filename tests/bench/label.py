@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -51,8 +51,9 @@ def bench_model(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[R
 
 def measure_model(kind: str, seed: str) -> dict:
     """Accuracy and log loss by what labels, on votes of a kind."""
-    from headwater.components.label.weak import model, tally
     from votes import PRIOR, generate, oracle
+
+    from headwater.components.label.weak import model, tally
 
     truth, votes, tables = generate(kind, _MODEL_ROWS, int(seed))
     counted = tally.tally(votes, np.full(len(votes), -1, np.int8), _hashes(len(votes)), 3, _SAMPLE)
@@ -140,10 +141,11 @@ def measure_real(month: str, seed: str, votes_at: str, truth_at: str) -> dict:
     """Accuracy and log loss by what labels, for one draw of gold; leaves votes and truth for Snorkel."""
     import pyarrow as pa
     import pyarrow.compute as pc
+    from pyarrow import csv
+
     from headwater.components.label.weak import model, tally
     from headwater.components.label.weak.functions import Function, vote
     from headwater.pipelines.sample import FUNCTIONS, write_landings, write_months, write_weather
-    from pyarrow import csv
 
     with tempfile.TemporaryDirectory() as work:
         flights = csv.read_csv(write_months(pathlib.Path(work))[int(month)])

@@ -17,8 +17,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _HERE = pathlib.Path(__file__).parent
@@ -111,6 +112,7 @@ def measure_multiply(source: str, target: str, count: str) -> dict:
     """Makes a dataset of as many shards, each with a few rows, all alike."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     from headwater.components.collect import collect_dataset
     from headwater.components.common import results, storage
     from headwater.components.common.dataset import SHARD_SCHEMA, shard_index

@@ -15,7 +15,8 @@ import statistics
 import sys
 import time
 import warnings
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -201,11 +202,12 @@ def power(options: argparse.Namespace) -> Iterator[str]:
 
 def cost(options: argparse.Namespace) -> Iterator[str]:
     """1,000 features, from statistics to verdict."""
+    import pyarrow.parquet as pq
     from generator import _wide_batch
+
     from headwater.components.generate_statistics import compute_statistics
     from headwater.components.infer_schema import derive_schema
     from headwater.components.validate import check_statistics
-    import pyarrow.parquet as pq
 
     for rows in (5_000, 20_000):
         folder = pathlib.Path(options.folder) / "validate"
@@ -249,6 +251,7 @@ def measure_rules(source: str) -> dict:
 def measure_skew(source: str) -> dict:
     """Seconds and memory of feature skew, a side against itself."""
     import common
+
     from headwater.components.validate import measure_feature_skew
 
     started = time.perf_counter()

@@ -9,6 +9,9 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headwater.components.collect.privacy import anonymity
 from headwater.components.collect.privacy.anonymity import (
     group_state,
@@ -18,8 +21,6 @@ from headwater.components.collect.privacy.anonymity import (
     small_groups,
 )
 from headwater.components.common.errors import HeadwaterError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["a", "b", None, ""]), st.one_of(st.none(), st.integers(0, 3))), min_size=1, max_size=80

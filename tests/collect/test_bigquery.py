@@ -8,6 +8,7 @@ import decimal
 import bigquery_stub
 import pyarrow as pa
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
@@ -17,7 +18,7 @@ TABLE = pa.table(
         "id": pa.array(range(1000)),
         "name": pa.array([None if i % 7 == 0 else f"Zoë {i}" for i in range(1000)]),
         "price": pa.array([decimal.Decimal(i) / 4 for i in range(1000)], pa.decimal128(38, 9)),
-        "at": pa.array([datetime.datetime(2013, 7, 1, tzinfo=datetime.timezone.utc)] * 1000, pa.timestamp("us", "UTC")),
+        "at": pa.array([datetime.datetime(2013, 7, 1, tzinfo=datetime.UTC)] * 1000, pa.timestamp("us", "UTC")),
         "tags": pa.array([["a", "b"][: i % 3] for i in range(1000)], pa.list_(pa.string())),
         "ok": pa.array([i % 2 == 0 for i in range(1000)]),
     }

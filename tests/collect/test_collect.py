@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.settings import parse_splits
 from headwater.components.common import open_dataset, results, storage
@@ -89,7 +90,10 @@ def test_a_column_that_is_named_split_stays_the_datas_own(tmp_path):
     ]
     labels = label_dataset(result.folder, str(tmp_path / "labels"), steps=given, workers=1)
     train = open_dataset(labels.folder).to_table(filter=pads.field("headwater_split") == "train")
-    assert set(train["headwater_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {"left", "right"}
+    assert set(train["headwater_split"].to_pylist()) == {"train"} and set(train["split"].to_pylist()) == {
+        "left",
+        "right",
+    }
 
 
 def test_the_same_input_gives_the_same_bytes_from_any_path_and_workers(few_flights, tmp_path):
@@ -266,7 +270,9 @@ def test_each_setting_of_a_dialect_changes_what_is_read(tmp_path, content, setti
     for name, given in (("without", {}), ("with", setting)):
         result = collect(path, tmp_path / name, splits={"all": 1}, **given)
         table = open_dataset(result.folder).to_table()
-        rows[name] = {column: table[column].to_pylist() for column in table.column_names if column not in ("split", "_row_id")}
+        rows[name] = {
+            column: table[column].to_pylist() for column in table.column_names if column not in ("split", "_row_id")
+        }
     assert rows["with"] == columns != rows["without"]
 
 

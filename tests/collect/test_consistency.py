@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pydantic
 import pytest
+
 from headwater.components.collect.consistency import (
     Format,
     Unit,
@@ -87,7 +88,7 @@ def test_an_offset_in_the_text_goes_before_the_zone():
         times=["%Y-%m-%d %H:%M %z", "%Y-%m-%d %H:%M"],
         zone="America/New_York",
     )
-    assert [value.astimezone(datetime.timezone.utc).hour for value in values] == [10, 16]
+    assert [value.astimezone(datetime.UTC).hour for value in values] == [10, 16]
 
 
 def test_dates_alone_can_be_asked():
@@ -102,7 +103,12 @@ def test_a_time_that_clocks_skip_is_rejected_by_name_and_one_that_stands_twice_i
 
 
 def test_fractions_of_a_second_are_kept_whole_or_rejected():
-    texts = ["2024-03-31 02:30:00.250", "2024-03-31T02:30:00.123456Z", "2024-03-31 02:30:00.1234567", "2024-03-31 02:30:00"]
+    texts = [
+        "2024-03-31 02:30:00.250",
+        "2024-03-31T02:30:00.123456Z",
+        "2024-03-31 02:30:00.1234567",
+        "2024-03-31 02:30:00",
+    ]
     forms = ["%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z"]
     values, kept, rejections = read(texts, times=forms, zone="UTC")
     assert [value.isoformat() for value in values] == [

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import load_dataset, read_element
@@ -131,7 +132,9 @@ def test_folders_named_split_are_splits_of_plain_input_and_a_column_for_collect(
     layout(tmp_path / "in", ["split=train", "split=eval"])
     plain = load_dataset(str(tmp_path / "in"))
     assert plain.splits == ["train", "eval"] and plain.schema.names == ["id"]
-    result = collect(tmp_path / "in", tmp_path / "out", splits={"train": 1, "eval": 1}, split={"by": "column", "column": "split"})
+    result = collect(
+        tmp_path / "in", tmp_path / "out", splits={"train": 1, "eval": 1}, split={"by": "column", "column": "split"}
+    )
     assert {name: entry["rows"] for name, entry in result.body["splits"].items()} == {"train": 3, "eval": 3}
 
 

@@ -9,8 +9,10 @@ import types
 import numpy as np
 import pytest
 import scipy.stats
+
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.health import (
+    _two_shares,
     advise_refresh,
     benjamini_hochberg,
     check_columns,
@@ -20,11 +22,10 @@ from headwater.components.collect.health import (
     check_sources,
     check_stuck,
     check_volume,
-    _two_shares,
     theil_sen,
 )
 
-NOON = datetime.datetime(2013, 7, 1, 12, tzinfo=datetime.timezone.utc)
+NOON = datetime.datetime(2013, 7, 1, 12, tzinfo=datetime.UTC)
 
 
 def column(missing=0, run=1, constant=False):
@@ -126,7 +127,7 @@ def test_a_stuck_sensor_is_told_and_constants_and_short_runs_are_not():
 def test_a_source_without_rows_is_told_when_others_have_some():
     sources = [{"uri": "in/a.csv", "rows": 5, "bytes": 1}, {"uri": "in/b.csv", "rows": 0, "bytes": 1}]
     [found] = check_sources(sources, [{"uri": "old/b.csv", "rows": 7, "bytes": 1}])
-    assert "in/b.csv has no rows (it had 7 in the last span)" == found["message"]
+    assert found["message"] == "in/b.csv has no rows (it had 7 in the last span)"
     assert check_sources(sources[1:], []) == []
 
 

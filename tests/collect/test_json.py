@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import rejected
@@ -21,7 +22,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv as csv_source
 from headwater.components.common.sources import inferring, jsonarrays, jsonl
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 
 
 def write(path, content):
@@ -253,7 +254,7 @@ def test_lines_that_are_not_one_object_are_rejected_each(tmp_path):
         '{"a":1}{"a":2}',
         '{"a":1},{"a":2}',
         "// a comment",
-        "\ufeff{\"a\":1}",
+        '\ufeff{"a":1}',
         '{"a":01}',
         "null",
         "[]",
@@ -407,7 +408,7 @@ def test_documents_are_split_where_python_splits_them_whatever_the_chunks(seed, 
 
     def value(depth=0):
         if depth < 3 and chance.random() < 0.5:
-            names = chance.sample(['a', 'b"', "c\\", 'd\\"', "{", "é,"], chance.randint(0, 3))
+            names = chance.sample(["a", 'b"', "c\\", 'd\\"', "{", "é,"], chance.randint(0, 3))
             if chance.random() < 0.5:
                 return [value(depth + 1) for _ in names]
             return {name: value(depth + 1) for name in names}

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
@@ -117,9 +118,11 @@ def read_jsonl(content):
             and list(row) == ["id", "name", "score"]
             and type(row["id"]) is int
             and type(row["score"]) is float
+            and isinstance(row["name"], str)
+            and abs(row["id"]) < 2**53
+            and abs(row["score"]) < 1e300
         ):
-            if isinstance(row["name"], str) and abs(row["id"]) < 2**53 and abs(row["score"]) < 1e300:
-                found.append((row["id"], row["name"], row["score"]))
+            found.append((row["id"], row["name"], row["score"]))
     return found
 
 

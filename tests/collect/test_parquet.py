@@ -14,6 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import hashing, open_dataset
 from headwater.components.common.arrow_types import canonical_type, is_same, with_type
@@ -23,8 +26,6 @@ from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources.cells import find_rows, leaves
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import label_dataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SPLITS = {"splits": {"all": 1.0}, "analyse": False, "workers": 1, "max_rejected_share": 1.0}
 
@@ -160,7 +161,9 @@ def test_nanoseconds_of_int96_are_rejected_or_declared(tmp_path, nested):
     values = pa.StructArray.from_arrays([times], ["at"]) if nested else times
     result = collect(int96(tmp_path, values), tmp_path / "out")
     [refused] = rejected(result).to_pylist()
-    assert (refused["row"], refused["column"]) == (2, "t") and refused["reason"].startswith("timestamp: has nanoseconds")
+    assert (refused["row"], refused["column"]) == (2, "t") and refused["reason"].startswith(
+        "timestamp: has nanoseconds"
+    )
     assert result.body["accounts"] == {"read": 3, "written": 2, "rejected": 1, "filtered": {}}
     if not nested:
         far = pa.array([1_700_000_000_000_000_001, 253402214400_000_000], pa.timestamp("ns"))
@@ -221,9 +224,10 @@ def test_rows_are_found_by_halving():
     for size in (0, 1, 2, 7, 100, 1000):
         bad = chance.random(size) < 0.05
         array = pa.array(bad)
-        assert find_rows([array], lambda parts: pa.compute.any(parts[0]).as_py() or False).tolist() == np.flatnonzero(
-            bad
-        ).tolist()
+        assert (
+            find_rows([array], lambda parts: pa.compute.any(parts[0]).as_py() or False).tolist()
+            == np.flatnonzero(bad).tolist()
+        )
     nested = pa.array([[1, 2], None, [], [3]]).slice(1)
     assert [leaf.to_pylist() for leaf in leaves(nested)] == [[3]]
 
@@ -287,9 +291,7 @@ def test_a_footer_that_promises_more_rows_is_told(tmp_path, monkeypatch):
     from headwater.components.common.sources import parquet
 
     honest = parquet.read_footer(str(path))
-    monkeypatch.setattr(
-        parquet, "read_footer", lambda uri: honest._replace(ranges=[(0, 1, 1001)])
-    )
+    monkeypatch.setattr(parquet, "read_footer", lambda uri: honest._replace(ranges=[(0, 1, 1001)]))
     with pytest.raises(HeadwaterError, match=rf"{path}: the footer promises 1,001 rows .* 1,000 could be read"):
         collect(path, tmp_path / "out")
 

@@ -7,11 +7,11 @@ import decimal
 
 import postgres
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.databases import parse_source
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
-
 
 pytestmark = pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL's server is not installed here")
 
@@ -55,7 +55,7 @@ def test_every_type_comes_as_it_is(tmp_path):
     row = {row["id"]: row for row in open_dataset(found.folder).to_table().to_pylist()}[6]
     assert decimal.Decimal(row["price"]) == decimal.Decimal("7.50")
     assert row["name"] == "Zoë 6" and row["paid"] is True and row["pair"] == [6, 7] and row["raw"] == b"\x01\xff"
-    assert row["at"] == datetime.datetime(2013, 7, 1, 16, tzinfo=datetime.timezone.utc)
+    assert row["at"] == datetime.datetime(2013, 7, 1, 16, tzinfo=datetime.UTC)
     assert row["day"] == datetime.date(2013, 7, 7) and row["more"] == '{"k": 6}' and row["ratio"] == 2.0
 
 

@@ -8,6 +8,7 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError

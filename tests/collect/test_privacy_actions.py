@@ -13,6 +13,9 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headwater.components.collect.privacy.actions import (
     KEY_VARIABLE,
     Hash,
@@ -25,8 +28,6 @@ from headwater.components.collect.privacy.actions import (
     read_secret,
 )
 from headwater.components.common.errors import HeadwaterError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SECRET = Secret(b"0123456789abcdef")
 NOON = datetime.datetime(2013, 8, 15, 12, 34, 56, 789_000)

@@ -9,6 +9,7 @@ import fastavro
 import google_crc32c
 import pyarrow as pa
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import rejected

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset, profile
 from headwater.components.collect.binning import bins
 from headwater.components.collect.outliers import find_outliers

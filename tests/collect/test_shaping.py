@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+
 from headwater.components.collect import collect_dataset
 from headwater.components.collect import duplicates as duplicates_module
 from headwater.components.common import hashing, open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv as csv_source
-from hypothesis import HealthCheck, example, given, settings
 
 
 def collect(source, output, **options):

@@ -13,6 +13,7 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import rejected

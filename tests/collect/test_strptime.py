@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from headwater.components.collect.strptime import check_form, read_times
 from headwater.components.common.errors import HeadwaterError
 
@@ -83,7 +84,9 @@ def test_texts_mean_what_they_mean_to_python(form):
         if value != wanted and wanted is None and finer:
             # Seven to nine digits of a second are more than Python reads.
             assert (value, nanos) == (python(finer[1] + finer[3], form), int(finer[2].ljust(3, "0"))), text
-        elif value != wanted and value is None and {"%U", "%W", "%V", "%j"} & {form[i : i + 2] for i in range(len(form))}:
+        elif (
+            value != wanted and value is None and {"%U", "%W", "%V", "%j"} & {form[i : i + 2] for i in range(len(form))}
+        ):
             # A week or day that the year does not have: Python moves on into another year.
             assert not is_written_so(wanted, text, form), text
         else:

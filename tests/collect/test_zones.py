@@ -9,6 +9,7 @@ import zoneinfo
 import numpy as np
 import pytest
 import pytz
+
 from headwater.components.collect.zones import find_zone, instants
 from headwater.components.common.errors import HeadwaterError
 
@@ -27,14 +28,18 @@ def micros(time):
 
 def around_changes(zone, draw, number):
     """Local times, many of them near a change of clocks."""
-    moments = [datetime.datetime(draw.randint(1, 9999), draw.randint(1, 12), draw.randint(1, 28)) for _ in range(number)]
+    moments = [
+        datetime.datetime(draw.randint(1, 9999), draw.randint(1, 12), draw.randint(1, 28)) for _ in range(number)
+    ]
     for _ in range(number):
         year = draw.randint(1880, 2100)
         months = [datetime.datetime(year, month, day) for month in range(1, 13) for day in (1, 10, 20)]
         for before, after in zip(months, months[1:]):
             while after - before > datetime.timedelta(hours=1) and zone.utcoffset(before) != zone.utcoffset(after):
                 middle = before + (after - before) / 2
-                before, after = (middle, after) if zone.utcoffset(middle) == zone.utcoffset(before) else (before, middle)
+                before, after = (
+                    (middle, after) if zone.utcoffset(middle) == zone.utcoffset(before) else (before, middle)
+                )
             if zone.utcoffset(before) != zone.utcoffset(after):
                 moments += [after + datetime.timedelta(minutes=draw.randint(-180, 180)) for _ in range(2)]
     return [time.replace(second=draw.randint(0, 59), microsecond=draw.randint(0, 999_999)) for time in moments]
@@ -46,7 +51,7 @@ def test_instants_are_those_of_zoneinfo_and_pytz(name):
     times = around_changes(peer, random.Random(name), 60)
     found, skipped = instants(np.array([micros(time) for time in times]), own)
     for time, value, gone in zip(times, found.tolist(), skipped.tolist()):
-        instant = time.replace(tzinfo=peer).astimezone(datetime.timezone.utc) if 1 < time.year < 9999 else None
+        instant = time.replace(tzinfo=peer).astimezone(datetime.UTC) if 1 < time.year < 9999 else None
         if instant is not None:
             assert gone == (instant.astimezone(peer).replace(tzinfo=None) != time)
             assert gone or value == micros(instant.replace(tzinfo=None))

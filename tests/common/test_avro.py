@@ -15,13 +15,14 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 import pytest
-from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import avro
+
 QUICK = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 
 
 def record(*fields, name="R"):

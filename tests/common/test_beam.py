@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variable, where
+
 from headwater.components.common import beam
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import SourceFile
-from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variable, where
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 300])
@@ -52,7 +53,9 @@ def test_a_signal_and_the_file_are_named(tmp_path):
     files = [SourceFile(str(tmp_path / f"{number}.csv"), "csv", 1) for number in range(5)]
     with pytest.raises(HeadwaterError) as error:
         beam.map_merge("t", files, functools.partial(abort_at, files[3].uri), join, sizes=[1] * 5, workers=2)
-    assert str(error.value).startswith(f"{files[3].uri}: working on it ended the worker process (signal SIGABRT), twice")
+    assert str(error.value).startswith(
+        f"{files[3].uri}: working on it ended the worker process (signal SIGABRT), twice"
+    )
 
 
 def test_one_parquet_file_ends_no_process_but_its_own(tmp_path):

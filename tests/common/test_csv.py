@@ -7,11 +7,12 @@ import io
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv, inferring
 from headwater.components.common.sources.dialect import Dialect
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 NAMES = ["a", "b"]
 TEXT = {"a": pa.string(), "b": pa.string()}

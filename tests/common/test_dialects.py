@@ -8,13 +8,14 @@ import itertools
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Reading, csv, discover, open_sources, read_element, scan_files
 from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.headers import detect_header, name_columns
 from headwater.components.common.sources.sniffing import sniff
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 ROWS = [
     ["id", "when", "note, and more", "amount"],
@@ -52,7 +53,9 @@ def table_of(folder, **asked):
     scans = scan_files(discover([str(folder)], reading), str(folder / "_scratch"), reading, workers=1)
     names = list(dict.fromkeys(name for scan in scans for name in scan.file.names))
     opened = open_sources(scans, types=dict.fromkeys(names, "string"), workers=1)
-    batches = [batch for element in opened.elements for batch, _, _ in read_element(element, opened.schema, opened.guessed)]
+    batches = [
+        batch for element in opened.elements for batch, _, _ in read_element(element, opened.schema, opened.guessed)
+    ]
     return pa.Table.from_batches(batches, opened.schema), opened
 
 
@@ -98,7 +101,7 @@ def test_escapes_are_detected(tmp_path, delimiter):
         ("a\n1\n2\n", Dialect()),
         ("a,b\n1,2\n3,4,5\n6,7\n", Dialect()),
         ("a,b\n1,'t is\n2,'t was\n", Dialect()),
-        ("a,path\n1,\"C:\\dir\\\"\n2,\"D:\\\"\n", Dialect()),
+        ('a,path\n1,"C:\\dir\\"\n2,"D:\\"\n', Dialect()),
         ("#chrom,start\nx,1\ny,2\n", Dialect()),
         ("# by x, y\nid,n\n1,2\n3,4\n", Dialect(skip_rows=1)),
         ("id,n\n1,2\n# a note\n3,4\n", Dialect()),
@@ -214,14 +217,18 @@ def test_decimal_and_thousands(tmp_path, asked, values, kinds):
     scans = scan_files(discover([str(tmp_path)], reading), "", reading, workers=1)
     for exact in (False, True):
         opened = open_sources(scans, exact=exact, workers=1)
-        [batch] = [batch for element in opened.elements for batch, _, _ in read_element(element, opened.schema, opened.guessed)]
+        [batch] = [
+            batch for element in opened.elements for batch, _, _ in read_element(element, opened.schema, opened.guessed)
+        ]
         assert [batch.schema.field("n").type, batch["n"].to_pylist()] == kinds
 
 
 def test_grouped_numbers_that_are_none_are_rejected():
     values = ["1,234", "1,23", "12,345.5", "", "1234", "0x1F"]
     data = "".join(f'"{value}",1\n' for value in values).encode()
-    batch, _, rejections = csv.read_rows(data, ["n", "m"], {"n": pa.int64(), "m": pa.int64()}, Dialect(thousands=","), 2)
+    batch, _, rejections = csv.read_rows(
+        data, ["n", "m"], {"n": pa.int64(), "m": pa.int64()}, Dialect(thousands=","), 2
+    )
     assert batch["n"].to_pylist() == [1234, None, 1234]
     assert [(rejection.row, rejection.value) for rejection in rejections] == [(3, "1,23"), (4, "12,345.5"), (7, "0x1F")]
 
@@ -299,19 +306,19 @@ values = st.text(st.sampled_from("x,;'\"\\\n#|"), max_size=6)
 )
 def test_every_record_is_read_once_in_any_dialect(table, dialect, block_bytes, tmp_path, monkeypatch):
     monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
-    text = written(
-        [["a", "b"], *table], dialect.delimiter, dialect.quote, dialect.escape, quoting=python_csv.QUOTE_ALL
-    )
+    text = written([["a", "b"], *table], dialect.delimiter, dialect.quote, dialect.escape, quoting=python_csv.QUOTE_ALL)
     if dialect.comment:
         lines = written([["a", "b"]], dialect.delimiter, dialect.quote, quoting=python_csv.QUOTE_ALL)
-        text = lines + '#"\n# it\'s,a;note\\\n' + text[len(lines) :] + '#"'
+        text = lines + "#\"\n# it's,a;note\\\n" + text[len(lines) :] + '#"'
     path = tmp_path / "t.csv"
     path.write_text(text)
     data = path.read_bytes()
     names, _, first = csv.read_header(str(path), data, dialect)
     assert names == ["a", "b"]
     blocks = [
-        csv.scan_block(data[max(start, first if not start else 0) :][:block_bytes], dialect, data[start - 1 : start] or b"\n")
+        csv.scan_block(
+            data[max(start, first if not start else 0) :][:block_bytes], dialect, data[start - 1 : start] or b"\n"
+        )
         for start in range(0, len(data), block_bytes)
     ]
     blocks[0] = csv.scan_block(data[first:block_bytes], dialect)
@@ -319,9 +326,7 @@ def test_every_record_is_read_once_in_any_dialect(table, dialect, block_bytes, t
     assert [start for start, _, _ in ranges] == [first, *[stop for _, stop, _ in ranges[:-1]]]
     rows = []
     for start, stop, known in ranges:
-        batch, found, rejections = csv.read_rows(
-            data[start:stop], names, dict.fromkeys(names, pa.string()), dialect, 2
-        )
+        batch, found, rejections = csv.read_rows(data[start:stop], names, dict.fromkeys(names, pa.string()), dialect, 2)
         assert not rejections and known in (-1, batch.num_rows)
         rows += zip(*[column.to_pylist() for column in batch.columns])
     assert rows == [(a or None, b or None) for a, b in table]

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate
 
@@ -204,6 +205,7 @@ def test_the_clock_and_the_session_are_refused_in_every_form(expression):
 def test_every_function_that_is_allowed_gives_the_same_twice_and_in_another_session():
     """All functions of DuckDB without arguments, and those of times with one: what reads the clock or the session differs."""
     import duckdb
+
     from headwater.components.common.expressions import _functions
 
     allowed = sorted(name for name, reason in _functions().items() if not reason and name.isidentifier())
@@ -242,7 +244,16 @@ def test_a_name_is_that_of_no_other_column():
         ("json_serialize_plan('SELECT 1')", "is not allowed"),
         ("list_aggregate([a], 'reservoir_quantile', 0.5)", "depends on chance"),
         ("repeat(repeat(repeat(repeat(repeat(repeat('x', 60), 60), 60), 60), 60), 60)", "multiply to"),
-        ("replace(replace(replace('x', 'x', '" + "x" * 200 + "'), 'x', '" + "x" * 200 + "'), 'x', '" + "x" * 200 + "')", "multiply to"),
+        (
+            "replace(replace(replace('x', 'x', '"
+            + "x" * 200
+            + "'), 'x', '"
+            + "x" * 200
+            + "'), 'x', '"
+            + "x" * 200
+            + "')",
+            "multiply to",
+        ),
     ],
 )
 def test_other_ways_to_write_what_is_refused(expression, reason):

@@ -5,9 +5,10 @@ import decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from headwater.components.common import hashing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headwater.components.common import hashing
 
 _VALUES = [
     (pa.bool_(), [True, False]),

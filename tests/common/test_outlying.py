@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from headwater.components.common.outlying import isolation, scale_of
 
 

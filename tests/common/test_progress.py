@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from headwater.components.common.progress import TERMINAL
 
 SCRIPT = """

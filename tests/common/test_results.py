@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home

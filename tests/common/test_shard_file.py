@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.shard_file import Shard, describe, read_shard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ROWS = 3_000
 
@@ -38,7 +39,12 @@ def write(folder: pathlib.Path, **options) -> Shard:
     content = (folder / "shard.parquet").read_bytes()
     told = describe(content)
     return Shard(
-        str(folder / "shard.parquet"), ROWS, told["bytes"], told["sha256"], len(table.schema), np.array(told["parts"], np.uint32).tobytes()
+        str(folder / "shard.parquet"),
+        ROWS,
+        told["bytes"],
+        told["sha256"],
+        len(table.schema),
+        np.array(told["parts"], np.uint32).tobytes(),
     )
 
 

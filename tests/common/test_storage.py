@@ -3,6 +3,7 @@ from __future__ import annotations
 import concurrent.futures
 
 import pytest
+
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 

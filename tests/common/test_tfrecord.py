@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import example, tfrecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import example, tfrecord
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MAX, MIN = 2**63 - 1, -(2**63)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 def counted(map_merge: Callable[..., bytes], log: str) -> Callable[..., bytes]:

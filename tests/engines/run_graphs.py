@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 from counted import counted
+
 from headwater.components.common import beam
 
 STEPS = [

@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import pytest
+
 from headwater.components.common.dataset import load_dataset, shard_index
 
 HERE = pathlib.Path(__file__).parent

@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tensorflow_data_validation.statistics.generators import cross_feature_stats_generator, lift_stats_generator
+from tensorflow_data_validation.utils import slicing_util
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics, merge_statistics
-from tensorflow_data_validation.statistics.generators import cross_feature_stats_generator, lift_stats_generator
-from tensorflow_data_validation.utils import slicing_util
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 STATS = statistics_pb2.DatasetFeatureStatisticsList
 ROWS = 3000

@@ -10,9 +10,6 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import semantics
-from headwater.components.generate_statistics.conversion import to_lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_data_validation import types
@@ -22,6 +19,10 @@ from tensorflow_data_validation.statistics.generators import (
     natural_language_domain_inferring_stats_generator,
 )
 from tensorflow_metadata.proto.v0 import schema_pb2
+
+from headwater.components.common.tfdv import tfdv
+from headwater.components.generate_statistics import semantics
+from headwater.components.generate_statistics.conversion import to_lists
 
 PROSE = [
     "The flight was late and nobody told us why.",
@@ -222,7 +223,7 @@ def test_real_images_have_the_formats_and_sizes_that_tfdv_decodes():
     texts = [b"no image", b"", b"\xff\xfe"]
     assert [each.str for each in said(repeated(values, 240) + repeated(texts, 60))][:1] == ["image_domain {}"]
     for images in (240, 239, 99):
-        part = repeated(values, images) + repeated(texts, 60 if images > 99 else 0) + texts[:1] * (239 == images)
+        part = repeated(values, images) + repeated(texts, 60 if images > 99 else 0) + texts[:1] * (images == 239)
         ours, tfdv_says = said(part), images_without_sizes(part)
         assert [each for each in ours if not each.name.startswith("image_max")] == tfdv_says
 

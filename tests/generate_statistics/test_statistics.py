@@ -13,6 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import distributions, open_dataset
 from headwater.components.common.errors import HeadwaterError
@@ -23,9 +27,6 @@ from headwater.components.generate_statistics.conversion import rules, rules_by_
 from headwater.components.generate_statistics.limits import Limits
 from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.protos import to_statistics
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 STATS = statistics_pb2.DatasetFeatureStatisticsList
 LOST_BY_PANDAS = ("time_hour", "scheduled")
@@ -82,7 +83,7 @@ def from_frame(frame):
 def frame_of(result, split, drop=()):
     table = open_dataset(result.folder, split).to_table().drop(["split", "_row_id", *drop])
     frame = table.to_pandas()
-    for name in frame.columns[frame.dtypes == object]:
+    for name in frame.columns[[kind.kind == "O" for kind in frame.dtypes]]:
         frame[name] = frame[name].where(frame[name].notna(), None)
     return frame
 
@@ -209,7 +210,7 @@ def test_one_and_two_workers_give_the_same_bytes(months, tmp_path, monkeypatch):
 
 
 NESTED = pa.struct([("a", pa.int32()), ("b", pa.list_(pa.string()))])
-MOMENT = datetime.datetime(2013, 1, 1, 5, tzinfo=datetime.timezone.utc)
+MOMENT = datetime.datetime(2013, 1, 1, 5, tzinfo=datetime.UTC)
 TYPES = [
     (pa.null(), [None, None]),
     (pa.bool_(), [True, False]),

@@ -8,13 +8,14 @@ import math
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorflow_data_validation.statistics import stats_impl, stats_options
+
 from headwater.components.generate_statistics import state
 from headwater.components.generate_statistics.conversion import rule, to_lists
 from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.protos import to_statistics
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tensorflow_data_validation.statistics import stats_impl, stats_options
 
 _MOMENTS = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))
 _WORDS = st.sampled_from(["", "a", "b", "é", "<script>", "{{ x }}", "long" * 300])

@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 import scipy.stats
+from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import worst_slices
 from headwater.components.generate_statistics.conversion import RULE, rules, to_lists
 from headwater.components.generate_statistics.worst_slices import Options
-from tensorflow_data_validation.statistics import stats_impl
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 
 def statistics(table):

@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from spans import save_statistics
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics
@@ -20,8 +23,6 @@ from headwater.components.infer_schema.curation import (
     read_curation,
 )
 from headwater.components.validate import check_statistics
-from spans import save_statistics
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 def frame(seed=1, rows=1000):

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.infer_schema.exports import to_arrow, to_json_schema, to_sql
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 HOSTILE = "a\"b`c'd; DROP TABLE x --"
 

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spans import orders, save_statistics
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.infer_schema import accept_schema, compatibility, derive_schema, diff_schemas
 from headwater.components.infer_schema.diff import sentence
 from headwater.pipelines.cli import main
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from spans import orders, save_statistics
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 def parse(result, name="schema.pbtxt"):

@@ -4,12 +4,13 @@ import json
 
 import pytest
 from google.protobuf import text_format
+from spans import orders, save_statistics
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
 from headwater.components.infer_schema import derive_schema
 from headwater.components.infer_schema.diff import diff_schemas
-from spans import orders, save_statistics
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 
 def parse(result, name="schema.pbtxt"):

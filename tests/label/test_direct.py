@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset
@@ -234,7 +235,7 @@ def test_evidence_and_method_stand_in_the_label_table(chain):
     labels = np.array(table["label"].to_pylist())
     assert set(table["_method"].to_pylist()) == {"direct"} and (names[votes >= 0] == labels[votes >= 0]).all()
     assert (labels[votes < 0] == "no").all()
-    assert set(table["_as_of"].to_pylist()) == {datetime.datetime(2026, 1, 5, tzinfo=datetime.timezone.utc)}
+    assert set(table["_as_of"].to_pylist()) == {datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)}
     # Of some shards some rows are here: which ones, is told.
     assert "_row" in table.schema.names
 

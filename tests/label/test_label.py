@@ -16,6 +16,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from browser import CHROMIUM, Browser
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element

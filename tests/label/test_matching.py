@@ -6,10 +6,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from headwater.components.label import delays
-from headwater.components.label.joining.matching import EVENT, FATES, PREDICTION, Rules, match
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headwater.components.label import delays
+from headwater.components.label.joining.matching import EVENT, FATES, PREDICTION, Rules, match
 
 
 def plain(predictions, events, rules):

@@ -6,10 +6,11 @@ import itertools
 import numpy as np
 import pytest
 import threadpoolctl
-from headwater.components.label.weak import costs, model, tally
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import COPIES, PRIOR, generate, oracle
+
+from headwater.components.label.weak import costs, model, tally
 
 
 def hashes(rows, seed=12345):

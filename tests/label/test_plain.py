@@ -14,6 +14,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pyarrow import csv as pacsv
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results
 from headwater.components.common.dataset import ROW_ID, load_dataset, shard_index
@@ -22,7 +24,6 @@ from headwater.components.common.upkeep import trace, verify
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset
 from headwater.pipelines.cli import FAILED, main
-from pyarrow import csv as pacsv
 
 FLIGHTS = 2_000
 GONE = "2013-02-01T00:00:00Z"
@@ -162,12 +163,21 @@ def test_lineage_tells_the_files_of_labels(folder, tmp_path):
 
 
 def test_columns_may_have_the_names_of_splits(tmp_path):
-    rows = {"hour": [18, 6] * 50, "split": ["own"] * 100, "headwater_split": ["too"] * 100, "origin": ["EWR", "LGA"] * 50}
+    rows = {
+        "hour": [18, 6] * 50,
+        "split": ["own"] * 100,
+        "headwater_split": ["too"] * 100,
+        "origin": ["EWR", "LGA"] * 50,
+    }
     pq.write_table(
         pa.table({**rows, "distance": [2_000, 100] * 50, "carrier": ["EV", "UA"] * 50}), tmp_path / "f.parquet"
     )
     found = open_dataset(label(tmp_path / "f.parquet", tmp_path / "labels", weak()).uri).to_table()
-    assert [set(found[name].to_pylist()) for name in ("split", "headwater_split", "headwater_headwater_split")] == [{"own"}, {"too"}, {"all"}]
+    assert [set(found[name].to_pylist()) for name in ("split", "headwater_split", "headwater_headwater_split")] == [
+        {"own"},
+        {"too"},
+        {"all"},
+    ]
 
 
 def test_folders_named_split_are_splits(folder, tmp_path):

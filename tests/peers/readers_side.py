@@ -16,7 +16,7 @@ def plain(value):
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.timezone.utc).isoformat() if value.tzinfo else value.isoformat()
+        return value.astimezone(datetime.UTC).isoformat() if value.tzinfo else value.isoformat()
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import snorkel_functions
-from headwater.components.label.weak.functions import Function, vote
 from snorkel.labeling import LFAnalysis, PandasLFApplier
+
+from headwater.components.label.weak.functions import Function, vote
 
 rows, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 functions = [snorkel_functions.windy, snorkel_functions.far, snorkel_functions.near, snorkel_functions.said]

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from readers_side import plain
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
-from readers_side import plain
 
 HERE = pathlib.Path(__file__).parent
 PYTHON = pathlib.Path.home() / ".cache/headwater-peers/readers/bin/python"
@@ -69,7 +70,12 @@ CASES = [
     Case("csv in apostrophes", text("rows.csv", "'name','note'\n'Bolt','a, b'\n'Nut','it''s'\n"), ("duckdb",)),
     Case("csv with escapes", text("rows.csv", 'name,note\n"Bolt","a \\"b\\" c"\n"Nut","d"\n'), ("duckdb",)),
     Case("csv under a title", text("rows.csv", "A title\n\nid,name\n1,a\n2,b\n"), ("duckdb",)),
-    Case("csv with an unnamed index", text("rows.csv", ",a,b\n0,1,x\n1,2,y\n"), ("duckdb",), {"rename": {"column_0": "column0"}}),
+    Case(
+        "csv with an unnamed index",
+        text("rows.csv", ",a,b\n0,1,x\n1,2,y\n"),
+        ("duckdb",),
+        {"rename": {"column_0": "column0"}},
+    ),
     Case(
         "csv without a header",
         text("rows.csv", "5.1,3.5,setosa\n4.9,3.0,setosa\n"),
@@ -78,16 +84,36 @@ CASES = [
     ),
     Case("csv of hexadecimal text", text("rows.csv", "code,n\n0x1F,1\n0x2A,2\n"), ("polars",)),
     Case("json integers of 20 digits", text("rows.jsonl", '{"id":12345678901234567891}\n{"id":1}\n'), ("duckdb",)),
-    Case("json integers beyond 2**53", text("rows.jsonl", '{"id":9007199254740993}\n{"id":1}\n'), ("duckdb", "pyarrow", "polars")),
+    Case(
+        "json integers beyond 2**53",
+        text("rows.jsonl", '{"id":9007199254740993}\n{"id":1}\n'),
+        ("duckdb", "pyarrow", "polars"),
+    ),
     Case("json structs", text("rows.jsonl", '{"id":{"$oid":"a"},"n":[1,2]}\n'), ("duckdb", "pyarrow", "polars")),
     Case("json text of two types", text("rows.jsonl", '{"a":"x"}\n{"a":"1"}\n'), ("duckdb", "pyarrow", "polars")),
-    Case("json zones", text("rows.jsonl", '{"t":"2024-01-05T10:00:00Z"}\n{"t":"2024-01-05T10:00:00+02:00"}\n'), ("duckdb",)),
-    Case("csv zones", text("rows.csv", "id,t\n1,2024-01-05T10:00:00Z\n2,2024-01-05T10:00:00+02:00\n"), ("duckdb", "pyarrow")),
+    Case(
+        "json zones",
+        text("rows.jsonl", '{"t":"2024-01-05T10:00:00Z"}\n{"t":"2024-01-05T10:00:00+02:00"}\n'),
+        ("duckdb",),
+    ),
+    Case(
+        "csv zones",
+        text("rows.csv", "id,t\n1,2024-01-05T10:00:00Z\n2,2024-01-05T10:00:00+02:00\n"),
+        ("duckdb", "pyarrow"),
+    ),
     Case("csv mixed zones", text("rows.csv", "id,t\n1,2024-01-05T10:00:00Z\n2,2024-01-05T10:00:00\n"), ("pyarrow",)),
     Case("csv far years", text("rows.csv", "id,t\n1,2024-01-05T10:00:00.25\n2,9999-12-31T00:00:00\n"), ("duckdb",)),
-    Case("json times", text("rows.jsonl", '{"t":"2024-01-05T10:00:00"}\n{"t":"9999-12-31T00:00:00"}\n'), ("duckdb", "pyarrow")),
+    Case(
+        "json times",
+        text("rows.jsonl", '{"t":"2024-01-05T10:00:00"}\n{"t":"9999-12-31T00:00:00"}\n'),
+        ("duckdb", "pyarrow"),
+    ),
     Case("json array", text("rows.json", '[{"id":1,"v":"a"},{"id":2,"v":"b"}]'), ("duckdb",)),
-    Case("pretty json", text("rows.json", '{\n  "id": 1,\n  "v": "a"\n}\n{\n  "id": 2, "v": "b"\n}\n'), ("duckdb", "pyarrow")),
+    Case(
+        "pretty json",
+        text("rows.json", '{\n  "id": 1,\n  "v": "a"\n}\n{\n  "id": 2, "v": "b"\n}\n'),
+        ("duckdb", "pyarrow"),
+    ),
     Case("map of required values", stored("map_required_value.parquet"), ("duckdb", "pyarrow")),
     Case("int96 of the year 9999", stored("int96_9999.parquet"), ("duckdb",)),
     Case("delta length", stored("p_delta_len.parquet"), ("duckdb", "pyarrow", "polars")),

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from votes import generate
+
 from headwater.components.label import label_dataset
 from headwater.components.label.weak import model, tally
 from headwater.components.label.weak.functions import Function, vote
-from votes import generate
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent

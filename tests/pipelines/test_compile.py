@@ -8,8 +8,9 @@ import sys
 import kfp
 import pytest
 import yaml
-from headwater.pipelines.compile import COMMITTED_WITH, targets
 from kfp import compiler
+
+from headwater.pipelines.compile import COMMITTED_WITH, targets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

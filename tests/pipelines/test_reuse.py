@@ -5,8 +5,9 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from headwater.components.common import results
 from kfp import components, dsl, local
+
+from headwater.components.common import results
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "components"
 

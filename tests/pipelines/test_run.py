@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+
 from headwater.components.common import results
 from headwater.components.common.dataset import rejected
 from headwater.pipelines.local import run_locally
@@ -75,8 +76,9 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
     """On Kubeflow a failed task publishes nothing: everything that gate would have had is deleted here."""
     cwd, _, _ = two_runs
     root = tmp_path / "root"
-    from headwater.pipelines.main import headwater_pipeline
     from kfp import local
+
+    from headwater.pipelines.main import headwater_pipeline
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
     parameters = {"data_root": str(tmp_path / "home"), "workers": 1}

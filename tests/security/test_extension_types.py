@@ -9,6 +9,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import HeadwaterError, open_dataset
 from headwater.components.common.dataset import load_dataset, read_element
@@ -107,7 +108,9 @@ def test_metadata_that_a_registered_type_cannot_read_is_one_error(registered, tm
 
 def test_other_fields_stay_as_they_are():
     inner = pa.field("x", pa.int64(), False, {"a": "b"})
-    schema = pa.schema([pa.field("s", pa.struct([inner]), False), pa.field("m", pa.map_(pa.string(), inner))], {"c": "d"})
+    schema = pa.schema(
+        [pa.field("s", pa.struct([inner]), False), pa.field("m", pa.map_(pa.string(), inner))], {"c": "d"}
+    )
     assert storage_schema(schema).equals(schema, check_metadata=True)
     batch = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     assert storage_batch(batch) is batch

@@ -6,6 +6,7 @@ import ast
 import pathlib
 
 import pytest
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import read_config
 

@@ -20,7 +20,7 @@ import pytest
 
 ROWS = 200
 FILES = 4
-DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def rows(number: int) -> pa.Table:
@@ -87,10 +87,24 @@ def poisoned(ran, marker, tmp_path_factory) -> pathlib.Path:
     return root
 
 
-PIPELINE = (
-    "run many --workers 2 --key id --config orders.yaml --label feedback.yaml --input clicks=clicks.parquet "
-    "--as-of 2026-02-01 --fail-on none"
-).split()
+PIPELINE = [
+    "run",
+    "many",
+    "--workers",
+    "2",
+    "--key",
+    "id",
+    "--config",
+    "orders.yaml",
+    "--label",
+    "feedback.yaml",
+    "--input",
+    "clicks=clicks.parquet",
+    "--as-of",
+    "2026-02-01",
+    "--fail-on",
+    "none",
+]
 
 
 def run(folder: pathlib.Path, marker: pathlib.Path, *arguments: str, code: int | None = 0) -> str:

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from headwater.components.common import stores
 from proxy import Proxy
 from steps import Zygote
+
+from headwater.components.common import stores
 
 _SECONDS_TO_START = 60
 

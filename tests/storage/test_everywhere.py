@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import yaml
+
 from headwater.components.common import open_dataset, results, storage, stores
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError

@@ -10,8 +10,9 @@ import os
 import signal
 
 import pytest
-from headwater.components.common import storage
 from steps import KINDS, Steps, prepare
+
+from headwater.components.common import storage
 
 ALL = os.environ.get("HEADWATER_KILLS") == "all"
 _EVERY = 1 if ALL else 12

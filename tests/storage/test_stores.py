@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.errors import HeadwaterError

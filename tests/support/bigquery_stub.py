@@ -7,7 +7,7 @@ import contextlib
 import http.server
 import json
 import threading
-from typing import Iterator
+from collections.abc import Iterator
 
 import grpc
 import pyarrow as pa

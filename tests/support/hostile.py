@@ -13,6 +13,7 @@ import pickle
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from headwater.components.common import shard_file, storage
 
 

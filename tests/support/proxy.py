@@ -9,8 +9,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Callable, Iterator
 
 _HOPS = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect"}
 

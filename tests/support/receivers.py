@@ -7,7 +7,7 @@ import http.server
 import socketserver
 import threading
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 
 class Posts(list):

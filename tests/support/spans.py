@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+
 from headwater.components.common import results
 from headwater.components.common.results import Home, Result
 from headwater.components.generate_statistics.measuring import Plan, measure

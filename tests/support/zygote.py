@@ -27,6 +27,7 @@ def _preload() -> None:
     import pyarrow.dataset  # noqa: F401
     import sklearn.ensemble  # noqa: F401
     import tensorflow_data_validation  # noqa: F401
+
     from headwater.components import collect, generate_statistics, infer_schema, label, validate
 
     for module in (collect, label, generate_statistics, infer_schema, validate):

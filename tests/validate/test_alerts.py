@@ -12,12 +12,13 @@ import uuid
 
 import pytest
 import receivers
+from spans import orders, save_statistics
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
 from headwater.components.validate.alerts import Alert, send_alerts
 from headwater.components.validate.settings import check_settings
-from spans import orders, save_statistics
 
 NASTY = 'value "<!channel>\\ & <script>"\n\x00Bcc: x@example.org'
 

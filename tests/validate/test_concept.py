@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
-from headwater.components.common.significance import benjamini_hochberg
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics.compute import compute_statistics
 from headwater.components.infer_schema import derive_schema
@@ -728,7 +729,9 @@ def test_wrong_settings_are_named(tmp_path, config, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("config", [{"label": "labl"}, {"label": "label", "score": "s"}, {"label": "label", "columns": ["kk"]}])
+@pytest.mark.parametrize(
+    "config", [{"label": "labl"}, {"label": "label", "score": "s"}, {"label": "label", "columns": ["kk"]}]
+)
 def test_wrong_names_are_refused_before_there_is_a_baseline(tmp_path, config):
     pq.write_table(small(), tmp_path / "rows.parquet")
     data = collect_dataset(str(tmp_path / "rows.parquet"), str(tmp_path / "data"), splits={"all": 1}, workers=1)

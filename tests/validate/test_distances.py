@@ -7,6 +7,11 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.spatial.distance import jensenshannon
+
 from headwater.components.common import distributions
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.generate_statistics.limits import Limits
@@ -14,10 +19,6 @@ from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.state import encode, merge
 from headwater.components.validate import changes, distances
 from headwater.components.validate.tables import MISSING, NAN, RARE, tabulate
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
-from scipy.spatial.distance import jensenshannon
 
 
 def feature(values, kind=None, limit=65_536, parts=1):

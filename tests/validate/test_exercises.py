@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 COUNTRIES = ["United-States", "Mexico", "Philippines", "Germany", "Canada", "India"]
 

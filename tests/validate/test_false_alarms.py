@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from headwater.components.collect import collect_dataset
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
-from scipy import stats
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 import false_alarms  # noqa: E402
@@ -73,7 +74,9 @@ def test_few_rows_have_a_verdict(tmp_path, rows):
 
 def test_a_threshold_that_tfdv_does_not_measure_is_told_and_the_test_goes_on(tmp_path):
     # A base schema of another team, which no curation of ours has checked.
-    frames = [pd.DataFrame({"id": range(n, n + 400), "code": np.arange(400) % 3 + shift}) for n, shift in ((0, 1), (400, 7))]
+    frames = [
+        pd.DataFrame({"id": range(n, n + 400), "code": np.arange(400) % 3 + shift}) for n, shift in ((0, 1), (400, 7))
+    ]
     first, second = [day(tmp_path, number, frame) for number, frame in enumerate(frames, 1)]
     text = derive_schema(first.folder, str(tmp_path / "made")).read("schema.pbtxt").decode()
     place = text.index('name: "code"')

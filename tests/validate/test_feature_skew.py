@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.validate import feature_skew
@@ -156,7 +157,10 @@ def test_keys_that_never_meet_are_a_finding(tmp_path):
     [
         ({"key": ["idd"]}, "feature_skew.key: training data has no column 'idd'; did you mean 'id'"),
         ({"columns": ["y"]}, "feature_skew.columns: training data has no column 'y'"),
-        ({"columns": ["kind"], "tolerance": {"kind": {"absolute": 1.0}}}, "feature_skew.tolerance.kind: the column holds string"),
+        (
+            {"columns": ["kind"], "tolerance": {"kind": {"absolute": 1.0}}},
+            "feature_skew.tolerance.kind: the column holds string",
+        ),
         ({"tolerance": {"x": {"absolute": -1.0}}}, "feature_skew.tolerance.x.absolute"),
         ({"tolerance": {"id": {}}}, "'id' is not compared"),
         ({"max_share": 2.0}, "feature_skew.max_share"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from spans import orders, save_statistics
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.generate_statistics import merge_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
 from headwater.components.validate.baselines import find_baseline
 from headwater.components.validate.history import Past, learn, read
-from spans import orders, save_statistics
 
 KEY = ("train", "x")
 

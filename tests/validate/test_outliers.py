@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.validate.rows import outliers
 from headwater.components.validate.rows.quarantine import check_rows

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import hashing, open_dataset, storage
 from headwater.components.common.dataset import load_dataset, read_element, shard_index
@@ -19,7 +21,6 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import label_dataset
 from headwater.components.validate.rows import tracing
 from headwater.components.validate.rows.quarantine import check_rows
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 def frame_of(seed: int, rows: int) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import CHROMIUM, Browser
+
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.validate.rows.quarantine import check_rows
 from headwater.components.validate.rows.rules import check_columns, check_row_rules
 from headwater.components.validate.rows.schema_rules import broken_rows, rules_of
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 COLUMNS = pa.schema(
     [("fare", pa.float64()), ("zone", pa.string()), ("parts", pa.list_(pa.int64())), ("moment", pa.timestamp("us"))]
@@ -281,9 +282,10 @@ KINDS = {
 @pytest.mark.parametrize("environment", ["", "TRAINING", "SERVING"])
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_are_to_blame_where_tfdv_finds_an_anomaly_of_that_kind(seed, environment):
-    from headwater.components.common.tfdv import tfdv
     from tensorflow_data_validation.statistics import stats_impl
     from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    from headwater.components.common.tfdv import tfdv
 
     chance = np.random.default_rng(seed)
     rows = 40

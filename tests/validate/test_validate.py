@@ -9,6 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
+from spans import orders, save_statistics
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
 from headwater.components.common import distributions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
@@ -17,8 +20,6 @@ from headwater.components.generate_statistics.state import encode
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
 from headwater.components.validate.changes import compare
-from spans import orders, save_statistics
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 
 class Spans:

@@ -6,7 +6,8 @@ What stands in a database moves; what was exported does not, so it has a fingerp
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headwater.components.collect.databases.bigquery import BigQuerySource
 from headwater.components.collect.databases.postgres import PostgresSource

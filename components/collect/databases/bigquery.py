@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import os
 import re
-from typing import Annotated, Any, Iterator
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import pydantic
 

@@ -7,7 +7,8 @@ import dataclasses
 import os
 import re
 import time
-from typing import Annotated, Any, Iterator
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import pydantic
 

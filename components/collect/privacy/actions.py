@@ -19,7 +19,8 @@ import hmac
 import ipaddress
 import math
 import os
-from typing import Annotated, Any, Literal, Mapping, Union
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +123,7 @@ class Keep(_Settings):
     action: Literal["keep"] = "keep"
 
 
-Action = Union[Redact, Hash, Truncate, Generalise, Drop, Keep]
+Action = Redact | Hash | Truncate | Generalise | Drop | Keep
 _ACTIONS: dict[str, type[Action]] = {
     model.model_fields["action"].default: model for model in (Redact, Hash, Truncate, Generalise, Drop, Keep)
 }

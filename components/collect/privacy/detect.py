@@ -22,7 +22,8 @@ import functools
 import math
 import re
 import unicodedata
-from typing import Any, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -193,8 +194,10 @@ class _Template:
 
 def _templates() -> tuple[_Template, ...]:
     made = [_Template("card", "d" * length, checksums.card, alone=False) for length in range(13, 20)]
-    for form in ("dddd dddd dddd dddd", "dddd dddddd ddddd", "dddd dddddd dddd", "dddd dddd dddd dddd ddd"):
-        made.append(_Template("card", form.replace(" ", "s"), checksums.card, alone=False))
+    made += [
+        _Template("card", form.replace(" ", "s"), checksums.card, alone=False)
+        for form in ("dddd dddd dddd dddd", "dddd dddddd ddddd", "dddd dddddd dddd", "dddd dddd dddd dddd ddd")
+    ]
     for kind, length in (
         ("de_steuer_id", 11),
         ("fr_nir", 15),
@@ -851,9 +854,47 @@ def _phrases() -> dict[str, str]:
 
 _PHRASES = _phrases()
 _OF_SOMETHING = frozenset(
-    "count counts flag is has type kind status verified valid length len hash hashed sha md masked score domain "
-    "provider carrier brand model consent opt optin subscribed sent opened clicked total avg mean share rate ratio pct "
-    "percent version".split()
+    [
+        "count",
+        "counts",
+        "flag",
+        "is",
+        "has",
+        "type",
+        "kind",
+        "status",
+        "verified",
+        "valid",
+        "length",
+        "len",
+        "hash",
+        "hashed",
+        "sha",
+        "md",
+        "masked",
+        "score",
+        "domain",
+        "provider",
+        "carrier",
+        "brand",
+        "model",
+        "consent",
+        "opt",
+        "optin",
+        "subscribed",
+        "sent",
+        "opened",
+        "clicked",
+        "total",
+        "avg",
+        "mean",
+        "share",
+        "rate",
+        "ratio",
+        "pct",
+        "percent",
+        "version",
+    ]
 )
 _AXES = {"lat": "latitude", "latitude": "latitude", "breitengrad": "latitude", "latitud": "latitude"} | {
     word: "longitude" for word in ("lon", "lng", "long", "longitude", "laengengrad", "langengrad", "longitud")

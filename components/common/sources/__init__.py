@@ -11,7 +11,8 @@ import functools
 import hashlib
 import itertools
 import json
-from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +33,8 @@ from headwater.components.common.sources.files import (
 )
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
-    castable,
     cast_rows,
+    castable,
     conform,
     decode_type,
     encode_type,
@@ -200,9 +201,7 @@ def read_element(
         return
     if file.format == "parquet":
         kinds = {name: schema.field(name).type if name in schema.names else pa.null() for name in names}
-        batches = parquet.read_rows(
-            file.content, element.start, element.stop, element.first_row, element.rows, kinds
-        )
+        batches = parquet.read_rows(file.content, element.start, element.stop, element.first_row, element.rows, kinds)
     elif file.format == "avro":
         own = avro.read_schema(file.content)
         batches = avro.read_rows(file.content, element.start, element.stop, own, element.first_row)
@@ -230,7 +229,7 @@ def _cast_batch(
         if column.type.equals(kind):
             columns[name] = column
             continue
-        columns[name], places = cast_rows(column, kind, lambda part: conform(part, kind))
+        columns[name], places = cast_rows(column, kind, functools.partial(conform, target=kind))
         for place in places[~bad[places]]:
             value = csv.clip(str(column[int(place)].as_py()))
             rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))

@@ -13,7 +13,8 @@ import csv
 import io
 import json
 import re
-from typing import Collection, Iterator, NamedTuple, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +32,10 @@ from headwater.components.common.sources.types import cast_rows, concat
 BLOCK_BYTES = 16 << 20
 """Bytes of a block; a range begins at the first record that begins in it."""
 
+
 def first_row_number(dialect: Dialect) -> int:
     """The number of a file's first data row: its lines before the header, and the header, are counted as well."""
     return 1 + dialect.skip_rows + dialect.header
-
 
 
 MOST_COLUMNS = 20_000
@@ -43,9 +44,12 @@ MOST_COLUMNS = 20_000
 VALUE_BYTES = 256
 """The most of a rejected value that is kept, in bytes."""
 
+_PLAIN = Dialect()
 _ZERO_FIRST = r"^\s*[+-]?0[\dxX]"
 _LONG_OR_SIGNED = r"^\s*([+-]?\d{16,}\s*$|\+)"
 _EXACT_INTEGERS = 2.0**53
+
+
 class Rejection(NamedTuple):
     """A record that is not passed on, and why.
 
@@ -268,9 +272,7 @@ def sample_types(data: bytes, names: Sequence[str], dialect: Dialect, whole: boo
         data = data[:end]
     try:
         kinds = infer_types(data, names, dialect)[1] if data else {}
-        return {
-            name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()
-        }
+        return {name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()}
     except pa.ArrowInvalid:
         return {}
 
@@ -501,7 +503,7 @@ def _ragged(row: pacsv.InvalidRow, number: int, text: str | bytes) -> Rejection:
     return Rejection(number, None, found, clip(text))
 
 
-def cast_text(texts: pa.Array, kind: pa.DataType, dialect: Dialect = Dialect()) -> tuple[pa.Array, np.ndarray]:
+def cast_text(texts: pa.Array, kind: pa.DataType, dialect: Dialect = _PLAIN) -> tuple[pa.Array, np.ndarray]:
     """Converts text as the CSV parser does, value by value where some cannot be.
 
     Returns:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError

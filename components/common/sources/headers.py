@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 _MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "None", "-", "?")
 _KINDS = (
@@ -60,10 +61,10 @@ def name_columns(names: Sequence[str]) -> tuple[list[str], list[int]]:
       The names, and the positions of those that were made.
     """
     unnamed = [position for position, name in enumerate(names) if not name.strip()]
-    made = list(names)
+    made, taken = list(names), set(names)
     for position in unnamed:
         name = f"column_{position}"
-        while name in names:
+        while name in taken:
             name += "_"
         made[position] = name
     return made, unnamed

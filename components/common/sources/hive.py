@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from typing import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc

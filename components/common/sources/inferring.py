@@ -8,7 +8,7 @@ with and without a zone in one column are `MIXED_ZONES`. `settle` turns them int
 from __future__ import annotations
 
 import re
-from typing import Callable
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc

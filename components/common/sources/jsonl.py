@@ -7,8 +7,10 @@ and texts that look like times are read by the rule of `inferring`, not by pyarr
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -78,7 +80,7 @@ def read_rows(
         texts = columns[name]
         if texts.type.equals(kind):
             continue
-        columns[name], places = cast_rows(texts, kind, lambda part: conform(part, kind, _cast))
+        columns[name], places = cast_rows(texts, kind, functools.partial(conform, target=kind, cast=_cast))
         for place in places[~refused[places]]:
             found = texts[int(place)].as_py()
             value = clip(found if isinstance(found, str) else str(found))

@@ -6,7 +6,8 @@ pyarrow reads them; what this version of it cannot read, or reads wrongly, DuckD
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -199,7 +200,9 @@ def _read_by_pyarrow(
     groups, columns = range(start, stop), list(kinds)
     with _open(uri, plain_text=plain_text) as file:
         if not _READS_MEMBERS and has_gzip_members(uri, file.metadata, groups, columns):
-            raise _Unsupported(f"a page of several gzip members, of which pyarrow {pa.__version__} reads the first alone")
+            raise _Unsupported(
+                f"a page of several gzip members, of which pyarrow {pa.__version__} reads the first alone"
+            )
         exact = _int96_columns(file) & set(columns)
         batches = file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns)
         if not exact:

@@ -7,7 +7,8 @@ several. Page headers are structs of Thrift's compact protocol.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -19,9 +20,7 @@ _UNCOMPRESSED, _COMPRESSED, _DATA_PAGE_V2 = 2, 3, 8
 _LEVELS, _IS_COMPRESSED = (5, 6), 7
 
 
-def has_gzip_members(
-    uri: str, metadata: pq.FileMetaData, groups: Iterable[int], columns: Collection[str]
-) -> bool:
+def has_gzip_members(uri: str, metadata: pq.FileMetaData, groups: Iterable[int], columns: Collection[str]) -> bool:
     """Whether a page of some columns is compressed as several gzip members.
 
     Args:
@@ -62,9 +61,9 @@ def _has_members(content: bytes) -> bool:
         version_two = header.get(_DATA_PAGE_V2, {})
         levels = sum(version_two.get(field, 0) for field in _LEVELS)
         size -= levels
-        if size and packed > levels and version_two.get(_IS_COMPRESSED, True):
-            if int.from_bytes(content[place + packed - 4 : place + packed], "little") != size % 2**32:
-                return True
+        compressed = size and packed > levels and version_two.get(_IS_COMPRESSED, True)
+        if compressed and int.from_bytes(content[place + packed - 4 : place + packed], "little") != size % 2**32:
+            return True
         if packed < 0:
             raise ValueError
         place += packed

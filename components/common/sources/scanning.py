@@ -7,7 +7,8 @@ import functools
 import hashlib
 import itertools
 import json
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -187,7 +188,9 @@ def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
 
 def _unnamed_notice(name: str, names: Sequence[str]) -> tuple[str, str, str | None, str]:
     place = names.index(name) + 1
-    sentence = f"column {place} of {len(names)} has no name in the header and is called {name!r}; rename: {{{name}: ...}}"
+    sentence = (
+        f"column {place} of {len(names)} has no name in the header and is called {name!r}; rename: {{{name}: ...}}"
+    )
     return "unnamed_column", "warning", name, f"{sentence} gives it a name of its own"
 
 
@@ -236,9 +239,7 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
             for r in records
         ]
         ended = records[-1]["ended"] or not file.size
-        ranges = csv.chain_blocks(
-            file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended
-        )
+        ranges = csv.chain_blocks(file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended)
         guessed = all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"])
         kinds = {name: parse_type(first["kinds"].get(name, "null")) for name in file.names}
     elif file.format == "jsonl":

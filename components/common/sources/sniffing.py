@@ -12,7 +12,8 @@ import csv
 import dataclasses
 import io
 import re
-from typing import Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from headwater.components.common.sources.dialect import DELIMITERS, Dialect, name_character
 from headwater.components.common.sources.files import Reading
@@ -227,7 +228,9 @@ def _doubt_delimiter(
         and found.dialect.skip_rows <= best.dialect.skip_rows
     ]
     if others:
-        choices = " or ".join(f"{found.width:,} columns by {name_character(found.dialect.delimiter)}" for found in others)
+        choices = " or ".join(
+            f"{found.width:,} columns by {name_character(found.dialect.delimiter)}" for found in others
+        )
         yield (
             f"the values are separated by {name_character(chosen)}, which gives {best.width:,} columns; it could also be "
             f"{choices}: set delimiter"
@@ -266,7 +269,9 @@ def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterat
         parts.append(f"{name_character(dialect.escape)} makes the next character part of the value")
     if dialect.skip_rows and reading.skip_rows is None:
         many = dialect.skip_rows > 1
-        parts.append(f"{dialect.skip_rows:,} {'lines' if many else 'line'} before the table {'are' if many else 'is'} skipped")
+        parts.append(
+            f"{dialect.skip_rows:,} {'lines' if many else 'line'} before the table {'are' if many else 'is'} skipped"
+        )
     if parts:
         yield f"detected from the beginning of the file: {'; '.join(parts)}"
 

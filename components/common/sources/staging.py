@@ -14,7 +14,8 @@ import json
 import re
 import zipfile
 import zlib
-from typing import Any, BinaryIO, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
-from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa

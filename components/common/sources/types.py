@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -88,9 +88,9 @@ def cast_values(values: pa.Array, target: pa.DataType) -> pa.Array:
     Raises:
       ArrowInvalid: a value cannot be kept.
     """
-    if pa.types.is_integer(target) and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        if pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
-            raise pa.ArrowInvalid(f"hexadecimal text is no {target}")
+    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    if is_text and pa.types.is_integer(target) and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
+        raise pa.ArrowInvalid(f"hexadecimal text is no {target}")
     return pc.cast(values, target)
 
 

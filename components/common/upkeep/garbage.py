@@ -9,7 +9,8 @@ attempt that lives writes. Ages are by the store's own clock, told by a marker t
 from __future__ import annotations
 
 import dataclasses
-from typing import Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from headwater.components.common import results, storage
 from headwater.components.common.dataset import carried_splits, other_files, shard_index

@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 import re
 import urllib.parse
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
@@ -265,4 +266,4 @@ def _dataset(namespace: str, uri: str, sha256: str) -> dict[str, Any]:
 def _written(uri: str) -> datetime.datetime | None:
     manifest = storage.join(uri, results.MANIFEST)
     found = next((file.modified for file in storage.walk(uri) if file.uri == manifest), None)
-    return datetime.datetime.fromtimestamp(found, datetime.timezone.utc) if found is not None else None
+    return datetime.datetime.fromtimestamp(found, datetime.UTC) if found is not None else None

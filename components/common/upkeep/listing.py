@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError

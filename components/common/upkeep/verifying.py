@@ -5,7 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import hashlib
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -53,13 +54,15 @@ def verify(uri: str) -> Verified:
         raise HeadwaterError(f"{uri}: there is no result here, and no data_root with committed ones")
     checks = [check for result in found for check in _checks(result, problems)]
     files = size = rows = 0
-    with Progress("verify", sum(check.bytes for check in checks), "bytes") as progress:
-        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-            for check, outcome in zip(checks, pool.map(_look, checks)):
-                files, size = files + 1, size + check.bytes
-                rows += outcome.rows
-                problems += outcome.problems
-                progress.advance(check.bytes)
+    with (
+        Progress("verify", sum(check.bytes for check in checks), "bytes") as progress,
+        concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool,
+    ):
+        for check, outcome in zip(checks, pool.map(_look, checks)):
+            files, size = files + 1, size + check.bytes
+            rows += outcome.rows
+            problems += outcome.problems
+            progress.advance(check.bytes)
     return Verified(len(found), files, size, rows, problems)
 
 

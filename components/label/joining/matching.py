@@ -8,7 +8,8 @@ logged twice gets one label twice.
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa

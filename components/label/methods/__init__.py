@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib
-from typing import Any, Mapping, NamedTuple, Protocol, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa

@@ -12,7 +12,8 @@ import dataclasses
 import datetime
 import functools
 import math
-from typing import Annotated, Any, Literal, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,7 @@ from headwater.components.label.methods import Context, Item, Labels, Step
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 _MICROSECONDS = 1_000_000
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 class Settings(pydantic.BaseModel):

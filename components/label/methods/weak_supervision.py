@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from typing import Annotated, Any, Literal, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,8 @@ from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
-from headwater.components.label.known import ByKey, by_key, outside
 from headwater.components.label.joining import codes_of
+from headwater.components.label.known import ByKey, by_key, outside
 from headwater.components.label.methods import Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote

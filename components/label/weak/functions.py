@@ -6,8 +6,9 @@ A form becomes SQL, so that all but Python runs as one query over a batch in the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Annotated, Sequence
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa

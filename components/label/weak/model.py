@@ -11,7 +11,7 @@ with enough of them the model is chosen and its temperature fitted on gold that 
 from __future__ import annotations
 
 import dataclasses
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -374,7 +374,9 @@ class _Steps:
         start = plain = self.maximise(posterior)
         share = self._weights / (self._weights.sum() * len(posterior))
         least = -np.inf
-        for iterations in range(2, _MOST_ITERATIONS + 1, 2):
+        iterations = 0
+        while iterations < _MOST_ITERATIONS:
+            iterations += 2
             before, likelihood = self.expect(start)
             if likelihood < least:
                 start = plain

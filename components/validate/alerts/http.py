@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from headwater.components.common.errors import HeadwaterError
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headwater.components.common.openlineage import facet, run_event
 
@@ -102,10 +103,10 @@ def prometheus(verdict: Mapping[str, Any]) -> str:
         "# HELP headwater_validation_findings Findings of the latest validation.",
         "# TYPE headwater_validation_findings gauge",
     ]
-    for severity in ("error", "warning"):
-        told.append(
-            f"headwater_validation_findings{labels(dataset=name, severity=severity)} {severities.count(severity)}"
-        )
+    told += [
+        f"headwater_validation_findings{labels(dataset=name, severity=severity)} {severities.count(severity)}"
+        for severity in ("error", "warning")
+    ]
     told += [
         "# HELP headwater_distance Distance from the earlier span or from serving data.",
         "# TYPE headwater_distance gauge",

@@ -19,7 +19,8 @@ import ssl
 import sys
 import tempfile
 import time
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError

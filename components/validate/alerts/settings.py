@@ -65,7 +65,7 @@ class Alert(pydantic.BaseModel):
             if not getattr(self, key):
                 raise ValueError(f"{self.to} needs {key}")
         common = {"to", "on", "timeout"}
-        for key, value in self.model_dump(exclude_none=True).items():
+        for key in self.model_dump(exclude_none=True):
             if key not in common | _OWN[self.to]:
                 raise ValueError(f"{self.to} knows no {key}; it knows {', '.join(sorted(_OWN[self.to]))}")
         for address in [self.sender, *(self.recipients or [])]:

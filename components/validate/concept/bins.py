@@ -17,10 +17,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 OWN_VALUES = 30
 """Values of text with bins of their own."""

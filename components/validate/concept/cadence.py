@@ -19,7 +19,8 @@ it says. An effect is what is above chance, so that a truth that stands still ha
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 

@@ -10,7 +10,8 @@ It stands apart from the driver's work, so that workers need not import Beam.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -444,19 +445,19 @@ def _slices(
         if beyond is not None:
             listed &= beyond
         rows, shares = cells.sum(axis=(1, 2)), inference.like_shares(cells)
-        for code in np.flatnonzero(listed).tolist():
-            slices.append(
-                {
-                    "slice": feature.word(code),
-                    "features": [column.name for column in feature.columns],
-                    "rows": rows[code].tolist(),
-                    "share": float(test.compared[1 + code]),
-                    "labels": _shares(shares[code], classes),
-                    "effect": float(own[code]),
-                    "contribution": float(test.effect[1 + code]),
-                    "p_value": float(p_value[code]),
-                }
-            )
+        slices += [
+            {
+                "slice": feature.word(code),
+                "features": [column.name for column in feature.columns],
+                "rows": rows[code].tolist(),
+                "share": float(test.compared[1 + code]),
+                "labels": _shares(shares[code], classes),
+                "effect": float(own[code]),
+                "contribution": float(test.effect[1 + code]),
+                "p_value": float(p_value[code]),
+            }
+            for code in np.flatnonzero(listed).tolist()
+        ]
     # A slice that is small and wholly changed stands before one that holds it and much else.
     return sorted(slices, key=lambda each: (-each["contribution"] * each["effect"], each["slice"]))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options
@@ -19,7 +21,6 @@ from headwater.components.validate.concept import bins, counting
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.deciding import Feature, decide
 from headwater.components.validate.concept.settings import Concept
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _LABEL = "concept drift"
 _PRELOAD = ["headwater.components.validate.concept.counting"]
@@ -127,9 +128,7 @@ def _named(options: Concept) -> list[tuple[str, str]]:
 
 def _check_known(key: str, name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise HeadwaterError(
-            f"concept.{key}: there is no column {name!r}; the columns are {', '.join(sorted(known))}"
-        )
+        raise HeadwaterError(f"concept.{key}: there is no column {name!r}; the columns are {', '.join(sorted(known))}")
 
 
 class _Columns:
@@ -158,9 +157,9 @@ class _Columns:
         self._names = [name for name in options.columns or usual if name not in self.left_out]
         if not options.columns:
             for name in kinds[0]:
-                if name in kinds[1] and name not in unwanted and name not in private:
-                    if reason := self._differ(name, kinds):
-                        self.left_out[name] = reason
+                usable = name in kinds[1] and name not in unwanted and name not in private
+                if usable and (reason := self._differ(name, kinds)):
+                    self.left_out[name] = reason
 
     def cut(self, features: _Features) -> tuple[Column | None, Feature | None, list[Feature]]:
         """The label's classes, the score, and what is looked at, with bins from the statistics of one split."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import ROW_ID, read_element, split_folder
 from headwater.components.common.errors import HeadwaterError

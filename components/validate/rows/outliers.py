@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import Dataset, read_element
 from headwater.components.common.outlying import FAR, Scale, isolation, scale_of
-from headwater.components.validate.rows.tracing import counted
 from headwater.components.validate.rows.rules import ISOLATION, Outliers
+from headwater.components.validate.rows.tracing import counted
 
 SAMPLE_ROWS = 65_536
 """About how many rows a rule is learnt from."""

@@ -8,9 +8,11 @@ import functools
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import (
@@ -326,7 +328,7 @@ def _bases(opened: Dataset) -> list[str]:
         return [opened.home.folder("dataset"), opened.home.data_root]
     folder = opened.result.folder
     # What stands before a pattern holds all files that it names.
-    return [folder, re.split(r"[*?[]", folder, 1)[0].rpartition("/")[0]]
+    return [folder, re.split(r"[*?[]", folder, maxsplit=1)[0].rpartition("/")[0]]
 
 
 def _name_of(uri: str, bases: Sequence[str]) -> str:

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any, Literal, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pydantic
+
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.keys import value_type
 from headwater.components.common.expressions import check_expression, evaluate
+from headwater.components.common.keys import value_type
 from headwater.components.common.outlying import ISOLATED
 from headwater.components.common.settings import checked, whole_numbers
 

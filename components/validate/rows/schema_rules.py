@@ -17,11 +17,13 @@ digits, text in a domain of numbers as the number it spells.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import value_type
 from headwater.components.validate.rows.rules import SCHEMA_PREFIX

@@ -13,11 +13,13 @@ import base64
 import dataclasses
 import functools
 import json
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import Dataset, read_element
 from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
@@ -202,10 +204,12 @@ def _hold(rule: Crossing, elements: Sequence[Any], folder: str, beam: Mapping[st
 
 
 def _distinct(schema: pa.Schema, columns: Sequence[str], element: Any) -> bytes:
-    found = []
-    for batch in read_element(element, schema):
-        found.append(hash_keys([as_key(_column(batch, name)) for name in columns])[1].tobytes())
-    return _merge_distinct(found)
+    return _merge_distinct(
+        [
+            hash_keys([as_key(_column(batch, name)) for name in columns])[1].tobytes()
+            for batch in read_element(element, schema)
+        ]
+    )
 
 
 def _merge_distinct(contents: list[bytes]) -> bytes:
