@@ -30,8 +30,7 @@ class Baseline:
     results: tuple[Result, ...]
     title: str
 
-    @property
-    def told(self) -> dict[str, object]:
+    def reference(self) -> dict[str, object]:
         """The reference for a manifest: of the latest, with the others beside it."""
         latest = self.results[-1].reference()
         others = [result.reference() for result in self.results[:-1]]

@@ -30,7 +30,7 @@ def validate(
         schema: infer-schema's output.
         anomalies: `Split-<name>/SchemaDiff.pb` and the verdict; its metadata key `kind` is `headwater.anomalies`.
         page: Verdict, reasons and measured distances to look at.
-        metrics: Numbers of findings, for Kubeflow's UI.
+        metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
         passed: Rows that break no rule, where `config` has rules for rows.
         quarantine: The other rows, with the names of the rules that each broke in `_rules`.
         dataset: URI of the rows that the statistics are of; by default the one that they name.
@@ -67,6 +67,9 @@ def validate(
     severities = [finding["severity"] for finding in result.body["findings"]]
     for severity in ("error", "warning"):
         metrics.log_metric(f"{severity}s", severities.count(severity))
+    for check in result.body["checks"]:
+        if not check["skipped"]:
+            metrics.log_metric(f"{check['name']}.findings", check["errors"] + check["warnings"])
     metrics.log_metric("blessed", int(result.body["blessed"]))
     uri = result.uri if result.home else anomalies.uri
     anomalies.metadata.update(kind="headwater.anomalies", uri=uri, verdict=result.body["verdict"])

@@ -65,12 +65,12 @@ def read(home: Home | None) -> list[Past]:
     return found
 
 
-def concept_of(told: Mapping[str, Any] | None) -> tuple[int, float] | None:
+def concept_of(summary: Mapping[str, Any] | None) -> tuple[int, float] | None:
     """How many spans apart a verdict's two periods of labels lie, and the effect over its splits; None for none."""
-    if not told or not told["spans_apart"]:
+    if not summary or not summary["spans_apart"]:
         return None
-    effects = [split["effect"] for split in told["splits"].values() if split and split["effect"] is not None]
-    return (told["spans_apart"], max(effects)) if effects else None
+    effects = [split["effect"] for split in summary["splits"].values() if split and split["effect"] is not None]
+    return (summary["spans_apart"], max(effects)) if effects else None
 
 
 def learn(past: Sequence[Past], key: tuple[str, str], span: int, season: int = 0) -> float | None:

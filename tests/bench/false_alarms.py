@@ -61,12 +61,12 @@ def features(batch: pa.RecordBatch) -> dict:
 
 def has_alarm(baseline: dict, current: dict) -> list[str]:
     """The features with an alarm, at the settings' defaults."""
-    from headwater.components.validate import changes
-    from headwater.components.validate.settings import Drift
+    from headwater.components.validate import drift
+    from headwater.components.validate.checks.drift import Drift
 
     drift = Drift()
-    found = changes.compare("all", baseline, current, "the earlier span")
-    judged = changes.judge(found, max_false=drift.max_false, least_effect=drift.least_effect)
+    found = drift.compare("all", baseline, current, "the earlier span")
+    judged = drift.judge(found, max_false=drift.max_false, least_effect=drift.least_effect)
     return [each.feature for each in judged if each.alarm]
 
 

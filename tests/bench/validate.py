@@ -77,12 +77,12 @@ def features(batch: pa.RecordBatch) -> tuple[dict, Any]:
 
 def alarms(then: dict, now: dict) -> list[str]:
     """The features that raise an alarm, with the settings' defaults."""
-    from headwater.components.validate import changes
-    from headwater.components.validate.settings import Drift
+    from headwater.components.validate import drift
+    from headwater.components.validate.checks.drift import Drift
 
     drift = Drift()
-    found = changes.judge(
-        changes.compare("all", then, now, "the earlier span"),
+    found = drift.judge(
+        drift.compare("all", then, now, "the earlier span"),
         max_false=drift.max_false,
         least_effect=drift.least_effect,
     )

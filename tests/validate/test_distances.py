@@ -17,7 +17,7 @@ from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.generate_statistics.limits import Limits
 from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.state import encode, merge
-from headwater.components.validate import changes, distances
+from headwater.components.validate import distances, drift
 from headwater.components.validate.tables import MISSING, NAN, RARE, tabulate
 
 
@@ -219,14 +219,14 @@ def test_false_discoveries_are_held():
     adjusted = benjamini_hochberg(p)
     assert adjusted == pytest.approx(stats.false_discovery_control(p))
     compared = [
-        changes.Compared("s", str(place), distances.Change((), value, 0.5, ("a", 0.1, 0.2)))
+        drift.Compared("s", str(place), distances.Change((), value, 0.5, ("a", 0.1, 0.2)))
         for place, value in enumerate(p)
     ]
-    judged = changes.judge(compared, max_false=0.01, least_effect=0.03)
+    judged = drift.judge(compared, max_false=0.01, least_effect=0.03)
     assert [each.feature for each in judged if each.alarm] == [str(place) for place in range(990, 1000)]
     # A small effect is no alarm, however sure.
-    assert not any(each.alarm for each in changes.judge(compared, max_false=0.01, least_effect=0.6))
-    taught = changes.judge(
+    assert not any(each.alarm for each in drift.judge(compared, max_false=0.01, least_effect=0.6))
+    taught = drift.judge(
         compared, max_false=0.01, least_effect=0.03, learnt=lambda split, name: 0.7 if name == "991" else None
     )
     assert [each.feature for each in taught if each.alarm] == [str(place) for place in range(990, 1000) if place != 991]
@@ -242,9 +242,9 @@ def test_false_discoveries_are_held():
     ],
 )
 def test_what_cannot_be_compared(then, now, why):
-    found = changes.compare("s", {("x",): feature(then)}, {("x",): feature(now)}, "the earlier span")
+    found = drift.compare("s", {("x",): feature(then)}, {("x",): feature(now)}, "the earlier span")
     assert found[0].impossible == why and found[0].change is None
-    new = changes.compare("s", {}, {("x",): feature([1.0])}, "the earlier span")
+    new = drift.compare("s", {}, {("x",): feature([1.0])}, "the earlier span")
     assert new[0].impossible == "the earlier span has no such feature"
 
 
@@ -264,14 +264,14 @@ def test_what_cannot_be_compared(then, now, why):
 )
 def test_extreme_values_have_finite_distances(values):
     mine = feature(values)
-    found = changes.compare("s", {("x",): mine}, {("x",): mine}, "the earlier span")
-    told = changes.told(found[0])
+    found = drift.compare("s", {("x",): mine}, {("x",): mine}, "the earlier span")
+    told = drift.as_dict(found[0])
     assert told["effect"] == 0 and told["p_value"] == 1 and not told["impossible"]
     assert all(distance.value == 0 for distance in found[0].change.distances)
     other = feature(pa.concat_arrays([pa.array(values) if isinstance(values, list) else values] * 2))
-    changes.told(changes.compare("s", {("x",): mine}, {("x",): other}, "the earlier span")[0])
+    drift.as_dict(drift.compare("s", {("x",): mine}, {("x",): other}, "the earlier span")[0])
 
 
 def test_a_key_is_not_compared():
-    found = changes.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
+    found = drift.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
     assert found[0].change is None and found[0].note == "a key has new values in every span"

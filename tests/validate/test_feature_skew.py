@@ -13,7 +13,7 @@ import pytest
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.validate import feature_skew
+from headwater.components.validate.feature_skew import measure as feature_skew
 from headwater.components.validate.feature_skew import measure_feature_skew
 
 

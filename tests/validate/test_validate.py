@@ -19,7 +19,7 @@ from headwater.components.generate_statistics.measuring import Plan, measure
 from headwater.components.generate_statistics.state import encode
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
-from headwater.components.validate.changes import compare
+from headwater.components.validate.drift import compare
 
 
 class Spans:

@@ -108,6 +108,15 @@ def prometheus(verdict: Mapping[str, Any]) -> str:
         for severity in ("error", "warning")
     ]
     told += [
+        "# HELP headwater_check_findings Errors and warnings of the latest validation, by check.",
+        "# TYPE headwater_check_findings gauge",
+    ]
+    told += [
+        f"headwater_check_findings{labels(dataset=name, check=check['name'])} {check['errors'] + check['warnings']}"
+        for check in verdict["checks"]
+        if not check["skipped"]
+    ]
+    told += [
         "# HELP headwater_distance Distance from the earlier span or from serving data.",
         "# TYPE headwater_distance gauge",
     ]

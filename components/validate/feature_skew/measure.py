@@ -12,12 +12,10 @@ import difflib
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pydantic
 
 from headwater.components.common import hashing, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
@@ -26,46 +24,14 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import as_key, common_type, hash_keys, is_number, value_type
 from headwater.components.common.pool import warm_up
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.validate.feature_skew.joining import SIDES, add, join, nothing, spill_uri
+from headwater.components.validate.feature_skew.settings import FeatureSkew
 
 PARTITION_ROWS = 200_000
 """How many rows of the larger side a partition holds, on average."""
 
-_SIDES = ("training", "serving")
-_PRELOAD = ["headwater.components.validate.feature_skew"]
+_PRELOAD = ["headwater.components.validate.feature_skew.measure"]
 _CELLS_WORTH_A_POOL = 2_000_000
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-_NotNegative = Annotated[float, pydantic.Field(ge=0)]
-
-
-class Tolerance(pydantic.BaseModel):
-    """By how much two numbers may differ: absolute + relative × the training value's size."""
-
-    model_config = _STRICT
-
-    absolute: _NotNegative = 0.0
-    relative: _NotNegative = 0.0
-
-
-class FeatureSkew(pydantic.BaseModel):
-    """How rows are compared.
-
-    Attributes:
-      serving: path or URI of the rows as serving saw them.
-      key: the columns that tell a row; by default the training data's key.
-      columns: what is compared; by default all columns of both that are not the key.
-      tolerance: by column; numbers without one must be equal.
-      max_share: the share of joined rows that may differ in a column before it is a finding, in [0, 1].
-      examples: how many differing rows are shown of each column.
-    """
-
-    model_config = _STRICT
-
-    serving: Annotated[str, pydantic.Field(min_length=1)]
-    key: list[str] = []
-    columns: list[str] = []
-    tolerance: dict[str, Tolerance] = {}
-    max_share: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.0
-    examples: Annotated[int, pydantic.Field(ge=0, le=100)] = 5
 
 
 def measure_feature_skew(
@@ -116,17 +82,17 @@ def measure_feature_skew(
     }
     private = set().union(*(_private(side) for side in opened))
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
-        ends = [_spill(side, name, key, types, partitions, folder, beam) for side, name in zip(opened, _SIDES)]
+        ends = [_spill(side, name, key, types, partitions, folder, beam) for side, name in zip(opened, SIDES)]
         plan = (folder, key, types, {name: (t.absolute, t.relative) for name, t in options.tolerance.items()})
         content = map_merge(
             "validate: feature skew",
             list(range(partitions)),
-            functools.partial(_join, plan, [found["ends"] for found in ends], options.examples),
-            functools.partial(_add, options.examples),
+            functools.partial(join, plan, [found["ends"] for found in ends], options.examples),
+            functools.partial(add, options.examples),
             sizes=[-(-max(totals) // partitions)] * partitions,
             **beam,
         )
-    told = json.loads(content) if content else _nothing(columns)
+    told = json.loads(content) if content else nothing(columns)
     return _report(told, ends, totals, columns, private, options)
 
 
@@ -143,7 +109,7 @@ def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str],
     columns = [name for name in columns if options.columns or name != "split"]
     for where, names in (("key", key), ("columns", columns), ("tolerance", list(options.tolerance))):
         for name in names:
-            for side, title in zip(known, _SIDES):
+            for side, title in zip(known, SIDES):
                 if name not in side:
                     near = difflib.get_close_matches(name, side, 1)
                     meant = f"; did you mean {near[0]!r}?" if near else ""
@@ -235,16 +201,12 @@ def _spill_element(
             ends.append(ends[-1] + len(pieces[-1]))
     else:
         ends = [0] * (partitions + 1)
-    storage.write_bytes(_spilled(folder, side, number), b"".join(pieces))
+    storage.write_bytes(spill_uri(folder, side, number), b"".join(pieces))
     return json.dumps({"ends": ends, "keyless": keyless}).encode()
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return column if column.type == kind else column.cast(kind, safe=False)
-
-
-def _spilled(folder: str, side: str, number: int) -> str:
-    return storage.join(folder, f"{side}-{number:06d}")
 
 
 def _to_stream(table: pa.Table) -> bytes:
@@ -257,165 +219,6 @@ def _to_stream(table: pa.Table) -> bytes:
 # Joining.
 
 
-def _join(plan: tuple, ends: Sequence[Sequence[Sequence[int]]], most: int, partition: int) -> bytes:
-    folder, key, types, tolerances = plan
-    sides = [_load(folder, side, own, partition) for side, own in zip(_SIDES, ends)]
-    told = _nothing([name for name in types if name not in key])
-    if any(side is None for side in sides):
-        for title, side in zip(_SIDES, sides):
-            if side is not None:
-                single = _single(side)
-                told["only"][title], told["twice"][title] = int(single.sum()), int((~single).sum())
-        return json.dumps(told).encode()
-    keys, single = [_keys(side) for side in sides], [_single(side) for side in sides]
-    # A key that stands twice on one side has no sure partner on the other.
-    twice = [own[~alone] for own, alone in zip(keys, single)]
-    single = [alone & ~np.isin(own, other) for own, alone, other in zip(keys, single, reversed(twice))]
-    for title, own in zip(_SIDES, single):
-        told["twice"][title] = int((~own).sum())
-    alone = [set_of[own] for set_of, own in zip(keys, single)]
-    rows = [np.flatnonzero(own) for own in single]
-    _, first, second = np.intersect1d(alone[0], alone[1], assume_unique=True, return_indices=True)
-    pairs = np.sort(first), second[np.argsort(first, kind="stable")]
-    chosen = [rows[0][pairs[0]], rows[1][pairs[1]]]
-    told["joined"] = len(pairs[0])
-    for title, own in zip(_SIDES, rows):
-        told["only"][title] = len(own) - len(pairs[0])
-    training, serving = (table.take(pa.array(own)) for table, own in zip(sides, chosen))
-    for name in told["columns"]:
-        told["columns"][name] = _compare(training, serving, name, key, tolerances.get(name, (0.0, 0.0)), most)
-    return json.dumps(told).encode()
-
-
-def _load(folder: str, side: str, ends: Sequence[Sequence[int]], partition: int) -> pa.Table | None:
-    parts = []
-    for number, own in enumerate(ends):
-        start, stop = own[partition], own[partition + 1]
-        if stop > start:
-            parts.append(pa.ipc.open_stream(storage.read_range(_spilled(folder, side, number), start, stop)).read_all())
-    return pa.concat_tables(parts).combine_chunks() if parts else None
-
-
-def _keys(table: pa.Table) -> np.ndarray:
-    """Keys as pairs of numbers that sort as one."""
-    keys = np.empty(table.num_rows, np.dtype([("first", "<u8"), ("second", "<u8")]))
-    keys["first"], keys["second"] = table["_first"].to_numpy(), table["_second"].to_numpy()
-    return keys
-
-
-def _single(table: pa.Table) -> np.ndarray:
-    """Which rows have a key of their own."""
-    first, second = table["_first"].to_numpy(), table["_second"].to_numpy()
-    order = np.lexsort((second, first))
-    equal = (first[order][1:] == first[order][:-1]) & (second[order][1:] == second[order][:-1])
-    twice = np.zeros(len(order), bool)
-    twice[order[1:][equal]] = True
-    twice[order[:-1][equal]] = True
-    return ~twice
-
-
-def _compare(
-    training: pa.Table, serving: pa.Table, name: str, key: Sequence[str], tolerance: tuple[float, float], most: int
-) -> dict[str, Any]:
-    one, other = (_one(table[name]) for table in (training, serving))
-    there = [pc.is_valid(side).to_numpy(zero_copy_only=False) for side in (one, other)]
-    both, alone = there[0] & there[1], there[0] != there[1]
-    told: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "greatest": 0.0, "measured": 0}
-    if is_number(one.type):
-        different = both & ~_equal(one, other)
-        gaps = np.zeros(len(one))
-        if different.any():
-            places = np.flatnonzero(different)
-            a, b = (_doubles(side.take(pa.array(places))) for side in (one, other))
-            with np.errstate(invalid="ignore"):
-                gap = np.abs(a - b)
-                # NaN beside a number, and infinities, are beyond any tolerance.
-                beyond = ~(gap <= tolerance[0] + tolerance[1] * np.abs(a))
-            gaps[places] = gap
-            different[places] = beyond
-            finite = gaps[places][np.isfinite(gap)]
-            told["sum"], told["greatest"] = float(finite.sum()), float(finite.max(initial=0.0))
-        told["measured"] = int(both.sum())
-    else:
-        different = both & ~_equal(one, other)
-    different |= alone
-    places = np.flatnonzero(different)
-    told["differing"] = len(places)
-    shown = pa.array(places[:most])
-    told["examples"] = [
-        {"key": {part: _said(_one(training[part]).take(shown)[n]) for part in key}, "training": _said(one.take(shown)[n]),
-         "serving": _said(other.take(shown)[n])}
-        for n in range(len(shown))
-    ]  # fmt: skip
-    return told
-
-
-def _equal(one: pa.Array, other: pa.Array) -> np.ndarray:
-    kind = one.type
-    if pa.types.is_floating(kind):
-        a, b = (pc.fill_null(side, 0.0).to_numpy(zero_copy_only=False) for side in (one, other))
-        return (a == b) | (np.isnan(a) & np.isnan(b))
-    if (
-        pa.types.is_nested(kind)
-        or pa.types.is_fixed_size_list(kind)
-        or pa.types.is_null(kind)
-        or pa.types.is_duration(kind)
-    ):
-        return hashing.hash_values(one) == hashing.hash_values(other)
-    return pc.fill_null(pc.equal(one, other), False).to_numpy(zero_copy_only=False)
-
-
-def _doubles(column: pa.Array) -> np.ndarray:
-    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-def _said(value: pa.Scalar) -> Any:
-    """A value as JSON has it, at most 80 characters long."""
-    plain = value.as_py()
-    if plain is None or isinstance(plain, (bool, int)):
-        return plain
-    if isinstance(plain, float):
-        return plain if np.isfinite(plain) else str(plain)
-    return str(plain)[:80]
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
-
-
-def _nothing(columns: Sequence[str]) -> dict[str, Any]:
-    none = {"missing": 0, "sum": 0.0, "greatest": 0.0, "measured": 0, "differing": 0}
-    return {
-        "joined": 0,
-        "only": dict.fromkeys(_SIDES, 0),
-        "twice": dict.fromkeys(_SIDES, 0),
-        "columns": {name: {**none, "examples": []} for name in columns},
-    }
-
-
-def _add(most: int, contents: list[bytes]) -> bytes:
-    """What several partitions tell together; of examples the first stay."""
-    total: dict[str, Any] = {}
-    for told in map(json.loads, contents):
-        if not total:
-            total = told
-            continue
-        total["joined"] += told["joined"]
-        for part in ("only", "twice"):
-            for side in _SIDES:
-                total[part][side] += told[part][side]
-        for name, found in told["columns"].items():
-            mine = total["columns"][name]
-            for field in ("missing", "sum", "measured", "differing"):
-                mine[field] += found[field]
-            mine["greatest"] = max(mine["greatest"], found["greatest"])
-            mine["examples"] = (mine["examples"] + found["examples"])[:most]
-    return json.dumps(total).encode()
-
-
-# Telling.
-
-
 def _report(
     told: Mapping[str, Any],
     ends: Sequence[Mapping[str, Any]],
@@ -426,7 +229,7 @@ def _report(
 ) -> dict[str, Any]:
     joined = told["joined"]
     rows: dict[str, Any] = {"joined": joined}
-    for side, total, spilled in zip(_SIDES, totals, ends):
+    for side, total, spilled in zip(SIDES, totals, ends):
         left_out = told["twice"][side] + spilled["keyless"]
         rows[side] = {"rows": total, "only": told["only"][side], "left_out": left_out}
         if joined + told["only"][side] + left_out != total:

@@ -56,44 +56,44 @@ class Compared:
     fixed: Distance | None = None
 
 
-def compare(split: str, then: Features, now: Features, title: str, key: Sequence[str] = ()) -> list[Compared]:
+def compare(split: str, baseline: Features, current: Features, title: str, key: Sequence[str] = ()) -> list[Compared]:
     """Measures all features of this span.
 
     Args:
       split: its name.
-      then, now: the distributions.
-      title: what `then` is, as in "the earlier span".
+      baseline, current: the distributions.
+      title: what `baseline` is, as in "the earlier span".
       key: columns that tell rows apart; they are not compared.
     """
     found = []
     # The absence of a feature is the schema's to report.
-    for path in sorted(now):
+    for path in sorted(current):
         name = ".".join(path)
         if name in key:
             found.append(Compared(split, name, None, note="a key has new values in every span"))
-        elif path in then:
-            found.append(_compare(split, name, then[path], now[path], title))
+        elif path in baseline:
+            found.append(_compare(split, name, baseline[path], current[path], title))
         else:
             found.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
     return found
 
 
-def _compare(split: str, name: str, then: Feature, now: Feature, title: str) -> Compared:
-    for side, feature in ((title, then), ("this span", now)):
+def _compare(split: str, name: str, baseline: Feature, current: Feature, title: str) -> Compared:
+    for side, feature in ((title, baseline), ("this span", current)):
         if not feature.rows:
             return Compared(split, name, None, impossible=f"it has no rows in {side}")
         if feature.missing >= feature.rows:
             return Compared(split, name, None, impossible=f"it has no values in {side}")
-    if _MOMENT in now.rule and _MOMENT in then.rule:
+    if _MOMENT in current.rule and _MOMENT in baseline.rule:
         return Compared(split, name, None, note="a time moves on from span to span")
-    if _kind(then) != _kind(now):
-        return Compared(split, name, None, impossible=f"it holds {_kind(now)}, and {_kind(then)} in {title}")
-    table = tabulate(then, now)
+    if _kind(baseline) != _kind(current):
+        return Compared(split, name, None, impossible=f"it holds {_kind(current)}, and {_kind(baseline)} in {title}")
+    table = tabulate(baseline, current)
     if not min(table.sizes):
         return Compared(split, name, None, note=_TOO_FEW)
-    change = measure(table, then, now)
-    lists = any(side.values > side.rows - side.missing for side in (then, now))
-    return Compared(split, name, change, note=_LISTS if lists else "", numeric=then.numeric)
+    change = measure(table, baseline, current)
+    lists = any(side.values > side.rows - side.missing for side in (baseline, current))
+    return Compared(split, name, change, note=_LISTS if lists else "", numeric=baseline.numeric)
 
 
 def _kind(feature: Feature) -> str:
@@ -134,13 +134,13 @@ def judge(
     return judged
 
 
-def settled(each: Compared, measure: str, threshold: float) -> Compared:
+def with_threshold(each: Compared, measure: str, threshold: float) -> Compared:
     """The change with a fixed threshold for one of its distances in place of the test."""
     fixed = next(distance for distance in each.change.distances if distance.measure == measure)
     return dataclasses.replace(each, alarm=fixed.value > threshold, threshold=threshold, set_by="settings", fixed=fixed)
 
 
-def told(each: Compared, hidden: bool = False) -> dict[str, Any]:
+def as_dict(each: Compared, hidden: bool = False) -> dict[str, Any]:
     """One feature's change for the manifest, less its distances, and where `hidden` less its values."""
     change = each.change
     return {
@@ -152,15 +152,15 @@ def told(each: Compared, hidden: bool = False) -> dict[str, Any]:
         "threshold": each.threshold if change else None,
         "set_by": each.set_by,
         "alarm": each.alarm,
-        "most_changed": dict(zip(("bin", "then", "now"), _bin(change, hidden))) if change else None,
+        "most_changed": dict(zip(("bin", "baseline", "current"), _bin(change, hidden))) if change else None,
         "impossible": each.impossible,
         "note": each.note,
     }
 
 
 def _bin(change: Change, hidden: bool) -> tuple[str, float, float]:
-    name, then, now = change.bin
-    return (name if not hidden or name in (MISSING, NAN) else "(private)"), then, now
+    name, baseline, current = change.bin
+    return (name if not hidden or name in (MISSING, NAN) else "(private)"), baseline, current
 
 
 def sentence(each: Compared, since: str, hidden: bool = False) -> str:
@@ -171,24 +171,24 @@ def sentence(each: Compared, since: str, hidden: bool = False) -> str:
       since: what it is compared with, as in "the earlier span".
       hidden: whether values must not be shown.
     """
-    name, then, now = _bin(each.change, hidden)
+    name, baseline, current = _bin(each.change, hidden)
     if each.fixed:
         measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
-        return f"{_moved(name, then, now)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"
+        return f"{_moved(name, baseline, current)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"
     by = "learnt from earlier spans" if each.set_by == "learnt" else "by default"
     divergence = next(distance for distance in each.change.distances if distance.measure == "Jensen-Shannon")
     return (
-        f"{_moved(name, then, now)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance at most "
+        f"{_moved(name, baseline, current)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance at most "
         f"{divergence.chance:.3g}; effect {each.change.effect:.3g}, more than the {each.threshold:.3g} that is set {by}"
     )
 
 
-def _moved(name: str, then: float, now: float) -> str:
-    """One bin's share then and now, in words."""
+def _moved(name: str, baseline: float, current: float) -> str:
+    """One bin's share in the baseline and now, in words."""
     if name in (MISSING, NAN):
         what = "missing" if name == MISSING else "NaN"
-        return f"{_share(now)} of rows are {what}, and {_share(then)} were"
-    return f"{name!r} has {_share(now)} of rows, and {'was unseen' if not then else f'had {_share(then)}'}"
+        return f"{_share(current)} of rows are {what}, and {_share(baseline)} were"
+    return f"{name!r} has {_share(current)} of rows, and {'was unseen' if not baseline else f'had {_share(baseline)}'}"
 
 
 def _share(share: float) -> str:

@@ -1,14 +1,15 @@
-"""Statistics against the schema, and the distances that the schema agrees on, all as TFDV finds them."""
+"""Statistics against the schema, and the distances that the schema has thresholds for, all as TFDV measures them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from headwater.components.common.tfdv import tfdv
+from headwater.components.validate.findings import DRIFT, SKEW, finding
 
 _MEASURES = {
     anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity",
@@ -20,39 +21,33 @@ _COMPARATORS = (
     "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
     "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH",
 )
-DRIFT, SKEW = "DRIFT", "SKEW"
-
 _AT_ONCE = 100
-_PRIVATE, _ZERO_MEANS_MISSING = "headwater:private", "headwater:zero-means-missing"
+_ZERO_MEANS_MISSING = "headwater:zero-means-missing"
 
-_Statistics = statistics_pb2.DatasetFeatureStatisticsList
-_Schema = schema_pb2.Schema
+_Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
+_Schema: TypeAlias = schema_pb2.Schema
 
 
 @dataclasses.dataclass(frozen=True)
-class Agreed:
-    """What TFDV says of one split.
+class Conformance:
+    """What TFDV reports of one split.
 
     Attributes:
       anomalies: its proto.
-      findings: breaches of the schema, and distances above those that it agrees on.
+      breaches: findings: breaches of the schema by single features.
+      constraints: findings: breaches of the schema's dataset_constraints.
+      comparisons: findings, by "DRIFT" and "SKEW": distances above those that the schema sets, and thresholds that
+        could not be applied.
       measures: those distances, below their thresholds too.
-      compared: the features that have an agreed distance, by "DRIFT" and "SKEW".
+      compared: the features that have a threshold in the schema, by "DRIFT" and "SKEW".
     """
 
-    anomalies: anomalies_pb2.Anomalies
-    findings: list[dict[str, Any]]
-    measures: list[dict[str, Any]]
-    compared: dict[str, set[str]]
-
-
-SEVERITIES = ("error", "warning", "info")
-"""What a finding may be, the worst first."""
-
-
-def finding(split: str, feature: str, kind: str, severity: str, message: str, **more: Any) -> dict[str, Any]:
-    """One finding of a verdict."""
-    return {"split": split, "feature": feature, "kind": kind, "severity": severity, "message": message.strip(), **more}
+    anomalies: anomalies_pb2.Anomalies = dataclasses.field(default_factory=anomalies_pb2.Anomalies)
+    breaches: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    constraints: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    comparisons: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=lambda: {DRIFT: [], SKEW: []})
+    measures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    compared: dict[str, set[str]] = dataclasses.field(default_factory=lambda: {DRIFT: set(), SKEW: set()})
 
 
 def check(
@@ -62,10 +57,10 @@ def check(
     *,
     environment: str,
     inferred: bool,
-    previous: _Statistics | None = None,
+    baseline: _Statistics | None = None,
     serving: _Statistics | None = None,
     hidden: Collection[str] = (),
-) -> Agreed:
+) -> Conformance:
     """Checks one split.
 
     Args:
@@ -74,62 +69,73 @@ def check(
       schema: the agreed one; it is not changed.
       environment: to validate in; empty for none.
       inferred: whether the schema was inferred from this very data, so that a breach is no error.
-      previous: the earlier statistics, for drift.
+      baseline: the earlier statistics, for drift.
       serving: those of serving data, for skew.
       hidden: features whose values must not be shown.
     """
     copy = _Schema()
     copy.CopyFrom(schema)
     sides = {
-        DRIFT: ("drift_comparator", previous, "the earlier span"),
+        DRIFT: ("drift_comparator", baseline, "the earlier span"),
         SKEW: ("skew_comparator", serving, "serving data"),
     }
-    now = _by_name(current)
+    of_current = _by_name(current)
     compared: dict[str, set[str]] = {DRIFT: set(), SKEW: set()}
-    findings = []
+    comparisons: dict[str, list[dict[str, Any]]] = {DRIFT: [], SKEW: []}
     for kind, (field, other, title) in sides.items():
         known = _by_name(other) if other is not None and other.datasets[0].num_examples else {}
         for feature in copy.feature:
             if not feature.HasField(field):
                 continue
             # The absence of a feature is the schema's to report, and that of a whole side the caller's.
-            reason = _incomparable(now[feature.name], known.get(feature.name), title) if feature.name in now else ""
+            reason = (
+                _incomparable(of_current[feature.name], known.get(feature.name), title)
+                if feature.name in of_current
+                else ""
+            )
             comparator = getattr(feature, field)
-            if not reason and known and comparator.HasField("infinity_norm") and _has_no_categories(now, feature.name):
+            if (
+                not reason
+                and known
+                and comparator.HasField("infinity_norm")
+                and _has_no_categories(of_current, feature.name)
+            ):
                 # TFDV measures 0 of numbers, and says nothing.
                 message = "its threshold is of L-infinity, which is of categories, and its values are numbers"
-                findings.append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", message))
+                comparisons[kind].append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", message))
                 comparator.ClearField("infinity_norm")
                 if not comparator.ListFields():
                     feature.ClearField(field)
                     continue
-            if feature.name in now and known and not reason:
+            if feature.name in of_current and known and not reason:
                 compared[kind].add(feature.name)
                 continue
             feature.ClearField(field)
             if reason and known:
-                findings.append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", reason))
+                comparisons[kind].append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", reason))
     anomalies = _validate(
         _as_needed(current, copy),
         copy,
         environment=environment or None,
-        previous_statistics=_as_needed(previous, copy) if compared[DRIFT] or (previous and _grows(copy)) else None,
+        previous_statistics=_as_needed(baseline, copy) if compared[DRIFT] or (baseline and _grows(copy)) else None,
         serving_statistics=_as_needed(serving, copy) if compared[SKEW] else None,
     )
     measures = _measures(split, anomalies)
-    findings += _zeros(split, current, schema, environment, inferred)
-    findings += [
-        *_breaches(split, anomalies, inferred, hidden),
-        *(_beyond(each) for each in measures if _is_beyond(each)),
-    ]
+    for each in measures:
+        if each["value"] > each["threshold"]:
+            comparisons[each["against"]].append(_above_threshold(each))
     measured = {(each["against"], each["feature"]) for each in measures}
     for kind, names in compared.items():
-        findings += [
+        comparisons[kind] += [
             finding(split, name, "COMPARISON_IMPOSSIBLE", "warning", "it has a threshold, and no distance was measured")
             for name in sorted(names)
             if (kind, name) not in measured
         ]
-    return Agreed(anomalies, findings, measures, compared)
+    breaches = [
+        *_zeros(split, current, schema, environment, inferred),
+        *_breaches(split, anomalies, inferred, hidden),
+    ]
+    return Conformance(anomalies, breaches, _constraints(split, anomalies, inferred), comparisons, measures, compared)
 
 
 def _validate(
@@ -203,11 +209,7 @@ def _measures(split: str, anomalies: anomalies_pb2.Anomalies) -> list[dict[str, 
     ]
 
 
-def _is_beyond(measure: dict[str, Any]) -> bool:
-    return measure["value"] > measure["threshold"]
-
-
-def _beyond(measure: dict[str, Any]) -> dict[str, Any]:
+def _above_threshold(measure: dict[str, Any]) -> dict[str, Any]:
     moved = "it moved away from the earlier span" if measure["against"] == DRIFT else "serving data differs from it"
     return finding(
         measure["split"],
@@ -225,16 +227,11 @@ def _grows(schema: _Schema) -> bool:
     )
 
 
-def is_private(feature: schema_pb2.Feature) -> bool:
-    """Whether the schema says that a feature's values must not be shown."""
-    return _PRIVATE in feature.annotation.tag
-
-
 def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, inferred: bool) -> list[dict[str, Any]]:
     """Features whose zeros mean that a value is missing, where too many are."""
-    now, found = _by_name(current), []
+    of_current, found = _by_name(current), []
     for feature in schema.feature:
-        measured = now.get(feature.name)
+        measured = of_current.get(feature.name)
         if _ZERO_MEANS_MISSING not in feature.annotation.tag or measured is None or not measured.HasField("num_stats"):
             continue
         if environment and environment in feature.not_in_environment:
@@ -266,30 +263,39 @@ def _breaches(
             # TFDV's descriptions quote values.
             what = "its values are private" if name in hidden else reason.description
             found.append(finding(split, name, kind, severity, f"{reason.short_description}: {what}"))
-    for reason in anomalies.dataset_anomaly_info.reason:
-        kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-        severity = "warning" if inferred else "error"
-        found.append(finding(split, "", kind, severity, f"{reason.short_description}: {reason.description}"))
     return found
 
 
+def _constraints(split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool) -> list[dict[str, Any]]:
+    return [
+        finding(
+            split,
+            "",
+            anomalies_pb2.AnomalyInfo.Type.Name(reason.type),
+            "warning" if inferred else "error",
+            f"{reason.short_description}: {reason.description}",
+        )
+        for reason in anomalies.dataset_anomaly_info.reason
+    ]
+
+
 def _incomparable(
-    now: statistics_pb2.FeatureNameStatistics, then: statistics_pb2.FeatureNameStatistics | None, title: str
+    current: statistics_pb2.FeatureNameStatistics, other: statistics_pb2.FeatureNameStatistics | None, title: str
 ) -> str:
-    if then is None:
+    if other is None:
         return f"{title} has no such feature"
     # First, for a feature without values has no type of its own.
-    for side, feature in ((title, then), ("this span", now)):
+    for side, feature in ((title, other), ("this span", current)):
         if not _values(feature):
             return f"it has no values in {side}"
-    if now.WhichOneof("stats") != then.WhichOneof("stats"):
-        names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (then, now)]
+    if current.WhichOneof("stats") != other.WhichOneof("stats"):
+        names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (other, current)]
         return f"its type is {names[1]}, and {names[0]} in {title}"
     return ""
 
 
-def _has_no_categories(now: Mapping[str, statistics_pb2.FeatureNameStatistics], name: str) -> bool:
-    return name in now and now[name].WhichOneof("stats") != "string_stats"
+def _has_no_categories(of_current: Mapping[str, statistics_pb2.FeatureNameStatistics], name: str) -> bool:
+    return name in of_current and of_current[name].WhichOneof("stats") != "string_stats"
 
 
 def _values(feature: statistics_pb2.FeatureNameStatistics) -> int:

@@ -1,0 +1,29 @@
+"""The checks that validate runs. A new check is a module here, and its line in `CHECKS`."""
+
+from __future__ import annotations
+
+from headwater.components.validate.checks import (
+    concept,
+    dataset_constraints,
+    drift,
+    feature_skew,
+    rows,
+    schema,
+    serving_schema,
+    skew,
+)
+from headwater.components.validate.checks.base import Check, Outcome
+
+CHECKS: tuple[Check, ...] = (
+    schema.CHECK,
+    dataset_constraints.CHECK,
+    serving_schema.CHECK,
+    drift.CHECK,
+    skew.CHECK,
+    rows.CHECK,
+    concept.CHECK,
+    feature_skew.CHECK,
+)
+"""In the order in which they run and are reported."""
+
+__all__ = ["CHECKS", "Check", "Outcome"]

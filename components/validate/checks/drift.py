@@ -1,0 +1,61 @@
+"""Drift: each split's distributions against those of the baseline."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import pydantic
+
+from headwater.components.validate import history
+from headwater.components.validate.checks.base import STRICT, Check, Outcome
+from headwater.components.validate.context import Context
+from headwater.components.validate.findings import DRIFT
+
+_Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+
+
+class Drift(pydantic.BaseModel):
+    """Which changes are too large, for drift and for skew.
+
+    Attributes:
+      max_false: the share of alarms that may be false, over all features that are compared; in (0, 1).
+      least_effect: the effect that is worth an eye where history has taught no other, see `distances.Change`.
+      categorical: a fixed threshold for the L-infinity distance of text, in [0, 1], in place of the test.
+      numeric: one for the Jensen-Shannon divergence of numbers.
+      season: spans in a season, such as 7 for days of a week; learnt thresholds then know the phase.
+    """
+
+    model_config = STRICT
+    max_false: _Share = 0.01
+    least_effect: Annotated[float, pydantic.Field(ge=0)] = 0.03
+    categorical: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
+    numeric: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
+    season: Annotated[int, pydantic.Field(ge=0)] = 0
+
+
+def run(context: Context) -> Outcome:
+    from headwater.components.validate import comparison
+
+    baseline = context.baseline
+    if baseline is None:
+        return Outcome(skipped="no baseline: there is no earlier span to compare with")
+    sides = [
+        comparison.Side(split, baseline.title, baseline.rows(split), functools.partial(baseline.features, split))
+        for split in context.splits
+    ]
+    learnt = functools.partial(_learnt, context)
+    outcome = comparison.run(context, DRIFT, sides, learnt)
+    for each in outcome.findings:
+        statistics = baseline.statistics(each["split"]) if comparison.may_be_drawn(context, each) else None
+        if statistics is not None:
+            key = (each["split"], each["feature"], each["kind"])
+            outcome.drawn[key] = (statistics, context.read(each["split"]))
+    return outcome
+
+
+def _learnt(context: Context, split: str, feature: str) -> float | None:
+    return history.learn(context.past, (split, feature), context.span, context.settings.drift.season)
+
+
+CHECK = Check("drift", "distributions against the baseline", run, settings={"drift": (Drift, Drift())})

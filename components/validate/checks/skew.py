@@ -1,0 +1,25 @@
+"""Skew: the first split's distributions against those of serving data."""
+
+from __future__ import annotations
+
+from headwater.components.validate.checks.base import Check, Outcome
+from headwater.components.validate.context import Context
+from headwater.components.validate.findings import SKEW
+
+
+def run(context: Context) -> Outcome:
+    from headwater.components.validate import comparison
+
+    serving = context.serving
+    if serving is None:
+        return Outcome(skipped="no serving data: set config.serving")
+    side = comparison.Side(context.splits[0], "serving data", serving.rows, serving.distributions)
+    outcome = comparison.run(context, SKEW, [side])
+    for each in outcome.findings:
+        if comparison.may_be_drawn(context, each):
+            key = (each["split"], each["feature"], each["kind"])
+            outcome.drawn[key] = (serving.statistics, context.read(each["split"]))
+    return outcome
+
+
+CHECK = Check("skew", "distributions against serving data", run)
