@@ -64,9 +64,9 @@ def has_alarm(baseline: dict, current: dict) -> list[str]:
     from headwater.components.validate import drift
     from headwater.components.validate.checks.drift import Drift
 
-    drift = Drift()
+    settings = Drift()
     found = drift.compare("all", baseline, current, "the earlier span")
-    judged = drift.judge(found, max_false=drift.max_false, least_effect=drift.least_effect)
+    judged = drift.judge(found, max_false=settings.max_false, least_effect=settings.least_effect)
     return [each.feature for each in judged if each.alarm]
 
 

@@ -80,11 +80,11 @@ def alarms(then: dict, now: dict) -> list[str]:
     from headwater.components.validate import drift
     from headwater.components.validate.checks.drift import Drift
 
-    drift = Drift()
+    settings = Drift()
     found = drift.judge(
         drift.compare("all", then, now, "the earlier span"),
-        max_false=drift.max_false,
-        least_effect=drift.least_effect,
+        max_false=settings.max_false,
+        least_effect=settings.least_effect,
     )
     return [each.feature for each in found if each.alarm]
 

@@ -34,6 +34,7 @@ def verdict(*findings, uri="gs://root/trips/span=3/version=1/anomalies"):
         "blessed": not any(each["severity"] == "error" for each in findings),
         "verdict": "NOT blessed: 1 error",
         "findings": list(findings),
+        "checks": [{"name": "drift", "title": "", "skipped": "", "errors": 1, "warnings": 1, "infos": 0}],
         "measures": [measure],
         "uri": uri,
         "dataset": "trips",

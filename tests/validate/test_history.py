@@ -95,7 +95,7 @@ def results_home(folder, span):
 def test_a_baseline_can_be_a_season_or_a_window(folder):
     home = results_home(folder, 10)
     season = find_baseline("season:7", home)
-    assert season.told["uri"].endswith("span=3/version=1/statistics") and season.title == "the span of 7 before"
+    assert season.reference()["uri"].endswith("span=3/version=1/statistics") and season.title == "the span of 7 before"
     window = find_baseline("window:4", home)
     assert [each.body["dataset"]["span"] for each in window.results] == [6, 7, 8, 9]
     assert window.rows("train") == 4000 and window.rows("test") is None and window.statistics("train") is None

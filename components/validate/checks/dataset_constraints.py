@@ -13,4 +13,4 @@ def run(context: Context) -> Outcome:
     return Outcome(findings=found)
 
 
-CHECK = Check("dataset_constraints", "the number of rows against the schema's dataset_constraints", run)
+CHECK = Check("dataset_constraints", "the number of rows against dataset_constraints of the schema", run)
