@@ -16,13 +16,22 @@ ifeq ($(filter %.txt,$(LOCK)),)
 $(error there is no lock for this Python and machine)
 endif
 
+# Files side by side, one process a core; those of one file share what they built.
+PYTEST := $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder tests \
+          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines/test_prism.py
+
 .PHONY: run test compile lock clean
 
 run: $(VENV)/.ready
 	@$(PY) -m headwater.pipelines.sample
 
 test: $(VENV)/.ready
-	$(PY) -m pytest -q tests --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines/test_prism.py
+	$(PYTEST) -m "not slow"
+
+# `make test`, and the rest of each kind: whole runs of the pipeline, all commands, all sizes.
+.PHONY: test-all
+test-all: $(VENV)/.ready
+	$(PYTEST)
 
 compile: $(VENV)/.ready
 	$(PY) -m headwater.pipelines.compile

@@ -25,6 +25,19 @@ def few_flights(months, tmp_path_factory) -> pathlib.Path:
     return path
 
 
+# Files that take longest, first: what starts last should be short.
+_LONGEST = ("pipelines/test_run", "security/test_pickles", "label/test_direct", "collect/test_json")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first, for workers that run side by side."""
+
+    def place(item) -> int:
+        return next((place for place, name in enumerate(_LONGEST) if name in item.nodeid), len(_LONGEST))
+
+    items.sort(key=place)
+
+
 def pytest_sessionfinish(session):
     """Fails the run if a checkout's folders were imported as packages of their own beside `headwater.*`."""
     checkout = pathlib.Path(__file__).resolve().parents[1]

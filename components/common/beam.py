@@ -112,7 +112,7 @@ def map_merge(
                         | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run))
                     )
                     width, level = len(items), 0
-                    while level == 0 or width > 1:
+                    while width > 1:
                         results = (
                             results
                             | f"{label}/Group{level}" >> beam.Map(_to_group)
@@ -120,6 +120,8 @@ def map_merge(
                             | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
                         )
                         width, level = -(-width // _FANOUT), level + 1
+                    if not level:
+                        results = results | f"{label}/Merge" >> beam.Map(functools.partial(_merge_alone, merge))
                     _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
             except HeadwaterError as error:
                 error.args = (_BEAMS_REMARK.sub("", str(error)),)
@@ -271,6 +273,10 @@ def _merge_group(
         if result[:1] == FAILED:
             return group[0], result
     return group[0], attempt(merge, [result[1:] for result in results])
+
+
+def _merge_alone(merge: Callable[[list[bytes]], bytes], pair: tuple[int, bytes]) -> tuple[int, bytes]:
+    return _merge_group(merge, (pair[0], [pair]))
 
 
 def _write_result(target: str, pair: tuple[int, bytes]) -> None:

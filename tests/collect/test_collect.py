@@ -453,6 +453,7 @@ def test_other_content_for_a_span_is_its_next_version(few_flights, tmp_path):
     assert collect(few_flights, tmp_path / "c", data_root=root, span=7).home.version == 1
 
 
+@pytest.mark.slow
 def test_two_attempts_at_once_end_with_one_dataset(few_flights, tmp_path):
     command = [
         sys.executable,

@@ -82,7 +82,7 @@ def maybe(field, chance):
     return None if field.nullable and chance.random() < 0.3 else values_of(field.type, chance)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(kind=KINDS, seed=st.integers(0, 1000))
 def test_every_nested_type_is_kept(tmp_path_factory, kind, seed):
     folder = tmp_path_factory.mktemp("nested")

@@ -286,6 +286,7 @@ def test_ages_have_units():
     assert [seconds(text) for text in ("45s", "90m", "36h", "1.5d")] == [45, 5_400, 129_600, 129_600]
 
 
+@pytest.mark.slow
 def test_a_million_keys_are_listed_in_flat_memory(root, monkeypatch):
     age(root, 2 * DAY)
     alive = {"now": 0, "most": 0}

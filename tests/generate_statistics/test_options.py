@@ -523,6 +523,7 @@ def test_merged_statistics_are_those_of_all_rows(spans, tmp_path):
     assert again.body["splits"] == merged.body["splits"] == whole.body["splits"]
 
 
+@pytest.mark.slow
 def test_a_window_of_thirty_spans_reads_states_alone(tmp_path):
     results = []
     for span in range(30):

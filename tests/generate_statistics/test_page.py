@@ -226,6 +226,7 @@ def test_without_scripts_all_but_searching_works(statistics, chromium):
         chromium.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+@pytest.mark.slow
 def test_pages_of_wide_data_stay_small(tmp_path):
     chance = np.random.default_rng(1)
     for columns, most in ((100, 500_000), (1000, 3_000_000)):

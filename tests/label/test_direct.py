@@ -126,7 +126,7 @@ def expected(predictions, events, window, silence="no"):
     return {number: last[number][1] if number in last else silence for number in time}
 
 
-@pytest.fixture(scope="module", params=["12h", "30h"])
+@pytest.fixture(scope="module", params=["12h", pytest.param("30h", marks=pytest.mark.slow)])
 def chain(request, served, tmp_path_factory):
     """Four spans labelled one after the other, each with the events of its own day alone."""
     predictions, events = served

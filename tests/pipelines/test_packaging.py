@@ -68,6 +68,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_the_pipeline(installed, few_flights, tmp_path):
     output = run(installed, "-m", "headwater.pipelines.cli", "run", str(few_flights), cwd=tmp_path)
     assert output.returncode == 0, output.stdout + output.stderr

@@ -37,6 +37,7 @@ def pipeline_root(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_each_yaml_runs_in_a_pipeline_that_someone_else_wrote(pipeline_root, capfd):
     generate_statistics = load("generate_statistics/component.yaml")
     infer_schema = load("infer_schema/component.yaml")

@@ -72,6 +72,7 @@ def test_the_second_run_finds_all_that_was_planted_and_exits_1(two_runs):
         assert feature in second.stdout
 
 
+@pytest.mark.slow
 def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
     """On Kubeflow a failed task publishes nothing: everything that gate would have had is deleted here."""
     cwd, _, _ = two_runs
@@ -106,6 +107,7 @@ def test_fail_on_sets_from_where(two_runs):
     assert "quantity" in exits["error"].stderr
 
 
+@pytest.mark.slow
 def test_the_same_data_again_adopts_everything(two_runs):
     cwd, _, _ = two_runs
     before = sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file())
@@ -115,6 +117,7 @@ def test_the_same_data_again_adopts_everything(two_runs):
     assert sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file()) == before
 
 
+@pytest.mark.slow
 def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n" + "1,2\n" * 50 + "1\n" * 10)
     run = headwater("run", "bad.csv", cwd=tmp_path)
@@ -126,13 +129,19 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.csv"], "nowhere.csv: there is no such file or folder"),
+        pytest.param(["nowhere.csv"], "nowhere.csv: there is no such file or folder", marks=pytest.mark.slow),
         (["ok.csv", "--splits", "train"], "splits: 'train' should be NAME=WEIGHT"),
         (["ok.csv", "--baseline", "latest", "--name", "new"], "'latest' does not exist: there is no such statistics"),
         (["ok.csv", "--base-schema", "span:3"], "'span:3' does not exist: there is no such schema"),
-        (["ok.csv", "--base-schema", "nowhere.pbtxt"], "neither a schema file nor a folder with schema.pbtxt is here"),
+        pytest.param(
+            ["ok.csv", "--base-schema", "nowhere.pbtxt"],
+            "neither a schema file nor a folder with schema.pbtxt is here",
+            marks=pytest.mark.slow,
+        ),
         (["ok.csv", "--curation", "bad.json"], "curation.features.a.colour: there is no such setting"),
-        (["ok.csv", "--beam=--runner=DaskRunner"], "DaskRunner loses data silently"),
+        pytest.param(
+            ["ok.csv", "--beam=--runner=DaskRunner"], "DaskRunner loses data silently", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, message):
@@ -145,6 +154,7 @@ def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, messag
     assert "Traceback" not in run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_a_file_of_one_row_names_the_empty_split_and_the_way_out(tmp_path):
     (tmp_path / "one.csv").write_text("id,amount\n1,2.5\n")
     done = headwater("run", "one.csv", "--splits", "train=0.001,eval=0.999", cwd=tmp_path)
@@ -177,6 +187,7 @@ def test_help_reads_well(command, tmp_path):
     assert run.returncode == 0 and run.stdout.startswith(f"usage: headwater {command}")
 
 
+@pytest.mark.slow
 def test_a_path_that_kfp_would_rewrite_is_kept(tmp_path):
     """kfp's local runner replaces the text "python3" wherever it stands in a task's arguments."""
     source = tmp_path / "python3.11" / "monday.csv"
@@ -187,6 +198,7 @@ def test_a_path_that_kfp_would_rewrite_is_kept(tmp_path):
     assert outcome.results["dataset"].body["lineage"]["sources"][0]["uri"] == str(source)
 
 
+@pytest.mark.slow
 def test_rows_are_labelled_on_the_way(tmp_path):
     functions = [
         {"name": "dear", "threshold": {"column": "amount", "above": 10.5, "vote": "high"}},

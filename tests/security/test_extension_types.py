@@ -125,7 +125,9 @@ def test_other_fields_stay_as_they_are():
         # pandas registers two extension types of its own.
         "import pandas.core.arrays.arrow.extension_types",
         "import headwater.components.common.beam, pandas.core.arrays.arrow.extension_types",
-        "import headwater.components.collect.ingest, headwater.components.validate.check",
+        pytest.param(
+            "import headwater.components.collect.ingest, headwater.components.validate.check", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_process_ends_well_whatever_types_it_registered(used):

@@ -124,6 +124,7 @@ def fresh(folder: pathlib.Path, marker: pathlib.Path, *arguments: str, code: int
     return output
 
 
+@pytest.mark.slow
 def test_the_pipeline_with_lookup_and_feedback(ran):
     assert (ran / "data/span=1/version=1/labels/_manifest.json").exists()
 
@@ -139,6 +140,7 @@ def test_statistics_of_a_plain_folder_in_workers(plain, marker, tmp_path):
     assert "read: info: 'about' has the extension type" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["--workers 2 --output {}", "--analyse"])
 def test_label_with_gold(way, ran, plain, marker, tmp_path):
     given = ("--steps", "weak.yaml", "--input", "checked=truth.parquet", *way.format(tmp_path / "labels").split())
@@ -167,6 +169,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_results_at_a_store_that_somebody_else_writes_to(command, plain, poisoned, marker, tmp_path):
     for path in plain.iterdir():

@@ -151,6 +151,7 @@ def test_references_are_found_in_a_set_and_in_partitions(tmp_path, monkeypatch, 
     assert broken_numbers(str(tmp_path / "bad"), "self") == []
 
 
+@pytest.mark.slow
 def test_an_ordered_column_of_any_type_is_judged_the_same_in_one_partition_and_in_many(tmp_path, monkeypatch):
     chance = np.random.default_rng(3)
     whole = chance.integers(-(2**62), 2**62, 600)
