@@ -65,7 +65,7 @@ def collect_dataset(
     pipeline_options(beam_pipeline_args)
     output = storage.normalise(output)
     data_root = storage.normalise(data_root) if data_root else ""
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers,
         "scratch": storage.join(data_root, "_scratch") if data_root else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ class Lookup(pydantic.BaseModel):
     prefix: str = ""
 
 
-def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: object) -> tuple[str, str]:
+def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: Any) -> tuple[str, str]:
     """Reads a lookup's source once, checks its key, and puts it where every worker reaches it.
 
     Args:

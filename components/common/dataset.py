@@ -110,7 +110,7 @@ class Dataset:
         return sum(element.rows for element in self.parts[split])
 
 
-def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: object) -> Dataset:
+def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: Any) -> Dataset:
     """Opens a dataset of ours, or a plain Parquet or CSV file, folder or glob.
 
     Args:
@@ -282,7 +282,7 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """
     if isinstance(element, (Shard, WideShard)):
         wide = isinstance(element, WideShard)
-        table = element.read(schema.names) if wide else read_shard(element, schema.names)
+        table = element.read(schema.names) if isinstance(element, WideShard) else read_shard(element, schema.names)
         try:
             yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         except pa.ArrowInvalid as error:
@@ -339,7 +339,7 @@ def _shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
         lists = index["parts"].combine_chunks()
         values, offsets = lists.values.to_numpy(), lists.offsets.to_pylist()
         sums = [values[start:stop].tobytes() for start, stop in zip(offsets, offsets[1:])]
-    return [Shard(uri, *each, columns, parts) for uri, *each, parts in zip(uris, *told, sums)]
+    return [Shard(uri, rows, size, sha, columns, parts) for uri, rows, size, sha, parts in zip(uris, *told, sums)]
 
 
 def _labelled(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
@@ -400,7 +400,7 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
     return found
 
 
-def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> Dataset:
+def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dataset:
     from headwater.components.common import sources
 
     scans = sources.scan_files(

@@ -179,7 +179,7 @@ def decoded(records):
     kinds = (None, "bytes", "float", "int64")
     for number, name in enumerate(features.names):
         for entry in range(features.edges[number], features.edges[number + 1]):
-            own = slice(features.first[entry], features.first[entry] + features.count[entry])
+            own = slice(features.first[entry], features.first[entry] + features.counts[entry])
             kind = features.kind[entry]
             texts = example.gather_bytes(data, features.places[own], features.lengths[own]) if kind == 1 else None
             values = [[], texts, features.floats[own], features.ints[own]][kind]

@@ -215,14 +215,14 @@ def apply(action: Action, column: pa.Array, secret: bytes | None = None) -> pa.A
     target = output_type(action, column.type)
     if isinstance(action, Redact) and not _is_text(target):
         return pa.nulls(len(column), target)
-    if isinstance(action, Hash) and secret is None:
-        raise HeadwaterError(f"a hash needs its key in the environment variable {KEY_VARIABLE}")
     # Every action is a function of the value: it is worked out once for each value that occurs.
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     values, indices = encoded.dictionary, encoded.indices
     if isinstance(action, Redact):
         done = pc.if_else(values.is_valid(), pa.scalar(REDACTED), pa.scalar(None, pa.string())).cast(target)
     elif isinstance(action, Hash):
+        if secret is None:
+            raise HeadwaterError(f"a hash needs its key in the environment variable {KEY_VARIABLE}")
         done = _hashes(values, secret)
     elif isinstance(action, Truncate):
         done = _truncated(action, values)
@@ -282,7 +282,7 @@ def _wanted(action: Action, kind: pa.DataType) -> str:
     if way == "decimals":
         return "" if real else "floats and decimals"
     if way in ("unit", "period"):
-        if pa.types.is_date(kind) and way == "unit" and action.unit in ("second", "minute", "hour"):
+        if pa.types.is_date(kind) and isinstance(action, Truncate) and action.unit in ("second", "minute", "hour"):
             return "timestamps"
         return "" if instant else "dates and timestamps"
     if way in ("width", "edges"):
@@ -400,6 +400,7 @@ def _generalised(action: Generalise, values: pa.Array) -> pa.Array:
     if action.edges is not None:
         place, labels = np.searchsorted(np.array(action.edges), numbers, "right"), _edge_labels(action.edges)
     else:
+        assert action.width is not None
         known &= np.isfinite(numbers)
         place, labels = _bins(np.where(known, numbers, 0), action.width)
     return pa.array(labels, pa.string()).take(pa.array(place, pa.int64(), mask=~known))

@@ -306,8 +306,8 @@ def judge(
         if kind == "coordinates" and len(axes) == 2:
             # A place as a structure: half of its numbers are latitudes.
             held, evidence = counts.get(":longitude", 0) // 2, "both"
-        elif kind == "coordinates" and _axis(name):
-            held, evidence = _judge_axis(name, counts, values, others)
+        elif kind == "coordinates" and (axis := _axis(name)):
+            held, evidence = _judge_axis(name, axis, counts, values, others)
         elif kind in BY_NAME:
             held, evidence = (values, "name") if kind in named else (0, "")
         else:
@@ -710,8 +710,10 @@ def _beyond_chance(kind: str, held: int, counts: Mapping[str, int]) -> bool:
     return kind != "us_ssn" and held - chance * tried > SIGMAS * math.sqrt(tried * chance * (1 - chance))
 
 
-def _judge_axis(name: str, counts: Mapping[str, int], values: int, others: Collection[str] | None) -> tuple[int, str]:
-    axis, rest = _axis(name)
+def _judge_axis(
+    name: str, said: tuple[str, tuple[str, ...]], counts: Mapping[str, int], values: int, others: Collection[str] | None
+) -> tuple[int, str]:
+    axis, rest = said
     held = counts.get(f":{axis}", 0)
     if held < IN_RANGE_SHARE * values:
         return 0, ""
@@ -921,7 +923,8 @@ _GROUP = r"[+(]*\d(?:[ ().+/-]{0,4}\d)*"
 
 def _replace(text: str, pattern: re.Pattern, replacement: str | Callable[[re.Match], str | None]) -> str:
     """Replaces matches, also one that begins within another that was let stand (its replacement None)."""
-    parts, position = [], 0
+    parts: list[str] = []
+    position = 0
     while True:
         match = pattern.search(text, position)
         if not match:

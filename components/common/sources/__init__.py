@@ -86,7 +86,7 @@ def open_sources(
     types: Mapping[str, str] | None = None,
     exact: bool = False,
     label: str = "collect",
-    **beam: object,
+    **beam: Any,
 ) -> Sources:
     """Types the columns and numbers the rows of each range.
 
@@ -240,7 +240,7 @@ def _cast_batch(
     return batch, rows, rejections
 
 
-def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Mapping[str, object]) -> list[Scan]:
+def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Mapping[str, Any]) -> list[Scan]:
     """Reads all of the chosen files for their types and rows."""
     from headwater.components.common.beam import map_merge
 

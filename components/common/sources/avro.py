@@ -287,8 +287,8 @@ def _find_block(container: _Container, place: int) -> _Block:
         return _Block(place, start, end, _possible(container, records, start, end), None, after)
     found = window.find(marker, start)
     if found >= 0:
-        lost = f"corrupt_block: there are bytes that belong to no block after byte {end:,}" if found > end else None
-        return _Block(place, start, found, _possible(container, records, start, found), lost, found + _MARKER_BYTES)
+        stray = f"corrupt_block: there are bytes that belong to no block after byte {end:,}" if found > end else None
+        return _Block(place, start, found, _possible(container, records, start, found), stray, found + _MARKER_BYTES)
     if end <= window.size:
         return _Block(place, start, end, _possible(container, records, start, end), _truncated(end), window.size)
     return _Block(place, start, start, 0, _truncated(place), window.size)
@@ -343,7 +343,7 @@ class _Rows:
         self._schema = schema
         self._plain = fastavro.parse_schema(container.node.plain)
         self._read = fastavro.schemaless_reader
-        self._records: list[dict] = []
+        self._records: list[Any] = []
         self._rows: list[np.ndarray] = []
         self._rejections: list[Rejection] = []
         self._bytes = 0
@@ -773,7 +773,8 @@ def _build_map(kind: pa.DataType, item: _Node, values: Sequence) -> pa.Array:
 
 def _build_union(kind: pa.DataType, branches: dict[str, _Node], values: Sequence) -> pa.Array:
     taken: dict[str, list] = {name: [] for name in branches}
-    names, places = list(branches), []
+    names = list(branches)
+    places: list[tuple[str, int] | None] = []
     for value in values:
         if value is None:
             places.append(None)
@@ -813,9 +814,9 @@ def _primitive(name: str, definition: dict) -> _Node:
     logical = definition.get("logicalType")
     if name == "bytes" and (decimal := _decimal(definition)):
         return _Node(decimal, plain, functools.partial(_build_decimal, decimal), smallest)
-    found = _LOGICAL.get((name, logical)) if isinstance(logical, str) else None
-    if found is None:
+    if not isinstance(logical, str) or (name, logical) not in _LOGICAL:
         return _Node(kind, plain, build, smallest)
+    found = _LOGICAL[name, logical]
     if logical.startswith("time-"):
         a_day = 86_400 * (1_000 if name == "int" else 1_000_000)
         return _Node(found, plain, functools.partial(_build_time, kind, found, a_day), smallest)

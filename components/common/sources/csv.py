@@ -172,13 +172,14 @@ def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     opens[list(dialect.delimiter.encode() + b"\r\n" + quote)] = True
     at_start = opens[previous]
     outside = np.searchsorted(places, newlines) % 2 == 0
-    starts, lines = [], []
+    starts: list[int | None] = []
+    lines: list[int] = []
     for inside_first in (False, True):
         found = newlines[outside != inside_first]
         starts.append(int(found[0]) + 1 if len(found) else None)
         lines.append(len(found))
     regular = (bool(at_start[0::2].all()), bool(at_start[1::2].all()))
-    return Block(quotes, tuple(starts), tuple(lines), blank, regular)
+    return Block(quotes, (starts[0], starts[1]), (lines[0], lines[1]), blank, regular)
 
 
 def chain_blocks(

@@ -138,8 +138,8 @@ class Notice(NamedTuple):
 def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
     """Equal notices about several files as one, whose sentence names the first file and counts the others."""
     uris: dict[tuple[str, str, str | None, str], list[str]] = {}
-    for *what, uri in notices:
-        uris.setdefault(tuple(what), []).append(uri)
+    for rule, severity, column, message, uri in notices:
+        uris.setdefault((rule, severity, column, message), []).append(uri)
     merged = []
     for (rule, severity, column, message), (first, *others) in uris.items():
         more = f" and {len(others):,} other {'file' if len(others) == 1 else 'files'}" if others else ""

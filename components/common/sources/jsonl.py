@@ -142,7 +142,9 @@ def _kinds_of(table: pa.Table, lines: Sequence[bytes]) -> dict[str, pa.DataType]
         if has_leaf(column.type, pa.types.is_temporal)
     }
     if timed:
+        # Times were texts of JSON before.
         texts = _parse(lines, pa.schema(timed))
+        assert texts is not None
         columns.update(zip(timed, concat(texts.columns)))
     rounded = [name for name, column in columns.items() if _beyond_exact(column)]
     kinds = {name: _kind_of(column) for name, column in columns.items()}

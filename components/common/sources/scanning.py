@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -45,7 +45,7 @@ class Scan(NamedTuple):
 
 
 def scan_files(
-    files: Sequence[SourceFile], folder: str, reading: Reading, label: str = "collect", **beam: object
+    files: Sequence[SourceFile], folder: str, reading: Reading, label: str = "collect", **beam: Any
 ) -> list[Scan]:
     """Looks at files, unpacking first those that need it.
 
@@ -142,7 +142,7 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
     file, start = item
     data = storage.read_range(file.content, max(0, start - 1), start + csv.BLOCK_BYTES)
     before, data = (data[:1], data[1:]) if start else (b"\n", data)
-    record = {"uri": file.uri, "sha256": storage.sha256(data)}
+    record: dict[str, Any] = {"uri": file.uri, "sha256": storage.sha256(data)}
     if file.format in staging.TEXT:
         if not start and (encoding := staging.other_encoding(data[:4])):
             return json.dumps({**record, "encoding": encoding}).encode()
@@ -165,7 +165,8 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
 
 def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
     """The dialect, the header and the first block of a CSV file."""
-    dialect, sure, notices = file.dialect, True, []
+    dialect, sure = file.dialect, True
+    notices: list[tuple[str, str, str | None, str]] = []
     if not file.detected:
         whole = len(data) == file.size
         dialect, sure, notices = sniffing.sniff(data, whole, reading, file.dialect.delimiter)
@@ -260,7 +261,10 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
         row += max(rows, 0)
-    notices = [Notice(*notice, file.uri) for notice in first.get("notices", ())]
+    notices = [
+        Notice(rule, severity, column, message, file.uri)
+        for rule, severity, column, message in first.get("notices", ())
+    ]
     if first.get("wrapped"):
         notices.append(_wrapped(file.uri, first["wrapped"]))
     return Scan(file, elements, kinds, tuple(notices))

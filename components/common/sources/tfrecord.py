@@ -278,7 +278,7 @@ def _kinds_of(chunk: _Chunk) -> Iterator[tuple[str, pa.DataType]]:
     all_text = _is_text(example.gather_bytes(chunk.data, features.places, features.lengths))
     for number, name in enumerate(features.names):
         own = slice(features.edges[number], features.edges[number + 1])
-        count, kind = features.count[own], features.kind[own]
+        count, kind = features.counts[own], features.kind[own]
         kinds = []
         for present in np.flatnonzero(np.bincount(kind[count > 0], minlength=4)).tolist():
             texts = None
@@ -289,9 +289,9 @@ def _kinds_of(chunk: _Chunk) -> Iterator[tuple[str, pa.DataType]]:
             kinds.append(_kind_of(present, texts is None or _is_text(texts)))
         yield name, _column_type(kinds, int(count.max(initial=0)))
     for record in chunk.parsed:
-        for name, (kind, values) in record.items():
-            text = kind != example.BYTES or _is_text(pa.array(values, pa.binary()))
-            yield name, _column_type([_kind_of(kind, text)] if values else [], len(values))
+        for name, (form, values) in record.items():
+            text = form != example.BYTES or _is_text(pa.array(values, pa.binary()))
+            yield name, _column_type([_kind_of(form, text)] if values else [], len(values))
 
 
 def _kind_of(kind: int, text: bool) -> pa.DataType:
@@ -372,7 +372,7 @@ def _value_at(chunk: _Chunk, place: int, name: str, numbers: Mapping[str, int]) 
 def _values_of(chunk: _Chunk, entry: int, most: int) -> example.Feature:
     features = chunk.features
     kind, first = int(features.kind[entry]), int(features.first[entry])
-    stop = first + min(int(features.count[entry]), most)
+    stop = first + min(int(features.counts[entry]), most)
     if kind == example.BYTES:
         own = slice(first, stop)
         return kind, example.gather_bytes(chunk.data, features.places[own], features.lengths[own]).to_pylist()
@@ -390,7 +390,7 @@ def _plain_column(chunk: _Chunk, number: int | None, target: pa.DataType) -> tup
     own = own[features.kind[own] != example.NONE]
     if not len(own):
         return pa.nulls(records, target), failed
-    record, count, kind, first = features.record[own], features.count[own], features.kind[own], features.first[own]
+    record, count, kind, first = features.record[own], features.counts[own], features.kind[own], features.first[own]
     several = pa.types.is_list(target)
     if not several:
         failed[record[count > 1]] = True
