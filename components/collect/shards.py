@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.components.collect import profile
-from headwater.components.collect.privacy import detect
+from headwater.components.collect.privacy import detect, scrubbing
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shaping import Account, Shape, read_shaped
 from headwater.components.collect.splitting import assign
@@ -248,7 +248,7 @@ def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.
 
 def _encode(source: str, rejections: list[Rejection], settings: Settings) -> bytes:
     rows, columns, reasons, values = zip(*sorted(rejections, key=lambda rejection: rejection.row))
-    texts = detect.scrub_all(pa.array(values, pa.string())).to_pylist()
+    texts = scrubbing.scrub_all(pa.array(values, pa.string())).to_pylist()
     if settings.private:
         # A record that could not be read in columns may hold any of them.
         private = {*settings.private, *(old for old, new in settings.rename.items() if new in settings.private)}
