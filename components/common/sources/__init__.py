@@ -21,7 +21,6 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord
 from headwater.components.common.sources.cells import invalid_text
-from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
     Element,
     Misfit,
@@ -31,6 +30,7 @@ from headwater.components.common.sources.files import (
     discover,
     merge_notices,
 )
+from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
     cast_rows,
@@ -231,7 +231,7 @@ def _cast_batch(
             continue
         columns[name], places = cast_rows(column, kind, functools.partial(conform, target=kind))
         for place in places[~bad[places]]:
-            value = csv.clip(str(column[int(place)].as_py()))
+            value = clip(str(column[int(place)].as_py()))
             rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
         bad[places] = True
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.csv import Rejection, clip
+from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import conform, widen
 
 RANGE_BYTES = 16 << 20

@@ -73,7 +73,7 @@ class SourceFile:
       compression: a value of `COMPRESSIONS`, or empty.
       dialect: of a CSV; before the file was read, only the delimiter that its name lets expect.
       place: URI of the plain content, when it is not at `uri` as it stands.
-      sha256: of the SHA-256s of the content's blocks of `csv.BLOCK_BYTES`, in order.
+      sha256: of the SHA-256s of the content's blocks of `csv_ranges.BLOCK_BYTES`, in order.
       names: its columns.
       partitions: the columns that its folders hold, see `hive`.
       detected: whether `dialect` is complete, and not to be detected again.

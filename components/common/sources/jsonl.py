@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from pyarrow import json as pajson
 
 from headwater.components.common.sources import inferring, jsonvalues
-from headwater.components.common.sources.csv import Rejection, clip
 from headwater.components.common.sources.inferring import has_leaf, map_leaves, widen_inferred
+from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import cast_rows, cast_values, concat, conform
 
 FIRST_ROW = 1

@@ -14,7 +14,17 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonarrays, jsonl, parquet, sniffing, staging, tfrecord
+from headwater.components.common.sources import (
+    avro,
+    csv,
+    csv_ranges,
+    jsonarrays,
+    jsonl,
+    parquet,
+    sniffing,
+    staging,
+    tfrecord,
+)
 from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.types import parse_type
@@ -123,14 +133,16 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
     from headwater.components.common.beam import map_merge
 
     blocks = [
-        (file, number * csv.BLOCK_BYTES) for file in files for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
+        (file, number * csv_ranges.BLOCK_BYTES)
+        for file in files
+        for number in range(max(1, -(-file.size // csv_ranges.BLOCK_BYTES)))
     ]
     content = map_merge(
         f"{label}: scan",
         blocks,
         functools.partial(_look_at, reading),
         b"\n".join,
-        sizes=[min(csv.BLOCK_BYTES, file.size - start) for file, start in blocks],
+        sizes=[min(csv_ranges.BLOCK_BYTES, file.size - start) for file, start in blocks],
         unit="bytes",
         **{"preload": [__name__], **beam},
     )
@@ -140,7 +152,7 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
 
 def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
     file, start = item
-    data = storage.read_range(file.content, max(0, start - 1), start + csv.BLOCK_BYTES)
+    data = storage.read_range(file.content, max(0, start - 1), start + csv_ranges.BLOCK_BYTES)
     before, data = (data[:1], data[1:]) if start else (b"\n", data)
     record: dict[str, Any] = {"uri": file.uri, "sha256": storage.sha256(data)}
     if file.format in staging.TEXT:
@@ -149,7 +161,7 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
         record["ended"] = data[-1:] == b"\n"
     if file.format == "csv":
         if start:
-            record.update(csv.scan_block(data, file.dialect, before)._asdict())
+            record.update(csv_ranges.scan_block(data, file.dialect, before)._asdict())
         else:
             record.update(_look_at_beginning(file, data, reading))
     elif file.format == "jsonl":
@@ -170,14 +182,14 @@ def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
     if not file.detected:
         whole = len(data) == file.size
         dialect, sure, notices = sniffing.sniff(data, whole, reading, file.dialect.delimiter)
-    start = csv.find_content(file.uri, data, dialect)
-    names, unnamed, first = csv.read_header(file.uri, data[start:], dialect, reading.column_names)
+    start = csv_ranges.find_content(file.uri, data, dialect)
+    names, unnamed, first = csv_ranges.read_header(file.uri, data[start:], dialect, reading.column_names)
     _check_names(file.uri, names)
     first += start
     sample = data[first : first + SAMPLE_BYTES]
     kinds = csv.sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
     return {
-        **csv.scan_block(data[first:], dialect)._asdict(),
+        **csv_ranges.scan_block(data[first:], dialect)._asdict(),
         "dialect": dataclasses.asdict(dialect),
         "sure": sure,
         "names": names,
@@ -236,16 +248,18 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
     guessed = False
     if file.format == "csv":
         blocks = [
-            csv.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
+            csv_ranges.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
             for r in records
         ]
         ended = records[-1]["ended"] or not file.size
-        ranges = csv.chain_blocks(file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended)
+        ranges = csv_ranges.chain_blocks(
+            file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended
+        )
         guessed = all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"])
         kinds = {name: parse_type(first["kinds"].get(name, "null")) for name in file.names}
     elif file.format == "jsonl":
         starts = [0] + [
-            number * csv.BLOCK_BYTES + record["start"]
+            number * csv_ranges.BLOCK_BYTES + record["start"]
             for number, record in enumerate(records)
             if number and record["start"]
         ]
@@ -256,7 +270,7 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
             schema = pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(first["schema"])))
             kinds = dict(zip(schema.names, schema.types))
     _check_records(file, ranges)
-    row = csv.first_row_number(file.dialect) if file.format == "csv" else _FIRST_ROWS[file.format].FIRST_ROW
+    row = csv_ranges.first_row_number(file.dialect) if file.format == "csv" else _FIRST_ROWS[file.format].FIRST_ROW
     elements = []
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
@@ -292,7 +306,7 @@ def _check_names(uri: str, names: Sequence[str]) -> None:
 def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> None:
     if file.format in staging.TEXT:
         for start, stop, _ in ranges:
-            if stop - start > RECORD_BYTES + csv.BLOCK_BYTES:
+            if stop - start > RECORD_BYTES + csv_ranges.BLOCK_BYTES:
                 raise HeadwaterError(
                     f"{file.uri}: the record near byte {start:,} is longer than {RECORD_BYTES >> 20} MiB; a quote may have "
                     "been left open"

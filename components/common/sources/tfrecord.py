@@ -24,7 +24,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import example
-from headwater.components.common.sources.csv import Rejection, clip
+from headwater.components.common.sources.rejections import Rejection, clip
 
 RANGE_BYTES = 16 << 20
 """Bytes of the records that make one range; a longer record is a range by itself."""
