@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from headwater.components.collect import consistency, lookups, splitting
 from headwater.components.collect.duplicates import Drops
-from headwater.components.collect.privacy import actions, anonymity
+from headwater.components.collect.privacy import actions, anonymity, transforms
 from headwater.components.collect.settings import DUPLICATE_KEY, SMALL_GROUP, Settings
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
@@ -270,7 +270,7 @@ def _protect(shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
         action = given.get(name)
         if action is not None and action.action == "drop":
             continue
-        columns.append(actions.apply(action, column, secret) if action is not None else column)
+        columns.append(transforms.apply(action, column, secret) if action is not None else column)
         names.append(name)
     return pa.RecordBatch.from_arrays(columns, names)
 

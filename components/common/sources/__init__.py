@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord
+from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord, tfrecord_columns
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.files import (
     Element,
@@ -260,7 +260,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = tfrecord.widen_types if file.format == "tfrecord" else inferring.widen_inferred
+        widen_two = tfrecord_columns.widen_types if file.format == "tfrecord" else inferring.widen_inferred
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
         row = scans[number].elements[0].first_row
