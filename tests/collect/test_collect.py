@@ -17,7 +17,8 @@ import pytest
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.settings import parse_splits
 from headwater.components.common import open_dataset, results, storage
-from headwater.components.common.dataset import decode_schema, load_dataset, read_element, rejected, shard_index
+from headwater.components.common.dataset import load_dataset, read_element, rejected
+from headwater.components.common.dataset_index import decode_schema, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import csv_ranges
 from headwater.components.label import label_dataset

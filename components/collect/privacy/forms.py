@@ -72,7 +72,7 @@ for _country, _size in checksums.IBAN_LENGTHS.items():
 
 
 @dataclasses.dataclass(frozen=True)
-class Template:
+class NumberTemplate:
     """A number's form: `d` a digit, `L` a letter, `s` a space or hyphen (the same throughout), others themselves.
 
     Attributes:
@@ -87,10 +87,10 @@ class Template:
     alone: bool = True
 
 
-def _templates() -> tuple[Template, ...]:
-    made = [Template("card", "d" * length, checksums.card, alone=False) for length in range(13, 20)]
+def _templates() -> tuple[NumberTemplate, ...]:
+    made = [NumberTemplate("card", "d" * length, checksums.card, alone=False) for length in range(13, 20)]
     made += [
-        Template("card", form.replace(" ", "s"), checksums.card, alone=False)
+        NumberTemplate("card", form.replace(" ", "s"), checksums.card, alone=False)
         for form in ("dddd dddd dddd dddd", "dddd dddddd ddddd", "dddd dddddd dddd", "dddd dddd dddd dddd ddd")
     ]
     for kind, length in (
@@ -104,7 +104,7 @@ def _templates() -> tuple[Template, ...]:
         ("pl_pesel", 11),
         ("us_ssn", 9),
     ):
-        made.append(Template(kind, "d" * length, getattr(checksums, kind), bare=True))
+        made.append(NumberTemplate(kind, "d" * length, getattr(checksums, kind), bare=True))
     for kind, form in (
         ("us_ssn", "ddd-dd-dddd"),
         ("uk_nino", "LLddddddL"),
@@ -126,7 +126,7 @@ def _templates() -> tuple[Template, ...]:
         ("se_personnummer", "dddddd+dddd"),
         ("se_personnummer", "dddddddd-dddd"),
     ):
-        made.append(Template(kind, form, getattr(checksums, kind)))
+        made.append(NumberTemplate(kind, form, getattr(checksums, kind)))
     return tuple(made)
 
 

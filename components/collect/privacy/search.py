@@ -34,7 +34,7 @@ from headwater.components.collect.privacy.forms import (
     TEMPLATES,
     UPPER,
     WIDE,
-    Template,
+    NumberTemplate,
 )
 
 _PAD = 64
@@ -124,7 +124,7 @@ class _Text:
         self.bounds = np.searchsorted(self.starts, np.append(self.lines, len(self.bytes)))
         self._begun: dict[int, np.ndarray] = {}
 
-    def match(self, template: Template, found: dict[str, np.ndarray]) -> None:
+    def match(self, template: NumberTemplate, found: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold a template's number to `found`."""
         form = template.form
         first = form.index("d")

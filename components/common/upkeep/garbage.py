@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import carried_splits, other_files, shard_index
+from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
 
