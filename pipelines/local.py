@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from headwater.components.common import results, storage
+from headwater.components.common import results, storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.results import Result
@@ -192,7 +192,7 @@ def _refused(found: Mapping[str, Result]) -> bool:
 
 def _shield(uri: str) -> str:
     """A path as a URI that kfp's runner leaves alone: it replaces the text "python3" wherever it stands."""
-    if "python3" not in uri or storage.scheme(uri):
+    if "python3" not in uri or stores.scheme(uri):
         return uri
     return "file://" + urllib.parse.quote(uri).replace("python3", "%70ython3")
 

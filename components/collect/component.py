@@ -23,7 +23,7 @@ def collect(
     data_root: str = "",
     beam_pipeline_args: List[str] = [],
     workers: int = 0,
-) -> NamedTuple("Outputs", uri=str, accepted=bool):
+) -> NamedTuple("Outputs", uri=str, accepted=bool):  # type: ignore[valid-type]  # as KFP wants it
     """Collects files and tables into a typed, keyed, split dataset with every record accounted for.
 
     Args:

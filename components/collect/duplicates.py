@@ -39,7 +39,7 @@ def find_duplicates(
     elements: Sequence[Element],
     keys_of: Callable[[Element], Any],
     folder: str,
-    **beam: object,
+    **beam: Any,
 ) -> Drops:
     """Finds the rows whose key stands before.
 

@@ -18,7 +18,8 @@ from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shards import Outcome, Plan, write_range
 from headwater.components.common import results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
-from headwater.components.common.dataset import ROW_ID, encode_schema, write_index
+from headwater.components.common.dataset import ROW_ID
+from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
@@ -65,7 +66,7 @@ def collect_dataset(
     pipeline_options(beam_pipeline_args)
     output = storage.normalise(output)
     data_root = storage.normalise(data_root) if data_root else ""
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers,
         "scratch": storage.join(data_root, "_scratch") if data_root else "",

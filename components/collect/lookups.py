@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
-from headwater.components.common import hashing, storage
+from headwater.components.common import hashing, storage, stores
 from headwater.components.common.errors import HeadwaterError
 
 
@@ -32,7 +32,7 @@ class Lookup(pydantic.BaseModel):
     prefix: str = ""
 
 
-def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: object) -> tuple[str, str]:
+def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: Any) -> tuple[str, str]:
     """Reads a lookup's source once, checks its key, and puts it where every worker reaches it.
 
     Args:
@@ -151,7 +151,7 @@ def added_columns(place: str) -> list[str]:
 
 @functools.lru_cache(maxsize=8)
 def _load(place: str) -> pa.Table:
-    if storage.scheme(place):
+    if stores.scheme(place):
         return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(place))).read_all()
     # Mapped, so that all processes of a machine share one copy.
     return pa.ipc.open_file(pa.memory_map(place)).read_all()

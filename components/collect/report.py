@@ -91,18 +91,21 @@ def add_report(
     )
     findings += _late(available, history, body["span"])
     findings += _lookups(body)
+    wanted = settings.anonymity
     if (
         anonymity
+        and wanted is not None
         and anonymity["k"] is not None
-        and anonymity["k"] < settings.anonymity.k
-        and not settings.anonymity.suppress
+        and anonymity["k"] < wanted.k
+        and not wanted.suppress
     ):
         message = (
-            f"the columns {', '.join(settings.anonymity.columns)} tell groups of {anonymity['k']:,} rows; "
-            f"{anonymity['rows_below']:,} rows stand in groups smaller than {settings.anonymity.k}"
+            f"the columns {', '.join(wanted.columns)} tell groups of {anonymity['k']:,} rows; "
+            f"{anonymity['rows_below']:,} rows stand in groups smaller than {wanted.k}"
         )
-        findings.append(finding("k_anonymity", "warning", None, message, anonymity["k"], settings.anonymity.k))
-    analysis, table = {}, None
+        findings.append(finding("k_anonymity", "warning", None, message, anonymity["k"], wanted.k))
+    analysis: dict[str, Any] = {}
+    table = None
     if outcome.sample is not None and settings.analyse:
         analysis, table, more = _analyse(outcome.sample, settings, private, measured)
         findings += more

@@ -123,7 +123,7 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
             both = len(np.unique(recoded[one] * (sizes[two] + 2) + recoded[two]))
             if both == sizes[one]:
                 pairs.append((one, two, "near", 1.0))
-    found = [
+    findings = [
         finding(
             "duplicate_column",
             "warning" if kind == "equal" else "info",
@@ -136,7 +136,7 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
     ]
     return [
         {"columns": [one, two], "kind": kind, "measure": round(measure, 4)} for one, two, kind, measure in pairs
-    ], found
+    ], findings
 
 
 def tell_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -151,7 +151,8 @@ def tell_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str, A
     entropy = _entropy(binned)
     # Every second row by hash, so that neighbours do not stand on both sides.
     seen = (hashing.hash_rows(list(columns.values())) >> np.uint64(7)) % np.uint64(2) == 0
-    measured, findings = [], []
+    measured: list[dict[str, Any]] = []
+    findings: list[dict[str, Any]] = []
     for name, column in columns.items():
         if name == label:
             continue
@@ -209,7 +210,7 @@ def cover_splits(
         here = splits == split
         if here.sum() < _FEW_ROWS:
             continue
-        worst = []
+        worst: list[dict[str, Any]] = []
         anywhere = np.zeros(int(here.sum()), bool)
         filled = empty = 0
         for name, found in binned.items():
@@ -294,7 +295,7 @@ def _worst_pairs(
 ) -> list[dict[str, Any]]:
     """The pairs of columns whose combinations a split has most that the training rows never have, beyond chance."""
     names = sorted(name for name, each in binned.items() if len(np.unique(each)) > 1)[:_PAIR_COLUMNS]
-    found = []
+    found: list[dict[str, Any]] = []
     for one, two in itertools.combinations(names, 2):
         cells = binned[one] * 1000 + binned[two]
         known = np.unique(cells[first])

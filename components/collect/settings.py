@@ -209,7 +209,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("delimiter", "quote", "escape", "comment", "decimal", "thousands")
     @classmethod
     def _character(cls, character: str | None, info: pydantic.ValidationInfo) -> str | None:
-        if not character and info.field_name != "decimal":
+        if character is None or (not character and info.field_name != "decimal"):
             return character
         if len(character) != 1 or not character.isascii() or character in "\r\n\0":
             raise ValueError("must be one ASCII character, and no line end")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from headwater.components.collect import consistency, lookups, splitting
 from headwater.components.collect.duplicates import Drops
-from headwater.components.collect.privacy import actions, anonymity
+from headwater.components.collect.privacy import actions, anonymity, transforms
 from headwater.components.collect.settings import DUPLICATE_KEY, SMALL_GROUP, Settings
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
@@ -81,7 +81,7 @@ def read_shaped(
                 batch, rows = batch.filter(pa.array(~missing)), rows[~missing]
         if len(drops):
             batch, rows = _filtered(batch, rows, np.isin(rows, drops), DUPLICATE_KEY, account)
-        if shape.small_groups is not None:
+        if shape.small_groups is not None and settings.anonymity is not None:
             columns = [_column(batch, name, "anonymity.columns") for name in settings.anonymity.columns]
             small = anonymity.in_small_groups(columns, shape.small_groups)
             batch, rows = _filtered(batch, rows, small, SMALL_GROUP, account)
@@ -211,11 +211,11 @@ def check_splits(settings: Settings, schema: pa.Schema) -> None:
 def group_state(shape: Shape, item: tuple[int, Element]) -> bytes:
     """The state of one range's groups of quasi-identifiers; `MISFIT` where a guess did not hold."""
     number, element = item
+    wanted = shape.settings.anonymity
+    assert wanted is not None
     try:
         states = [
-            anonymity.group_state(
-                [_column(batch, name, "anonymity.columns") for name in shape.settings.anonymity.columns]
-            )
+            anonymity.group_state([_column(batch, name, "anonymity.columns") for name in wanted.columns])
             for batch, _ in read_shaped(shape, number, element, Account())
         ]
     except Misfit:
@@ -270,7 +270,7 @@ def _protect(shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
         action = given.get(name)
         if action is not None and action.action == "drop":
             continue
-        columns.append(actions.apply(action, column, secret) if action is not None else column)
+        columns.append(transforms.apply(action, column, secret) if action is not None else column)
         names.append(name)
     return pa.RecordBatch.from_arrays(columns, names)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.components.collect import profile
-from headwater.components.collect.privacy import detect
+from headwater.components.collect.privacy import detect, scrubbing
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shaping import Account, Shape, read_shaped
 from headwater.components.collect.splitting import assign
@@ -134,9 +134,9 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         for rejection in rejections:
             reason = rejection.reason.partition(":")[0]
             record["reasons"][reason] = record["reasons"].get(reason, 0) + 1
-        path, content = plan.path("_rejected", number), _encode(element.file.uri, rejections, settings)
-        storage.write_bytes(storage.join(plan.base, path), content)
-        record["file"] = {"path": path, "bytes": len(content), "sha256": storage.sha256(content)}
+        path, encoded = plan.path("_rejected", number), _encode(element.file.uri, rejections, settings)
+        storage.write_bytes(storage.join(plan.base, path), encoded)
+        record["file"] = {"path": path, "bytes": len(encoded), "sha256": storage.sha256(encoded)}
     return Outcome([record], pa.concat_tables(samples) if samples else None).encode()
 
 
@@ -248,12 +248,12 @@ def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.
 
 def _encode(source: str, rejections: list[Rejection], settings: Settings) -> bytes:
     rows, columns, reasons, values = zip(*sorted(rejections, key=lambda rejection: rejection.row))
-    values = detect.scrub_all(pa.array(values, pa.string())).to_pylist()
+    texts = scrubbing.scrub_all(pa.array(values, pa.string())).to_pylist()
     if settings.private:
         # A record that could not be read in columns may hold any of them.
         private = {*settings.private, *(old for old, new in settings.rename.items() if new in settings.private)}
-        values = [None if column is None or column in private else value for column, value in zip(columns, values)]
-    arrays = [[source] * len(rows), rows, columns, reasons, values]
+        texts = [None if column is None or column in private else text for column, text in zip(columns, texts)]
+    arrays = [[source] * len(rows), rows, columns, reasons, texts]
     table = pa.table(
         [pa.array(values, field.type) for values, field in zip(arrays, REJECTED_SCHEMA)], schema=REJECTED_SCHEMA
     )

@@ -138,7 +138,7 @@ def _expression(pattern: str) -> re.Pattern:
     text = ""
     for part in parts:
         if part in _MARKS and part in seen:
-            text += f"(?P={re.search('<(.*?)>', _MARKS[part])[1]})"
+            text += f"(?P={re.findall('<(.*?)>', _MARKS[part])[0]})"
         else:
             text += _MARKS.get(part) or wild.get(part) or re.escape(part)
         seen.add(part)

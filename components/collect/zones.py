@@ -81,4 +81,7 @@ def _offset_of_day(zone: datetime.tzinfo, day: int) -> int | None:
 def _offsets(zone: datetime.tzinfo, second: int) -> tuple[int, int]:
     """The offsets that a local time has as PEP 495 gives them: before and after a change of clocks, else one twice."""
     time = (_EPOCH + datetime.timedelta(seconds=second)).replace(tzinfo=zone)
-    return time.utcoffset() // _SECOND, time.replace(fold=1).utcoffset() // _SECOND
+    before, after = time.utcoffset(), time.replace(fold=1).utcoffset()
+    # Only a time without a zone has none.
+    assert before is not None and after is not None
+    return before // _SECOND, after // _SECOND

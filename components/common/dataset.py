@@ -1,7 +1,7 @@
 """Datasets: the folder that components pass to each other, and plain files that stand in for one.
 
     _manifest.json                  what the dataset is: name, span, version, key, schema, accounts, lineage
-    _shards-<split>-<attempt>.parquet   one row a shard
+    indexed_shards-<split>-<attempt>.parquet   one row a shard
     split=<name>/part-<n>-<attempt>.parquet
     _rejected/part-<n>-<attempt>.parquet    records that were not passed on, and why
 
@@ -10,18 +10,23 @@ Any Parquet reader opens the folder. `open_dataset` needs pyarrow alone.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.components.common import hashing, results, storage
+from headwater.components.common import results, storage, stores
+from headwater.components.common.dataset_index import (
+    carried_splits,
+    decode_schema,
+    indexed_shards,
+    read_index,
+    shard_index,
+)
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.extension_types import storage_schema
 from headwater.components.common.labelled import LabelledRows, WideShard, shown
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
@@ -40,26 +45,6 @@ SPLIT = "split"
 
 WHOLE = "all"
 """The one split of plain input without `split=` folders."""
-
-SHARD_SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-        ("sha256", pa.string()),
-        ("digest", pa.string()),
-        ("source", pa.string()),
-        ("start", pa.int64()),
-        ("stop", pa.int64()),
-        ("parts", pa.list_(pa.uint32())),
-    ]
-)
-"""The columns of a shard index. `sha256` and `parts` are as of `shard_file`. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
-and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
-
-LABELS_SCHEMA = pa.schema([*SHARD_SCHEMA, ("of", pa.string()), ("base", pa.int16())])
-"""The columns of an index of label tables, and of carried rows: as a shard index's, of the file; `of` is the path of the
-shard that it belongs to, in the dataset that is number `base` of the manifest's `bases`."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -110,7 +95,7 @@ class Dataset:
         return sum(element.rows for element in self.parts[split])
 
 
-def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: object) -> Dataset:
+def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: Any) -> Dataset:
     """Opens a dataset of ours, or a plain Parquet or CSV file, folder or glob.
 
     Args:
@@ -130,7 +115,10 @@ def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: object) -> Dat
     schema = decode_schema(body["schema"])
     if result.kind == "labels":
         return Dataset(result, schema, list(body["key"]), _labelled(result, schema))
-    parts = {split: _shards(_index(result, entry), result.uri, len(schema)) for split, entry in body["splits"].items()}
+    parts = {
+        split: indexed_shards(read_index(result, entry), result.uri, len(schema))
+        for split, entry in body["splits"].items()
+    }
     return Dataset(result, schema, list(body["key"]), parts)
 
 
@@ -203,62 +191,6 @@ def carried(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
     return _beside(result, carried_splits(result), schema, ())
 
 
-def carried_splits(result: Result) -> Mapping[str, Mapping[str, Any]]:
-    """What the manifest says of the rows that labels carried, by split; nothing for a dataset."""
-    return result.body.get("carried", {}).get("splits", {})
-
-
-def shard_index(result: Result, split: str, *, carried: bool = False) -> list[dict[str, Any]]:
-    """The shards of a split, in order: the columns of `SHARD_SCHEMA` but `parts`, and the shard's `uri`.
-
-    Args:
-      result: a dataset's or labels'.
-      split: its name.
-      carried: whether it is the carried rows that are asked for.
-
-    Raises:
-      HeadwaterError: the index was altered or removed.
-    """
-    table = _index(result, (carried_splits(result) if carried else result.body["splits"])[split])
-    rows = table.select([name for name in table.column_names if name != "parts"]).to_pylist()
-    return [{**row, "uri": storage.join(result.uri, row["path"])} for row in rows]
-
-
-def write_index(
-    folder: str, index: str, shards: Sequence[Mapping[str, Any]], schema: pa.Schema = SHARD_SCHEMA
-) -> dict[str, Any]:
-    """Writes the index of a split's shards.
-
-    Args:
-      folder: URI of the dataset's folder.
-      index: the file's name.
-      shards: in order, each with the columns of `schema`; others are left out.
-      schema: `SHARD_SCHEMA` or `LABELS_SCHEMA`.
-
-    Returns:
-      What the manifest says of the split.
-    """
-    sink = pa.BufferOutputStream()
-    rows = [{name: shard[name] for name in schema.names} for shard in shards]
-    pq.write_table(pa.Table.from_pylist(rows, schema), sink, version="2.6")
-    content = sink.getvalue().to_pybytes()
-    storage.write_bytes(storage.join(folder, index), content)
-    return {
-        "rows": sum(shard["rows"] for shard in shards),
-        "bytes": sum(shard["bytes"] for shard in shards),
-        "shards": len(shards),
-        "digest": f"{hashing.add_digests([int(shard['digest'], 16) for shard in shards]):032x}",
-        "index": index,
-        "index_sha256": storage.sha256(content),
-    }
-
-
-def other_files(result: Result) -> list[Mapping[str, Any]]:
-    """The Parquet files of a dataset or labels that no index tells: `path`, `bytes` and `sha256` of each."""
-    waiting = result.body.get("carried", {}).get("events", {})
-    return [*result.body["rejected"]["files"], *(file for files in waiting.values() for file in files)]
-
-
 def rejected(result: Result) -> pa.Table:
     """The records that were not passed on: the columns of `REJECTED_SCHEMA`.
 
@@ -282,7 +214,7 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """
     if isinstance(element, (Shard, WideShard)):
         wide = isinstance(element, WideShard)
-        table = element.read(schema.names) if wide else read_shard(element, schema.names)
+        table = element.read(schema.names) if isinstance(element, WideShard) else read_shard(element, schema.names)
         try:
             yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         except pa.ArrowInvalid as error:
@@ -303,16 +235,6 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def encode_schema(schema: pa.Schema) -> str:
-    """An Arrow schema as text, for a manifest."""
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def decode_schema(text: str) -> pa.Schema:
-    """The Arrow schema that `encode_schema` wrote."""
-    return storage_schema(pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text))))
-
-
 def _load_accepted(folder: str) -> Result:
     result = results.load(folder, "dataset", "labels")
     if not result.body["accepted"]:
@@ -321,25 +243,6 @@ def _load_accepted(folder: str) -> Result:
             f"{result.body['refusal']}"
         )
     return result
-
-
-def _index(result: Result, entry: Mapping[str, Any]) -> pa.Table:
-    uri = result.locate(entry["index"])
-    content = storage.read_bytes(uri)
-    results.check(uri, content, entry["index_sha256"])
-    return pq.read_table(pa.BufferReader(content))
-
-
-def _shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
-    uris = [storage.join(base, path) for path in index["path"].to_pylist()]
-    told = [index[name].to_pylist() for name in ("rows", "bytes", "sha256")]
-    sums = [b""] * len(uris)
-    # Indexes of an earlier minor format have none.
-    if "parts" in index.column_names:
-        lists = index["parts"].combine_chunks()
-        values, offsets = lists.values.to_numpy(), lists.offsets.to_pylist()
-        sums = [values[start:stop].tobytes() for start, stop in zip(offsets, offsets[1:])]
-    return [Shard(uri, *each, columns, parts) for uri, *each, parts in zip(uris, *told, sums)]
 
 
 def _labelled(result: Result, schema: pa.Schema) -> dict[str, list[WideShard]]:
@@ -367,9 +270,9 @@ def _beside(
     ]
     found: dict[str, list[WideShard]] = {}
     for split, entry in splits.items():
-        index = _index(result, entry)
+        index = read_index(result, entry)
         # Of its columns few are ever read, so that it is never read whole.
-        beside = _shards(index, result.uri, len(names) + 2)
+        beside = indexed_shards(index, result.uri, len(names) + 2)
         found[split] = [
             WideShard(plain[number][storage.join(bases[number].result.uri, of)], own, names, absent[number])
             for own, of, number in zip(beside, index["of"].to_pylist(), index["base"].to_pylist())
@@ -379,7 +282,7 @@ def _beside(
 
 def is_below(uri: str) -> bool:
     """Whether the reference to a dataset whose shards labels are read with means a copy below the labels."""
-    return not storage.scheme(uri) and not uri.startswith("/")
+    return not stores.scheme(uri) and not uri.startswith("/")
 
 
 def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
@@ -400,7 +303,7 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
     return found
 
 
-def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, object]) -> Dataset:
+def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dataset:
     from headwater.components.common import sources
 
     scans = sources.scan_files(

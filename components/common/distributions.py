@@ -107,7 +107,8 @@ def _features(
 ) -> dict[tuple[str, ...], Feature]:
     numbers, levels, points, counts, rests = (tables[name] for name in _WANTED)
     places = {path: place for place, path in enumerate(paths)}
-    first, last = {}, {}
+    first: dict[int, int] = {}
+    last: dict[int, tuple[int, int]] = {}
     for path, level, present, total in zip(*(levels[name].tolist() for name in ("path", "level", "present", "total"))):
         if level == 0:
             first[path] = present
@@ -177,7 +178,7 @@ def add(parts: Sequence[Feature]) -> Feature:
         slack=sum(part.slack * part.weights.sum() for part in parts) / held if held else 0.0,
         texts=encoded.dictionary,
         counts=counts.astype(np.int64),
-        rest=sum(part.rest for part in parts),
+        rest=np.sum([part.rest for part in parts], axis=0),
     )
 
 

@@ -200,7 +200,7 @@ def _numpy(array: pa.Array) -> np.ndarray:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _offsets(array: pa.Array, width: type) -> np.ndarray:
+def _offsets(array: pa.Array, width: type[np.generic]) -> np.ndarray:
     raw = np.frombuffer(array.buffers()[1], width, len(array) + 1 + array.offset)
     return raw[array.offset :].astype(np.int64)
 
@@ -238,7 +238,7 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     base, end = int(offsets[0]), int(offsets[-1])
     padded = np.zeros(end - base + 8, np.uint8)
     padded[: end - base] = np.frombuffer(buffer, np.uint8, end - base, base)
-    view = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
+    view: np.ndarray = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
     start, length, words, total = (offsets[:-1] - base)[order], lengths[order], words[order], hashes[order]
     place, having = 0, int(np.count_nonzero(words))
     while having >= _FEW:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater.components.common import stores
 
@@ -40,6 +40,7 @@ def size(uri: str) -> int:
 def get(uri: str, start: int = 0, stop: int | None = None) -> bytes:
     """The bytes [start, stop) of an object, to its end by default; the range must lie in it."""
     kind, bucket, name = _parts(uri)
+    part: dict[str, Any]
     with _missing(uri):
         if kind == "gs":
             blob = stores.gs_client().bucket(bucket).blob(name)

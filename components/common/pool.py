@@ -153,7 +153,9 @@ def _without_main() -> Iterator[None]:
     # A new worker would import the main module again: a user's unguarded script would run twice, and kfp's
     # executor would cost every worker a second.
     main = sys.modules["__main__"]
-    saved = {name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__}
+    saved: dict[str, Any] = {
+        name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__
+    }
     main.__spec__ = None
     try:
         yield

@@ -48,7 +48,7 @@ class Progress:
         if kind is None:
             seconds = time.monotonic() - self._started
             print(f"{self._label}: {self._amount(self._done)} in {seconds:.1f} s ({self._rate(seconds)})", flush=True)
-        if self._owned:
+        if self._terminal and self._owned:
             self._terminal.close()
 
     def _show(self, now: float) -> None:

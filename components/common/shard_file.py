@@ -6,6 +6,7 @@ and then the footer. So a few columns can be read by ranges, and an altered byte
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import zlib
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Shard:
     bytes: int
     sha256: str
     columns: int
-    parts: bytes = b""
+    parts: builtins.bytes = b""
 
 
 def describe(content: bytes | pa.Buffer) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _few(shard: Shard, columns: Sequence[str]) -> pa.Buffer:
         for first, stop in _together([ranges[place] for place in chosen]):
             stream.seek(first)
             content[first:stop] = np.frombuffer(stream.read(stop - first), np.uint8)
-    view = memoryview(content)
+    view = content.data
     for place in chosen:
         if zlib.crc32(view[slice(*ranges[place])]) != sums[place]:
             raise _altered(shard)

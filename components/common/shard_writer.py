@@ -37,6 +37,7 @@ class ShardWriter:
     @property
     def names(self) -> list[str]:
         """The columns; some rows were written."""
+        assert self._schema is not None
         return list(self._schema.names)
 
     def write(self, batch: pa.RecordBatch, hashes: np.ndarray) -> None:
@@ -73,6 +74,7 @@ class ShardWriter:
         Raises:
           HeadwaterError: a column is not read back as it was written.
         """
+        assert self._writer is not None
         self._writer.close()
         content = self._buffer.getvalue()
         _check_first_batch(content, self._first)

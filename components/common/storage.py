@@ -1,7 +1,7 @@
 """Files by URI: local paths, `gs://`, `s3://` and `minio://` behind one small set of functions.
 
-`objects` does what is done to single objects, `stores` makes the connections, `patience` waits out what passes. pyarrow's
-filesystems are for what streams, and for those who read datasets.
+`objects` does what is done to single objects, `stores` makes the connections, `streams` reads and writes by them,
+`patience` waits out what passes. pyarrow's filesystems are for what streams, and for those who read datasets.
 """
 
 from __future__ import annotations
@@ -9,26 +9,22 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
-import io
 import os
 import shutil
 import tempfile
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from headwater.components.common import objects, patience, stores
+from headwater.components.common import objects, stores
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.patience import StoreError
+from headwater.components.common.stores import scheme
+from headwater.components.common.streams import SteadyFile, TellingOutput, read_object, reason_of, steadily
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import fs
-
-Found = TypeVar("Found")
-
-_REMOTE = ("gs", "s3", "minio")
 
 
 TEMPORARY = "_writing-"
@@ -40,24 +36,6 @@ class FileInfo(NamedTuple):
 
     uri: str
     size: int
-
-
-def scheme(uri: str) -> str:
-    """The store of `uri`: `gs`, `s3`, `minio`, or the empty string for a local path.
-
-    Raises:
-      HeadwaterError: the scheme is none of these.
-    """
-    head, mark, _ = uri.partition("://")
-    if not mark:
-        return ""
-    if head == "file":
-        return ""
-    if head not in _REMOTE:
-        raise HeadwaterError(
-            f"{uri}: the scheme {head}:// is not supported; use a local path, gs://, s3:// or minio://"
-        )
-    return head
 
 
 def normalise(uri: str) -> str:
@@ -98,7 +76,7 @@ def read_bytes(uri: str) -> bytes:
       HeadwaterError: there is no such file, or it cannot be read.
     """
     if scheme(uri):
-        return _read_object(uri, lambda: objects.get(uri))
+        return read_object(uri, lambda: objects.get(uri))
     with open_input(uri) as stream:
         return stream.read()
 
@@ -112,14 +90,14 @@ def open_input(uri: str):
     import pyarrow as pa
 
     if scheme(uri):
-        return pa.PythonFile(_SteadyFile(uri), mode="r")
+        return pa.PythonFile(SteadyFile(uri), mode="r")
     store, path = filesystem(uri)
     try:
         return store.open_input_file(path)
     except FileNotFoundError:
         raise HeadwaterError(f"{uri}: there is no such file") from None
     except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be read: {_reason(error)}") from None
+        raise HeadwaterError(f"{uri}: cannot be read: {reason_of(error)}") from None
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
@@ -141,9 +119,9 @@ def write_bytes(uri: str, content: bytes | pa.Buffer) -> None:
             temporary = _write_beside(path, content)
             os.replace(temporary, path)
         except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
         return
-    _steadily(uri, "written", lambda: objects.put(uri, content))
+    steadily(uri, "written", lambda: objects.put(uri, content))
 
 
 def open_output(uri: str):
@@ -160,7 +138,7 @@ def open_output(uri: str):
             os.makedirs(os.path.dirname(path), exist_ok=True)
         return store.open_output_stream(path)
 
-    return pa.PythonFile(_TellingOutput(uri, _steadily(uri, "written", begin)), mode="w")
+    return pa.PythonFile(TellingOutput(uri, steadily(uri, "written", begin)), mode="w")
 
 
 def delete_folder(uri: str) -> None:
@@ -190,17 +168,17 @@ def create(uri: str, content: bytes) -> bool:
         try:
             temporary = _write_beside(path, content)
         except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
         try:
             os.link(temporary, path)
             return True
         except FileExistsError:
             pass
         except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {_reason(error)}") from None
+            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
         finally:
             os.unlink(temporary)
-    elif _steadily(uri, "written", lambda: objects.create(uri, content)):
+    elif steadily(uri, "written", lambda: objects.create(uri, content)):
         return True
     # It may be ours all the same: the answer to a call that was made again is lost, not its effect.
     return read_bytes(uri) == content
@@ -211,7 +189,7 @@ def exists(uri: str) -> bool:
     if not scheme(uri):
         return os.path.isfile(_local(uri))
     try:
-        _steadily(uri, "looked at", lambda: objects.size(uri))
+        steadily(uri, "looked at", lambda: objects.size(uri))
         return True
     except FileNotFoundError:
         return False
@@ -241,7 +219,7 @@ def walk(folder: str) -> Iterator[Dated]:
         return
     more = ""
     while True:
-        found = _steadily(folder, "listed", functools.partial(objects.page, folder, more))
+        found = steadily(folder, "listed", functools.partial(objects.page, folder, more))
         yield from map(Dated._make, found.objects)
         more = found.more
         if not more:
@@ -251,13 +229,13 @@ def walk(folder: str) -> Iterator[Dated]:
 def list_folders(folder: str) -> list[str]:
     """The names of the folders directly below a folder, sorted."""
     if scheme(folder):
-        return _steadily(folder, "listed", lambda: objects.folders(folder))
+        return steadily(folder, "listed", lambda: objects.folders(folder))
     try:
         return sorted(entry.name for entry in os.scandir(_local(folder)) if entry.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise HeadwaterError(f"{folder}: cannot be listed: {_reason(error)}") from None
+        raise HeadwaterError(f"{folder}: cannot be listed: {reason_of(error)}") from None
 
 
 def fixed_part(uri: str) -> str:
@@ -306,14 +284,14 @@ def delete(uri: str) -> None:
     """
 
     if scheme(uri):
-        _steadily(uri, "removed", lambda: objects.remove(uri))
+        steadily(uri, "removed", lambda: objects.remove(uri))
         return
     try:
         os.remove(_local(uri))
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be removed: {_reason(error)}") from None
+        raise HeadwaterError(f"{uri}: cannot be removed: {reason_of(error)}") from None
 
 
 def sha256(content: bytes | pa.Buffer) -> str:
@@ -331,105 +309,7 @@ def _info(uri: str) -> fs.FileInfo:
         store, path = filesystem(uri)
         return store.get_file_info([path])[0]
 
-    return _steadily(uri, "looked at", look)
-
-
-def _read_object(uri: str, call: Callable[[], Found]) -> Found:
-    try:
-        return _steadily(uri, "read", call)
-    except FileNotFoundError:
-        raise HeadwaterError(f"{uri}: there is no such file") from None
-
-
-def _steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
-    kind = scheme(uri)
-    if kind:
-        return patience.steadily(uri, verb, call, lambda: stores.credentials(kind))
-    try:
-        return call()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be {verb}: {_reason(error)}") from None
-
-
-class _SteadyFile(io.RawIOBase):
-    """A file at a store, read by ranges; what is read is read again where the store fails or its answer is cut short."""
-
-    def __init__(self, uri: str):
-        self._uri, self._place = uri, 0
-        self._size = _read_object(uri, lambda: objects.size(uri))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def size(self) -> int:
-        return self._size
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        return self._place
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._place)
-        size = left if size is None or size < 0 else min(size, left)
-        if not size:
-            return b""
-        content = _read_object(self._uri, lambda: self._read(self._place, self._place + size))
-        self._place += size
-        return content
-
-    def readall(self) -> bytes:
-        return self.read()
-
-    def readinto(self, buffer: Any) -> int:
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def _read(self, start: int, stop: int) -> bytes:
-        content = objects.get(self._uri, start, stop)
-        if len(content) != stop - start:
-            raise OSError(f"the answer was cut short: {len(content):,} of {stop - start:,} bytes")
-        return content
-
-
-class _TellingOutput(io.RawIOBase):
-    """A stream that is written, whose errors name it."""
-
-    def __init__(self, uri: str, stream: Any):
-        self._uri, self._stream = uri, stream
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self._tell(lambda: self._stream.write(content))
-        return len(content)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._tell(self._stream.close)
-
-    def _tell(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except OSError as error:
-            raise StoreError(f"{self._uri}: cannot be written: {_reason(error)}") from None
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error).splitlines()[0]
+    return steadily(uri, "looked at", look)
 
 
 def _local(uri: str) -> str:
@@ -468,7 +348,7 @@ def _walk_local(folder: str) -> Iterator[Dated]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise HeadwaterError(f"{folder}: cannot be listed: {_reason(error)}") from None
+        raise HeadwaterError(f"{folder}: cannot be listed: {reason_of(error)}") from None
     below = []
     with entries:
         for entry in entries:

@@ -27,6 +27,25 @@ _CREDENTIAL_SECONDS = 2
 # What pyarrow tries by itself; beyond it `patience` decides.
 _OWN_RETRY_SECONDS = 5
 _METADATA = "169.254.169.254"
+_REMOTE = ("gs", "s3", "minio")
+
+
+def scheme(uri: str) -> str:
+    """The store of `uri`: `gs`, `s3`, `minio`, or the empty string for a local path.
+
+    Raises:
+      HeadwaterError: the scheme is none of these.
+    """
+    head, mark, _ = uri.partition("://")
+    if not mark:
+        return ""
+    if head == "file":
+        return ""
+    if head not in _REMOTE:
+        raise HeadwaterError(
+            f"{uri}: the scheme {head}:// is not supported; use a local path, gs://, s3:// or minio://"
+        )
+    return head
 
 
 @functools.cache

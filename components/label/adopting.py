@@ -18,16 +18,8 @@ import pyarrow as pa
 
 from headwater.components.common import hashing, results, storage
 from headwater.components.common.beam import map_merge
-from headwater.components.common.dataset import (
-    OWN_PREFIX,
-    ROW_ID,
-    Dataset,
-    encode_schema,
-    load_dataset,
-    read_element,
-    split_folder,
-    write_index,
-)
+from headwater.components.common.dataset import OWN_PREFIX, ROW_ID, Dataset, load_dataset, read_element, split_folder
+from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.shard_writer import ShardWriter

@@ -12,13 +12,8 @@ import pyarrow as pa
 
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
-from headwater.components.common.dataset import (
-    LABELS_SCHEMA,
-    Dataset,
-    encode_schema,
-    load_dataset,
-    write_index,
-)
+from headwater.components.common.dataset import Dataset, load_dataset
+from headwater.components.common.dataset_index import LABELS_SCHEMA, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up

@@ -115,7 +115,7 @@ def measure_multiply(source: str, target: str, count: str) -> dict:
 
     from headwater.components.collect import collect_dataset
     from headwater.components.common import results, storage
-    from headwater.components.common.dataset import SHARD_SCHEMA, shard_index
+    from headwater.components.common.dataset_index import SHARD_SCHEMA, shard_index
     from headwater.components.common.shard_file import describe
 
     with tempfile.TemporaryDirectory() as out:

@@ -20,13 +20,13 @@ from headwater.components.collect.privacy.actions import (
     KEY_VARIABLE,
     Hash,
     Secret,
-    apply,
     check_actions,
     key_fingerprint,
     output_type,
     parse_actions,
     read_secret,
 )
+from headwater.components.collect.privacy.transforms import apply
 from headwater.components.common.errors import HeadwaterError
 
 SECRET = Secret(b"0123456789abcdef")

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.components.collect.privacy import checksums
-from headwater.components.collect.privacy.detect import KINDS, judge, merge, name_kinds, scan, scrub, scrub_all
+from headwater.components.collect.privacy.detect import KINDS, judge, merge, scan
+from headwater.components.collect.privacy.names import name_kinds
+from headwater.components.collect.privacy.scrubbing import scrub, scrub_all
 
 VALID = {
     "card": "4111111111111111 5555555555554444 378282246310005 6011111111111117 30569309025904 2223003122003222",

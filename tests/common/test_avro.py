@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro
+from headwater.components.common.sources import avro, avro_blocks
 
 QUICK = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 UTC = datetime.UTC
@@ -378,7 +378,7 @@ def test_a_block_that_cannot_be_unpacked_costs_itself(codec, tmp_path):
 
 
 def test_a_block_that_unpacks_to_too_much_is_rejected(tmp_path, monkeypatch):
-    monkeypatch.setattr(avro, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(avro_blocks, "BLOCK_BYTES", 1 << 16)
     bomb = zlib.compress(b"\0" * (1 << 20))[2:-4]
     _, rows, rejected = read_bytes(
         tmp_path, container(record(("n", "long")), (10, bomb), (1, bomb[:0]), codec="deflate")
@@ -434,7 +434,7 @@ def test_what_is_cut_off_is_one_rejection(tmp_path):
 
 def test_small_ranges_hold_every_record_once(tmp_path, monkeypatch):
     monkeypatch.setattr(avro, "RANGE_BYTES", 2000)
-    monkeypatch.setattr(avro, "_BUFFER_BYTES", 700)
+    monkeypatch.setattr(avro_blocks, "_BUFFER_BYTES", 700)
     rows = simple_rows(2000)
     uri = write(tmp_path / "t.avro", SIMPLE, rows, sync_interval=600)
     assert len(avro.find_ranges(uri)) > 10

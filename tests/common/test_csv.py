@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv, inferring
+from headwater.components.common.sources import csv, csv_ranges, inferring
 from headwater.components.common.sources.dialect import Dialect
+from headwater.components.common.sources.rejections import VALUE_BYTES
 
 NAMES = ["a", "b"]
 TEXT = {"a": pa.string(), "b": pa.string()}
@@ -23,22 +24,22 @@ values = st.text(st.sampled_from('x,"\n\r é'), max_size=6)
 
 def ranges_of(path, block_bytes, dialect=COMMA):
     data = path.read_bytes()
-    first = csv.find_content(str(path), data, dialect)
-    first += csv.read_header(str(path), data[first:], dialect)[2]
+    first = csv_ranges.find_content(str(path), data, dialect)
+    first += csv_ranges.read_header(str(path), data[first:], dialect)[2]
     blocks = [
-        csv.scan_block(
+        csv_ranges.scan_block(
             data[max(start, first if not start else 0) : start + block_bytes], dialect, data[start - 1 : start] or b"\n"
         )
         for start in range(0, len(data), block_bytes)
     ]
     ended = data.endswith(b"\n")
-    return csv.chain_blocks(str(path), str(path), blocks, len(data), dialect, first, ended=ended)
+    return csv_ranges.chain_blocks(str(path), str(path), blocks, len(data), dialect, first, ended=ended)
 
 
 def rows_of(path, ranges, kinds=TEXT, dialect=COMMA):
     data = path.read_bytes()
     rows, numbers = [], []
-    first = csv.first_row_number(dialect)
+    first = csv_ranges.first_row_number(dialect)
     for start, stop, known in ranges:
         batch, found, rejections = csv.read_rows(data[start:stop], NAMES, kinds, dialect, first)
         count, _ = csv.infer_types(data[start:stop], NAMES, dialect)
@@ -48,14 +49,14 @@ def rows_of(path, ranges, kinds=TEXT, dialect=COMMA):
         first += count
         rows += zip(*[column.to_pylist() for column in batch.columns])
         numbers += found.tolist() + [rejection.row for rejection in rejections]
-    assert sorted(numbers) == list(range(csv.first_row_number(dialect), first))
+    assert sorted(numbers) == list(range(csv_ranges.first_row_number(dialect), first))
     return rows
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=st.lists(st.tuples(values, values), min_size=1, max_size=12), block_bytes=st.integers(9, 40))
 def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
     sink = io.StringIO()
     writer = python_csv.writer(sink, quoting=python_csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(NAMES)
@@ -71,7 +72,7 @@ def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, 
     block_bytes=st.integers(5, 24),
 )
 def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(body))
     try:
@@ -79,11 +80,11 @@ def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
     except HeadwaterError as error:
         # The whole file in one block agrees that a quote never closes.
         assert "never closes" in str(error)
-        monkeypatch.setattr(csv, "BLOCK_BYTES", 1 << 20)
+        monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1 << 20)
         with pytest.raises(HeadwaterError, match="never closes"):
             ranges_of(path, 1 << 20)
         return
-    monkeypatch.setattr(csv, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1 << 20)
     assert rows_of(path, ranges) == rows_of(path, ranges_of(path, 1 << 20))
 
 
@@ -108,15 +109,15 @@ def test_a_header_that_names_no_columns_is_refused(tmp_path, content, message):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(HeadwaterError, match=message):
-        csv.read_header(str(path), content[csv.find_content(str(path), content, COMMA) :], COMMA)
+        csv_ranges.read_header(str(path), content[csv_ranges.find_content(str(path), content, COMMA) :], COMMA)
 
 
 def test_a_header_may_have_a_byte_order_mark_and_quotes(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbf"a","b ""c""\nd"\n1,2\n')
     content = path.read_bytes()
-    content = content[csv.find_content(str(path), content, COMMA) :]
-    assert csv.read_header(str(path), content, COMMA) == (["a", 'b "c"\nd'], [], len(content) - 4)
+    content = content[csv_ranges.find_content(str(path), content, COMMA) :]
+    assert csv_ranges.read_header(str(path), content, COMMA) == (["a", 'b "c"\nd'], [], len(content) - 4)
     [(start, stop, rows)] = ranges_of(path, 1 << 20)
     assert path.read_bytes()[start:stop] == b"1,2\n"
     assert rows == 1
@@ -124,7 +125,7 @@ def test_a_header_may_have_a_byte_order_mark_and_quotes(tmp_path):
 
 def test_a_stray_quote_in_the_header_takes_no_record_with_it(tmp_path):
     content = b'5" pipe,b\n1,2\n"x",3\n'
-    assert csv.read_header("t.csv", content, COMMA) == (['5" pipe', "b"], [], content.index(b"\n") + 1)
+    assert csv_ranges.read_header("t.csv", content, COMMA) == (['5" pipe', "b"], [], content.index(b"\n") + 1)
 
 
 def test_bad_rows_are_rejected_with_row_column_and_reason():
@@ -224,4 +225,4 @@ def test_a_column_of_text_keeps_na_and_loses_empty():
 def test_a_rejected_value_is_kept_up_to_256_bytes():
     data = b"1," + "é".encode() * 1000 + b"\n"
     _, _, [rejection] = csv.read_rows(data, NAMES, {"a": pa.int64(), "b": pa.int64()}, COMMA, 2)
-    assert len(rejection.value.encode()) <= csv.VALUE_BYTES
+    assert len(rejection.value.encode()) <= VALUE_BYTES

@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import Reading, csv, discover, open_sources, read_element, scan_files
+from headwater.components.common.sources import (
+    Reading,
+    csv,
+    csv_ranges,
+    discover,
+    open_sources,
+    read_element,
+    scan_files,
+)
 from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.headers import detect_header, name_columns
 from headwater.components.common.sources.sniffing import sniff
@@ -305,7 +313,7 @@ values = st.text(st.sampled_from("x,;'\"\\\n#|"), max_size=6)
     block_bytes=st.integers(9, 40),
 )
 def test_every_record_is_read_once_in_any_dialect(table, dialect, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
     text = written([["a", "b"], *table], dialect.delimiter, dialect.quote, dialect.escape, quoting=python_csv.QUOTE_ALL)
     if dialect.comment:
         lines = written([["a", "b"]], dialect.delimiter, dialect.quote, quoting=python_csv.QUOTE_ALL)
@@ -313,16 +321,18 @@ def test_every_record_is_read_once_in_any_dialect(table, dialect, block_bytes, t
     path = tmp_path / "t.csv"
     path.write_text(text)
     data = path.read_bytes()
-    names, _, first = csv.read_header(str(path), data, dialect)
+    names, _, first = csv_ranges.read_header(str(path), data, dialect)
     assert names == ["a", "b"]
     blocks = [
-        csv.scan_block(
+        csv_ranges.scan_block(
             data[max(start, first if not start else 0) :][:block_bytes], dialect, data[start - 1 : start] or b"\n"
         )
         for start in range(0, len(data), block_bytes)
     ]
-    blocks[0] = csv.scan_block(data[first:block_bytes], dialect)
-    ranges = csv.chain_blocks(str(path), str(path), blocks, len(data), dialect, first, ended=data.endswith(b"\n"))
+    blocks[0] = csv_ranges.scan_block(data[first:block_bytes], dialect)
+    ranges = csv_ranges.chain_blocks(
+        str(path), str(path), blocks, len(data), dialect, first, ended=data.endswith(b"\n")
+    )
     assert [start for start, _, _ in ranges] == [first, *[stop for _, stop, _ in ranges[:-1]]]
     rows = []
     for start, stop, known in ranges:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import example, tfrecord
+from headwater.components.common.sources import example, tfrecord, tfrecord_columns
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MAX, MIN = 2**63 - 1, -(2**63)
@@ -132,7 +132,7 @@ def read_all(uri, kinds=None):
         kinds = {}
         for start, stop, _ in ranges:
             for name, kind in tfrecord.infer_types(uri, start, stop).items():
-                kinds[name] = tfrecord.widen_types(kinds.get(name, pa.null()), kind)
+                kinds[name] = tfrecord_columns.widen_types(kinds.get(name, pa.null()), kind)
     schema = pa.schema(kinds)
     rows, rejected, first = {}, {}, tfrecord.FIRST_ROW
     for start, stop, records in ranges:
@@ -179,7 +179,7 @@ def decoded(records):
     kinds = (None, "bytes", "float", "int64")
     for number, name in enumerate(features.names):
         for entry in range(features.edges[number], features.edges[number + 1]):
-            own = slice(features.first[entry], features.first[entry] + features.count[entry])
+            own = slice(features.first[entry], features.first[entry] + features.counts[entry])
             kind = features.kind[entry]
             texts = example.gather_bytes(data, features.places[own], features.lengths[own]) if kind == 1 else None
             values = [[], texts, features.floats[own], features.ints[own]][kind]
@@ -251,7 +251,7 @@ def test_a_column_has_the_type_and_values_that_its_rule_says(values, kind, expec
 def test_types_of_ranges_unite_in_any_order():
     values = [pa.null(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.binary()]
     kinds = [*values, *map(pa.list_, values)]
-    widen = tfrecord.widen_types
+    widen = tfrecord_columns.widen_types
     for one in kinds:
         assert widen(one, one) == one == widen(pa.null(), one)
         for two in kinds:

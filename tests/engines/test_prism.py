@@ -14,7 +14,8 @@ import tempfile
 
 import pytest
 
-from headwater.components.common.dataset import load_dataset, shard_index
+from headwater.components.common.dataset import load_dataset
+from headwater.components.common.dataset_index import shard_index
 
 HERE = pathlib.Path(__file__).parent
 

@@ -18,7 +18,8 @@ from pyarrow import csv as pacsv
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results
-from headwater.components.common.dataset import ROW_ID, load_dataset, shard_index
+from headwater.components.common.dataset import ROW_ID, load_dataset
+from headwater.components.common.dataset_index import shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep import trace, verify
 from headwater.components.generate_statistics import compute_statistics

@@ -120,7 +120,7 @@ def test_credentials_that_expire_end_in_one_clear_error(remote, zygote, step):
     steps, proxy, _ = remote
     steps.clear(step)
     proxy.reset()
-    proxy.rule = lambda call: DENIED[storage.scheme(steps.root)] if call.number >= 5 else None
+    proxy.rule = lambda call: DENIED[stores.scheme(steps.root)] if call.number >= 5 else None
     code, text = attempt(remote, zygote, step)
     assert code == 2, text
     check_clear(text)

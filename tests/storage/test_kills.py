@@ -12,7 +12,7 @@ import signal
 import pytest
 from steps import KINDS, Steps, prepare
 
-from headwater.components.common import storage
+from headwater.components.common import stores
 
 ALL = os.environ.get("HEADWATER_KILLS") == "all"
 _EVERY = 1 if ALL else 12
@@ -72,7 +72,7 @@ def test_a_kill_at_any_call_leaves_nothing_half(remote, zygote, step, when):
         points += 1
         point += _EVERY
     assert points >= (8 if ALL else 1)
-    report(storage.scheme(steps.root), f"{step}, {when}", points)
+    report(stores.scheme(steps.root), f"{step}, {when}", points)
 
 
 @pytest.fixture(scope="module")

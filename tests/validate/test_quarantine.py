@@ -16,7 +16,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common import hashing, open_dataset, storage
-from headwater.components.common.dataset import load_dataset, read_element, shard_index
+from headwater.components.common.dataset import load_dataset, read_element
+from headwater.components.common.dataset_index import shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import label_dataset
 from headwater.components.validate.rows import tracing

@@ -16,7 +16,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.sources import SourceFile
 
-_KINDS = {"postgres": PostgresSource, "bigquery": BigQuerySource}
+_KINDS: dict[str, type[PostgresSource | BigQuerySource]] = {"postgres": PostgresSource, "bigquery": BigQuerySource}
 
 ROWS_OF_GROUP = 1 << 17
 """The most rows of a row group of an export."""
@@ -34,7 +34,7 @@ def parse_source(given: Mapping[str, Any]) -> PostgresSource | BigQuerySource:
     return checked(_KINDS[kind], settings, f"databases.{kind}")
 
 
-def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: object) -> list[SourceFile]:
+def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: Any) -> list[SourceFile]:
     """Exports databases as Parquet files, the parts of each side by side.
 
     Args:

@@ -64,7 +64,10 @@ class BigQuerySource(pydantic.BaseModel):
         """
         with _clear():
             table = self.table or _run_query(self.query, self.project)
-            project, dataset, name = _TABLE.fullmatch(table).groups()
+            # The validator checked a table's name, and BigQuery's own of a result are such.
+            named = _TABLE.fullmatch(table)
+            assert named is not None
+            project, dataset, name = named.groups()
             client, types = _client()
             session = client.create_read_session(
                 parent=f"projects/{self.project or project}",

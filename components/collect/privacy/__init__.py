@@ -1,7 +1,8 @@
 """Privacy for collect: personal data found in columns, what is done with it, and how anonymous groups of rows are.
 
-`detect` finds personal data by values, checksums and column names; `actions` redact, hash, truncate, generalise or
-drop columns; `anonymity` measures k-anonymity over declared columns.
+`detect` finds personal data by values, checksums and column names, and `scrubbing` takes it out of rejected values;
+`actions` says what is done with a column, and `transforms` does it: redact, hash, truncate, generalise or drop;
+`anonymity` measures k-anonymity over declared columns.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ _NAMES = {
     "scan": "detect",
     "merge": "detect",
     "judge": "detect",
-    "scrub": "detect",
-    "scrub_all": "detect",
+    "scrub": "scrubbing",
+    "scrub_all": "scrubbing",
     "parse_actions": "actions",
     "check_actions": "actions",
     "output_type": "actions",
-    "apply": "actions",
+    "apply": "transforms",
     "read_secret": "actions",
     "key_fingerprint": "actions",
     "group_state": "anonymity",

@@ -19,9 +19,8 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord
+from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord, tfrecord_columns
 from headwater.components.common.sources.cells import invalid_text
-from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.files import (
     Element,
     Misfit,
@@ -31,6 +30,7 @@ from headwater.components.common.sources.files import (
     discover,
     merge_notices,
 )
+from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
     cast_rows,
@@ -86,7 +86,7 @@ def open_sources(
     types: Mapping[str, str] | None = None,
     exact: bool = False,
     label: str = "collect",
-    **beam: object,
+    **beam: Any,
 ) -> Sources:
     """Types the columns and numbers the rows of each range.
 
@@ -231,7 +231,7 @@ def _cast_batch(
             continue
         columns[name], places = cast_rows(column, kind, functools.partial(conform, target=kind))
         for place in places[~bad[places]]:
-            value = csv.clip(str(column[int(place)].as_py()))
+            value = clip(str(column[int(place)].as_py()))
             rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
         bad[places] = True
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
@@ -240,7 +240,7 @@ def _cast_batch(
     return batch, rows, rejections
 
 
-def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Mapping[str, object]) -> list[Scan]:
+def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Mapping[str, Any]) -> list[Scan]:
     """Reads all of the chosen files for their types and rows."""
     from headwater.components.common.beam import map_merge
 
@@ -260,7 +260,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = tfrecord.widen_types if file.format == "tfrecord" else inferring.widen_inferred
+        widen_two = tfrecord_columns.widen_types if file.format == "tfrecord" else inferring.widen_inferred
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
         row = scans[number].elements[0].first_row

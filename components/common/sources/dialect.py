@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from pyarrow import csv as pacsv
+
+if TYPE_CHECKING:
+    import _csv
 
 DELIMITERS = (",", ";", "\t", "|")
 """The delimiters that are looked for, those seen most often first."""
@@ -50,7 +53,7 @@ class Dialect:
             **options,
         )
 
-    def read_lines(self, lines: Iterable[str]) -> Iterator[list[str]]:
+    def read_lines(self, lines: Iterable[str]) -> _csv.Reader:
         """Python's reader of such values, for few lines; its `line_num` counts those that it has read."""
         return csv.reader(
             lines,

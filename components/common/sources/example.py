@@ -9,7 +9,7 @@ format is that of the Protocol Buffers documentation, "Encoding".
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,7 @@ class Features(NamedTuple):
       record: whose each feature is, int64.
       kind: of its list, uint8.
       first: of its values among all values of the kind, int64.
-      count: how many values it has, int64.
+      counts: how many values it has, int64.
       floats: all values of float lists, float32.
       ints: all values of int64 lists, int64.
       places: where the values of bytes lists begin in the buffer, int64.
@@ -56,7 +56,7 @@ class Features(NamedTuple):
     record: np.ndarray
     kind: np.ndarray
     first: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
     floats: np.ndarray
     ints: np.ndarray
     places: np.ndarray
@@ -102,7 +102,7 @@ def parse(record: bytes) -> dict[str, Feature] | None:
 
 def gather_bytes(data: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> pa.Array:
     """The byte strings of a buffer as a binary array."""
-    view = memoryview(data)
+    view = data.data
     joined = b"".join([view[start:stop] for start, stop in zip(places.tolist(), (places + lengths).tolist())])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.Array.from_buffers(pa.binary(), len(places), [None, pa.py_buffer(offsets), pa.py_buffer(joined)], 0)
@@ -150,7 +150,7 @@ def _walk(data: np.ndarray, starts: np.ndarray, stops: np.ndarray, bad: np.ndarr
     bad[active[~good]] = True
     active, place, stop = active[good], place[good], stops[good]
     active, place, stop = _unfinished(active, place, stop)
-    entries = []
+    entries: list[Any] = []
     while len(active):
         steps = len(entries)
         if (steps >= _FEW and len(active) * _FEW < len(starts)) or (steps >= _SOME and len(active) < _FEW):
@@ -290,7 +290,9 @@ def _read_ints(data: np.ndarray, first: np.ndarray, last: np.ndarray):
 
 
 def _read_bytes(data: np.ndarray, first: np.ndarray, last: np.ndarray):
-    owners, places, lengths = [], [], []
+    owners: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
     fine = np.ones(len(first), bool)
     active, place, stop = _unfinished(np.arange(len(first)), first, last)
     while len(active):

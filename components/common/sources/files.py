@@ -73,7 +73,7 @@ class SourceFile:
       compression: a value of `COMPRESSIONS`, or empty.
       dialect: of a CSV; before the file was read, only the delimiter that its name lets expect.
       place: URI of the plain content, when it is not at `uri` as it stands.
-      sha256: of the SHA-256s of the content's blocks of `csv.BLOCK_BYTES`, in order.
+      sha256: of the SHA-256s of the content's blocks of `csv_ranges.BLOCK_BYTES`, in order.
       names: its columns.
       partitions: the columns that its folders hold, see `hive`.
       detected: whether `dialect` is complete, and not to be detected again.
@@ -138,8 +138,8 @@ class Notice(NamedTuple):
 def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
     """Equal notices about several files as one, whose sentence names the first file and counts the others."""
     uris: dict[tuple[str, str, str | None, str], list[str]] = {}
-    for *what, uri in notices:
-        uris.setdefault(tuple(what), []).append(uri)
+    for rule, severity, column, message, uri in notices:
+        uris.setdefault((rule, severity, column, message), []).append(uri)
     merged = []
     for (rule, severity, column, message), (first, *others) in uris.items():
         more = f" and {len(others):,} other {'file' if len(others) == 1 else 'files'}" if others else ""

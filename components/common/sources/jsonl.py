@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from pyarrow import json as pajson
 
 from headwater.components.common.sources import inferring, jsonvalues
-from headwater.components.common.sources.csv import Rejection, clip
 from headwater.components.common.sources.inferring import has_leaf, map_leaves, widen_inferred
+from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import cast_rows, cast_values, concat, conform
 
 FIRST_ROW = 1
@@ -142,7 +142,9 @@ def _kinds_of(table: pa.Table, lines: Sequence[bytes]) -> dict[str, pa.DataType]
         if has_leaf(column.type, pa.types.is_temporal)
     }
     if timed:
+        # Times were texts of JSON before.
         texts = _parse(lines, pa.schema(timed))
+        assert texts is not None
         columns.update(zip(timed, concat(texts.columns)))
     rounded = [name for name, column in columns.items() if _beyond_exact(column)]
     kinds = {name: _kind_of(column) for name, column in columns.items()}

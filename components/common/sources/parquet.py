@@ -20,8 +20,8 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.extension_types import named
 from headwater.components.common.sources import parquet_duckdb
 from headwater.components.common.sources.cells import find_rows, leaves
-from headwater.components.common.sources.csv import Rejection
 from headwater.components.common.sources.parquet_pages import has_gzip_members
+from headwater.components.common.sources.rejections import Rejection
 
 RANGE_BYTES = 16 << 20
 """Decoded bytes of the row groups that make one range; a larger row group is a range by itself."""

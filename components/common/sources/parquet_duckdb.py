@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import storage
+from headwater.components.common import storage, stores
 from headwater.components.common.arrow_types import canonical_schema, with_type
 from headwater.components.common.errors import HeadwaterError
 
@@ -92,7 +92,7 @@ def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
 @contextlib.contextmanager
 def _local(uri: str) -> Iterator[str]:
     """A path to the file; of one at a store, to a copy that is removed at the end."""
-    if not storage.scheme(uri):
+    if not stores.scheme(uri):
         yield uri
         return
     with tempfile.NamedTemporaryFile(suffix=".parquet", prefix="headwater-") as copy:

@@ -8,13 +8,23 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, jsonarrays, jsonl, parquet, sniffing, staging, tfrecord
+from headwater.components.common.sources import (
+    avro,
+    csv,
+    csv_ranges,
+    jsonarrays,
+    jsonl,
+    parquet,
+    sniffing,
+    staging,
+    tfrecord,
+)
 from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.types import parse_type
@@ -45,7 +55,7 @@ class Scan(NamedTuple):
 
 
 def scan_files(
-    files: Sequence[SourceFile], folder: str, reading: Reading, label: str = "collect", **beam: object
+    files: Sequence[SourceFile], folder: str, reading: Reading, label: str = "collect", **beam: Any
 ) -> list[Scan]:
     """Looks at files, unpacking first those that need it.
 
@@ -123,14 +133,16 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
     from headwater.components.common.beam import map_merge
 
     blocks = [
-        (file, number * csv.BLOCK_BYTES) for file in files for number in range(max(1, -(-file.size // csv.BLOCK_BYTES)))
+        (file, number * csv_ranges.BLOCK_BYTES)
+        for file in files
+        for number in range(max(1, -(-file.size // csv_ranges.BLOCK_BYTES)))
     ]
     content = map_merge(
         f"{label}: scan",
         blocks,
         functools.partial(_look_at, reading),
         b"\n".join,
-        sizes=[min(csv.BLOCK_BYTES, file.size - start) for file, start in blocks],
+        sizes=[min(csv_ranges.BLOCK_BYTES, file.size - start) for file, start in blocks],
         unit="bytes",
         **{"preload": [__name__], **beam},
     )
@@ -140,16 +152,16 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
 
 def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
     file, start = item
-    data = storage.read_range(file.content, max(0, start - 1), start + csv.BLOCK_BYTES)
+    data = storage.read_range(file.content, max(0, start - 1), start + csv_ranges.BLOCK_BYTES)
     before, data = (data[:1], data[1:]) if start else (b"\n", data)
-    record = {"uri": file.uri, "sha256": storage.sha256(data)}
+    record: dict[str, Any] = {"uri": file.uri, "sha256": storage.sha256(data)}
     if file.format in staging.TEXT:
         if not start and (encoding := staging.other_encoding(data[:4])):
             return json.dumps({**record, "encoding": encoding}).encode()
         record["ended"] = data[-1:] == b"\n"
     if file.format == "csv":
         if start:
-            record.update(csv.scan_block(data, file.dialect, before)._asdict())
+            record.update(csv_ranges.scan_block(data, file.dialect, before)._asdict())
         else:
             record.update(_look_at_beginning(file, data, reading))
     elif file.format == "jsonl":
@@ -165,18 +177,19 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
 
 def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
     """The dialect, the header and the first block of a CSV file."""
-    dialect, sure, notices = file.dialect, True, []
+    dialect, sure = file.dialect, True
+    notices: list[tuple[str, str, str | None, str]] = []
     if not file.detected:
         whole = len(data) == file.size
         dialect, sure, notices = sniffing.sniff(data, whole, reading, file.dialect.delimiter)
-    start = csv.find_content(file.uri, data, dialect)
-    names, unnamed, first = csv.read_header(file.uri, data[start:], dialect, reading.column_names)
+    start = csv_ranges.find_content(file.uri, data, dialect)
+    names, unnamed, first = csv_ranges.read_header(file.uri, data[start:], dialect, reading.column_names)
     _check_names(file.uri, names)
     first += start
     sample = data[first : first + SAMPLE_BYTES]
     kinds = csv.sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
     return {
-        **csv.scan_block(data[first:], dialect)._asdict(),
+        **csv_ranges.scan_block(data[first:], dialect)._asdict(),
         "dialect": dataclasses.asdict(dialect),
         "sure": sure,
         "names": names,
@@ -235,16 +248,18 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
     guessed = False
     if file.format == "csv":
         blocks = [
-            csv.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
+            csv_ranges.Block(r["quotes"], tuple(r["starts"]), tuple(r["lines"]), r["blank"], tuple(r["regular"]))
             for r in records
         ]
         ended = records[-1]["ended"] or not file.size
-        ranges = csv.chain_blocks(file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended)
+        ranges = csv_ranges.chain_blocks(
+            file.uri, file.content, blocks, file.size, file.dialect, first["first"], ended=ended
+        )
         guessed = all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"])
         kinds = {name: parse_type(first["kinds"].get(name, "null")) for name in file.names}
     elif file.format == "jsonl":
         starts = [0] + [
-            number * csv.BLOCK_BYTES + record["start"]
+            number * csv_ranges.BLOCK_BYTES + record["start"]
             for number, record in enumerate(records)
             if number and record["start"]
         ]
@@ -255,12 +270,15 @@ def _scan_of(file: SourceFile, records: Sequence[dict]) -> Scan:
             schema = pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(first["schema"])))
             kinds = dict(zip(schema.names, schema.types))
     _check_records(file, ranges)
-    row = csv.first_row_number(file.dialect) if file.format == "csv" else _FIRST_ROWS[file.format].FIRST_ROW
+    row = csv_ranges.first_row_number(file.dialect) if file.format == "csv" else _FIRST_ROWS[file.format].FIRST_ROW
     elements = []
     for start, stop, rows in ranges:
         elements.append(Element(file, start, stop, row, rows, guessed))
         row += max(rows, 0)
-    notices = [Notice(*notice, file.uri) for notice in first.get("notices", ())]
+    notices = [
+        Notice(rule, severity, column, message, file.uri)
+        for rule, severity, column, message in first.get("notices", ())
+    ]
     if first.get("wrapped"):
         notices.append(_wrapped(file.uri, first["wrapped"]))
     return Scan(file, elements, kinds, tuple(notices))
@@ -288,7 +306,7 @@ def _check_names(uri: str, names: Sequence[str]) -> None:
 def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> None:
     if file.format in staging.TEXT:
         for start, stop, _ in ranges:
-            if stop - start > RECORD_BYTES + csv.BLOCK_BYTES:
+            if stop - start > RECORD_BYTES + csv_ranges.BLOCK_BYTES:
                 raise HeadwaterError(
                     f"{file.uri}: the record near byte {start:,} is longer than {RECORD_BYTES >> 20} MiB; a quote may have "
                     "been left open"

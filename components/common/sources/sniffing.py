@@ -89,7 +89,8 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     fitting = sorted((found for found in candidates if found.fits), key=_worth, reverse=True)
     best = fitting[0] if fitting else candidates[0]
     best = _with_escape(text, whole, best, reading)
-    dialect, doubts = best.dialect, []
+    dialect = best.dialect
+    doubts: list[str] = []
     if not reading.delimiter and not marked:
         doubts += _doubt_delimiter(best, fitting, candidates)
     sure = not doubts
@@ -100,8 +101,11 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
         doubts += _notice_header(found.there, found.sure, best.width)
     elif reading.header is False or reading.column_names:
         dialect = dataclasses.replace(dialect, header=False)
-    notices = [("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)]
-    notices += [("csv_dialect", "warning", None, sentence) for sentence in [*doubts, *_notice_comments(best)]]
+    notices: list[tuple[str, str, str | None, str]] = [
+        ("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)
+    ]
+    doubts += _notice_comments(best)
+    notices += [("csv_dialect", "warning", None, sentence) for sentence in doubts]
     notices += _notice_numbers(best, dialect)
     return Sniffed(dialect, sure, notices)
 

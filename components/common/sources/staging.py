@@ -15,7 +15,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -57,7 +57,7 @@ def other_encoding(head: bytes) -> str | None:
 
 
 def stage_files(
-    files: Sequence[SourceFile], folder: str, reading: Reading, label: str, **beam: object
+    files: Sequence[SourceFile], folder: str, reading: Reading, label: str, **beam: Any
 ) -> list[SourceFile]:
     """Unpacks files into `folder`.
 
@@ -136,7 +136,7 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
     return members
 
 
-def _plain(file: SourceFile, source: BinaryIO, place: str, reading: Reading, packed: int) -> SourceFile:
+def _plain(file: SourceFile, source: IO[bytes], place: str, reading: Reading, packed: int) -> SourceFile:
     size = 0
     chunks = _decoded(file, _chunks(source), reading)
     if file.format == "jsonl" and jsonarrays.may_be_document(file.uri):
@@ -153,7 +153,7 @@ def _plain(file: SourceFile, source: BinaryIO, place: str, reading: Reading, pac
     return dataclasses.replace(file, size=size, place=place)
 
 
-def _chunks(source: BinaryIO) -> Iterator[bytes]:
+def _chunks(source: IO[bytes]) -> Iterator[bytes]:
     while chunk := source.read(CHUNK_BYTES):
         yield chunk
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import carried_splits, other_files, shard_index
+from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.upkeep.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
 
@@ -118,6 +118,8 @@ def remove_garbage(
     for file in find_garbage(root, retention=retention, min_age=min_age):
         if file.reason == DEAD:
             place = place_of(storage.relative(file.uri, root))
+            # Only files of known places are dead.
+            assert place is not None
             here = folder_of(root, place._replace(path=""))
             if here != folder:
                 named = _named(here, KINDS[place.folder])
@@ -183,7 +185,7 @@ def _let_go(folders: Mapping[Place, float], retention: Retention, now: float, mi
 
 def _read_by_labels(root: str, folders: Mapping[Place, float], gone: set[Version]) -> set[Version]:
     """The versions whose shards the labels of a version that stays are read with."""
-    found = set()
+    found: set[Version] = set()
     for place in folders:
         folder = folder_of(root, place)
         if place.folder != results.FOLDERS["labels"] or place.version in gone or not gone:
@@ -192,7 +194,8 @@ def _read_by_labels(root: str, folders: Mapping[Place, float], gone: set[Version
             for base in results.load(folder, "labels").body["bases"]:
                 if base["uri"].startswith(f"{root}/"):
                     read = place_of(storage.join(storage.relative(base["uri"], root), results.MANIFEST))
-                    found |= {read.version} if read else set()
+                    if read is not None and read.version is not None:
+                        found.add(read.version)
     return found
 
 

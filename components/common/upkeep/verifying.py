@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from headwater.components.common import results, storage
-from headwater.components.common.dataset import base_of, carried_splits, is_below, other_files, shard_index
+from headwater.components.common.dataset import base_of, is_below
+from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import Progress
 from headwater.components.common.results import Result

@@ -15,20 +15,13 @@ import pyarrow as pa
 
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
-from headwater.components.common.dataset import (
-    ROW_ID,
-    Dataset,
-    Shard,
-    decode_schema,
-    encode_schema,
-    load_dataset,
-    split_folder,
-    write_index,
-)
+from headwater.components.common.dataset import ROW_ID, Dataset, load_dataset, split_folder
+from headwater.components.common.dataset_index import decode_schema, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
+from headwater.components.common.shard_file import Shard
 from headwater.components.validate.rows import judging, outliers, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
 from headwater.components.validate.rows.report import RowReport, make_report
