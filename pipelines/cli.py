@@ -357,8 +357,8 @@ def _parser() -> argparse.ArgumentParser:
         help="text with more distinct values gets no closed domain (default: %(default)s)",
     )
 
-    parts = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
-    parts = parts.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    agreed = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
+    parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
     accept = _command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
     accept.add_argument("proposal", help="folder of infer-schema in mode propose")
     accept.add_argument("--reason", required=True, help="why, for those who come later")

@@ -142,7 +142,7 @@ def compute_statistics(
         drawn = int(sum(state.examples[0, 0] for state in known.values()))
         body["sample"] = {"rate": settings.sample_rate, "seed": settings.seed, "seen": seen, "kept": drawn}
     if settings.worst_slices:
-        body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings, statistics)
+        body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings.worst_slices, statistics)
     return results.save(
         "statistics",
         output,
@@ -268,9 +268,8 @@ def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[s
 
 
 def _find_worst(
-    passes: _Passes, settings: Settings, statistics: Mapping[str, Any]
+    passes: _Passes, options: worst.Options, statistics: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    options = settings.worst_slices
     chosen = {split: worst.bins(proto.datasets[0], options) for split, proto in statistics.items()}
     names = {column.name for bins in chosen.values() for column in bins.columns}
     names |= {options.errors, options.prediction, options.label}

@@ -110,7 +110,7 @@ def _measure(
         limits=plan.limits,
         settings=dict(plan.settings),
         slices=slices,
-        examples=sum(_examples(group, rows, weights, len(slices)) for group in groups),
+        examples=sum((_examples(group, rows, weights, len(slices)) for group in groups), np.zeros((len(slices), 2))),
         paths=[feature.path for feature in found],
         rules={},
         **sheet.tables(),
@@ -255,6 +255,7 @@ class _Sheet:
         )
 
     def _add_reals(self, place: int, feature: Feature, coarse: Callable[[np.ndarray], np.ndarray] | None) -> None:
+        assert feature.values is not None
         whole = feature.kind == INT
         raw = feature.values.to_numpy(zero_copy_only=False)
         values = raw.astype(np.float64)
@@ -428,7 +429,8 @@ class _Sheet:
         if weights is None and all(group is None for group in self._groups):
             counted = text.value_counts()
             distinct, count = counted.field(0), counted.field(1).to_numpy()
-            codes = None
+            # Of all rows without weights, nobody asks which value stands where.
+            codes = np.empty(0, np.int64)
         else:
             encoded = text.dictionary_encode()
             distinct, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
@@ -448,7 +450,9 @@ class _Sheet:
                 cells = slices[inside].astype(np.int64) * len(distinct) + codes[inside]
                 cells, index, own_count = _cells(cells, weights is not None)
                 keys, chosen = cells // len(distinct), cells % len(distinct)
-                held = np.bincount(index, weights[inside], minlength=len(cells)) if weights is not None else None
+                held = None
+                if weights is not None and index is not None:
+                    held = np.bincount(index, weights[inside], minlength=len(cells))
             slices, index = np.unique(keys, return_inverse=True)
             self._add_numbers(
                 slices * self._width + place,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -47,8 +48,8 @@ _LENGTHS = "level_{}_value_list_length_{}"
 # Finer quantiles that the histogram with equal widths and the median are read from, as in TFDV.
 _FINER = 10
 
-_Feature = statistics_pb2.FeatureNameStatistics
-_Histogram = statistics_pb2.Histogram
+_Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
+_Histogram: TypeAlias = statistics_pb2.Histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +173,8 @@ class _Reader:
     def _add_pair(self, dataset: statistics_pb2.DatasetFeatureStatistics, place: int, first: str, second: str) -> None:
         """The lift of one column's values for the other's, over rows that have both."""
         pairs = [(*split_pair(value), count) for value, count in self._counted(0, place, False)]
-        ones: dict[bytes, int] = {}
-        others: dict[bytes, int] = {}
+        ones: dict[bytes, float] = {}
+        others: dict[bytes, float] = {}
         for one, other, count in pairs:
             ones[one] = ones.get(one, 0) + count
             others[other] = others.get(other, 0) + count
@@ -345,7 +346,7 @@ class _Reader:
 
     def _add_histograms(
         self,
-        histograms: Iterable[_Histogram],
+        histograms: Any,
         values: np.ndarray,
         weights: np.ndarray,
         numbers: np.ndarray,

@@ -28,7 +28,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +69,7 @@ _PRIVATE = "headwater.private"
 # Labels that TFDV gives to values that it does not show.
 _NOT_SHOWN = ("__BYTES_VALUE__", "__LARGE_BYTES__")
 
-Feature = statistics_pb2.FeatureNameStatistics
+Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
 class Options(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -320,7 +320,7 @@ def unseen_classes(states: Sequence[bytes], options: Options) -> list[str]:
     found = [_decode(state) for state in states]
     if not options.classes or not found:
         return []
-    seen = sum(state.classes for state in found)
+    seen = sum((state.classes for state in found), np.zeros(len(options.classes), np.int64))
     if any(state.rows[0] for state in found) and not seen.any():
         raise HeadwaterError(
             f"worst_slices.costs: none of the classes {_listed(options.classes)} occurs in column {options.label!r} or "
@@ -580,9 +580,12 @@ def _decode(content: bytes) -> _State:
     version = metadata.get("headwater.worst_slices", "unknown")
     if version != VERSION:
         raise HeadwaterError(f"this state of slices has format {version!r}; this Headwater reads {VERSION!r}")
+    rows, cost, squares = (table[name].to_numpy().copy() for name in ("rows", "cost", "squares"))
     return _State(
         metadata["bins"],
-        *(table[name].to_numpy().copy() for name in ("rows", "cost", "squares")),
+        rows,
+        cost,
+        squares,
         np.array(json.loads(metadata["classes"]), np.int64),
         int(metadata["without_cost"]),
     )
@@ -676,7 +679,8 @@ def _costs(
     # Each side's place among the named classes, and one place more for all others.
     size = len(named) + 1
     places = [_filled(pc.index_in(side, value_set=named), len(named)) for side in sides]
-    state.classes += sum(np.bincount(place, minlength=size) for place in places)[:-1]
+    for place in places:
+        state.classes += np.bincount(place, minlength=size)[:-1]
     table = np.full((size, size), np.nan)
     position = {name: place for place, name in enumerate(options.classes)}
     for label, row in options.costs.items():
@@ -901,7 +905,8 @@ def _said(column: Column, code: int) -> str:
     if low is not None and high == _next(column, low):
         return f"{column.name} = {_number(column, low)}"
     if low is None:
-        return f"{column.name} < {_number(column, high)}"
+        # A column with one number for all has no edges.
+        return f"{column.name} = (any number)" if high is None else f"{column.name} < {_number(column, high)}"
     sign = "≤"
     if not column.whole and code > 1 and low == _next(column, column.edges[code - 2]):
         low, sign = column.edges[code - 2], "<"

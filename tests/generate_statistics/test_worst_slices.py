@@ -331,6 +331,13 @@ def test_each_option_changes_the_outcome():
     assert len(run(table, errors="e", max_p=weakest * 0.999)[0]) < len(slices)
 
 
+@pytest.mark.parametrize("value", [1.5, 1, True])
+def test_a_column_of_one_number_and_missing_ones_can_be_sliced_by(value):
+    there = np.arange(4000) % 3 == 0
+    table = pa.table({"c": pa.array([value] * 4000, mask=~there), "e": pa.array(there & (np.arange(4000) % 2 > 0))})
+    assert names(run(table, errors="e")[0]) == ["c = (any number)"]
+
+
 def test_missing_and_nan_are_bins_and_infinite_costs_are_left_out():
     table, rng = people()
     unknown = np.isnan(table["height"].to_numpy())
