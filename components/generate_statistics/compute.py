@@ -17,7 +17,7 @@ from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
 from headwater.components.generate_statistics import slicing as slices
 from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics import worst_slices as worst
+from headwater.components.generate_statistics import worst_slices, worst_state
 from headwater.components.generate_statistics.conversion import measured, rules
 from headwater.components.generate_statistics.limits import Limits
 from headwater.components.generate_statistics.measuring import Plan
@@ -46,6 +46,8 @@ from headwater.components.generate_statistics.work import (
     on_element,
     unpack,
 )
+from headwater.components.generate_statistics.worst_bins import bins as worst_bins
+from headwater.components.generate_statistics.worst_options import Options as WorstOptions
 
 FILE = "Split-{split}/FeatureStats.pb"
 STATE = "Split-{split}/State.arrow"
@@ -268,17 +270,19 @@ def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[s
 
 
 def _find_worst(
-    passes: _Passes, options: worst.Options, statistics: Mapping[str, Any]
+    passes: _Passes, options: WorstOptions, statistics: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    chosen = {split: worst.bins(proto.datasets[0], options) for split, proto in statistics.items()}
+    chosen = {split: worst_bins(proto.datasets[0], options) for split, proto in statistics.items()}
     names = {column.name for bins in chosen.values() for column in bins.columns}
     names |= {options.errors, options.prediction, options.label}
     schema = pa.schema([field for field in passes.schema if field.name in names])
-    found = passes.run(functools.partial(measure_worst, options, chosen), worst.merge, schema, "worst slices")
-    worst.unseen_classes(list(found.values()), options)
-    listed = {split: worst.rank(found[split], chosen[split], options) for split in passes.splits if split in found}
+    found = passes.run(functools.partial(measure_worst, options, chosen), worst_state.merge, schema, "worst slices")
+    worst_state.unseen_classes(list(found.values()), options)
+    listed = {
+        split: worst_slices.rank(found[split], chosen[split], options) for split in passes.splits if split in found
+    }
     looked = {
-        split: {**worst.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
+        split: {**worst_state.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
         for split in passes.splits
         if split in found
     }

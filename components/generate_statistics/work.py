@@ -18,7 +18,8 @@ from headwater.components.generate_statistics import state as states
 from headwater.components.generate_statistics.measuring import Plan, measure
 
 if TYPE_CHECKING:
-    from headwater.components.generate_statistics import worst_slices
+    from headwater.components.generate_statistics.worst_bins import Bins
+    from headwater.components.generate_statistics.worst_options import Options
 
 _MERGED_AT_ONCE = 8
 # Rows that are measured at once have at most so many bytes.
@@ -112,16 +113,16 @@ def decode_counts(content: bytes) -> counting.Counts:
 
 
 def measure_worst(
-    options: worst_slices.Options,
-    chosen: Mapping[str, worst_slices.Bins],
+    options: Options,
+    chosen: Mapping[str, Bins],
     split: str,
     _: int,
     batches: Iterator[pa.RecordBatch],
 ) -> bytes:
     """What the rows of an element cost, by bins of their split."""
-    from headwater.components.generate_statistics import worst_slices
+    from headwater.components.generate_statistics import worst_state
 
-    return worst_slices.measure(list(batches), chosen[split], options)
+    return worst_state.measure(list(batches), chosen[split], options)
 
 
 def merge_splits(merge: Any, parts: list[bytes]) -> bytes:
