@@ -16,12 +16,11 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
 from headwater.components.generate_statistics import slicing as slices
-from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics import worst_slices, worst_state
+from headwater.components.generate_statistics import state_file, worst_slices, worst_state
 from headwater.components.generate_statistics.conversion import measured, rules
 from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.measuring import Plan
 from headwater.components.generate_statistics.page import render_page
+from headwater.components.generate_statistics.plan import Plan
 from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.protos import to_statistics
 from headwater.components.generate_statistics.settings import (
@@ -108,8 +107,8 @@ def compute_statistics(
         plan.schema,
         many=many,
     )
-    encoded = {split: found.get(split) or states.encode(of_no_rows(plan)) for split in opened.splits}
-    known = {split: states.decode(content) for split, content in encoded.items()}
+    encoded = {split: found.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
+    known = {split: state_file.decode(content) for split, content in encoded.items()}
     label = settings.label_feature
     statistics = {
         split: to_statistics(state, split, settings.sizes, weighted=bool(plan.weight), private=private, label=label)

@@ -15,7 +15,9 @@ from headwater.components.common.dataset import read_element
 from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import slicing as slices
 from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics import state_file
+from headwater.components.generate_statistics.measuring import measure
+from headwater.components.generate_statistics.plan import Plan
 
 if TYPE_CHECKING:
     from headwater.components.generate_statistics.worst_bins import Bins
@@ -69,12 +71,12 @@ def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches
         if len(found) == _MERGED_AT_ONCE:
             found = [states.merge(found)]
         del batch
-    return states.encode(states.merge(found or [of_no_rows(plan)]))
+    return state_file.encode(states.merge(found or [of_no_rows(plan)]))
 
 
 def merge_states(contents: list[bytes]) -> bytes:
     """The state of all parts."""
-    return states.encode(states.merge([states.decode(content) for content in contents]))
+    return state_file.encode(states.merge([state_file.decode(content) for content in contents]))
 
 
 def of_no_rows(plan: Plan) -> states.State:
