@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,12 +11,22 @@ from typing import Any
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError, ended_by_sigterm
 from headwater.components.common.results import Home, find
-from headwater.pipelines.upkeep import add_commands
+from headwater.pipelines.arguments import (
+    SOURCES,
+    add_baseline,
+    add_beam,
+    add_collect,
+    add_command,
+    add_fail_on,
+    add_inputs,
+    add_output,
+    add_references,
+)
+from headwater.pipelines.schemas import add_commands as add_schema_commands
+from headwater.pipelines.upkeep import add_commands as add_upkeep_commands
 
 DATA_ROOT = ".headwater"
 """Where `headwater run` keeps datasets and results by default."""
-
-_SOURCES = "CSV, TSV, JSONL, Parquet, Avro or TFRecord files, folders or globs"
 
 NOT_BLESSED, FAILED = 1, 2
 """Exit codes: the data must not go on; the work could not be done."""
@@ -190,55 +199,6 @@ def _merge_statistics(options: argparse.Namespace) -> int:
     return 0
 
 
-def _infer_schema(options: argparse.Namespace) -> int:
-    from headwater.components.infer_schema import derive_schema
-    from headwater.components.infer_schema.curation import read_curation
-
-    result = derive_schema(
-        options.statistics,
-        options.output,
-        mode=options.mode,
-        base_schema=options.base_schema,
-        curation=read_curation(options.curation) if options.curation else {},
-        max_string_domain_size=options.max_string_domain_size,
-    )
-    print(f"{result.uri}: {result.body['mode']}, {', '.join(result.files())}")
-    return 0
-
-
-def _accept(options: argparse.Namespace) -> int:
-    from headwater.components.infer_schema import accept_schema
-
-    result = accept_schema(options.proposal, reason=options.reason, who=options.who, output=options.output)
-    entry = result.body["history"][-1]
-    print(f"{result.uri}: agreed by {entry['who']}, {entry['changes']} changes, compatibility {entry['compatibility']}")
-    return 0
-
-
-def _diff(options: argparse.Namespace) -> int:
-    from headwater.components.infer_schema import compatibility, diff_schemas, read_schema
-    from headwater.components.infer_schema.diff import sentence
-
-    changes = diff_schemas(read_schema(options.before), read_schema(options.after))
-    if options.json:
-        print(json.dumps(changes, indent=1))
-        return 0
-    for change in changes:
-        print(sentence(change))
-    print(f"compatibility: {compatibility(changes).name}")
-    return 0
-
-
-def _show(options: argparse.Namespace) -> int:
-    from headwater.components.common import results
-    from headwater.components.infer_schema import read_schema
-    from headwater.components.infer_schema.exports import as_text
-
-    conversions = results.load(options.statistics, "statistics").body["conversions"] if options.statistics else {}
-    print(as_text(read_schema(options.schema), options.form, options.table, conversions), end="")
-    return 0
-
-
 def _validate(options: argparse.Namespace) -> int:
     from headwater.components.common.settings import read_config
     from headwater.components.validate import check_statistics
@@ -279,14 +239,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = _command(commands, "run", _run, "run the main pipeline on your data, here")
-    run.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=_SOURCES)
+    run = add_command(commands, "run", _run, "run the main pipeline on your data, here")
+    run.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
     run.add_argument(
         "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
     )
-    _add_collect(run)
+    add_collect(run)
     run.add_argument("--label", metavar="FILE", help="YAML file of methods; the README of label lists them")
-    _add_inputs(run)
+    add_inputs(run)
     run.add_argument(
         "--statistics-config",
         metavar="FILE",
@@ -295,25 +255,25 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--validate-config", metavar="FILE", help="YAML file of settings; the README of validate lists them"
     )
-    _add_references(run)
-    _add_fail_on(run)
-    _add_beam(run)
+    add_references(run)
+    add_fail_on(run)
+    add_beam(run)
     run.add_argument("--verbose", action="store_true", help="show every line that the tasks print")
 
-    collect = _command(commands, "collect", _collect, "files → a dataset, every record accounted for")
-    collect.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=_SOURCES)
-    _add_output(collect)
+    collect = add_command(commands, "collect", _collect, "files → a dataset, every record accounted for")
+    collect.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
+    add_output(collect)
     collect.add_argument("--data-root", default="", help="durable home for the shards (default: the output folder)")
-    _add_collect(collect)
-    _add_beam(collect)
+    add_collect(collect)
+    add_beam(collect)
 
-    label = _command(commands, "label", _label, "a dataset → its rows with labels, and where each comes from")
+    label = add_command(commands, "label", _label, "a dataset → its rows with labels, and where each comes from")
     label.add_argument("dataset", help="a dataset's folder, or plain files")
     label.add_argument(
         "--steps", required=True, metavar="FILE", help="YAML file of methods; the README of label lists them"
     )
     label.add_argument("--output", default="", metavar="FOLDER", help="where the result goes")
-    _add_inputs(label)
+    add_inputs(label)
     label.add_argument("--data-root", default="", help="durable home for the labels (default: the dataset's own)")
     label.add_argument(
         "--analyse", action="store_true", help="run the functions on a sample and show what to write next"
@@ -321,182 +281,44 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument(
         "--rows", type=int, default=20_000, metavar="N", help="size of that sample (default: %(default)s)"
     )
-    _add_beam(label)
+    add_beam(label)
 
-    statistics = _command(
+    statistics = add_command(
         commands, "generate-statistics", _generate_statistics, "a dataset → TFDV's statistics of each split, and a page"
     )
     statistics.add_argument("dataset", help="a dataset's folder, or plain files")
-    _add_output(statistics)
+    add_output(statistics)
     statistics.add_argument(
         "--config", metavar="FILE", help="YAML file of settings; the README of generate-statistics lists them"
     )
-    _add_beam(statistics)
+    add_beam(statistics)
 
-    merge = _command(
+    merge = add_command(
         commands, "merge-statistics", _merge_statistics, "statistics of several spans → those of all their rows"
     )
     merge.add_argument("statistics", nargs="+", help="folders of generate-statistics")
-    _add_output(merge)
+    add_output(merge)
 
-    schema = _command(commands, "infer-schema", _infer_schema, "statistics → a schema, or the agreed one unchanged")
-    schema.add_argument("statistics", help="folder of generate-statistics")
-    _add_output(schema)
-    schema.add_argument(
-        "--mode",
-        default="auto",
-        choices=("auto", "infer", "frozen", "propose"),
-        help="propose puts a widened candidate beside the agreed schema (default: frozen with a base, else infer)",
-    )
-    _add_base_schema(schema)
-    schema.add_argument(
-        "--max-string-domain-size",
-        type=int,
-        default=100,
-        metavar="N",
-        help="text with more distinct values gets no closed domain (default: %(default)s)",
-    )
+    add_schema_commands(commands)
 
-    parts = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
-    parts = parts.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    accept = _command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
-    accept.add_argument("proposal", help="folder of infer-schema in mode propose")
-    accept.add_argument("--reason", required=True, help="why, for those who come later")
-    accept.add_argument("--who", default="", help="who agrees (default: you)")
-    accept.add_argument("--output", default="", metavar="FOLDER", help="where it goes (default: beside the proposal)")
-    diff = _command(parts, "diff", _diff, "what differs between two schemas, and who can live with it")
-    diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
-    diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
-    diff.add_argument("--json", action="store_true", help="as JSON")
-    show = _command(parts, "show", _show, "a schema for pyarrow, as JSON Schema, or as SQL")
-    show.add_argument("schema", help="schema.pbtxt, or a folder that has one")
-    show.add_argument("--as", dest="form", choices=["arrow", "json", "duckdb", "postgres", "bigquery"], default="arrow")
-    show.add_argument("--table", default="data", help="name of the table in SQL (default: %(default)s)")
-    show.add_argument("--statistics", default="", help="folder of generate-statistics, so that dates stay dates")
-
-    validate = _command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
+    validate = add_command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
     validate.add_argument("statistics", help="folder of generate-statistics")
     validate.add_argument("schema", help="folder of infer-schema")
-    _add_output(validate)
-    _add_baseline(validate)
+    add_output(validate)
+    add_baseline(validate)
     validate.add_argument("--environment", default="", help="schema environment to validate in")
     validate.add_argument("--config", metavar="FILE", help="YAML file of settings; the README of validate lists them")
     validate.add_argument("--dataset", default="", help="the rows (default: the dataset that the statistics name)")
     validate.add_argument("--passed", default="", metavar="FOLDER", help="where rows go that break no rule")
     validate.add_argument("--quarantine", default="", metavar="FOLDER", help="where the other rows go")
-    _add_beam(validate)
+    add_beam(validate)
 
-    gate = _command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
+    gate = add_command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
     gate.add_argument("anomalies", help="folder of validate")
-    _add_fail_on(gate)
+    add_fail_on(gate)
 
-    add_commands(_command, commands, DATA_ROOT)
+    add_upkeep_commands(add_command, commands, DATA_ROOT)
     return parser
-
-
-def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(command=function)
-    return command
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the result goes")
-
-
-def _add_collect(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the dataset")
-    group.add_argument("--name", default="data", help="its name (default: %(default)s)")
-    group.add_argument("--span", type=int, default=-1, metavar="N", help="its span (default: the next one)")
-    group.add_argument(
-        "--splits",
-        default="train=0.8,eval=0.2",
-        metavar="NAME=WEIGHT,…",
-        help="the first split trains (default: %(default)s)",
-    )
-    group.add_argument("--key", type=_names, default=[], metavar="COLUMN,…", help="columns that identify a row")
-    group.add_argument(
-        "--type",
-        type=_pair,
-        action="append",
-        default=[],
-        dest="types",
-        metavar="COLUMN=TYPE",
-        help="declare a column's Arrow type, as in zip=string; the others are inferred",
-    )
-    group.add_argument("--delimiter", default="", help="the character between the values of a CSV (default: detected)")
-    group.add_argument(
-        "--max-rejected-share",
-        type=float,
-        default=0.01,
-        metavar="X",
-        help="the data is not accepted when more of it is rejected (default: %(default)s)",
-    )
-    group.add_argument(
-        "--config", metavar="FILE", help="YAML file of further settings; the README of collect lists them"
-    )
-
-
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--input",
-        type=_pair,
-        action="append",
-        default=[],
-        dest="inputs",
-        metavar="NAME=URI",
-        help="further data for labelling, by the name that its steps use",
-    )
-    parser.add_argument(
-        "--as-of",
-        default="",
-        metavar="TIME",
-        help="until when feedback is known, ISO 8601 (default: the end of a span whose paths name dates)",
-    )
-
-
-def _add_references(parser: argparse.ArgumentParser) -> None:
-    _add_base_schema(parser)
-    _add_baseline(parser)
-
-
-def _add_base_schema(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base-schema",
-        default="auto",
-        metavar="REF",
-        help="the agreed schema: a URI, latest, previous, span:N or none (default: the previous span's, if any)",
-    )
-    parser.add_argument("--curation", metavar="FILE", help="YAML file of changes to the schema by feature")
-
-
-def _add_baseline(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--baseline",
-        default="auto",
-        metavar="REF",
-        help="statistics to measure drift from: a URI, latest, previous, span:N or none (default: the previous span's)",
-    )
-
-
-def _add_fail_on(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--fail-on",
-        default="error",
-        choices=("error", "warning", "none"),
-        help="the least severity of a finding that fails (default: %(default)s)",
-    )
-
-
-def _add_beam(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
-    parser.add_argument(
-        "--beam",
-        action="append",
-        default=[],
-        metavar="ARG",
-        help="an option for Beam, as in --beam=--runner=FlinkRunner",
-    )
 
 
 def _collect_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -535,17 +357,6 @@ def _check_references(options: argparse.Namespace) -> None:
         find_baseline(options.baseline, home)
     if options.base_schema in ("latest", "previous") or options.base_schema.startswith("span:"):
         find(options.base_schema, "schema", home)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, mark, value = text.partition("=")
-    if not mark:
-        raise argparse.ArgumentTypeError(f"{text!r} should be NAME=VALUE")
-    return name, value
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 if __name__ == "__main__":

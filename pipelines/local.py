@@ -123,7 +123,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     pages = [
         result.home.report(kind)
         for kind, result in found.items()
-        if kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {})
+        if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
     ]
     if pages:
         lines.append(f"pages       {pages[0]}")

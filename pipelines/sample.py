@@ -187,6 +187,7 @@ def main() -> int:
                 flush=True,
             )
             guessed = label_by_functions(outcome.results["dataset"], outcome.results["labels"], checked[month])
+            assert guessed.home is not None
             truth = guessed.body["truth"]
             print(
                 f"guessed     right on {truth['accuracy']:.1%} of {truth['labelled']:,} flights whose arrival is known"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,9 @@ def _told(each: list[tuple[str, _Seen]], splits: int) -> Reason:
     """What several splits say, once."""
     seen = [one for _, one in each]
     text = seen[0].text
-    if seen[0].share is not None:
-        low, high = (_part(extreme(one.share for one in seen)) for extreme in (min, max))
+    shares = [one.share for one in seen if one.share is not None]
+    if shares:
+        low, high = _part(min(shares)), _part(max(shares))
         text = f"{low} {text}" if low == high else f"{low} to {high} {text}"
     if len(each) < splits:
         text += f" in {_listed([split for split, _ in each])}"
@@ -111,7 +112,8 @@ def _alone(feature: Any, moment: bool) -> list[_Seen]:
 
 
 def _of_numbers(feature: Any, total: float, moment: bool) -> list[_Seen]:
-    numbers, found = feature.num_stats, []
+    numbers = feature.num_stats
+    found: list[_Seen] = []
     if not numbers.histograms:
         return found
     unknown = numbers.histograms[0].num_nan
@@ -125,7 +127,7 @@ def _of_numbers(feature: Any, total: float, moment: bool) -> list[_Seen]:
         return [*found, _Seen(2, "always one value")]
     if not moment and numbers.num_zeros / total >= _MANY_ZEROS:
         found.append(_Seen(1, "zeros", numbers.num_zeros / total))
-    buckets = getattr(deciles(feature), "buckets", ())
+    buckets: Sequence[Any] = getattr(deciles(feature), "buckets", ())
     spread = buckets[-1].low_value - buckets[0].high_value if len(buckets) > 2 else 0.0
     if spread > 0 and total >= _LEAST_VALUES:
         if numbers.max - numbers.median > _FAR * spread:

@@ -16,12 +16,11 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
 from headwater.components.generate_statistics import slicing as slices
-from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics import worst_slices as worst
+from headwater.components.generate_statistics import state_file, worst_slices, worst_state
 from headwater.components.generate_statistics.conversion import measured, rules
 from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.measuring import Plan
 from headwater.components.generate_statistics.page import render_page
+from headwater.components.generate_statistics.plan import Plan
 from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.protos import to_statistics
 from headwater.components.generate_statistics.settings import (
@@ -46,6 +45,8 @@ from headwater.components.generate_statistics.work import (
     on_element,
     unpack,
 )
+from headwater.components.generate_statistics.worst_bins import bins as worst_bins
+from headwater.components.generate_statistics.worst_options import Options as WorstOptions
 
 FILE = "Split-{split}/FeatureStats.pb"
 STATE = "Split-{split}/State.arrow"
@@ -106,8 +107,8 @@ def compute_statistics(
         plan.schema,
         many=many,
     )
-    encoded = {split: found.get(split) or states.encode(of_no_rows(plan)) for split in opened.splits}
-    known = {split: states.decode(content) for split, content in encoded.items()}
+    encoded = {split: found.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
+    known = {split: state_file.decode(content) for split, content in encoded.items()}
     label = settings.label_feature
     statistics = {
         split: to_statistics(state, split, settings.sizes, weighted=bool(plan.weight), private=private, label=label)
@@ -142,7 +143,7 @@ def compute_statistics(
         drawn = int(sum(state.examples[0, 0] for state in known.values()))
         body["sample"] = {"rate": settings.sample_rate, "seed": settings.seed, "seen": seen, "kept": drawn}
     if settings.worst_slices:
-        body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings, statistics)
+        body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings.worst_slices, statistics)
     return results.save(
         "statistics",
         output,
@@ -268,18 +269,19 @@ def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[s
 
 
 def _find_worst(
-    passes: _Passes, settings: Settings, statistics: Mapping[str, Any]
+    passes: _Passes, options: WorstOptions, statistics: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    options = settings.worst_slices
-    chosen = {split: worst.bins(proto.datasets[0], options) for split, proto in statistics.items()}
+    chosen = {split: worst_bins(proto.datasets[0], options) for split, proto in statistics.items()}
     names = {column.name for bins in chosen.values() for column in bins.columns}
     names |= {options.errors, options.prediction, options.label}
     schema = pa.schema([field for field in passes.schema if field.name in names])
-    found = passes.run(functools.partial(measure_worst, options, chosen), worst.merge, schema, "worst slices")
-    worst.unseen_classes(list(found.values()), options)
-    listed = {split: worst.rank(found[split], chosen[split], options) for split in passes.splits if split in found}
+    found = passes.run(functools.partial(measure_worst, options, chosen), worst_state.merge, schema, "worst slices")
+    worst_state.unseen_classes(list(found.values()), options)
+    listed = {
+        split: worst_slices.rank(found[split], chosen[split], options) for split in passes.splits if split in found
+    }
     looked = {
-        split: {**worst.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
+        split: {**worst_state.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
         for split in passes.splits
         if split in found
     }

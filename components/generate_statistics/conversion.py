@@ -150,8 +150,6 @@ def as_lists(array: pa.Array) -> pa.Array:
         return as_lists(array.dictionary_decode())
     valid = _valid(array)
     lengths, values = _elements(array, valid)
-    if lengths is None:
-        lengths, values = valid.astype(np.int64), array if valid.all() else array.filter(pa.array(valid))
     if values.null_count:
         kept = _valid(values)
         owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -196,8 +194,8 @@ def to_values(values: pa.Array) -> pa.Array:
     return values
 
 
-def _elements(array: pa.Array, valid: np.ndarray) -> tuple[np.ndarray | None, pa.Array | None]:
-    """The lengths of a list-like array's rows and their elements; nothing for another type."""
+def _elements(array: pa.Array, valid: np.ndarray) -> tuple[np.ndarray, pa.Array]:
+    """The lengths of an array's rows and their elements; a value that is no list is one element."""
     kind = array.type
     if pa.types.is_fixed_size_list(kind):
         window = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
@@ -215,7 +213,7 @@ def _elements(array: pa.Array, valid: np.ndarray) -> tuple[np.ndarray | None, pa
     if is_list(kind):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
         return lengths, array.flatten()
-    return None, None
+    return valid.astype(np.int64), array if valid.all() else array.filter(pa.array(valid))
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -256,4 +254,6 @@ def _fitted(kind: pa.DataType) -> str:
 
 def _unit(kind: pa.DataType) -> str:
     # pyarrow 10's time types have a unit in their name alone.
-    return re.search(r"\[(\w+)", str(kind))[1]
+    found = re.search(r"\[(\w+)", str(kind))
+    assert found is not None, kind
+    return found[1]

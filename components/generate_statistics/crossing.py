@@ -102,18 +102,17 @@ def _numbers(feature: Feature, rows: int) -> np.ndarray:
 
 def _pairs(first: Feature, second: Feature, rows: int) -> pa.Array:
     """Each row's two values in one, the first with its length before it."""
-    places = []
+    places, values = [], []
     for feature in (first, second):
+        assert feature.values is not None
         place = np.full(rows, -1)
         own = np.arange(rows) if feature.rows is None else feature.rows
         single = np.bincount(own, minlength=rows)[own] == 1
         place[own[single]] = np.flatnonzero(single)
         places.append(place)
+        values.append(feature.values)
     both = (places[0] >= 0) & (places[1] >= 0)
-    one, other = (
-        counting.as_counted(feature.values.take(pa.array(place[both])))[0]
-        for feature, place in zip((first, second), places)
-    )
+    one, other = (counting.as_counted(own.take(pa.array(place[both])))[0] for own, place in zip(values, places))
     size = pc.binary_length(one).cast(pa.string()).cast(pa.large_binary())
     mark, empty = pa.scalar(b":", pa.large_binary()), pa.scalar(b"", pa.large_binary())
     return pc.binary_join_element_wise(size, mark, one, other, empty)

@@ -91,7 +91,7 @@ def _plain(path: tuple[str, ...], column: pa.Array) -> Feature:
 
 def _nested(path: tuple[str, ...], array: pa.Array, rows: np.ndarray) -> Iterator[Feature]:
     levels = []
-    owner = None
+    owner: np.ndarray | None = None
     while is_list(array.type):
         valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)[valid]
@@ -100,7 +100,7 @@ def _nested(path: tuple[str, ...], array: pa.Array, rows: np.ndarray) -> Iterato
         # The list of the first level that each element belongs to.
         owner = np.repeat(np.arange(len(lengths)) if owner is None else owner[valid], lengths)
         array = array.flatten()
-    inner = np.bincount(owner, minlength=levels[0].count) if len(levels) > 1 else None
+    inner = np.bincount(owner, minlength=levels[0].count) if owner is not None and len(levels) > 1 else None
     if not levels:
         levels = [Level(np.empty(0, np.int64), None, 0)]
     if pa.types.is_struct(array.type):

@@ -9,6 +9,7 @@ from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.generate_statistics import state as states
+from headwater.components.generate_statistics import state_file
 from headwater.components.generate_statistics.compute import FILE, STATE
 from headwater.components.generate_statistics.crossing import TOGETHER
 from headwater.components.generate_statistics.page import render_page
@@ -59,7 +60,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         contents = []
         for result in own:
             try:
-                contents.append(states.decode(result.read(STATE.format(split=split))))
+                contents.append(state_file.decode(result.read(STATE.format(split=split))))
             except HeadwaterError as error:
                 raise HeadwaterError(f"{result.uri}: {error}") from None
         try:
@@ -82,7 +83,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
     files = {
         FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()
     }
-    files.update({STATE.format(split=split): states.encode(state) for split, state in merged.items()})
+    files.update({STATE.format(split=split): state_file.encode(state) for split, state in merged.items()})
     names = dict.fromkeys(result.body["dataset"]["name"] for result in found)
     body: dict[str, Any] = {
         "dataset": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -38,7 +38,7 @@ _UNITS = [
     ("INT, microseconds", "duration", _MICROSECOND),
 ]
 
-_Feature = statistics_pb2.FeatureNameStatistics
+_Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 _Statistics = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 

@@ -10,10 +10,12 @@ All functions take the points of many features at once: `keys` says whose each p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from headwater.components.generate_statistics.features import INT
 from headwater.components.generate_statistics.ordering import by_key_and_value
 
 
@@ -130,3 +132,34 @@ def quantiles(values: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.n
     places = np.minimum(np.searchsorted(upto, wanted * (1 - 1e-12)), len(values) - 1)
     places = np.concatenate([[0], places])
     return values[places], upto[places]
+
+
+def spread(values: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values in order, and how often each occurs."""
+    if kind == INT:
+        low, high = values.min(), values.max()
+        # Numbers in a narrow range are counted, not sorted.
+        if high - low < min(65_536, 4 * len(values)):
+            count = np.bincount((values - low).astype(np.int64))
+            there = np.flatnonzero(count)
+            return there + low, count[there].astype(np.float64)
+    return of_sorted(np.sort(values))
+
+
+def tally(keys: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> Points:
+    """Points of values that stand in order of key and value."""
+    first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (values[1:] != values[:-1])]))
+    if weights is None:
+        return Points(keys[first], values[first], np.diff(np.append(first, len(keys))).astype(np.float64))
+    held = np.add.reduceat(weights, first)
+    kept = held > 0
+    return Points(keys[first][kept], values[first][kept], held[kept])
+
+
+def in_order(parts: Sequence[Points]) -> Points:
+    """Parts that share no key, each in order, as one."""
+    if not parts:
+        return EMPTY
+    keys, values, weights = (np.concatenate(columns) for columns in zip(*parts))
+    order = np.argsort(keys, kind="stable")
+    return Points(keys[order], values[order], weights[order])

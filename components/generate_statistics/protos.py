@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,12 @@ from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import points as pointing
 from headwater.components.generate_statistics import semantics as meaning
 from headwater.components.generate_statistics.conversion import RULE
-from headwater.components.generate_statistics.crossing import TOGETHER, split_pair
+from headwater.components.generate_statistics.crossing import TOGETHER
 from headwater.components.generate_statistics.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
+from headwater.components.generate_statistics.histograms import add_quantiles, add_widths
+from headwater.components.generate_statistics.lift import add_crosses, add_lift
 from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.state import (
-    NO_LISTS,
-    NOTHING,
     OF_INNER,
     OF_LENGTHS,
     OF_VALUES,
@@ -30,6 +31,7 @@ from headwater.components.generate_statistics.state import (
     N,
     State,
 )
+from headwater.components.generate_statistics.tables import Tables
 
 COUNTED = "headwater.values"
 """Custom statistic: whether top values and the number of distinct ones are exact, and if not, how far off."""
@@ -47,8 +49,8 @@ _LENGTHS = "level_{}_value_list_length_{}"
 # Finer quantiles that the histogram with equal widths and the median are read from, as in TFDV.
 _FINER = 10
 
-_Feature = statistics_pb2.FeatureNameStatistics
-_Histogram = statistics_pb2.Histogram
+_Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
+_Histogram: TypeAlias = statistics_pb2.Histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,36 +88,27 @@ def to_statistics(
       private: how values were hidden.
       label: the column whose slices are labels, for lift.
     """
-    reader = _Reader(state, sizes, weighted, private)
+    tables = Tables(state)
+    filler = _Filler(tables, sizes, weighted, private)
     result = statistics_pb2.DatasetFeatureStatisticsList()
     for code, slice_name in enumerate(state.slices):
         if code and not state.examples[code, 0]:
             continue
         dataset = result.datasets.add()
         dataset.name = slice_name if code else (EVERYTHING if len(state.slices) > 1 else name)
-        reader.fill(dataset, code)
-    reader.add_crosses(result.datasets[0])
+        filler.fill(dataset, code)
+    add_crosses(result.datasets[0], tables, sizes.num_top_values)
     if label:
-        reader.add_lift(result.datasets[0], label)
+        add_lift(result.datasets[0], tables, sizes.num_top_values, label, weighted)
     return result
 
 
-class _Reader:
-    """A state with its tables opened by key."""
+class _Filler:
+    """Fills in protos from a state."""
 
-    def __init__(self, state: State, sizes: Sizes, weighted: bool, private: Private):
-        self._state, self._sizes, self._weighted, self._private = state, sizes, weighted, private
-        self._width = len(state.paths)
-        self._numbers = dict(zip(state.numbers[0].tolist(), state.numbers[1]))
-        self._levels = dict(zip(state.levels[0].tolist(), state.levels[1]))
-        self._points = _spans(state.points.keys)
-        self._counts = _spans(state.counts.keys)
-        self._hashes = _spans(state.hashes.keys)
-        self._depths = [1] * self._width
-        for key in state.levels[0].tolist():
-            place = key // ROLES % self._width
-            self._depths[place] = max(self._depths[place], key % ROLES + 1)
-        self._places = {path: place for place, path in enumerate(state.paths)}
+    def __init__(self, tables: Tables, sizes: Sizes, weighted: bool, private: Private):
+        self._tables, self._state = tables, tables.state
+        self._sizes, self._weighted, self._private = sizes, weighted, private
 
     def fill(self, dataset: statistics_pb2.DatasetFeatureStatistics, code: int) -> None:
         """Fills in the statistics of one slice, features in order of their paths."""
@@ -127,90 +120,11 @@ class _Reader:
             if path[0] != TOGETHER:
                 self._fill_feature(dataset.features.add(), code, place, path)
 
-    def add_crosses(self, dataset: statistics_pb2.DatasetFeatureStatistics) -> None:
-        """Adds what was measured of pairs of columns."""
-        for (first, second), moments in self._state.pairs.items():
-            cross = dataset.cross_features.add()
-            cross.path_x.step.append(first)
-            cross.path_y.step.append(second)
-            count, _, _, spread, other, together = moments
-            cross.count = int(count)
-            if count:
-                cross.num_cross_stats.covariance = together / count
-                if spread > 0 and other > 0:
-                    cross.num_cross_stats.correlation = together / math.sqrt(spread * other)
-        for place, path in enumerate(self._state.paths):
-            if path[0] == TOGETHER:
-                self._add_pair(dataset, place, path[1], path[2])
-
-    def add_lift(self, dataset: statistics_pb2.DatasetFeatureStatistics, label: str) -> None:
-        """Adds the lift of each feature's values for each label, from the labels' slices."""
-        state = self._state
-        prefix = f"{label}_"
-        labels = [
-            (code, name[len(prefix) :])
-            for code, name in enumerate(state.slices)
-            if name in set(state.labels) and state.examples[code, 0]
-        ]
-        total = state.examples[0, 1 if self._weighted else 0]
-        for place, path in enumerate(state.paths):
-            kind = self._number(0, place)[N["kind"]]
-            if kind != STRING or path[0] in (label, TOGETHER):
-                continue
-            known = dict(self._counted(0, place, self._weighted))
-            cross = dataset.cross_features.add()
-            cross.path_x.step.extend(path)
-            cross.path_y.step.append(label)
-            cross.count = int(self._level(0, place, 0)[L["present"]])
-            for code, value in labels:
-                rows = state.examples[code, 1 if self._weighted else 0]
-                series = cross.categorical_cross_stats.lift.lift_series.add(y_string=value)
-                _set_count(series, "y", rows, self._weighted)
-                pairs = [(known[x], x, both) for x, both in self._counted(code, place, self._weighted) if x in known]
-                _add_lifts(series, pairs, rows, total, self._sizes.num_top_values, self._weighted)
-
-    def _add_pair(self, dataset: statistics_pb2.DatasetFeatureStatistics, place: int, first: str, second: str) -> None:
-        """The lift of one column's values for the other's, over rows that have both."""
-        pairs = [(*split_pair(value), count) for value, count in self._counted(0, place, False)]
-        ones: dict[bytes, int] = {}
-        others: dict[bytes, int] = {}
-        for one, other, count in pairs:
-            ones[one] = ones.get(one, 0) + count
-            others[other] = others.get(other, 0) + count
-        total = sum(ones.values())
-        cross = dataset.cross_features.add()
-        cross.path_x.step.append(first)
-        cross.path_y.step.append(second)
-        cross.count = total
-        ranked = sorted(others.items(), key=lambda item: (-item[1], item[0]))[: self._sizes.num_top_values]
-        for other, rows in ranked:
-            series = cross.categorical_cross_stats.lift.lift_series.add(y_string=counting.shown(other))
-            _set_count(series, "y", rows, False)
-            both = [(ones[one], one, count) for one, its, count in pairs if its == other]
-            _add_lifts(series, both, rows, total, self._sizes.num_top_values, False)
-
-    def _number(self, code: int, place: int) -> np.ndarray:
-        return self._numbers.get(code * self._width + place, NOTHING)
-
-    def _level(self, code: int, place: int, level: int) -> np.ndarray:
-        return self._levels.get((code * self._width + place) * ROLES + level, NO_LISTS)
-
-    def _distribution(self, key: int) -> tuple[np.ndarray, np.ndarray]:
-        start, stop = self._points.get(key, (0, 0))
-        return self._state.points.values[start:stop], self._state.points.weights[start:stop]
-
-    def _counted(self, code: int, place: int, weighted: bool) -> list[tuple[bytes, float]]:
-        """Values with their counts, or their weights."""
-        start, stop = self._counts.get(code * self._width + place, (0, 0))
-        table = self._state.counts
-        held = table.weights if weighted else table.counts
-        return list(zip(table.values[start:stop].to_pylist(), held[start:stop].tolist()))
-
     def _fill_feature(self, feature: _Feature, code: int, place: int, path: tuple[str, ...]) -> None:
         feature.path.step.extend(path)
-        numbers = self._number(code, place)
+        numbers = self._tables.number(code, place)
         # What a slice does not hold has the type that it has elsewhere.
-        kind = int(self._number(0, place)[N["kind"]])
+        kind = int(self._tables.number(0, place)[N["kind"]])
         text = kind in (STRING, UNKNOWN) or (kind == INT and list(path) in self._state.settings.get("categorical", []))
         feature.type = STRING if kind == UNKNOWN else kind
         if kind == STRUCT:
@@ -219,8 +133,8 @@ class _Reader:
             common = feature.bytes_stats.common_stats
         else:
             common = feature.string_stats.common_stats if text else feature.num_stats.common_stats
-        depth = self._depths[place]
-        levels = [self._level(code, place, level) for level in range(depth)]
+        depth = self._tables.depths[place]
+        levels = [self._tables.level(code, place, level) for level in range(depth)]
         self._fill_common(common, code, place, path, levels)
         total = levels[-1][L["total"]]
         if kind == BYTES and total:
@@ -254,10 +168,12 @@ class _Reader:
         levels: Sequence[np.ndarray],
     ) -> None:
         # What lies in a struct is missing of the structs, a column's values of the rows.
-        parent = self._places.get(path[:-1])
+        parent = self._tables.places.get(path[:-1])
         above, weight_above = self._state.examples[code]
         if parent is not None:
-            above, weight_above = self._level(code, parent, self._depths[parent] - 1)[[L["total"], L["weighted_total"]]]
+            above, weight_above = self._tables.level(code, parent, self._tables.depths[parent] - 1)[
+                [L["total"], L["weighted_total"]]
+            ]
         outer = (above, weight_above)
         first, last = levels[0], levels[-1]
         common.num_non_missing = int(first[L["present"]])
@@ -269,7 +185,7 @@ class _Reader:
             common.avg_num_values = last[L["total"]] / first[L["present"]]
             role = OF_INNER if len(levels) > 1 else OF_LENGTHS
             values, weights = self._lengths(code, place, role, first, L[least])
-            _add_quantiles(common.num_values_histogram, values, weights, self._sizes.num_values_histogram_buckets)
+            add_quantiles(common.num_values_histogram, values, weights, self._sizes.num_values_histogram_buckets)
         for level in levels:
             if len(levels) > 1:
                 proto = common.presence_and_valency_stats.add()
@@ -302,7 +218,7 @@ class _Reader:
     def _lengths(
         self, code: int, place: int, role: int, level: np.ndarray, shortest: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        values, weights = self._distribution((code * self._width + place) * ROLES + role)
+        values, weights = self._tables.distribution((code * self._tables.width + place) * ROLES + role)
         if len(values):
             return values, weights
         # Lists of one value each have no distribution of their lengths.
@@ -314,9 +230,9 @@ class _Reader:
         values, weights = self._lengths(code, place, OF_LENGTHS + level, numbers, L["min"])
         buckets = self._sizes.num_values_histogram_buckets
         histogram = feature.custom_stats.add(name=_LENGTHS.format(level + 1, "quantiles")).histogram
-        _add_quantiles(histogram, values, weights, buckets)
+        add_quantiles(histogram, values, weights, buckets)
         histogram = feature.custom_stats.add(name=_LENGTHS.format(level + 1, "standard")).histogram
-        _add_widths(histogram, values, weights, values[0], values[-1], buckets, 0.0, 0.0)
+        add_widths(histogram, values, weights, values[0], values[-1], buckets, 0.0, 0.0)
 
     def _fill_numbers(self, feature: _Feature, code: int, place: int, numbers: np.ndarray) -> None:
         stats = feature.num_stats
@@ -329,15 +245,15 @@ class _Reader:
         stats.mean, stats.std_dev = _moments(numbers, "mean", "m2", count - _infinite(numbers))
         stats.num_zeros = int(numbers[N["zeros"]])
         stats.min, stats.max = numbers[N["min"]], numbers[N["max"]]
-        key = (code * self._width + place) * ROLES
-        values, weights = self._distribution(key + OF_VALUES)
+        key = (code * self._tables.width + place) * ROLES
+        values, weights = self._tables.distribution(key + OF_VALUES)
         stats.median = self._add_histograms(stats.histograms, values, weights, numbers, "pos_inf", "neg_inf")
         error = numbers[N["rank_error"]] / count
         feature.custom_stats.add(name=RANKED, str=f"rank error at most {error:.2%}" if error else "exact")
         if self._weighted:
             weighted = stats.weighted_numeric_stats
             weighted.mean, weighted.std_dev = _moments(numbers, "weighted_mean", "weighted_m2", numbers[N["weight"]])
-            values, weights = self._distribution(key + OF_WEIGHTS)
+            values, weights = self._tables.distribution(key + OF_WEIGHTS)
             if len(values):
                 weighted.median = self._add_histograms(
                     weighted.histograms, values, weights, numbers, "weighted_pos_inf", ""
@@ -345,7 +261,7 @@ class _Reader:
 
     def _add_histograms(
         self,
-        histograms: Iterable[_Histogram],
+        histograms: Any,
         values: np.ndarray,
         weights: np.ndarray,
         numbers: np.ndarray,
@@ -357,7 +273,7 @@ class _Reader:
         below = float(weights[values == -np.inf].sum())
         above = float(weights[values == np.inf].sum())
         standard = histograms.add(num_nan=nan)
-        _add_widths(
+        add_widths(
             standard,
             values,
             weights,
@@ -367,7 +283,7 @@ class _Reader:
             below,
             above,
         )
-        _add_quantiles(
+        add_quantiles(
             histograms.add(num_nan=nan), values, weights, self._sizes.num_quantiles_histogram_buckets, numbers
         )
         bounds, _ = pointing.quantiles(values, weights, _FINER * self._sizes.num_quantiles_histogram_buckets)
@@ -379,8 +295,8 @@ class _Reader:
         if total:
             stats.avg_length = numbers[N["bytes"]] / total
         stats.invalid_utf8_count = int(numbers[N["not_text"]])
-        key = code * self._width + place
-        start, stop = self._counts.get(key, (0, 0))
+        key = code * self._tables.width + place
+        start, stop = self._tables.counts.get(key, (0, 0))
         table = self._state.counts
         self._add_ranks(stats, start, stop, table.counts[start:stop], self._sizes.frequency_threshold)
         if self._weighted and stop > start:
@@ -396,7 +312,7 @@ class _Reader:
             if numbers[N["values"]]:
                 feature.custom_stats.add(name=COUNTED, str="exact")
             return
-        begin, end = self._hashes[key]
+        begin, end = self._tables.hashes[key]
         least = int(self._state.limits.hashes(np.array([code]))[0])
         stats.unique, error = counting.distinct(self._state.hashes.hashes[begin:end], least)
         unique = f"the number of distinct values has a standard error of {error:.1%}" if error else "distinct is exact"
@@ -444,14 +360,6 @@ def _most_frequent(values: pa.Array, held: np.ndarray, places: np.ndarray, most:
     return places[pc.sort_indices(table, [("count", "descending"), ("value", "descending")]).to_numpy()]
 
 
-def _spans(keys: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Where each key's rows begin and end."""
-    if not len(keys):
-        return {}
-    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    return dict(zip(keys[begin].tolist(), zip(begin.tolist(), [*begin[1:].tolist(), len(keys)])))
-
-
 def _infinite(numbers: np.ndarray) -> float:
     return numbers[N["pos_inf"]] + numbers[N["neg_inf"]]
 
@@ -463,82 +371,6 @@ def _moments(numbers: np.ndarray, mean: str, m2: str, count: float) -> tuple[flo
         return (math.nan if both else math.inf if numbers[N["pos_inf"]] else -math.inf), 0.0
     spread = numbers[N[m2]] / count if count else 0.0
     return float(numbers[N[mean]]), math.sqrt(spread) if spread > 0 else 0.0
-
-
-def _add_quantiles(
-    histogram: _Histogram,
-    values: np.ndarray,
-    weights: np.ndarray,
-    buckets: int,
-    numbers: np.ndarray | None = None,
-) -> None:
-    """Buckets of nearly equal weight; those with the same bounds share what falls there."""
-    histogram.type = _Histogram.QUANTILES
-    bounds, upto = pointing.quantiles(values, weights, buckets)
-    if numbers is not None:
-        # The middle of the last part may stand for the greatest value; the extremes are known.
-        bounds[0], bounds[-1] = numbers[N["min"]], numbers[N["max"]]
-    low, high = bounds[:-1], bounds[1:]
-    held = np.diff(upto)
-    # What is up to the least value belongs to the first bucket.
-    held[0] += upto[0]
-    group = np.cumsum(np.concatenate([[0], (low[1:] != low[:-1]) | (high[1:] != high[:-1])]))
-    held = (np.bincount(group, held) / np.bincount(group))[group]
-    for left, right, count in zip(low.tolist(), high.tolist(), held.tolist()):
-        histogram.buckets.add(low_value=left, high_value=right, sample_count=count)
-
-
-def _add_widths(
-    histogram: _Histogram,
-    values: np.ndarray,
-    weights: np.ndarray,
-    low: float,
-    high: float,
-    buckets: int,
-    below: float,
-    above: float,
-) -> None:
-    """Buckets of equal width over the finite values, and one for each infinity."""
-    histogram.type = _Histogram.STANDARD
-    if not (np.isfinite(low) and np.isfinite(high)):
-        histogram.buckets.add(low_value=low, high_value=high, sample_count=weights.sum())
-        return
-    with np.errstate(over="ignore"):
-        bounds = np.array([low, high]) if low == high else np.linspace(low, high, buckets + 1)
-    if not np.isfinite(bounds).all():
-        return
-    if below:
-        histogram.buckets.add(low_value=-math.inf, high_value=-math.inf, sample_count=below)
-    inside = np.isfinite(values)
-    place = np.clip(np.searchsorted(bounds, values[inside], side="right") - 1, 0, len(bounds) - 2)
-    held = np.bincount(place, weights[inside], minlength=len(bounds) - 1)
-    for left, right, count in zip(bounds[:-1].tolist(), bounds[1:].tolist(), held.tolist()):
-        histogram.buckets.add(low_value=left, high_value=right, sample_count=count)
-    if above:
-        histogram.buckets.add(low_value=math.inf, high_value=math.inf, sample_count=above)
-
-
-def _add_lifts(
-    series: statistics_pb2.LiftSeries,
-    pairs: Sequence[tuple[float, bytes, float]],
-    rows: float,
-    total: float,
-    most: int,
-    weighted: bool,
-) -> None:
-    """The values with the greatest lift, P(y | x) / P(y), greatest first."""
-    found = [(both * total / (count * rows), x, count, both) for count, x, both in pairs if count and rows]
-    for lift, x, count, both in sorted(found, key=lambda item: (-item[0], item[1]))[:most]:
-        value = series.lift_values.add(x_string=counting.shown(x), lift=lift)
-        _set_count(value, "x", count, weighted)
-        _set_count(value, "x_and_y", both, weighted)
-
-
-def _set_count(proto: object, what: str, count: float, weighted: bool) -> None:
-    if weighted:
-        setattr(proto, f"weighted_{what}_count", count)
-    else:
-        setattr(proto, f"{what}_count", int(count))
 
 
 def _as_shown(values: pa.Array, held: np.ndarray) -> tuple[pa.Array, np.ndarray]:

@@ -19,7 +19,7 @@ from headwater.components.generate_statistics.custom import Custom
 from headwater.components.generate_statistics.privacy import Private, is_keyed
 from headwater.components.generate_statistics.protos import Sizes
 from headwater.components.generate_statistics.slicing import check_sliceable
-from headwater.components.generate_statistics.worst_slices import Options, check
+from headwater.components.generate_statistics.worst_options import Options, check
 
 PRIVATE_TAG = "headwater:private"
 """The tag of a schema's feature whose values must not be shown."""

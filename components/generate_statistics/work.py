@@ -15,10 +15,13 @@ from headwater.components.common.dataset import read_element
 from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import slicing as slices
 from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics import state_file
+from headwater.components.generate_statistics.measuring import measure
+from headwater.components.generate_statistics.plan import Plan
 
 if TYPE_CHECKING:
-    from headwater.components.generate_statistics import worst_slices
+    from headwater.components.generate_statistics.worst_bins import Bins
+    from headwater.components.generate_statistics.worst_options import Options
 
 _MERGED_AT_ONCE = 8
 # Rows that are measured at once have at most so many bytes.
@@ -68,12 +71,12 @@ def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches
         if len(found) == _MERGED_AT_ONCE:
             found = [states.merge(found)]
         del batch
-    return states.encode(states.merge(found or [of_no_rows(plan)]))
+    return state_file.encode(states.merge(found or [of_no_rows(plan)]))
 
 
 def merge_states(contents: list[bytes]) -> bytes:
     """The state of all parts."""
-    return states.encode(states.merge([states.decode(content) for content in contents]))
+    return state_file.encode(states.merge([state_file.decode(content) for content in contents]))
 
 
 def of_no_rows(plan: Plan) -> states.State:
@@ -112,16 +115,16 @@ def decode_counts(content: bytes) -> counting.Counts:
 
 
 def measure_worst(
-    options: worst_slices.Options,
-    chosen: Mapping[str, worst_slices.Bins],
+    options: Options,
+    chosen: Mapping[str, Bins],
     split: str,
     _: int,
     batches: Iterator[pa.RecordBatch],
 ) -> bytes:
     """What the rows of an element cost, by bins of their split."""
-    from headwater.components.generate_statistics import worst_slices
+    from headwater.components.generate_statistics import worst_state
 
-    return worst_slices.measure(list(batches), chosen[split], options)
+    return worst_state.measure(list(batches), chosen[split], options)
 
 
 def merge_splits(merge: Any, parts: list[bytes]) -> bytes:

@@ -189,7 +189,7 @@ def _features(schema: schema_pb2.Schema) -> dict[_Path, dict[str, Any]]:
     for kind in ("weighted_feature", "sparse_feature"):
         fields.update({f"{kind}.{each['name']}": each for each in fields.pop(kind, ())})
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
-    found = {(): fields}
+    found: dict[_Path, dict[str, Any]] = {(): fields}
     _collect(schema.feature, (), domains, found)
     return found
 

@@ -201,7 +201,7 @@ def _range(feature: schema_pb2.Feature) -> tuple[float | None, float | None]:
     if kind not in ("int_domain", "float_domain"):
         return None, None
     domain = getattr(feature, kind)
-    return tuple(getattr(domain, end) if domain.HasField(end) else None for end in ("min", "max"))
+    return domain.min if domain.HasField("min") else None, domain.max if domain.HasField("max") else None
 
 
 def _sql_type(kind: pa.DataType, dialect: str, name: str) -> str:

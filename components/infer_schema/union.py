@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.errors import HeadwaterError
 
-_Name = statistics_pb2.FeatureNameStatistics
+_Name: TypeAlias = statistics_pb2.FeatureNameStatistics
 _Path = tuple[str, ...]
 
 

@@ -22,10 +22,11 @@ from headwater.components.common import distributions, open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import compute_statistics, counts, state
+from headwater.components.generate_statistics import compute_statistics, counts, state, state_file
 from headwater.components.generate_statistics.conversion import rules, rules_by_path, to_lists
 from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics.measuring import measure
+from headwater.components.generate_statistics.plan import Plan
 from headwater.components.generate_statistics.protos import to_statistics
 
 STATS = statistics_pb2.DatasetFeatureStatisticsList
@@ -379,7 +380,7 @@ def test_what_a_column_holds_has_its_own_rule():
 
 def test_the_stored_states_of_splits_merge_to_the_whole(flights):
     dataset, result = flights
-    merged = state.merge([state.decode(result.read(f"Split-{split}/State.arrow")) for split in ("train", "eval")])
+    merged = state.merge([state_file.decode(result.read(f"Split-{split}/State.arrow")) for split in ("train", "eval")])
     frame = pd.concat(
         [frame_of(dataset, split, drop=[*LOST_BY_PANDAS, "tailnum"]) for split in ("train", "eval")], ignore_index=True
     )
@@ -394,13 +395,13 @@ def test_a_state_that_is_none_is_refused():
     with pytest.raises(HeadwaterError, match="there are no states to merge"):
         state.merge([])
     with pytest.raises(HeadwaterError, match="no state of statistics"):
-        state.decode(b"nonsense")
+        state_file.decode(b"nonsense")
     table = pa.table({"x": [1]}).replace_schema_metadata({"headwater.state": "9"})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     with pytest.raises(HeadwaterError, match="format '9'; this Headwater reads '3'"):
-        state.decode(sink.getvalue().to_pybytes())
+        state_file.decode(sink.getvalue().to_pybytes())
 
 
 def test_states_of_columns_whose_type_changed_do_not_merge():
@@ -448,7 +449,7 @@ def test_counts_of_values_add_up(texts, cut):
     expected = collections.Counter(
         counts.LARGE if len(text) > 1024 else counts.NOT_TEXT if text == b"\xff" else text for text in texts
     )
-    whole = state.decode(state.encode(state.merge([counted(texts[:cut]), counted(texts[cut:])])))
+    whole = state_file.decode(state_file.encode(state.merge([counted(texts[:cut]), counted(texts[cut:])])))
     texts_stats = to_statistics(whole, "s").datasets[0].features[0].string_stats
     assert {value.value.encode(): value.frequency for value in texts_stats.top_values} == expected
     assert texts_stats.invalid_utf8_count == texts.count(b"\xff") and texts_stats.unique == len(set(texts))
@@ -469,7 +470,7 @@ def test_counts_beyond_the_limit_keep_their_bound(seed, cuts):
     for text, count in exact.items():
         assert count - removed <= kept.get(text, 0) <= count
     # What is cut off is counted by the bins of its hash, to the last row, and read so from the state's bytes.
-    feature = distributions.read(state.encode(found))[("x",)]
+    feature = distributions.read(state_file.encode(found))[("x",)]
     assert not feature.exact and feature.rows == feature.values == len(texts)
     bins = hash_values(pa.array(list(exact), pa.large_binary())) % np.uint64(distributions.HASH_BINS)
     held = hash_values(feature.texts) % np.uint64(distributions.HASH_BINS)

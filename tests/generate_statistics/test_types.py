@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow_data_validation.statistics import stats_impl, stats_options
 
-from headwater.components.generate_statistics import state
+from headwater.components.generate_statistics import state, state_file
 from headwater.components.generate_statistics.conversion import rule, to_lists
-from headwater.components.generate_statistics.measuring import Plan, measure
+from headwater.components.generate_statistics.measuring import measure
+from headwater.components.generate_statistics.plan import Plan
 from headwater.components.generate_statistics.protos import to_statistics
 
 _MOMENTS = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))
@@ -149,5 +150,5 @@ def test_any_schema_is_measured_as_tfdv_measures_it(batch, cuts):
         _same(whole, theirs)
     edges = [0, *sorted(min(cut, batch.num_rows) for cut in cuts), batch.num_rows]
     parts = [_measured(batch.slice(a, b - a)) for a, b in zip(edges, edges[1:])]
-    stored = [state.decode(state.encode(part)) for part in parts]
+    stored = [state_file.decode(state_file.encode(part)) for part in parts]
     _same(to_statistics(state.merge(stored), "s").datasets[0], whole)

@@ -19,9 +19,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import worst_slices
+from headwater.components.generate_statistics import worst_bins, worst_options, worst_slices, worst_state
 from headwater.components.generate_statistics.conversion import RULE, rules, to_lists
-from headwater.components.generate_statistics.worst_slices import Options
+from headwater.components.generate_statistics.worst_options import Options
 
 
 def statistics(table):
@@ -37,10 +37,10 @@ def statistics(table):
 
 def run(table, **settings):
     options = Options(**settings)
-    worst_slices.check(options, table.schema)
-    bins = worst_slices.bins(statistics(table), options)
-    state = worst_slices.measure(table.to_batches(), bins, options)
-    return worst_slices.rank(state, bins, options), worst_slices.totals(state, bins)
+    worst_options.check(options, table.schema)
+    bins = worst_bins.bins(statistics(table), options)
+    state = worst_state.measure(table.to_batches(), bins, options)
+    return worst_slices.rank(state, bins, options), worst_state.totals(state, bins)
 
 
 def names(slices):
@@ -267,19 +267,19 @@ def test_the_cost_matrix_settles_which_slice_is_worst():
 def test_classes_of_any_type_are_compared_and_named(label, prediction, costs):
     table = pa.table({"y": label, "guess": prediction})
     options = checked(Options, {"prediction": "guess", "label": "y", "costs": costs})
-    state = worst_slices.measure(table.to_batches(), worst_slices.Bins(), options)
-    assert worst_slices.totals(state, worst_slices.Bins()) == {"rows": 3, "without_cost": 2, "mean_cost": 7 / 3}
-    assert worst_slices.unseen_classes([state], options) == []
+    state = worst_state.measure(table.to_batches(), worst_bins.Bins(), options)
+    assert worst_state.totals(state, worst_bins.Bins()) == {"rows": 3, "without_cost": 2, "mean_cost": 7 / 3}
+    assert worst_state.unseen_classes([state], options) == []
 
 
 def test_classes_that_no_row_holds_are_told_and_a_matrix_of_none_is_refused():
     table = pa.table({"y": ["a", "b"], "guess": ["a", "a"]})
-    bins = worst_slices.Bins()
+    bins = worst_bins.Bins()
 
     def unseen(costs, table=table):
         options = Options(prediction="guess", label="y", costs=costs)
-        part = worst_slices.measure(table.to_batches(), bins, options)
-        return worst_slices.unseen_classes([part, worst_slices.measure([], bins, options)], options)
+        part = worst_state.measure(table.to_batches(), bins, options)
+        return worst_state.unseen_classes([part, worst_state.measure([], bins, options)], options)
 
     assert unseen({"a": {"b": 2}}) == []
     assert unseen({"a": {"spam": 2, "B": 1}}) == ["B", "spam"]
@@ -293,26 +293,26 @@ def test_merged_parts_are_the_whole_and_so_are_batches_of_any_size():
     table, rng = people(5000)
     table = with_column(table, "e", rng.gamma(2, 1, table.num_rows))
     options = Options(errors="e")
-    bins = pickle.loads(pickle.dumps(worst_slices.bins(statistics(table), options)))
-    whole = worst_slices.measure(table.to_batches(), bins, options)
-    assert whole == worst_slices.measure(table.to_batches(), bins, options)
+    bins = pickle.loads(pickle.dumps(worst_bins.bins(statistics(table), options)))
+    whole = worst_state.measure(table.to_batches(), bins, options)
+    assert whole == worst_state.measure(table.to_batches(), bins, options)
     slices = worst_slices.rank(whole, bins, options)
     for size in (7, 999):
         parts = [table.slice(start, size) for start in range(0, table.num_rows, size)]
-        merged = worst_slices.merge([worst_slices.measure(part.to_batches(), bins, options) for part in parts])
-        nested = worst_slices.merge([worst_slices.merge([merged]), worst_slices.measure([], bins, options)])
+        merged = worst_state.merge([worst_state.measure(part.to_batches(), bins, options) for part in parts])
+        nested = worst_state.merge([worst_state.merge([merged]), worst_state.measure([], bins, options)])
         assert nested == merged
         found = worst_slices.rank(merged, bins, options)
         assert names(found) == names(slices)
         for ours, theirs in zip(found, slices):
             assert [*ours.values()][1:] == pytest.approx([*theirs.values()][1:], rel=1e-6)
-        assert worst_slices.totals(merged, bins)["rows"] == 5000
+        assert worst_state.totals(merged, bins)["rows"] == 5000
     with pytest.raises(HeadwaterError, match="different bins or costs"):
-        worst_slices.merge([whole, worst_slices.measure([], worst_slices.Bins(), options)])
+        worst_state.merge([whole, worst_state.measure([], worst_bins.Bins(), options)])
     with pytest.raises(HeadwaterError, match="measure again"):
-        worst_slices.rank(whole, worst_slices.Bins(), options)
+        worst_slices.rank(whole, worst_bins.Bins(), options)
     with pytest.raises(HeadwaterError, match="not an Arrow file"):
-        worst_slices.merge([b"state"])
+        worst_state.merge([b"state"])
 
 
 def test_each_option_changes_the_outcome():
@@ -329,6 +329,13 @@ def test_each_option_changes_the_outcome():
     weakest = max(each["p_value"] for each in slices)
     assert names(run(table, errors="e", max_p=weakest)[0]) == names(slices)
     assert len(run(table, errors="e", max_p=weakest * 0.999)[0]) < len(slices)
+
+
+@pytest.mark.parametrize("value", [1.5, 1, True])
+def test_a_column_of_one_number_and_missing_ones_can_be_sliced_by(value):
+    there = np.arange(4000) % 3 == 0
+    table = pa.table({"c": pa.array([value] * 4000, mask=~there), "e": pa.array(there & (np.arange(4000) % 2 > 0))})
+    assert names(run(table, errors="e")[0]) == ["c = (any number)"]
 
 
 def test_missing_and_nan_are_bins_and_infinite_costs_are_left_out():
@@ -421,7 +428,7 @@ def test_ranges_hold_exactly_the_rows_that_their_words_say():
     values = np.where(rng.random(8000) < 0.4, 0.0, rng.normal(size=8000) * 1000)
     table = pa.table({"v": values, "n": np.floor(values), "e": rng.random(8000)})
     options = Options(errors="e")
-    bins = worst_slices.bins(statistics(table), options)
+    bins = worst_bins.bins(statistics(table), options)
     assert bins.columns[0].kind == "ranges" and 7 <= bins.columns[0].size - 2 <= 12
     for name in ("v", "n"):
         for edge in (-500.0, 0.0, 200.0):
@@ -441,7 +448,7 @@ def test_ranges_are_tenths_with_edges_that_can_be_read(scale):
     values = np.random.default_rng(0).lognormal(size=20000) * scale
     options = Options(errors="e")
     table = pa.table({"v": values, "e": np.ones(20000)})
-    bins = worst_slices.bins(statistics(table), options)
+    bins = worst_bins.bins(statistics(table), options)
     edges = bins.columns[0].edges
     assert np.histogram(values, [0, *edges, np.inf])[0] == pytest.approx([2000] * 10, rel=0.15)
     assert all(edge == float(f"{edge:.3g}") for edge in edges)
@@ -482,8 +489,8 @@ def test_integers_that_statistics_hold_as_categories_are_sliced_by_value():
     for value in ("7", "1000", "-3"):
         feature.string_stats.top_values.add(value=value, frequency=300)
     options = Options(errors="e")
-    bins = worst_slices.bins(dataset, options)
-    slices = worst_slices.rank(worst_slices.measure(table.to_batches(), bins, options), bins, options)
+    bins = worst_bins.bins(dataset, options)
+    slices = worst_slices.rank(worst_state.measure(table.to_batches(), bins, options), bins, options)
     assert [(each["slice"], each["rows"]) for each in slices] == [("code = 1000", 300)]
 
 
@@ -509,8 +516,8 @@ def test_only_columns_that_can_be_sliced_by_are():
 
     def columns(**settings):
         options = Options(prediction="guess", label="y", **settings)
-        worst_slices.check(options, table.schema)
-        return [column.name for column in worst_slices.bins(dataset, options).columns]
+        worst_options.check(options, table.schema)
+        return [column.name for column in worst_bins.bins(dataset, options).columns]
 
     assert columns() == ["letter"]
     # Named, even what is private and the label are sliced by.
@@ -536,13 +543,13 @@ def test_columns_and_pairs_are_bounded_and_those_left_out_are_told():
     numbers = {f"n{place:03}": rng.normal(size=rows) for place in range(190)}
     texts = {f"t{place:03}": rng.choice(["a", "b"], rows) for place in range(30)}
     table = pa.table({**numbers, **texts, "e": rng.random(rows)})
-    bins = worst_slices.bins(statistics(table), Options(errors="e"))
-    assert len(bins.columns) == worst_slices.MOST_COLUMNS
+    bins = worst_bins.bins(statistics(table), Options(errors="e"))
+    assert len(bins.columns) == worst_options.MOST_COLUMNS
     assert {column.name for column in bins.columns} | set(bins.left_out) == {*numbers, *texts}
     assert len(bins.left_out) == 20 and all(name in numbers for name in bins.left_out)
     paired = {bins.columns[place].name for pair in bins.pairs for place in pair}
     assert len(bins.pairs) == 496 and len(paired & set(texts)) == 16
-    assert worst_slices.bins(statistics(table), Options(errors="e", depth=1)).pairs == ()
+    assert worst_bins.bins(statistics(table), Options(errors="e", depth=1)).pairs == ()
     assert len(pickle.dumps(bins)) < 100_000
 
 
@@ -602,7 +609,7 @@ def test_columns_that_cannot_serve_are_named(settings, message):
         }
     )
     with pytest.raises(HeadwaterError, match=message):
-        worst_slices.measure(table.to_batches(), worst_slices.Bins(), Options(**settings))
+        worst_state.measure(table.to_batches(), worst_bins.Bins(), Options(**settings))
 
 
 def test_delays_of_real_flights_are_worst_where_pandas_says(months):

@@ -120,8 +120,8 @@ def counter(then, now):
 
 def statistics(table):
     """Statistics as generate-statistics makes them."""
-    from headwater.components.generate_statistics.measuring import Plan as Measured
     from headwater.components.generate_statistics.measuring import measure
+    from headwater.components.generate_statistics.plan import Plan as Measured
     from headwater.components.generate_statistics.protos import to_statistics
 
     (batch,) = table.combine_chunks().to_batches()

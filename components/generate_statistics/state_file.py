@@ -1,0 +1,174 @@
+"""States as bytes, and back.
+
+Stored, a state is an Arrow IPC file with the columns `name` and `content`, each content an Arrow IPC stream:
+
+    numbers  slice, path, and one column for each of `NUMBERS`
+    levels   slice, path, level, and one column for each of `LEVELS`
+    points   slice, path, role, value, weight      distributions, see `points.Points`
+    counts   slice, path, value, count, weight     values of text, see `counts.Counts`
+    hashes   slice, path, hash                     of text with too many values, see `counts.Hashes`
+    rests    slice, path, bin, count               of text with too many values, see `counts.Rests`
+    pairs    first, second, and one column for each of `PAIRS`
+    custom   feature, name, merge, value           users' own statistics
+
+The file's metadata holds `headwater.state`, the version of this format, and `headwater.about`, JSON with the slices,
+their rows and weights, the paths, the rules of conversion, what was seen of meaning, and the settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.components.common.distributions import HASH_BINS
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.generate_statistics import semantics as meaning
+from headwater.components.generate_statistics.counts import Counts, Hashes, Rests
+from headwater.components.generate_statistics.limits import Limits
+from headwater.components.generate_statistics.points import Points
+from headwater.components.generate_statistics.state import LEVELS, NUMBERS, PAIRS, ROLES, L, N, State
+
+VERSION = "3"
+
+
+def encode(state: State) -> bytes:
+    """The state as bytes; the same for the same state."""
+    width = max(1, len(state.paths))
+    keys, numbers = state.numbers
+    level_keys, levels = state.levels
+    own = level_keys // ROLES
+    by_role = state.points.keys // ROLES
+    tables = {
+        "numbers": {**_split(keys, width), **{name: numbers[:, place] for name, place in N.items()}},
+        "levels": {
+            **_split(own, width),
+            "level": level_keys % ROLES,
+            **{name: levels[:, place] for name, place in L.items()},
+        },
+        "points": {
+            **_split(by_role, width),
+            "role": (state.points.keys % ROLES).astype(np.int8),
+            "value": state.points.values,
+            "weight": state.points.weights,
+        },
+        "counts": {
+            **_split(state.counts.keys, width),
+            "value": state.counts.values,
+            "count": state.counts.counts,
+            "weight": state.counts.weights,
+        },
+        "hashes": {**_split(state.hashes.keys, width), "hash": state.hashes.hashes},
+        "rests": {
+            **_split(state.rests.bins // HASH_BINS, width),
+            "bin": (state.rests.bins % HASH_BINS).astype(np.int16),
+            "count": state.rests.counts,
+        },
+        "pairs": {
+            "first": pa.array([pair[0] for pair in state.pairs], pa.string()),
+            "second": pa.array([pair[1] for pair in state.pairs], pa.string()),
+            **{
+                name: np.array([moments[place] for moments in state.pairs.values()], np.float64)
+                for place, name in enumerate(PAIRS)
+            },
+        },
+        "custom": {
+            "feature": pa.array([key[0] for key in state.custom], pa.string()),
+            "name": pa.array([key[1] for key in state.custom], pa.string()),
+            "merge": pa.array([how for how, _ in state.custom.values()], pa.string()),
+            "value": np.array([value for _, value in state.custom.values()], np.float64),
+        },
+    }
+    about = {
+        "limits": dataclasses.asdict(state.limits),
+        "settings": state.settings,
+        "slices": state.slices,
+        "labels": state.labels,
+        "examples": state.examples.tolist(),
+        "paths": [list(path) for path in state.paths],
+        "rules": [[list(path), text] for path, text in sorted(state.rules.items())],
+        "semantics": [[list(path), meaning.to_json(seen)] for path, seen in sorted(state.semantics.items())],
+    }
+    metadata = {"headwater.state": VERSION, "headwater.about": json.dumps(about)}
+    contents = [_stream(pa.table(columns)) for columns in tables.values()]
+    table = pa.table({"name": pa.array(list(tables)), "content": pa.array(contents, pa.large_binary())})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as writer:
+        writer.write_table(table.replace_schema_metadata(metadata))
+    return sink.getvalue().to_pybytes()
+
+
+def decode(content: bytes) -> State:
+    """The state that `encode` wrote.
+
+    Raises:
+      HeadwaterError: it is no state, or one of another format.
+    """
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    except (pa.ArrowInvalid, OSError):
+        raise HeadwaterError("this is no state of statistics: it is not an Arrow file") from None
+    metadata = table.schema.metadata or {}
+    version = metadata.get(b"headwater.state", b"").decode()
+    if version != VERSION:
+        raise HeadwaterError(
+            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {VERSION!r}; compute "
+            "the statistics again"
+        )
+    about = json.loads(metadata[b"headwater.about"])
+    contents = dict(zip(table["name"].to_pylist(), table["content"]))
+    tables = {name: pa.ipc.open_stream(part.as_buffer()).read_all() for name, part in contents.items()}
+    paths = [tuple(path) for path in about["paths"]]
+    width = max(1, len(paths))
+
+    def column(name: str, field: str) -> np.ndarray:
+        return tables[name][field].to_numpy().copy()
+
+    def keys(name: str) -> np.ndarray:
+        return column(name, "slice").astype(np.int64) * width + column(name, "path")
+
+    def matrix(name: str, fields: Sequence[str]) -> np.ndarray:
+        return np.stack([column(name, field) for field in fields], axis=1)
+
+    pairs = zip(tables["pairs"]["first"].to_pylist(), tables["pairs"]["second"].to_pylist())
+    custom = (tables["custom"][field].to_pylist() for field in ("feature", "name", "merge", "value"))
+    return State(
+        limits=Limits(**about["limits"]),
+        settings=about["settings"],
+        slices=about["slices"],
+        examples=np.array(about["examples"], np.float64).reshape(-1, 2),
+        paths=paths,
+        rules={tuple(path): text for path, text in about["rules"]},
+        numbers=(keys("numbers"), matrix("numbers", NUMBERS)),
+        levels=(keys("levels") * ROLES + column("levels", "level"), matrix("levels", LEVELS)),
+        points=Points(
+            keys("points") * ROLES + column("points", "role"), column("points", "value"), column("points", "weight")
+        ),
+        counts=Counts(
+            keys("counts"), _one(tables["counts"]["value"]), column("counts", "count"), column("counts", "weight")
+        ),
+        hashes=Hashes(keys("hashes"), column("hashes", "hash")),
+        rests=Rests(keys("rests") * HASH_BINS + column("rests", "bin"), column("rests", "count")),
+        pairs=dict(zip(pairs, matrix("pairs", PAIRS))),
+        custom={(feature, name): (how, value) for feature, name, how, value in zip(*custom)},
+        semantics={tuple(path): meaning.from_json(seen) for path, seen in about["semantics"]},
+        labels=about["labels"],
+    )
+
+
+def _split(keys: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    return {"slice": (keys // width).astype(np.int32), "path": (keys % width).astype(np.int32)}
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,0 +1,100 @@
+"""The commands that make, agree to and show schemas: infer-schema and schema."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from headwater.pipelines.arguments import (
+    add_base_schema,
+    add_command,
+    add_output,
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the commands to `commands`."""
+    schema = add_command(commands, "infer-schema", _infer_schema, "statistics → a schema, or the agreed one unchanged")
+    schema.add_argument("statistics", help="folder of generate-statistics")
+    add_output(schema)
+    schema.add_argument(
+        "--mode",
+        default="auto",
+        choices=("auto", "infer", "frozen", "propose"),
+        help="propose puts a widened candidate beside the agreed schema (default: frozen with a base, else infer)",
+    )
+    add_base_schema(schema)
+    schema.add_argument(
+        "--max-string-domain-size",
+        type=int,
+        default=100,
+        metavar="N",
+        help="text with more distinct values gets no closed domain (default: %(default)s)",
+    )
+
+    agreed = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
+    parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    accept = add_command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
+    accept.add_argument("proposal", help="folder of infer-schema in mode propose")
+    accept.add_argument("--reason", required=True, help="why, for those who come later")
+    accept.add_argument("--who", default="", help="who agrees (default: you)")
+    accept.add_argument("--output", default="", metavar="FOLDER", help="where it goes (default: beside the proposal)")
+    diff = add_command(parts, "diff", _diff, "what differs between two schemas, and who can live with it")
+    diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
+    diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
+    diff.add_argument("--json", action="store_true", help="as JSON")
+    show = add_command(parts, "show", _show, "a schema for pyarrow, as JSON Schema, or as SQL")
+    show.add_argument("schema", help="schema.pbtxt, or a folder that has one")
+    show.add_argument("--as", dest="form", choices=["arrow", "json", "duckdb", "postgres", "bigquery"], default="arrow")
+    show.add_argument("--table", default="data", help="name of the table in SQL (default: %(default)s)")
+    show.add_argument("--statistics", default="", help="folder of generate-statistics, so that dates stay dates")
+
+
+def _infer_schema(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import derive_schema
+    from headwater.components.infer_schema.curation import read_curation
+
+    result = derive_schema(
+        options.statistics,
+        options.output,
+        mode=options.mode,
+        base_schema=options.base_schema,
+        curation=read_curation(options.curation) if options.curation else {},
+        max_string_domain_size=options.max_string_domain_size,
+    )
+    print(f"{result.uri}: {result.body['mode']}, {', '.join(result.files())}")
+    return 0
+
+
+def _accept(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import accept_schema
+
+    result = accept_schema(options.proposal, reason=options.reason, who=options.who, output=options.output)
+    entry = result.body["history"][-1]
+    print(f"{result.uri}: agreed by {entry['who']}, {entry['changes']} changes, compatibility {entry['compatibility']}")
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from headwater.components.infer_schema import compatibility, diff_schemas, read_schema
+    from headwater.components.infer_schema.diff import sentence
+
+    changes = diff_schemas(read_schema(options.before), read_schema(options.after))
+    if options.json:
+        print(json.dumps(changes, indent=1))
+        return 0
+    for change in changes:
+        print(sentence(change))
+    print(f"compatibility: {compatibility(changes).name}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from headwater.components.common import results
+    from headwater.components.infer_schema import read_schema
+    from headwater.components.infer_schema.exports import as_text
+
+    conversions = results.load(options.statistics, "statistics").body["conversions"] if options.statistics else {}
+    print(as_text(read_schema(options.schema), options.form, options.table, conversions), end="")
+    return 0
