@@ -86,7 +86,7 @@ def label_dataset(
     when = check_as_of(as_of)
     check_home(dataset, data_root)
     warm_up(_PRELOAD)
-    options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
     opened = keyed(load_dataset(dataset, **options))
     first = checked[0]
     _check_dataset(opened, first)
@@ -115,7 +115,7 @@ def label_dataset(
         print(f"label: this was labelled before: {base}", flush=True)
         return results.bring(results.load(base, "labels"), output)
     rows = sum(opened.rows(split) for split in opened.splits) + earlier.rows
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(rows < _ROWS_WORTH_A_POOL),
         "scratch": storage.join(home.data_root, "_scratch") if home else "",

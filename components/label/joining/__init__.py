@@ -410,7 +410,8 @@ def _resolve(
 
 def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...], columns: Sequence[str]) -> None:
     # In an order of their own, so that the same events make the same file.
-    events = partitions.take(events, order_of({name: events[name] for name in EVENT.names}, *EVENT.names))
+    names = EVENT.names or ()
+    events = partitions.take(events, order_of({name: events[name] for name in names}, *names))
     keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
     table = pa.table(
         [

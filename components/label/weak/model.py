@@ -490,7 +490,7 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     strength[apart] = np.inf
     first, second = np.triu_indices(functions, 1)
     order = np.argsort(-strength[first, second], kind="stable")
-    groups = {number: (number,) for number in range(functions)}
+    groups: dict[int, tuple[int, ...]] = {number: (number,) for number in range(functions)}
     for place in order:
         one, other = int(first[place]), int(second[place])
         if strength[one, other] < _COPIES:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +172,8 @@ def decode(content: bytes) -> Tally:
     """The tally that `encode` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         found = {field.name: stored[field.name] for field in dataclasses.fields(Tally)}
-    return Tally(**{name: int(value) if value.ndim == 0 else value for name, value in found.items()})
+    fields: dict[str, Any] = {name: int(value) if value.ndim == 0 else value for name, value in found.items()}
+    return Tally(**fields)
 
 
 def chunks(rows: int, cells: int) -> Iterator[slice]:

@@ -277,9 +277,11 @@ def _look_closer(
     pairs = _pairs(suspects)
     # Two columns and two held fixed would be too many cells.
     tables = (fixed, *((*pair.columns, *_besides(fixed, pair)[:1]) for pair in pairs))
-    left, sources, slices = list(suspects), [], []
+    left = list(suspects)
+    sources: list[_Found] = []
+    slices: list[dict[str, Any]] = []
     without: tuple[tuple[tuple[Column, ...], tuple[int, ...]], ...] = ()
-    explaining = None
+    explaining: np.ndarray | None = None
     for turn in range(MOST_SOURCES):
         own = tuple((*each.feature.columns, *_besides(fixed, each.feature)) for each in left)
         counted = count(Plan(classes, own if turn else own + tables, without)).tables
@@ -302,7 +304,9 @@ def _look_closer(
     else:
         for each in left:
             each.verdict, each.reason = "left out", f"{MOST_SOURCES} others changed more"
-    return sources, slices, explaining.reshape(-1, *explaining.shape[-2:]) if fixed else None
+    if not fixed or explaining is None:
+        return sources, slices, None
+    return sources, slices, explaining.reshape(-1, *explaining.shape[-2:])
 
 
 def _judge(
@@ -406,7 +410,7 @@ def _by_bin(table: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def _changed_bins(test: inference.Tests, options: Concept) -> tuple[int, ...]:
-    adjusted = np.array(benjamini_hochberg(test.p_value[1:]))
+    adjusted = np.array(benjamini_hochberg(test.p_value[1:].tolist()))
     own = _within(test)
     changed = np.flatnonzero((adjusted <= options.max_p) & (own >= options.min_effect))
     # A change that no bin shows by itself is everywhere.
@@ -423,7 +427,7 @@ def _slices(
     options: Concept,
 ) -> list[dict[str, Any]]:
     """Bins of the features whose concept changed, and pairs of bins that changed clearly more than either."""
-    candidates = []
+    candidates: list[tuple[Feature, inference.Tests, np.ndarray, np.ndarray | None]] = []
     for each, test, table in by_bin:
         candidates.append((each.feature, test, _by_bin(table, each.feature), None))
     names = {column.name for feature, *_ in candidates for column in feature.columns}
@@ -436,7 +440,7 @@ def _slices(
     p_values = np.concatenate([test.p_value[1:] for _, test, _, _ in candidates])
     tested = np.concatenate([test.freedom[1:] > 0 for _, test, _, _ in candidates])
     adjusted = np.ones(len(p_values))
-    adjusted[tested] = benjamini_hochberg(p_values[tested])
+    adjusted[tested] = benjamini_hochberg(p_values[tested].tolist())
     slices, start = [], 0
     for feature, test, cells, beyond in candidates:
         p_value, start = adjusted[start : start + feature.size], start + feature.size
@@ -516,7 +520,7 @@ def _told(each: _Found) -> dict[str, Any]:
 
 def _of_label(labels: np.ndarray, label: Column, explaining: np.ndarray | None, options: Concept) -> dict[str, Any]:
     test = inference.concept(labels[None, None])
-    told = {
+    told: dict[str, Any] = {
         "classes": _shares(labels / labels.sum(axis=0), label),
         "g2": float(test.g2[0]),
         "degrees_of_freedom": int(test.freedom[0]),

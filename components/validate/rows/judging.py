@@ -210,7 +210,7 @@ def _of_expressions(
             yield number, rows
 
 
-def _numbers(item: Item) -> Sequence[int]:
+def _numbers(item: Item) -> Sequence[int] | np.ndarray:
     """The number that each of an element's rows has in its file, from 1."""
     # Labels may have some of a shard's rows alone.
     places = item.element.places() if isinstance(item.element, WideShard) else None
@@ -224,7 +224,7 @@ def _note(
     number: int,
     places: np.ndarray,
     batch: pa.RecordBatch,
-    numbers: Sequence[int],
+    numbers: Sequence[int] | np.ndarray,
 ) -> None:
     known = found.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
     known["broken"] += len(places)

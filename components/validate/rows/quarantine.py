@@ -100,7 +100,7 @@ def check_rows(
         raise HeadwaterError(f"environment: {environment!r} is one of a schema, and no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     warm_up(_PRELOAD)
-    options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
     opened = load_dataset(dataset, **options)
     read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
@@ -110,7 +110,7 @@ def check_rows(
     _check_outputs(opened, referred, passed, quarantine)
     rules = _all_rules(settings, read_by, demands)
     plan = _plan(settings, rules, demands, opened, passed, quarantine)
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(_cells(opened, plan, crossings) < _CELLS_WORTH_A_POOL),
         "scratch": storage.join(opened.home.data_root, "_scratch") if opened.home else "",
@@ -141,7 +141,7 @@ def check_rows(
         "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
         "environment": environment,
     }
-    written = {
+    written: dict[str, Any] = {
         role: _commit(role, folder, opened, plan, state[role], report, inputs, shaping)
         for role, folder in ((PASSED, passed), (QUARANTINE, quarantine))
         if folder
@@ -303,7 +303,7 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
     keyed = bool(opened.key) or ROW_ID in opened.schema.names
     identities: dict[str, str] = {}
     copies: dict[str, int] = {}
-    items = []
+    items: list[Item] = []
     for split in opened.splits:
         for element in opened.elements(split):
             number = len(items)

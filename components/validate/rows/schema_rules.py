@@ -263,7 +263,8 @@ def _instances(batch: pa.RecordBatch, path: tuple[str, ...]) -> tuple[np.ndarray
 
 
 def _spread(array: pa.Array) -> _Spread:
-    owners, counts = np.arange(len(array)), []
+    owners = np.arange(len(array))
+    counts: list[tuple[np.ndarray, np.ndarray]] = []
     while True:
         array = _plain(array)
         if array.null_count:

@@ -130,12 +130,13 @@ def trace(
         others = _elements_of(rule.other) if rule.other else []
         referenced = sum(element.rows for element in others)
         if rule.other and referenced <= SMALL_KEYS:
-            sets.append(KeySet(rule.number, rule.columns, _hold(rule, others, folder, beam)))
+            uri = _hold(rule.number, rule.targets, rule.other.schema, others, folder, beam)
+            sets.append(KeySet(rule.number, rule.columns, uri))
             continue
         partitions = max(1, -(-max(total, referenced) // PARTITION_ROWS))
         borders = None
         if rule.monotone is not None:
-            borders = _borders(rule, opened.schema, elements, total, partitions, beam)
+            borders = _borders(rule.columns, rule.monotone, opened.schema, elements, total, partitions, beam)
             partitions = len(borders) + 1
         spill = _Spill(rule.number, rule.kind, rule.columns, rule.monotone, borders, partitions)
         if rule.other:
@@ -186,19 +187,26 @@ def _elements_of(opened: Dataset) -> list[Any]:
     return [element for split in opened.splits for element in opened.elements(split)]
 
 
-def _hold(rule: Crossing, elements: Sequence[Any], folder: str, beam: Mapping[str, Any]) -> str:
+def _hold(
+    number: int,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    elements: Sequence[Any],
+    folder: str,
+    beam: Mapping[str, Any],
+) -> str:
     """Writes the distinct keys that a rule refers to, sorted; gives their URI."""
     from headwater.components.common.beam import map_merge
 
     content = map_merge(
         "validate: referenced keys",
         elements,
-        functools.partial(_distinct, _only(rule.other.schema, rule.targets), rule.targets),
+        functools.partial(_distinct, _only(schema, columns), columns),
         _merge_distinct,
         sizes=[element.rows for element in elements],
         **beam,
     )
-    uri = storage.join(folder, f"set-{rule.number:04d}")
+    uri = storage.join(folder, f"set-{number:04d}")
     storage.write_bytes(uri, content)
     return uri
 
@@ -225,11 +233,17 @@ def _merge_distinct(contents: list[bytes]) -> bytes:
 def _load_set(uri: str) -> dict[str, np.ndarray]:
     content = np.frombuffer(storage.read_bytes(uri), KEY)
     # Apart they lie close together in memory, and are searched faster.
-    return {name: np.ascontiguousarray(content[name]) for name in KEY.names}
+    return {name: np.ascontiguousarray(content[name]) for name in ("first", "second")}
 
 
 def _borders(
-    rule: Crossing, schema: pa.Schema, elements: Sequence[Any], total: int, partitions: int, beam: Mapping[str, Any]
+    columns: Sequence[str],
+    asked: Monotone,
+    schema: pa.Schema,
+    elements: Sequence[Any],
+    total: int,
+    partitions: int,
+    beam: Mapping[str, Any],
 ) -> np.ndarray:
     """Where the partitions of ordered rows begin, the first apart."""
     from headwater.components.common.beam import map_merge
@@ -241,7 +255,7 @@ def _borders(
     content = map_merge(
         "validate: order",
         list(enumerate(elements)),
-        functools.partial(_sample, _only(schema, rule.columns), rule.monotone, stride),
+        functools.partial(_sample, _only(schema, columns), asked, stride),
         b"".join,
         sizes=[element.rows for element in elements],
         **beam,
@@ -315,6 +329,7 @@ def _pack_ordered(spill: _Spill, held: list[pa.Table], number: int) -> tuple[byt
     if spill.partitions == 1:
         content = _to_stream(table)
         return content, [0, len(content)]
+    assert spill.borders is not None, "ordered rows have borders"
     partition = np.searchsorted(spill.borders, _images(table, number), side="right")
     order = np.argsort(partition, kind="stable")
     bounds = np.searchsorted(partition[order], np.arange(spill.partitions + 1))
@@ -358,7 +373,9 @@ def _resolve_all(
     place = 0
     for spill in spills:
         outcomes, place = found[place : place + spill.partitions], place + spill.partitions
-        crossing = _over_borders(spill, [outcome["ends"] for outcome in outcomes]) if spill.monotone else {}
+        crossing: dict[int, list[int]] = {}
+        if spill.monotone is not None:
+            crossing = _over_borders(spill.monotone.strict, [outcome["ends"] for outcome in outcomes])
         counts = np.array([outcome["counts"] for outcome in outcomes], np.int64)
         stops = np.cumsum(counts, axis=1)
         for element in range(elements):
@@ -377,7 +394,7 @@ def _resolve(folder: str, item: tuple[_Spill, int, list[tuple[int, int]], list[t
     spill, partition, pieces, others = item
     ends = ""
     if spill.monotone is not None:
-        broken, ends = _fallen(spill, _read_ordered(folder, spill.number, pieces))
+        broken, ends = _fallen(spill.monotone.strict, _read_ordered(folder, spill.number, pieces))
     else:
         elements, records = _read_keys(folder, spill.number, "rows", pieces)
         if spill.kind == "unique":
@@ -420,7 +437,7 @@ def _unreferenced(elements: np.ndarray, records: np.ndarray, keys: np.ndarray) -
     return _places(elements[broken], records["row"][broken])
 
 
-def _fallen(spill: _Spill, table: pa.Table | None) -> tuple[np.ndarray, str]:
+def _fallen(strict: bool, table: pa.Table | None) -> tuple[np.ndarray, str]:
     """The rows that fall, and the first and the last of all rows, as text."""
     if table is None or not table.num_rows:
         return np.empty(0, _PLACE), ""
@@ -429,13 +446,13 @@ def _fallen(spill: _Spill, table: pa.Table | None) -> tuple[np.ndarray, str]:
     table = table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
     table = table.select(["g1", "g2", "v", "element", "row"])
     ends = table.take(pa.array([0, table.num_rows - 1]))
-    return _falls(spill, table), base64.b64encode(_to_stream(ends)).decode()
+    return _falls(strict, table), base64.b64encode(_to_stream(ends)).decode()
 
 
-def _falls(spill: _Spill, table: pa.Table) -> np.ndarray:
+def _falls(strict: bool, table: pa.Table) -> np.ndarray:
     """The rows of an ordered table whose value falls below that of the row before."""
     arrays = {name: _one(table[name]) for name in table.column_names}
-    fall = pc.less_equal if spill.monotone.strict else pc.less
+    fall = pc.less_equal if strict else pc.less
     before, after = arrays["v"].slice(0, max(len(table) - 1, 0)), arrays["v"].slice(1)
     fell = fall(after, before).to_numpy(zero_copy_only=False)
     for name in ("g1", "g2"):
@@ -444,12 +461,12 @@ def _falls(spill: _Spill, table: pa.Table) -> np.ndarray:
     return _places(arrays["element"].to_numpy()[1:][fell], arrays["row"].to_numpy()[1:][fell])
 
 
-def _over_borders(spill: _Spill, ends: Sequence[str]) -> dict[int, list[int]]:
+def _over_borders(strict: bool, ends: Sequence[str]) -> dict[int, list[int]]:
     """The rows that fall below the last of the partition before, by element."""
     tables = [pa.ipc.open_stream(base64.b64decode(text)).read_all() for text in ends if text]
     found: dict[int, list[int]] = {}
     for before, after in zip(tables, tables[1:]):
-        for element, row in _falls(spill, pa.concat_tables([before.slice(1), after.slice(0, 1)])).tolist():
+        for element, row in _falls(strict, pa.concat_tables([before.slice(1), after.slice(0, 1)])).tolist():
             found.setdefault(element, []).append(row)
     return found
 
