@@ -19,7 +19,8 @@ from headwater.components.common.results import Result
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate.concept import bins, counting
 from headwater.components.validate.concept.bins import Column
-from headwater.components.validate.concept.deciding import Feature, decide
+from headwater.components.validate.concept.deciding import decide
+from headwater.components.validate.concept.features import Feature
 from headwater.components.validate.concept.settings import Concept
 
 _LABEL = "concept drift"
