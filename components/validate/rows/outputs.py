@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,12 +21,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.validate.rows.judging import Plan
 from headwater.components.validate.rows.report import RowReport
-from headwater.components.validate.rows.rules import (
-    RULES_COLUMN,
-)
-
-if TYPE_CHECKING:
-    pass
+from headwater.components.validate.rows.rules import RULES_COLUMN
 
 PASSED, QUARANTINE = "passed", "quarantine"
 """The roles of the two datasets, as their bodies say under `role`."""
