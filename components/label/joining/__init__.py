@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from headwater.components.common import hashing, partitions, storage
-from headwater.components.common.dataset import ROW_ID, Dataset, read_element
+from headwater.components.common import hashing, partitions
+from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.keys import KEY, as_key, common_type, decoded, hash_keys, value_type
+from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
 from headwater.components.common.partitions import Found, Spilled
 from headwater.components.common.times import microseconds
 from headwater.components.label import delays
-from headwater.components.label.classes import words
 from headwater.components.label.joining.columns import On, is_plain_number
 from headwater.components.label.joining.matching import (
     CARRIED,
@@ -33,7 +31,6 @@ from headwater.components.label.joining.matching import (
     PREDICTION,
     Rules,
     match,
-    order_of,
 )
 from headwater.components.label.joining.waiting import read_waiting, waiting_uri, write_waiting
 from headwater.components.label.methods import Item

@@ -19,6 +19,7 @@ LEAST_ROWS = 1_000
 
 LEAST_GOLD = 30
 """Fewer gold rows than this are fixed in the fit, and choose nothing."""
+
 # Many, so that what learns from gold alone is judged by nearly as much of it as it will get.
 _FOLDS = 10
 _ROWS_TO_CHOOSE_BY = 20_000

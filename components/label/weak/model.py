@@ -18,9 +18,11 @@ import numpy as np
 from headwater.components.label.weak.tally import Tally, chunks, rows_of
 
 KINDS = ("em", "naive_bayes", "majority")
+
 # A table of so many joint outcomes stays in a core's nearest cache.
 _MOST_OUTCOMES = 1_024
 FLOOR = 1e-9
+"""The least probability that a logarithm is taken of."""
 
 
 @dataclasses.dataclass(frozen=True)
