@@ -39,6 +39,7 @@ PARTITION_ROWS = 1_000_000
 
 SMALL_KEYS = 1_000_000
 """A referenced dataset of no more rows is held as a set in each worker."""
+
 _RECORD = np.dtype([("first", "<u8"), ("second", "<u8"), ("row", "<u4")])
 
 
