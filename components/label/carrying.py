@@ -138,8 +138,8 @@ def _find(
     span = reference.removeprefix("span:")
     if reference == "none" or (reference == "auto" and home is None):
         return None, ()
-    if reference == "auto" or (home is not None and reference != span and span.isdigit()):
-        passed_over = []
+    if home is not None and (reference == "auto" or (reference != span and span.isdigit())):
+        passed_over: list[Result] = []
         for other in reversed(results.committed(home.data_root, home.name, "labels")):
             if other.span >= home.span or (reference != "auto" and other.span != int(span)):
                 continue

@@ -13,7 +13,8 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.label import joining
 from headwater.components.label.classes import check_kind, numbers
-from headwater.components.label.joining import Coded, On, Other
+from headwater.components.label.joining import Coded, Other
+from headwater.components.label.joining.columns import On, match_columns
 from headwater.components.label.methods import Context, Item
 
 
@@ -69,7 +70,7 @@ def by_key(where: str, context: Context, name: str, column: str, classes: Sequen
     data = context.input(f"{where}_input", name)
     if column not in data.schema.names:
         raise HeadwaterError(f"{where}: there is no column {column!r}; the columns are {', '.join(data.schema.names)}")
-    on = joining.match_columns(where, context.dataset, data, {})
+    on = match_columns(where, context.dataset, data, {})
     schema = pa.schema([data.schema.field(each) for each in dict.fromkeys([*on.other, column])])
     elements = [element for split in data.splits for element in data.elements(split) if element.rows]
     if elements:

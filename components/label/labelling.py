@@ -13,17 +13,17 @@ import pyarrow as pa
 from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import Dataset, load_dataset
-from headwater.components.common.dataset_index import LABELS_SCHEMA, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.user_code import code_of
-from headwater.components.label import comparing, table
+from headwater.components.label import table
 from headwater.components.label.adopting import adopt, check_home, keyed
 from headwater.components.label.carrying import Bases, Carried, take_over
 from headwater.components.label.classes import check_kind
 from headwater.components.label.known import by_key, outside
+from headwater.components.label.manifest import describe_labels, findings_of, write_indexes
 from headwater.components.label.methods import METHODS, Context, Item, Labeller, Prepared, Step
 from headwater.components.label.page import render_page
 from headwater.components.label.settings import as_json, check_as_of, check_steps
@@ -81,7 +81,7 @@ def label_dataset(
     when = check_as_of(as_of)
     check_home(dataset, data_root)
     warm_up(_PRELOAD)
-    options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
     opened = keyed(load_dataset(dataset, **options))
     first = checked[0]
     _check_dataset(opened, first)
@@ -110,7 +110,7 @@ def label_dataset(
         print(f"label: this was labelled before: {base}", flush=True)
         return results.bring(results.load(base, "labels"), output)
     rows = sum(opened.rows(split) for split in opened.splits) + earlier.rows
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(rows < _ROWS_WORTH_A_POOL),
         "scratch": storage.join(home.data_root, "_scratch") if home else "",
@@ -147,15 +147,15 @@ def label_dataset(
     if found["outside"]:
         raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
     bases = Bases(readable, earlier, base)
-    body = _body(opened, checked, labellers, found, rows)
+    body = describe_labels(opened, checked, labellers, found, rows)
     body["private"] = private
-    body["findings"] = _findings(checked, labellers, earlier)
+    body["findings"] = findings_of(checked, labellers, earlier)
     body["bases"] = bases.references
-    body["splits"] = _write_indexes("labels", plan, found, items, bases, opened.splits)
+    body["splits"] = write_indexes("labels", plan, found, items, bases, opened.splits)
     body["carried"] = {
         "rows": found["carried_rows"],
         "taken_over": earlier.rows,
-        "splits": _write_indexes("carried", plan, found, items, bases, ()),
+        "splits": write_indexes("carried", plan, found, items, bases, ()),
         "events": waiting,
     }
     page = render_page(body, opened.result)
@@ -335,77 +335,3 @@ def _keep_waiting(labellers: Sequence[Labeller], base: str, suffix: str) -> dict
                 storage.write_bytes(storage.join(base, path), content)
                 kept[name].append({"path": path, "bytes": len(content), "sha256": storage.sha256(content)})
     return kept
-
-
-def _body(
-    opened: Dataset, steps: Sequence[Step], labellers: Sequence[Labeller], found: dict[str, Any], rows: int
-) -> dict[str, Any]:
-    known = opened.result.body
-    first = steps[0]
-    written = sum(shard["rows"] for shard in found["labels"])
-    carried = found["carried_rows"]
-    if written + carried != rows or written != sum(found["classes"]) + found["abstained"]:
-        raise HeadwaterError(
-            f"the accounts do not add up: {rows:,} rows read, {written:,} written, {carried:,} carried, "
-            f"{sum(found['classes']):,} labelled, {found['abstained']:,} abstained"
-        )
-    schema = pa.schema([*opened.schema, *table.gained(first.label)])
-    refusal = (
-        f"no row can be labelled yet: all {carried:,} are carried to the next span, as their windows have not passed"
-    )
-    return {
-        "name": known["name"],
-        "span": known["span"],
-        "key": list(opened.key),
-        "schema": encode_schema(schema),
-        "columns": {field.name: str(field.type) for field in schema},
-        "accepted": written > 0,
-        "refusal": "" if written else refusal,
-        "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}, "carried": carried},
-        "rejected": {"reasons": {}, "files": []},
-        "label": first.label,
-        "classes": list(first.classes),
-        "labelled": {
-            "classes": dict(zip(first.classes, found["classes"])),
-            "abstained": found["abstained"],
-            "methods": found["methods"],
-        },
-        "sources": [name for labeller in labellers for name in labeller.sources],
-        "steps": [{"method": step.method, **labeller.report} for step, labeller in zip(steps, labellers)],
-        "truth": comparing.describe(found["truth"], first.classes) if first.truth else None,
-        "examples": found["examples"],
-    }
-
-
-def _findings(steps: Sequence[Step], labellers: Sequence[Labeller], earlier: Carried) -> list[dict[str, str]]:
-    told = [(step.method, labeller.report.get("warnings", ())) for step, labeller in zip(steps, labellers)]
-    return [
-        {"severity": "warning", "rule": rule, "message": message}
-        for rule, messages in (*told, ("carried", earlier.warnings))
-        for message in messages
-    ]
-
-
-def _write_indexes(
-    kind: str, plan: Plan, found: Mapping[str, Any], items: Sequence[Item], bases: Bases, always: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Writes which file belongs to which shard, by split; gives the manifest's entries.
-
-    Args:
-      kind: "labels" or "carried".
-      plan: where they go.
-      found: has the files' records.
-      items: the elements that they are of.
-      bases: the datasets of those.
-      always: splits that are there without a file as well.
-    """
-    # The source and its range are told by the shard.
-    nothing = dict.fromkeys(LABELS_SCHEMA.names)
-    entries = {}
-    for split in dict.fromkeys([*always, *(item.split for item in items)]):
-        shards = sorted((shard for shard in found[kind] if shard["split"] == split), key=lambda shard: shard["number"])
-        if shards or split in always:
-            rows = [{**nothing, **shard, **bases.place_of(items[shard["number"]].element)} for shard in shards]
-            index = f"_{kind}-{split}{plan.suffix}.parquet"
-            entries[split] = write_index(plan.base, index, rows, LABELS_SCHEMA)
-    return entries

@@ -49,7 +49,7 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
     """
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
         raise HeadwaterError(f"steps: a list of at least one method with its settings is needed; given: {steps!r}")
-    found = []
+    found: list[Step] = []
     for number, given in enumerate(steps):
         where = f"steps.{number}"
         if not isinstance(given, Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -15,7 +16,7 @@ from headwater.components.common.results import Home, Result
 
 _OF_SPANS = re.compile(r"(season|window):(.*)", re.DOTALL)
 
-_Statistics = statistics_pb2.DatasetFeatureStatisticsList
+_Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def measure(table: Table, then: Feature | None = None, now: Feature | None = Non
     ]
     if then is not None and now is not None and then.numeric and now.numeric:
         distances += _of_numbers(then, now, table.slack)
-        tests += [each.p_value for each in distances if each.measure == KOLMOGOROV_SMIRNOV]
+        tests += [each.p_value for each in distances if each.measure == KOLMOGOROV_SMIRNOV and each.p_value is not None]
     effect = math.sqrt(max(square - freedom * unit, 0.0))
     return Change(
         tuple(distances),

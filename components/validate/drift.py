@@ -117,10 +117,10 @@ def judge(
       least_effect: the least effect that is worth an eye.
       learnt: the threshold that earlier spans taught, by split and feature, if they did.
     """
-    places = [place for place, each in enumerate(compared) if each.change]
-    adjusted = benjamini_hochberg([compared[place].change.p_value for place in places])
+    changed = [(place, each.change) for place, each in enumerate(compared) if each.change]
+    adjusted = benjamini_hochberg([change.p_value for _, change in changed])
     judged = list(compared)
-    for place, p_value in zip(places, adjusted.tolist()):
+    for (place, change), p_value in zip(changed, adjusted.tolist()):
         each = compared[place]
         taught = learnt(each.split, each.feature)
         threshold = least_effect if taught is None else max(taught, least_effect)
@@ -129,14 +129,15 @@ def judge(
             threshold=threshold,
             set_by="default" if taught is None else "learnt",
             adjusted=p_value,
-            alarm=p_value <= max_false and each.change.effect >= threshold,
+            alarm=p_value <= max_false and change.effect >= threshold,
         )
     return judged
 
 
 def with_threshold(each: Compared, measure: str, threshold: float) -> Compared:
     """The change with a fixed threshold for one of its distances in place of the test."""
-    fixed = next(distance for distance in each.change.distances if distance.measure == measure)
+    distances = each.change.distances if each.change else ()
+    fixed = next(distance for distance in distances if distance.measure == measure)
     return dataclasses.replace(each, alarm=fixed.value > threshold, threshold=threshold, set_by="settings", fixed=fixed)
 
 
@@ -171,15 +172,18 @@ def sentence(each: Compared, since: str, hidden: bool = False) -> str:
       since: what it is compared with, as in "the earlier span".
       hidden: whether values must not be shown.
     """
-    name, baseline, current = _bin(each.change, hidden)
+    change = each.change
+    if change is None:
+        raise ValueError(f"{each.feature}: nothing was measured")
+    name, baseline, current = _bin(change, hidden)
     if each.fixed:
         measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
         return f"{_moved(name, baseline, current)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"
     by = "learnt from earlier spans" if each.set_by == "learnt" else "by default"
-    divergence = next(distance for distance in each.change.distances if distance.measure == "Jensen-Shannon")
+    divergence = next(distance for distance in change.distances if distance.measure == "Jensen-Shannon")
     return (
         f"{_moved(name, baseline, current)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance at most "
-        f"{divergence.chance:.3g}; effect {each.change.effect:.3g}, more than the {each.threshold:.3g} that is set {by}"
+        f"{divergence.chance:.3g}; effect {change.effect:.3g}, more than the {each.threshold:.3g} that is set {by}"
     )
 
 

@@ -169,14 +169,15 @@ def _words(texts: pa.Array) -> list[str]:
 def _without_rare(table: Table) -> Table:
     """Puts rare bins together, but for those between quantiles: the current counts alone make these rare or not."""
     n, m = table.sizes
+    between = np.zeros(len(table.names), bool) if table.quantiles is None else table.quantiles
     expected = (table.then + table.now) * (min(n, m) / ((n + m) or 1.0))
-    rare = (expected < LEAST_EXPECTED) & ~table.quantiles
+    rare = (expected < LEAST_EXPECTED) & ~between
     if not rare.any():
         return table
     kept = ~rare
     then, now = (np.append(column[kept], column[rare].sum()) for column in (table.then, table.now))
     names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
-    quantiles = np.append(table.quantiles[kept], False)
+    quantiles = np.append(between[kept], False)
     if (then[-1] + now[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
         # Too few to judge even together.
         return Table(then[:-1], now[:-1], names, table.slack, quantiles[:-1])

@@ -53,14 +53,14 @@ def measure_model(kind: str, seed: str) -> dict:
     """Accuracy and log loss by what labels, on votes of a kind."""
     from votes import PRIOR, generate, oracle
 
-    from headwater.components.label.weak import model, tally
+    from headwater.components.label.weak import fitting, model, tally
 
     truth, votes, tables = generate(kind, _MODEL_ROWS, int(seed))
     counted = tally.tally(votes, np.full(len(votes), -1, np.int8), _hashes(len(votes)), 3, _SAMPLE)
     posteriors = {
         "majority": model.majority(votes, PRIOR),
-        "plain EM": model.fit(counted, pairs=False).predict(votes),
-        "ours": model.fit(counted).predict(votes),
+        "plain EM": fitting.fit(counted, pairs=False).predict(votes),
+        "ours": fitting.fit(counted).predict(votes),
         "oracle": oracle(votes, tables),
     }
     return {
@@ -102,7 +102,7 @@ def bench_snorkel(folder: pathlib.Path, options: argparse.Namespace) -> Iterator
 
 def measure_fit(path: str) -> dict:
     """Seconds of tally, fit and prediction, and memory above what the votes take."""
-    from headwater.components.label.weak import model, tally
+    from headwater.components.label.weak import fitting, tally
 
     votes = np.load(path)
     hashes, gold = _hashes(len(votes)), np.full(len(votes), -1, np.int8)
@@ -110,7 +110,7 @@ def measure_fit(path: str) -> dict:
         time.sleep(0.3)
     with Peak() as peak:
         begun = time.perf_counter()
-        model.fit(tally.tally(votes, gold, hashes, 3, _SAMPLE)).predict(votes)
+        fitting.fit(tally.tally(votes, gold, hashes, 3, _SAMPLE)).predict(votes)
         seconds = time.perf_counter() - begun
         time.sleep(0.2)
     return {"seconds": seconds, "bytes": peak.bytes - before.bytes}
@@ -143,7 +143,7 @@ def measure_real(month: str, seed: str, votes_at: str, truth_at: str) -> dict:
     import pyarrow.compute as pc
     from pyarrow import csv
 
-    from headwater.components.label.weak import model, tally
+    from headwater.components.label.weak import fitting, model, tally
     from headwater.components.label.weak.functions import Function, vote
     from headwater.pipelines.sample import FUNCTIONS, write_landings, write_months, write_weather
 
@@ -177,7 +177,7 @@ def measure_real(month: str, seed: str, votes_at: str, truth_at: str) -> dict:
         ("EM with gold", gold, {"kind": "em"}),
         ("naive Bayes", gold, {"kind": "naive_bayes"}),
     ):
-        fitted = model.fit(tally.tally(votes, given, _hashes(len(votes)), 2, _SAMPLE), **options)
+        fitted = fitting.fit(tally.tally(votes, given, _hashes(len(votes)), 2, _SAMPLE), **options)
         posterior = fitted.predict(votes[judged])
         found[name] = [float((posterior.argmax(1) == truth[judged]).mean()), model.log_loss(posterior, truth[judged])]
     return found

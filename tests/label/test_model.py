@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import COPIES, PRIOR, generate, oracle
 
-from headwater.components.label.weak import costs, model, tally
+from headwater.components.label.weak import costs, em, fitting, model, tally
 
 
 def hashes(rows, seed=12345):
@@ -30,7 +30,7 @@ def score(posterior, truth):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_model_comes_close_to_an_oracle_without_gold(kind, accuracy, loss, seed):
     truth, votes, tables = generate(kind, 100_000, seed)
-    fitted = model.fit(counted(votes))
+    fitted = fitting.fit(counted(votes))
     assert {group for group in fitted.groups if len(group) > 1} == (set() if kind == "C" else set(COPIES))
     own, best = score(fitted.predict(votes), truth), score(oracle(votes, tables), truth)
     assert best[0] - own[0] <= accuracy and own[1] - best[1] <= loss
@@ -46,10 +46,12 @@ def test_two_sides_of_one_column_do_not_pass_for_the_class():
     votes = np.stack([np.where(one > 1, 1, np.where(one < 0.5, 0, -1)), *sides, said], 1).astype(np.int8)
     covered = (votes >= 0).any(1)
     found = {
-        name: score(model.fit(counted(votes, classes=2), **options).predict(votes)[covered], late[covered].astype(int))
+        name: score(
+            fitting.fit(counted(votes, classes=2), **options).predict(votes)[covered], late[covered].astype(int)
+        )
         for name, options in {"own": {}, "apart": {"pairs": False}, "majority": {"kind": "majority"}}.items()
     }
-    assert model.fit(counted(votes, classes=2)).groups == ((0,), (1, 2), (3,))
+    assert fitting.fit(counted(votes, classes=2)).groups == ((0,), (1, 2), (3,))
     assert found["own"][0] > found["majority"][0] > found["apart"][0]
 
 
@@ -57,8 +59,8 @@ def test_two_sides_of_one_column_do_not_pass_for_the_class():
 def test_leaps_end_where_plain_iterations_end(kind):
     _, votes, _ = generate(kind, 20_000, 1)
     gold = np.full(len(votes), -1, np.int8)
-    fitted = model.fit(counted(votes))
-    steps = model._Steps(votes, np.ones(len(votes)), gold, 3, None, fitted.groups)
+    fitted = fitting.fit(counted(votes))
+    steps = em.Steps(votes, np.ones(len(votes)), gold, 3, None, fitted.groups)
     posterior = model.majority(votes, PRIOR).T
     for _ in range(400):
         posterior, likelihood = steps.expect(steps.maximise(posterior))
@@ -72,7 +74,7 @@ def test_the_likelihood_is_that_of_brute_force():
     _, votes, _ = generate("A", 200, 3)
     gold = np.where(np.arange(200) < 20, votes[:, 0], -1).astype(np.int8)
     weights = np.arange(200) % 3 + 1.0
-    steps = model._Steps(votes[:, :4], weights, gold, 3, None, ((0,), (1, 3), (2,)))
+    steps = em.Steps(votes[:, :4], weights, gold, 3, None, ((0,), (1, 3), (2,)))
     found = steps.maximise(model.majority(votes, PRIOR).T)
     shares = [np.exp(each) for each in found]
     expected = 0.0
@@ -90,7 +92,7 @@ def test_any_number_of_cores_fits_the_same_bits():
     found = []
     for threads in (1, 2):
         with threadpoolctl.threadpool_limits(threads, "blas"):
-            found.append(model.fit(counted(votes)).predict(votes).tobytes())
+            found.append(fitting.fit(counted(votes)).predict(votes).tobytes())
             assert {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"} == {
                 threads
             }
@@ -101,7 +103,7 @@ def test_rare_abstentions_are_counted_among_many_rows():
     """Patterns of a billion rows, of which a function abstains on fifty, nearly all of one class."""
     rows = np.array([[v, v, v, w, -1] for v in (0, 1) for w in (-1, v)], np.int8)
     weights = np.array([48.0, 5e8, 2.0, 5e8])
-    steps = model._Steps(rows[:, :4], weights, rows[:, 4], 2, None, ((0,), (1,), (2,), (3,)))
+    steps = em.Steps(rows[:, :4], weights, rows[:, 4], 2, None, ((0,), (1,), (2,), (3,)))
     posterior = np.eye(2, dtype=np.float32)[:, rows[:, 0]]
     table = steps.maximise(posterior)[4]
     assert table[0, 0] - table[0, 1] == pytest.approx(np.log(48 / 2), rel=0.01)
@@ -109,14 +111,14 @@ def test_rare_abstentions_are_counted_among_many_rows():
 
 def test_copies_that_are_not_looked_for_take_over():
     truth, votes, _ = generate("A", 50_000, 0)
-    with_pairs, without = (model.fit(counted(votes), pairs=pairs) for pairs in (True, False))
+    with_pairs, without = (fitting.fit(counted(votes), pairs=pairs) for pairs in (True, False))
     assert score(without.predict(votes), truth)[1] > score(with_pairs.predict(votes), truth)[1] + 0.05
 
 
 def test_the_posterior_is_that_of_brute_force():
     """Bayes by hand over all votes of three functions, for a model that was fitted."""
     truth, votes, _ = generate("A", 5_000, 3)
-    fitted = model.fit(counted(votes[:, :3]), pairs=False)
+    fitted = fitting.fit(counted(votes[:, :3]), pairs=False)
     every = np.array(list(itertools.product([-1, 0, 1, 2], repeat=3)), np.int8)
     for row, own in zip(every, fitted.predict(every)):
         weights = [
@@ -132,11 +134,11 @@ def test_the_posterior_is_that_of_brute_force():
 def test_gold_is_fixed_in_the_fit_and_chooses_the_model():
     truth, votes, _ = generate("A", 20_000, 1)
     gold = np.where(np.arange(len(truth)) < 400, truth, -1)
-    fitted = model.fit(counted(votes, gold))
+    fitted = fitting.fit(counted(votes, gold))
     losses = dict(fitted.losses)
     assert set(losses) == {"em", "em, pairs", "majority", "naive_bayes"}
     assert min(losses, key=losses.get) == "em, pairs" and fitted.kind == "em"
-    named = model.fit(counted(votes, gold), kind="naive_bayes")
+    named = fitting.fit(counted(votes, gold), kind="naive_bayes")
     assert named.kind == "naive_bayes" and named.losses == fitted.losses
 
 
@@ -147,17 +149,17 @@ def test_a_model_that_gold_refutes_is_not_taken():
     noise = np.where(chance.random(4_000) < 0.55, truth, 1 - truth)
     votes = np.stack([noise, noise, noise, np.where(chance.random(4_000) < 0.95, truth, 1 - truth)], 1).astype(np.int8)
     gold = np.where(np.arange(4_000) < 500, truth, -1)
-    blind = model.fit(counted(votes, classes=2), pairs=False)
-    seen = model.fit(counted(votes, gold, classes=2), pairs=False)
+    blind = fitting.fit(counted(votes, classes=2), pairs=False)
+    seen = fitting.fit(counted(votes, gold, classes=2), pairs=False)
     assert score(blind.predict(votes), truth)[0] < 0.6 < 0.9 < score(seen.predict(votes), truth)[0]
     assert seen.kind == "naive_bayes"
 
 
 def test_a_balance_that_is_known_is_kept():
     _, votes, _ = generate("C", 20_000, 0)
-    fitted = model.fit(counted(votes), balance=PRIOR)
+    fitted = fitting.fit(counted(votes), balance=PRIOR)
     assert fitted.prior == pytest.approx(PRIOR)
-    assert model.fit(counted(votes)).prior != pytest.approx(PRIOR, abs=1e-6)
+    assert fitting.fit(counted(votes)).prior != pytest.approx(PRIOR, abs=1e-6)
 
 
 def test_the_temperature_calms_a_model_that_is_too_sure():
@@ -167,7 +169,7 @@ def test_the_temperature_calms_a_model_that_is_too_sure():
     one = np.where(chance.random(3_000) < 0.7, truth, 1 - truth).astype(np.int8)
     votes = np.repeat(one[:, None], 10, axis=1)
     gold = np.where(np.arange(3_000) < 600, truth, -1)
-    fitted = model.fit(counted(votes, gold, classes=2), kind="naive_bayes", pairs=False)
+    fitted = fitting.fit(counted(votes, gold, classes=2), kind="naive_bayes", pairs=False)
     assert fitted.temperature > 3
     assert fitted.predict(votes).max(1).mean() == pytest.approx((one == truth)[:600].mean(), abs=0.02)
 
@@ -175,14 +177,14 @@ def test_the_temperature_calms_a_model_that_is_too_sure():
 def test_the_sample_fits_as_all_rows_do():
     truth, votes, tables = generate("B", 60_000, 4)
     best = score(oracle(votes, tables), truth)
-    own = score(model.fit(counted(votes, size=20_000)).predict(votes), truth)
+    own = score(fitting.fit(counted(votes, size=20_000)).predict(votes), truth)
     assert best[0] - own[0] <= 0.004 and own[1] - best[1] <= 0.012
 
 
 def test_intervals_hold_the_accuracy():
     truth, votes, _ = generate("A", 50_000, 2)
     found = counted(votes)
-    fitted = model.fit(found)
+    fitted = fitting.fit(found)
     estimate, low, high = fitted.accuracies(found)
     for number in range(votes.shape[1]):
         voted = votes[:, number] >= 0

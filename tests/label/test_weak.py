@@ -18,7 +18,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import analyse, label_dataset
 from headwater.components.label.classes import check_kind, numbers
 from headwater.components.label.page import _weak
-from headwater.components.label.weak import analysis, model, tally
+from headwater.components.label.weak import analysis, fitting, tally
 from headwater.components.label.weak.functions import Function, check_columns, vote
 
 ROWS = 600
@@ -140,7 +140,7 @@ def rare(rows: int = 110_000) -> tally.Tally:
 def test_a_function_that_no_sampled_row_has_a_vote_of_has_no_accuracy():
     counted = rare()
     named = [Function(name=f"f{number}", sql="1") for number in range(20)]
-    told = analysis.describe(named, ["a", "b"], counted, model.fit(counted), np.zeros(20, np.int64))
+    told = analysis.describe(named, ["a", "b"], counted, fitting.fit(counted), np.zeros(20, np.int64))
     assert told["functions"][0]["votes"] == {"b": 1} and told["functions"][0]["accuracy"] is None
     assert told["functions"][1]["accuracy"] is not None
     assert told["fitted_from"] == "a sample of 1,000 rows"
@@ -174,26 +174,26 @@ def crowded(rows: int, classes: int, gold: int, functions: int = 10) -> tuple[ta
 
 @pytest.mark.parametrize(("gold", "kept"), [(0, 0), (900, 900), (4_000, 2_450), (6_000, 2_450)])
 def test_many_classes_are_fitted_from_fewer_rows(monkeypatch, gold, kept):
-    monkeypatch.setattr(model, "MOST_CELLS", 1_030_000)
+    monkeypatch.setattr(fitting, "MOST_CELLS", 1_030_000)
     counted, found, truth = crowded(12_000, 20, gold)
-    votes, known, weights, sampled = model._rows_to_fit(counted)
+    votes, known, weights, sampled = fitting._rows_to_fit(counted)
     assert len(votes) == len(known) == len(weights) == sampled == 1_030_000 // (10 * 21)
     assert abs((known >= 0).sum() - kept) <= 2
-    fitted = model.fit(counted, kind="em")
+    fitted = fitting.fit(counted, kind="em")
     assert fitted.sampled == sampled
     assert (fitted.predict(found).argmax(1) == truth).mean() > 0.93
 
 
 def test_gold_fills_the_room_that_others_leave(monkeypatch):
-    monkeypatch.setattr(model, "MOST_CELLS", 1_030_000)
+    monkeypatch.setattr(fitting, "MOST_CELLS", 1_030_000)
     counted, *_ = crowded(12_000, 20, 11_000)
-    _, known, _, sampled = model._rows_to_fit(counted)
+    _, known, _, sampled = fitting._rows_to_fit(counted)
     assert (known < 0).sum() == 1_000 and (known >= 0).sum() == sampled - 1_000
 
 
 def test_few_distinct_votes_are_all_fitted_from():
     counted, *_ = crowded(50_000, 2, 100, functions=4)
-    assert model.fit(counted, kind="em").sampled == 0
+    assert fitting.fit(counted, kind="em").sampled == 0
 
 
 def test_a_tally_of_many_classes_is_the_same_in_smaller_chunks(monkeypatch):

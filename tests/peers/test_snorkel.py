@@ -14,7 +14,7 @@ import pytest
 from votes import generate
 
 from headwater.components.label import label_dataset
-from headwater.components.label.weak import model, tally
+from headwater.components.label.weak import fitting, model, tally
 from headwater.components.label.weak.functions import Function, vote
 
 HERE = pathlib.Path(__file__).parent
@@ -119,7 +119,7 @@ def test_the_model_is_no_worse_than_its(tmp_path, kind):
     theirs = np.load(tmp_path / "theirs.npy")
     hashes = np.random.default_rng(1).integers(0, 2**63, len(votes)).astype(np.uint64)
     counted = tally.tally(votes, np.full(len(votes), -1, np.int8), hashes, classes, 100_000)
-    ours = model.fit(counted).predict(votes)
+    ours = fitting.fit(counted).predict(votes)
     right = [(each.argmax(1) == truth).mean() for each in (ours, theirs)]
     assert right[0] >= right[1] - 0.002
     assert model.log_loss(ours, truth) <= model.log_loss(theirs, truth) + 0.002

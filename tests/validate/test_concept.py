@@ -29,7 +29,8 @@ from headwater.components.validate.concept import (
 from headwater.components.validate.concept import bins as binning
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.counting import Plan
-from headwater.components.validate.concept.deciding import Feature, decide
+from headwater.components.validate.concept.deciding import decide
+from headwater.components.validate.concept.features import Feature
 from headwater.components.validate.concept.settings import Concept
 
 COUNTRIES, SHARES = ["US", "DE", "FR", "IN", "BR", "JP"], [0.3, 0.25, 0.2, 0.1, 0.1, 0.05]

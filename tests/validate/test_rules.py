@@ -15,7 +15,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.validate.rows.quarantine import check_rows
 from headwater.components.validate.rows.rules import check_columns, check_row_rules
-from headwater.components.validate.rows.schema_rules import broken_rows, rules_of
+from headwater.components.validate.rows.schema_checks import broken_rows
+from headwater.components.validate.rows.schema_rules import rules_of
 
 COLUMNS = pa.schema(
     [("fare", pa.float64()), ("zone", pa.string()), ("parts", pa.list_(pa.int64())), ("moment", pa.timestamp("us"))]

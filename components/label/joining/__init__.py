@@ -13,16 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from headwater.components.common import hashing, partitions, storage
-from headwater.components.common.dataset import ROW_ID, Dataset, read_element
+from headwater.components.common import hashing, partitions
+from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.keys import KEY, as_key, common_type, decoded, hash_keys, value_type
+from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
 from headwater.components.common.partitions import Found, Spilled
 from headwater.components.common.times import microseconds
 from headwater.components.label import delays
-from headwater.components.label.classes import words
+from headwater.components.label.joining.columns import On, is_plain_number
 from headwater.components.label.joining.matching import (
     CARRIED,
     DISPUTED,
@@ -32,43 +31,19 @@ from headwater.components.label.joining.matching import (
     PREDICTION,
     Rules,
     match,
-    order_of,
 )
+from headwater.components.label.joining.waiting import read_waiting, waiting_uri, write_waiting
 from headwater.components.label.methods import Item
 
 PARTITION_ROWS = 500_000
 """How many rows of both sides together a partition holds, on average."""
 
-CARRIED_SCHEMA = pa.schema(
-    [("_key", pa.binary(KEY.itemsize)), ("time", pa.timestamp("us", "UTC")), ("class", pa.string())]
-)
-"""The columns of events that wait for the next span: the hash of the key, when they happened, the class that they tell."""
-
 UNTIMED = Rules(window=0, as_of=1, conflict="abstain", attribution="last", earliest=0)
 """For sides without a time: a row has the class that its key has, if that is one class."""
-
-# Which of the dataset's columns the key's hashes are of.
-_ON = b"headwater.on"
 _RESULT = np.dtype([("element", "<u4"), ("row", "<u4"), ("code", "i1")])
 _ROWS, _OTHER = "rows", "other"
 _ROW_COUNTS = ("rows", "no_key", "no_time", "matured")
 _OTHER_COUNTS = ("read", "no_key", "no_time", "failed", "no_class", "outside")
-
-
-class On(NamedTuple):
-    """By what rows and other data find each other.
-
-    Attributes:
-      rows, other: the columns of the key on both sides, in one order.
-      types: what their values are compared as; None for numbers, which are by value, whatever their types.
-      row_time, other_time: the columns that tell when; empty for none.
-    """
-
-    rows: tuple[str, ...]
-    other: tuple[str, ...]
-    types: tuple[pa.DataType | None, ...]
-    row_time: str = ""
-    other_time: str = ""
 
 
 class Coded(NamedTuple):
@@ -130,60 +105,6 @@ def codes_of(found: Found, number: int, rows: int) -> np.ndarray:
     records = found.of(number)
     codes[records["row"]] = records["code"]
     return codes
-
-
-def match_columns(
-    where: str, dataset: Dataset, other: Dataset, on: Mapping[str, str], row_time: str = "", other_time: str = ""
-) -> On:
-    """Holds the columns of both sides against each other.
-
-    Args:
-      where: the key of the settings, for errors.
-      dataset: the rows to label.
-      other: the other data.
-      on: its columns by the dataset's; by default the dataset's key by its own names.
-      row_time, other_time: columns of dates or timestamps.
-
-    Raises:
-      HeadwaterError: a column is not there or of a type that cannot be compared; names it.
-    """
-    if not on and list(dataset.key) == [ROW_ID]:
-        raise HeadwaterError(
-            f"{where}: the dataset's key is {ROW_ID}, which other data does not know; say by which columns they belong "
-            "together, or collect the dataset with a key of its own"
-        )
-    pairs = dict(on) or {name: name for name in dataset.key}
-    types = []
-    for own, theirs in pairs.items():
-        one, another = (_type_of(where, side, name) for side, name in ((dataset, own), (other, theirs)))
-        # A table without rows, as an empty CSV, says nothing of types.
-        if not _is_compared(one, another) and not pa.types.is_null(another):
-            raise HeadwaterError(
-                f"{where}: the dataset's {own!r} is {one}, and {theirs!r} there {another}; give both one type"
-            )
-        types.append(None if _is_plain_number(one) else common_type(one, another))
-    for side, name in ((dataset, row_time), (other, other_time)):
-        if name and not pa.types.is_null(_type_of(where, side, name)):
-            kind = _type_of(where, side, name)
-            if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-                raise HeadwaterError(
-                    f"{where}: column {name!r} is {kind}, and neither date nor timestamp; collect it with a format that "
-                    "says how its times are read"
-                )
-    return On(tuple(pairs), tuple(pairs.values()), tuple(types), row_time, other_time)
-
-
-def _is_compared(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether values of two types can be told equal without losing any of their digits."""
-    numbers = [_is_plain_number(each) for each in (one, other)]
-    if all(numbers):
-        # Beyond 63 bits one of them has no counterpart in the other.
-        return one == other or pa.uint64() not in (one, other)
-    return not any(numbers) and common_type(one, other) is not None and (one == other or not pa.types.is_decimal(one))
-
-
-def _is_plain_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def join(
@@ -256,7 +177,7 @@ def join(
         rows,
         events,
         counts.reshape(delays.BINS, delays.BINS),
-        [_carried(folder, number) for number, each in enumerate(found) if each["fates"][CARRIED]],
+        [waiting_uri(folder, number) for number, each in enumerate(found) if each["fates"][CARRIED]],
     )
 
 
@@ -296,7 +217,7 @@ def _spill(
         counts = dict.fromkeys(_OTHER_COUNTS, 0)
         parts = []
         if isinstance(element, str):
-            parts.append(_waited(element, other.classes, on.rows))
+            parts.append(read_waiting(element, other.classes, on.rows))
             counts["read"] += len(parts[-1])
         else:
             for batch in read_element(element, other.schema):
@@ -310,7 +231,7 @@ def _spill(
 
 def _hash(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
     """As `hash_keys`; numbers are hashed one to one, so that a key that is one of them has no second hash."""
-    if len(columns) > 1 or not _is_plain_number(columns[0].type):
+    if len(columns) > 1 or not is_plain_number(columns[0].type):
         return hash_keys(columns)
     keys = np.zeros(len(columns[0]), KEY)
     keys["first"] = hashing.hash_rows(columns)
@@ -364,14 +285,6 @@ def _keys_of(batch: pa.RecordBatch, names: Sequence[str], types: Sequence[pa.Dat
     ]
 
 
-def _type_of(where: str, side: Dataset, name: str) -> pa.DataType:
-    if name not in side.schema.names:
-        raise HeadwaterError(
-            f"{where}: {side.result.uri} has no column {name!r}; its columns are {', '.join(side.schema.names)}"
-        )
-    return value_type(side.schema.field(name).type)
-
-
 def _timed(batch: pa.RecordBatch, name: str) -> np.ndarray:
     if not name:
         return np.ones(batch.num_rows, bool)
@@ -394,7 +307,7 @@ def _resolve(
     bounds = partitions.give_back(spilled[0].folder, _ROWS, partition, records, len(spilled[0].bounds))
     fates = np.bincount(found.fates, minlength=len(FATES))
     if fates[CARRIED]:
-        _write_carried(_carried(spilled[0].folder, partition), other[found.fates == CARRIED], classes, columns)
+        write_waiting(waiting_uri(spilled[0].folder, partition), other[found.fates == CARRIED], classes, columns)
     counts = delays.count(found.delays, found.seen).ravel()
     places = np.flatnonzero(counts)
     return json.dumps(
@@ -406,53 +319,6 @@ def _resolve(
             "delays": [places.tolist(), counts[places].tolist()],
         }
     ).encode()
-
-
-def _write_carried(uri: str, events: np.ndarray, classes: tuple[str, ...], columns: Sequence[str]) -> None:
-    # In an order of their own, so that the same events make the same file.
-    events = partitions.take(events, order_of({name: events[name] for name in EVENT.names}, *EVENT.names))
-    keys = np.ascontiguousarray(events[["first", "second"]].astype(KEY)).tobytes()
-    table = pa.table(
-        [
-            pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY.itemsize), len(events), [None, pa.py_buffer(keys)]),
-            pa.array(events["time"]).cast(CARRIED_SCHEMA.field("time").type),
-            words(events["code"], classes),
-        ],
-        schema=CARRIED_SCHEMA.with_metadata({_ON: json.dumps(list(columns))}),
-    )
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, version="2.6")
-    storage.write_bytes(uri, sink.getvalue())
-
-
-def _waited(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> np.ndarray:
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(uri))).combine_chunks()
-    known = json.loads((table.schema.metadata or {}).get(_ON, b"null"))
-    if known != list(columns):
-        raise HeadwaterError(
-            f"{uri}: events that waited since an earlier span were matched by {', '.join(known or ['?'])}, and are by "
-            f"{', '.join(columns)} here; give carried_from: none to begin anew"
-        )
-    found = np.empty(table.num_rows, EVENT)
-    if not table.num_rows:
-        return found
-    codes = pc.index_in(table["class"], pa.array(list(classes), pa.string()))
-    if codes.null_count:
-        gone = sorted(set(table["class"].to_pylist()) - set(classes))[0]
-        raise HeadwaterError(
-            f"{uri}: events that waited since an earlier span tell the class {gone!r}, and the classes are "
-            f"{', '.join(classes)}; give carried_from: none to begin anew"
-        )
-    key = table["_key"].chunk(0)
-    keys = np.frombuffer(key.buffers()[1], KEY, len(key) + key.offset)[key.offset :]
-    found["first"], found["second"] = keys["first"], keys["second"]
-    found["time"] = table["time"].cast(pa.int64()).to_numpy()
-    found["code"] = codes.to_numpy()
-    return found
-
-
-def _carried(folder: str, partition: int) -> str:
-    return storage.join(folder, f"carried-{partition:06d}.parquet")
 
 
 def _check_sums(events: Mapping[str, int]) -> None:

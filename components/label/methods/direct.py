@@ -28,7 +28,8 @@ from headwater.components.common.partitions import Found
 from headwater.components.common.times import microseconds, seconds
 from headwater.components.label import delays, joining
 from headwater.components.label.classes import ABSTAIN, AsText, coded
-from headwater.components.label.joining import Coded, Joined, On, Other
+from headwater.components.label.joining import Coded, Joined, Other
+from headwater.components.label.joining.columns import On, match_columns
 from headwater.components.label.joining.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.methods import Context, Item, Labels, Step
 
@@ -95,7 +96,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
     """
     settings, where = step.settings, step.where
     events = context.input(f"{where}.feedback", settings.feedback)
-    on = joining.match_columns(
+    on = match_columns(
         where, context.dataset, events, settings.on, row_time=settings.served, other_time=settings.occurred
     )
     if context.truth in (*on.rows, settings.served):

@@ -24,7 +24,7 @@ from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, chec
 from headwater.components.label.joining import codes_of
 from headwater.components.label.known import ByKey, by_key, outside
 from headwater.components.label.methods import Context, Item, Labels, Step
-from headwater.components.label.weak import analysis, costs, model, tally
+from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 
 LEAST_SOURCES = 3
@@ -246,7 +246,7 @@ def fit_model(where: str, settings: Settings, classes: Sequence[str], counted: t
     if settings.balance is not None:
         balance = np.array([settings.balance[name] for name in classes], np.float64)
         balance /= balance.sum()
-    return model.fit(counted, kind=settings.model, balance=balance, pairs=settings.copies)
+    return fitting.fit(counted, kind=settings.model, balance=balance, pairs=settings.copies)
 
 
 class Votes(NamedTuple):

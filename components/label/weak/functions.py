@@ -145,6 +145,11 @@ class Function(pydantic.BaseModel):
         """How it votes: one of `WAYS`."""
         return next(name for name in WAYS if getattr(self, name) is not None)
 
+    @property
+    def code(self) -> str:
+        """The name of its Python function or Snorkel object; empty for what votes otherwise."""
+        return self.python or self.snorkel or ""
+
 
 WAYS = ("sql", "keywords", "regex", "threshold", "lookup", "column", "python", "snorkel")
 
@@ -172,7 +177,7 @@ def check_functions(where: str, functions: Sequence[Function], classes: Sequence
         if function.threshold is not None and function.threshold.above is None and function.threshold.below is None:
             raise HeadwaterError(f"{key}: threshold: says neither above nor below what")
         if function.python is not None or function.snorkel is not None:
-            find_function(key, function.python or function.snorkel)
+            find_function(key, function.code)
 
 
 def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) -> list[list[str]]:
@@ -262,40 +267,45 @@ def _sql(function: Function) -> str:
     if function.sql is not None:
         return function.sql
     if function.keywords is not None:
-        form = function.keywords
-        words = "|".join(re.escape(word) for word in form.words)
+        keywords = function.keywords
+        words = "|".join(re.escape(word) for word in keywords.words)
         pattern = f"(^|{_NO_LETTER})({words})({_NO_LETTER}|$)"
-        options = "'i'" if form.ignore_case else "'c'"
+        options = "'i'" if keywords.ignore_case else "'c'"
         return (
-            f"CASE WHEN regexp_matches({_column(form.column)}, {quoted(pattern)}, {options}) "
-            f"THEN {quoted(form.vote)} END"
+            f"CASE WHEN regexp_matches({_column(keywords.column)}, {quoted(pattern)}, {options}) "
+            f"THEN {quoted(keywords.vote)} END"
         )
     if function.regex is not None:
-        form = function.regex
-        return f"CASE WHEN regexp_matches({_column(form.column)}, {quoted(form.pattern)}) THEN {quoted(form.vote)} END"
+        regex = function.regex
+        return (
+            f"CASE WHEN regexp_matches({_column(regex.column)}, {quoted(regex.pattern)}) THEN {quoted(regex.vote)} END"
+        )
     if function.threshold is not None:
-        form = function.threshold
-        column = _column(form.column)
-        parts = [f"{column} > {form.above!r}"] if form.above is not None else []
-        parts += [f"{column} < {form.below!r}"] if form.below is not None else []
+        threshold = function.threshold
+        column = _column(threshold.column)
+        parts = [f"{column} > {threshold.above!r}"] if threshold.above is not None else []
+        parts += [f"{column} < {threshold.below!r}"] if threshold.below is not None else []
         # DuckDB holds NaN to be greater than any number.
-        return f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {quoted(form.vote)} END"
+        return (
+            f"CASE WHEN {' AND '.join(parts)} AND NOT isnan(CAST({column} AS DOUBLE)) THEN {quoted(threshold.vote)} END"
+        )
     if function.lookup is not None:
-        form = function.lookup
-        column = _column(form.column)
-        cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(vote)}" for value, vote in form.values.items())
+        lookup = function.lookup
+        column = _column(lookup.column)
+        cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(vote)}" for value, vote in lookup.values.items())
         # Integers with missing values come as floats from pandas.
         digits = f"regexp_replace(CAST({column} AS VARCHAR), '\\.0$', '')"
         whole = f"CASE WHEN typeof({column}) IN ('DOUBLE', 'FLOAT') THEN {digits} END"
         return f"CASE CAST({column} AS VARCHAR) {cases} ELSE CASE {whole} {cases} END END"
-    form = function.column
-    if not form.confidence:
-        return _column(form.column)
-    return f"CASE WHEN {_column(form.confidence)} >= {form.at_least!r} THEN {_column(form.column)} END"
+    given = function.column
+    assert given is not None, "a function votes in one of these ways, or is Python"
+    if not given.confidence:
+        return _column(given.column)
+    return f"CASE WHEN {_column(given.confidence)} >= {given.at_least!r} THEN {_column(given.column)} END"
 
 
 def _call(key: str, function: Function, classes: Sequence[str], batch: pa.RecordBatch) -> np.ndarray:
-    found = find_function(key, function.python or function.snorkel)
+    found = find_function(key, function.code)
     try:
         if function.snorkel is not None:
             given = [found(SimpleNamespace(**row)) for row in batch.to_pylist()]

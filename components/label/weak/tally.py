@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -160,6 +161,27 @@ def merge(one: Tally, other: Tally) -> Tally:
     )
 
 
+def rows_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, gold classes and weights of all rows that the tally holds."""
+    if tally.is_exact:
+        return tally.patterns[:, :-1], tally.patterns[:, -1], tally.counts.astype(np.float64)
+    return sample_of(tally)
+
+
+def sample_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes, gold classes and weights of both samples, in the order of the rows' hashes."""
+    gold = np.full(len(tally.hashes), -1, np.int8)
+    places = np.searchsorted(tally.hashes, tally.gold_hashes)
+    inside = places < len(tally.hashes)
+    inside[inside] = tally.hashes[places[inside]] == tally.gold_hashes[inside]
+    gold[places[inside]] = tally.gold[inside]
+    return (
+        np.concatenate([tally.votes, tally.gold_votes[~inside]]),
+        np.concatenate([gold, tally.gold[~inside]]),
+        np.ones(len(gold) + int((~inside).sum())),
+    )
+
+
 def encode(found: Tally) -> bytes:
     """A tally as bytes: numpy's archive of plain arrays."""
     sink = io.BytesIO()
@@ -171,7 +193,8 @@ def decode(content: bytes) -> Tally:
     """The tally that `encode` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         found = {field.name: stored[field.name] for field in dataclasses.fields(Tally)}
-    return Tally(**{name: int(value) if value.ndim == 0 else value for name, value in found.items()})
+    fields: dict[str, Any] = {name: int(value) if value.ndim == 0 else value for name, value in found.items()}
+    return Tally(**fields)
 
 
 def chunks(rows: int, cells: int) -> Iterator[slice]:

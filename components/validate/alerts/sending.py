@@ -60,6 +60,7 @@ def send_alerts(verdict: Mapping[str, Any], alerts: Sequence[Alert], state_uri: 
 
 def _send(verdict: Mapping[str, Any], alert: Alert, claims: str) -> int:
     if alert.to == "prometheus":
+        assert alert.path is not None, "the settings demand it"
         _write(alert.path, messages.prometheus(verdict))
         return len(verdict["findings"])
     wanted = [finding for finding in verdict["findings"] if finding["severity"] in _SEVERITIES[alert.on]]
@@ -93,9 +94,10 @@ def _deliver(verdict: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], 
             url = url.rstrip("/") + "/api/v1/lineage"
         event = messages.openlineage(verdict, alert.namespace or "headwater")
         name = alert.secret_env or "OPENLINEAGE_API_KEY"
-        secret = _variable(name) if alert.secret_env or os.environ.get(name) else ""
-        post(url, _json(event), lambda: {"Authorization": f"Bearer {secret}"} if secret else {}, alert.timeout)
+        token = _variable(name) if alert.secret_env or os.environ.get(name) else ""
+        post(url, _json(event), lambda: {"Authorization": f"Bearer {token}"} if token else {}, alert.timeout)
         return
+    assert alert.url_env is not None, "the settings demand it"
     body = _json(messages.slack(verdict, findings) if alert.to == "slack" else messages.webhook(verdict, findings))
     secret = _variable(alert.secret_env).encode() if alert.secret_env else b""
 
@@ -110,10 +112,11 @@ def _deliver(verdict: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], 
 
 
 def _mail(subject: str, text: str, alert: Alert) -> None:
+    assert alert.host is not None and alert.recipients is not None, "the settings demand them"
     message = email.message.EmailMessage()
     message["Subject"], message["From"], message["To"] = subject, alert.sender, ", ".join(alert.recipients)
     message.set_content(text)
-    user = (_variable(alert.user_env), _variable(alert.password_env)) if alert.user_env else None
+    user = (_variable(alert.user_env), _variable(alert.password_env)) if alert.user_env and alert.password_env else None
     try:
         with smtplib.SMTP(alert.host, alert.port or 25, timeout=alert.timeout) as server:
             server.ehlo()

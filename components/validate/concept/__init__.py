@@ -1,7 +1,8 @@
 """Concept drift and label drift: whether what the label says of the same inputs changed between two periods.
 
 `settings` say what is compared, `bins` cut columns, `counting` counts rows on workers, `inference` tests the counts,
-`deciding` tells concept from covariate, `measure` runs it over two datasets, `cadence` says how often to label.
+`features` are what is looked at, `deciding` tells concept from covariate, `slices` where, `findings` says it, `measure`
+runs it over two datasets, `cadence` says how often to label.
 """
 
 from __future__ import annotations

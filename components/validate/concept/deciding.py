@@ -21,33 +21,28 @@ and p-values are then too small. Rows without a label are left out; labels that 
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from headwater.components.common.significance import benjamini_hochberg
-from headwater.components.validate.concept import inference
+from headwater.components.validate.concept import findings, inference
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.counting import Counts, Plan
+from headwater.components.validate.concept.features import CLASSES_HELD, Feature, Found
 from headwater.components.validate.concept.settings import Concept
+from headwater.components.validate.concept.slices import cells_of, find_slices, pairs_of, share_changed
 
 MOST_HELD = 2
 MOST_CANDIDATES = 100
 MOST_OTHERS = 32
 MOST_SUSPECTS = 16
 MOST_SOURCES = 3
-MOST_PAIRED = 4
 MOST_SLICES = 20
-CLASSES_HELD = 9
-"""Classes that are told apart where others are held fixed; the rest is one class more."""
 
 LEAST_COMPARED = 0.5
 """A feature is tested when at least this share of the current rows lies in bins that both periods have."""
-
-_CLEARLY = 0.75
 # Leverage is that of one feature after another; several together, and steeper within bins, may move the label more.
 _MARGIN = 2.0
 # What moves the label by less than this share of the least effect need not be held fixed.
@@ -55,44 +50,6 @@ _WORTH_HOLDING = 0.1
 _LEAST_EFFECT = 0.005
 
 Count = Callable[[Plan], Counts]
-
-
-@dataclasses.dataclass(frozen=True)
-class Feature:
-    """A column, or two that are looked at together."""
-
-    columns: tuple[Column, ...]
-
-    @property
-    def name(self) -> str:
-        return " and ".join(column.name for column in self.columns)
-
-    @property
-    def size(self) -> int:
-        """How many bins it has."""
-        return math.prod(column.size for column in self.columns)
-
-    def word(self, code: int) -> str:
-        """A bin in words, as in `country = US and device = phone`."""
-        places = np.unravel_index(code, [column.size for column in self.columns])
-        return " and ".join(f"{column.name} {column.word(int(place))}" for column, place in zip(self.columns, places))
-
-
-@dataclasses.dataclass
-class _Found:
-    """What is known of one feature."""
-
-    feature: Feature
-    table: np.ndarray
-    shift: tuple[float, float, float, float]
-    tests: inference.Tests
-    shift_adjusted: float = 1.0
-    adjusted: float = 1.0
-    verdict: str = "unchanged"
-    held: tuple[str, ...] = ()
-    leverage: float = 0.0
-    inside: float = 0.0
-    reason: str = ""
 
 
 def decide(
@@ -126,20 +83,20 @@ def decide(
         "findings": [],
     }
     if reason := _impossible(counted, labels, label):
-        result["findings"].append(_finding(label.name, "COMPARISON_IMPOSSIBLE", reason))
+        result["findings"].append(findings.finding(label.name, "COMPARISON_IMPOSSIBLE", reason))
         return result
     found = [_look(feature, table) for feature, table in zip(every, tables)]
     shifted = _shifted(found, options)
     suspects = _suspects(found, options)
-    sources: list[_Found] = []
+    sources: list[Found] = []
     slices: list[dict[str, Any]] = []
     explaining = shifted[0].table if shifted else None
     if suspects:
         classes = label.held(CLASSES_HELD)
         held, moved = _hold(count, classes, found, suspects, shifted, score, options)
         sources, slices, explaining = _look_closer(count, classes, suspects, found, held, moved, options)
-    result["label"] = _of_label(labels, label, explaining, options)
-    result["features"] = [_told(each) for each in found]
+    result["label"] = findings.describe_label(labels, label, explaining, options)
+    result["features"] = [findings.describe(each) for each in found]
     own = {column.name for each in sources for column in each.feature.columns}
     slices = [slice_ for slice_ in slices if own & set(slice_["features"])]
     result["slices"] = slices[:MOST_SLICES]
@@ -154,15 +111,12 @@ def decide(
     result["verdict"] = " and ".join(verdicts) if sources or not unsettled else "unsettled"
     result["verdict"] = result["verdict"] or "unchanged"
     result["findings"] = [
-        *_concept_findings(sources, found, slices, label),
-        *_unsettled_findings(unsettled, sources),
-        *_shift_findings(shifted, together),
-        *_label_findings(result["label"], label, options),
+        *findings.of_concept(sources, found, slices, label),
+        *findings.of_unsettled(unsettled, sources),
+        *findings.of_shift(shifted, together),
+        *findings.of_label(result["label"], label, options),
     ]
     return result
-
-
-# The steps.
 
 
 def _impossible(counted: Counts, labels: np.ndarray, label: Column) -> str:
@@ -177,12 +131,12 @@ def _impossible(counted: Counts, labels: np.ndarray, label: Column) -> str:
     return ""
 
 
-def _look(feature: Feature, table: np.ndarray) -> _Found:
+def _look(feature: Feature, table: np.ndarray) -> Found:
     table = table.reshape(feature.size, *table.shape[-2:])
-    return _Found(feature, table, inference.covariate(table.sum(axis=1)), inference.concept(table[:, None]))
+    return Found(feature, table, inference.covariate(table.sum(axis=1)), inference.concept(table[:, None]))
 
 
-def _shifted(found: Sequence[_Found], options: Concept) -> list[_Found]:
+def _shifted(found: Sequence[Found], options: Concept) -> list[Found]:
     """Single columns whose shares changed, those that move the label most first."""
     singles = [each for each in found if len(each.feature.columns) == 1]
     for each, adjusted in zip(singles, benjamini_hochberg([each.shift[2] for each in singles])):
@@ -196,7 +150,7 @@ def _shifted(found: Sequence[_Found], options: Concept) -> list[_Found]:
     return sorted(shifted, key=lambda each: (-each.leverage, -each.shift[3], each.feature.name))
 
 
-def _suspects(found: Sequence[_Found], options: Concept) -> list[_Found]:
+def _suspects(found: Sequence[Found], options: Concept) -> list[Found]:
     suspects = []
     for each in found:
         if np.count_nonzero(each.table.sum(axis=(1, 2))) < 2:
@@ -205,7 +159,7 @@ def _suspects(found: Sequence[_Found], options: Concept) -> list[_Found]:
     for each, adjusted in zip(tested, benjamini_hochberg([each.tests.p_value[0] for each in tested])):
         each.adjusted = adjusted
         if each.tests.compared[0] < LEAST_COMPARED or not each.tests.freedom[0]:
-            each.verdict, each.reason = "cannot be told", _too_few(each)
+            each.verdict, each.reason = "cannot be told", findings.too_few(each)
         elif adjusted <= options.max_p and (
             each.tests.effect[0] >= options.min_effect or _has_slice(each.tests, found, options)
         ):
@@ -219,12 +173,12 @@ def _suspects(found: Sequence[_Found], options: Concept) -> list[_Found]:
 def _hold(
     count: Count,
     label: Column,
-    found: Sequence[_Found],
-    suspects: Sequence[_Found],
-    shifted: Sequence[_Found],
+    found: Sequence[Found],
+    suspects: Sequence[Found],
+    shifted: Sequence[Found],
     score: Feature | None,
     options: Concept,
-) -> tuple[list[_Found], dict[str, float]]:
+) -> tuple[list[Found], dict[str, float]]:
     """What is held fixed, and the leverage that each other column then has.
 
     The first is the score, or the changed column that moves the label most; the next is the one that moves it most
@@ -236,7 +190,7 @@ def _hold(
     singles = [each for each in found if len(each.feature.columns) == 1]
     # What says nothing of the label does not move it.
     singles.sort(key=lambda each: (-inference.association(each.table[..., 0]), each.feature.name))
-    held: list[_Found] = []
+    held: list[Found] = []
     within = suspects[0].feature.columns[0].held()
     left = [each for each in singles if each is not suspects[0]]
     if shifted:
@@ -262,34 +216,36 @@ def _hold(
 def _look_closer(
     count: Count,
     classes: Column,
-    suspects: Sequence[_Found],
-    found: Sequence[_Found],
-    held: Sequence[_Found],
+    suspects: Sequence[Found],
+    found: Sequence[Found],
+    held: Sequence[Found],
     moved: dict[str, float],
     options: Concept,
-) -> tuple[list[_Found], list[dict[str, Any]], np.ndarray | None]:
+) -> tuple[list[Found], list[dict[str, Any]], np.ndarray | None]:
     """Tests suspects with others held fixed, then outside of the slices that changed.
 
     Returns:
       The features whose concept changed, the slices that did, and the table of what is held fixed.
     """
     fixed = tuple(each.feature.columns[0].held() for each in held)
-    pairs = _pairs(suspects)
+    pairs = pairs_of(suspects)
     # Two columns and two held fixed would be too many cells.
     tables = (fixed, *((*pair.columns, *_besides(fixed, pair)[:1]) for pair in pairs))
-    left, sources, slices = list(suspects), [], []
+    left = list(suspects)
+    sources: list[Found] = []
+    slices: list[dict[str, Any]] = []
     without: tuple[tuple[tuple[Column, ...], tuple[int, ...]], ...] = ()
-    explaining = None
+    explaining: np.ndarray | None = None
     for turn in range(MOST_SOURCES):
         own = tuple((*each.feature.columns, *_besides(fixed, each.feature)) for each in left)
         counted = count(Plan(classes, own if turn else own + tables, without)).tables
-        tests = [inference.concept(_by_bin(table, each.feature)) for table, each in zip(counted, left)]
+        tests = [inference.concept(cells_of(table, each.feature)) for table, each in zip(counted, left)]
         changed = _judge(left, tests, found, held, moved, sources, options)
         if turn == 0:
             explaining, *of_pairs = counted[len(left) :]
             told = {each.feature.name for each, _ in changed}
             by_bin = [each for each in zip(left, tests, counted) if each[0].feature.name in told]
-            slices = _slices(by_bin, list(zip(pairs, of_pairs)), classes, options)
+            slices = find_slices(by_bin, list(zip(pairs, of_pairs)), classes, options)
         if not changed:
             break
         tables_of = {each.feature.name: table for each, table in zip(left, counted)}
@@ -302,18 +258,20 @@ def _look_closer(
     else:
         for each in left:
             each.verdict, each.reason = "left out", f"{MOST_SOURCES} others changed more"
-    return sources, slices, explaining.reshape(-1, *explaining.shape[-2:]) if fixed else None
+    if not fixed or explaining is None:
+        return sources, slices, None
+    return sources, slices, explaining.reshape(-1, *explaining.shape[-2:])
 
 
 def _judge(
-    left: Sequence[_Found],
+    left: Sequence[Found],
     tests: Sequence[inference.Tests],
-    found: Sequence[_Found],
-    held: Sequence[_Found],
+    found: Sequence[Found],
+    held: Sequence[Found],
     moved: dict[str, float],
-    sources: Sequence[_Found],
+    sources: Sequence[Found],
     options: Concept,
-) -> list[tuple[_Found, inference.Tests]]:
+) -> list[tuple[Found, inference.Tests]]:
     """Writes what is known of each suspect, and gives those whose concept changed."""
     # Those that were not tested again count as hypotheses too.
     p_values = [1.0] * (len(found) - len(left))
@@ -340,7 +298,7 @@ def _judge(
         if fixed:
             each.tests, each.adjusted = test, p_value
         if test.compared[0] < LEAST_COMPARED:
-            each.verdict, each.reason = "cannot be told", _too_few(each)
+            each.verdict, each.reason = "cannot be told", findings.too_few(each)
         elif not clear and not fixed:
             each.verdict = "unchanged"
         elif not clear:
@@ -357,21 +315,16 @@ def _judge(
     return changed
 
 
-def _has_slice(test: inference.Tests, found: Sequence[_Found], options: Concept) -> bool:
+def _has_slice(test: inference.Tests, found: Sequence[Found], options: Concept) -> bool:
     """Whether a bin changed clearly by itself, however small a share of the rows it has."""
     # Bonferroni over all bins of all features.
     bins = sum(each.feature.size for each in found)
-    return bool(((test.p_value[1:] * bins <= options.max_p) & (_within(test) >= options.min_slice_effect)).any())
-
-
-def _within(test: inference.Tests) -> np.ndarray:
-    """The share of each bin's labels that changed."""
-    return test.effect[1:] / np.maximum(test.compared[1:], 1e-12)
+    return bool(((test.p_value[1:] * bins <= options.max_p) & (share_changed(test) >= options.min_slice_effect)).any())
 
 
 def _strongest(
-    changed: Sequence[tuple[_Found, inference.Tests]], tables: dict[str, np.ndarray], held: Sequence[_Found]
-) -> tuple[_Found, tuple[Column, ...], inference.Tests]:
+    changed: Sequence[tuple[Found, inference.Tests]], tables: dict[str, np.ndarray], held: Sequence[Found]
+) -> tuple[Found, tuple[Column, ...], inference.Tests]:
     """The feature whose bins hold the change most closely, the columns whose bins these are, and the test of each."""
     candidates = [(each, each.feature.columns, test) for each, test in changed]
     for each, _ in changed:
@@ -387,13 +340,7 @@ def _strongest(
 
 def _concentration(test: inference.Tests) -> float:
     """Σ w · TV²: of features that show the same change, the greatest is the one whose bins hold it and little else."""
-    return float((test.compared[1:] * np.maximum(_within(test), 0.0) ** 2).sum())
-
-
-def _pairs(suspects: Sequence[_Found]) -> list[Feature]:
-    singles = [each.feature.columns[0].held() for each in suspects if len(each.feature.columns) == 1][:MOST_PAIRED]
-    singles.sort(key=lambda column: column.name)
-    return [Feature((one, two)) for place, one in enumerate(singles) for two in singles[place + 1 :]]
+    return float((test.compared[1:] * np.maximum(share_changed(test), 0.0) ** 2).sum())
 
 
 def _besides(fixed: Sequence[Column], feature: Feature) -> tuple[Column, ...]:
@@ -401,225 +348,9 @@ def _besides(fixed: Sequence[Column], feature: Feature) -> tuple[Column, ...]:
     return tuple(column for column in fixed if column.name not in names)
 
 
-def _by_bin(table: np.ndarray, feature: Feature) -> np.ndarray:
-    return table.reshape(feature.size, -1, *table.shape[-2:])
-
-
 def _changed_bins(test: inference.Tests, options: Concept) -> tuple[int, ...]:
-    adjusted = np.array(benjamini_hochberg(test.p_value[1:]))
-    own = _within(test)
+    adjusted = np.array(benjamini_hochberg(test.p_value[1:].tolist()))
+    own = share_changed(test)
     changed = np.flatnonzero((adjusted <= options.max_p) & (own >= options.min_effect))
     # A change that no bin shows by itself is everywhere.
     return tuple((changed if len(changed) else np.arange(len(own))).tolist())
-
-
-# Slices.
-
-
-def _slices(
-    by_bin: Sequence[tuple[_Found, inference.Tests, np.ndarray]],
-    pairs: Sequence[tuple[Feature, np.ndarray]],
-    classes: Column,
-    options: Concept,
-) -> list[dict[str, Any]]:
-    """Bins of the features whose concept changed, and pairs of bins that changed clearly more than either."""
-    candidates = []
-    for each, test, table in by_bin:
-        candidates.append((each.feature, test, _by_bin(table, each.feature), None))
-    names = {column.name for feature, *_ in candidates for column in feature.columns}
-    for pair, table in pairs:
-        if {column.name for column in pair.columns} <= names:
-            cells = _by_bin(table, pair)
-            candidates.append((pair, inference.concept(cells), cells, _beyond_parents(cells.sum(axis=1), pair)))
-    if not candidates:
-        return []
-    p_values = np.concatenate([test.p_value[1:] for _, test, _, _ in candidates])
-    tested = np.concatenate([test.freedom[1:] > 0 for _, test, _, _ in candidates])
-    adjusted = np.ones(len(p_values))
-    adjusted[tested] = benjamini_hochberg(p_values[tested])
-    slices, start = [], 0
-    for feature, test, cells, beyond in candidates:
-        p_value, start = adjusted[start : start + feature.size], start + feature.size
-        own = _within(test)
-        listed = (p_value <= options.max_p) & (own >= options.min_effect)
-        if beyond is not None:
-            listed &= beyond
-        rows, shares = cells.sum(axis=(1, 2)), inference.like_shares(cells)
-        slices += [
-            {
-                "slice": feature.word(code),
-                "features": [column.name for column in feature.columns],
-                "rows": rows[code].tolist(),
-                "share": float(test.compared[1 + code]),
-                "labels": _shares(shares[code], classes),
-                "effect": float(own[code]),
-                "contribution": float(test.effect[1 + code]),
-                "p_value": float(p_value[code]),
-            }
-            for code in np.flatnonzero(listed).tolist()
-        ]
-    # A slice that is small and wholly changed stands before one that holds it and much else.
-    return sorted(slices, key=lambda each: (-each["contribution"] * each["effect"], each["slice"]))
-
-
-def _beyond_parents(cells: np.ndarray, pair: Feature) -> np.ndarray:
-    """Whether pairs of bins changed clearly more than the rest of either bin."""
-    shape = [column.size for column in pair.columns]
-    table = cells.reshape(*shape, *cells.shape[1:]).astype(np.float64)
-    own = inference.total_variation(cells.astype(np.float64))
-    clear = np.ones(len(cells), bool)
-    for axis in (0, 1):
-        rest = (table.sum(axis=axis, keepdims=True) - table).reshape(cells.shape)
-        clear &= inference.total_variation(rest) <= _CLEARLY * own
-    return clear
-
-
-def _shares(shares: np.ndarray, label: Column) -> list[dict[str, Any]]:
-    """Each class with its shares then and now."""
-    return [
-        {"class": label.word(place).removeprefix("= "), "then": float(then), "now": float(now)}
-        for place, (then, now) in enumerate(shares)
-        if then or now
-    ]
-
-
-# In JSON and in words.
-
-
-def _told(each: _Found) -> dict[str, Any]:
-    g2, freedom, p_value, effect = each.shift
-    tests = each.tests
-    single = len(each.feature.columns) == 1
-    return {
-        "feature": each.feature.name,
-        "verdict": each.verdict,
-        "reason": each.reason,
-        "concept": {
-            "g2": float(tests.g2[0]),
-            "degrees_of_freedom": int(tests.freedom[0]),
-            "p_value": float(tests.p_value[0]),
-            "adjusted": float(each.adjusted),
-            "effect": float(tests.effect[0]),
-            "compared": float(tests.compared[0]),
-            "held": list(each.held),
-        },
-        "covariate": {
-            "g2": g2,
-            "degrees_of_freedom": int(freedom),
-            "p_value": p_value,
-            "adjusted": float(each.shift_adjusted) if single else None,
-            "effect": effect,
-            "leverage": each.leverage,
-        },
-    }
-
-
-def _of_label(labels: np.ndarray, label: Column, explaining: np.ndarray | None, options: Concept) -> dict[str, Any]:
-    test = inference.concept(labels[None, None])
-    told = {
-        "classes": _shares(labels / labels.sum(axis=0), label),
-        "g2": float(test.g2[0]),
-        "degrees_of_freedom": int(test.freedom[0]),
-        "p_value": float(test.p_value[0]),
-        "effect": float(test.effect[0]),
-        "explained": 0.0,
-    }
-    if explaining is not None:
-        sums = explaining.sum(axis=0).astype(np.float64)
-        then, now = (sums / np.maximum(sums.sum(axis=0), 1)).T
-        expected = inference.expected_labels(explaining)
-        apart = np.abs(now - then).sum()
-        # Where classes were put together, so they are here.
-        told["explained"] = float(np.clip(1 - np.abs(now - expected).sum() / apart, 0, 1)) if apart else 0.0
-        named = label if len(expected) == len(labels) else label.held(CLASSES_HELD)
-        told["expected"] = _shares(np.stack([then, expected], axis=1), named)
-    told["drifted"] = told["p_value"] <= options.max_p and told["effect"] >= options.min_effect
-    return told
-
-
-def _concept_findings(
-    sources: Sequence[_Found], found: Sequence[_Found], slices: Sequence[dict[str, Any]], label: Column
-) -> list[dict[str, Any]]:
-    findings = []
-    for each in sources:
-        names = {column.name for column in each.feature.columns}
-        own = [slice_ for slice_ in slices if names & set(slice_["features"])]
-        effect = float(each.tests.effect[0])
-        where = f"; most where {_change(own[0], label)}" if own else ""
-        aside = f", {' and '.join(each.held)} held fixed" if each.held else ""
-        message = (
-            f"the same inputs mean another label {label.name!r} than before: seen by {each.feature.name}{aside}, about "
-            f"{effect:.1%} of the labels changed{where}; label recent rows and train again"
-        )
-        echoes = [other.feature.name for other in found if other.verdict == "echo"]
-        findings.append(
-            _finding(
-                each.feature.name,
-                "CONCEPT_DRIFT",
-                message,
-                effect=effect,
-                p_value=float(each.adjusted),
-                slices=own[:5],
-                echoes=echoes if each is sources[0] else [],
-            )
-        )
-    return findings
-
-
-def _change(slice_: dict[str, Any], label: Column) -> str:
-    most = max(slice_["labels"], key=lambda each: abs(each["now"] - each["then"]))
-    return (
-        f"{slice_['slice']}, where {most['class']} went from {most['then']:.1%} to {most['now']:.1%} "
-        f"({slice_['rows'][1]:,} rows now)"
-    )
-
-
-def _unsettled_findings(unsettled: Sequence[_Found], sources: Sequence[_Found]) -> list[dict[str, Any]]:
-    if not unsettled or sources:
-        return []
-    first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
-    message = (
-        f"it cannot be told whether the concept changed: the label changed within {first.feature.name}, and "
-        f"{first.reason}; name the model's score to compare rows of one score, or compare periods with like inputs"
-    )
-    return [_finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
-
-
-def _shift_findings(shifted: Sequence[_Found], together: Sequence[_Found]) -> list[dict[str, Any]]:
-    if together:
-        first = together[0]
-        names = sorted({first.feature.name, *first.held})
-        message = f"the inputs changed together, though no column did by itself: {', '.join(names)} go along otherwise"
-        return [_finding(first.feature.name, "COVARIATE_DRIFT", message, effects={})]
-    if not shifted:
-        return []
-    ordered = sorted(shifted, key=lambda each: (-each.shift[3], each.feature.name))
-    names = [f"{each.feature.name} ({each.shift[3]:.1%} of its rows)" for each in ordered[:5]]
-    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
-    message = f"the inputs changed: {', '.join(names)}{more} lie in other bins than before"
-    effects = {each.feature.name: each.shift[3] for each in ordered}
-    return [_finding(ordered[0].feature.name, "COVARIATE_DRIFT", message, effects=effects)]
-
-
-def _label_findings(told: dict[str, Any], label: Column, options: Concept) -> list[dict[str, Any]]:
-    if not told["drifted"]:
-        return []
-    most = max(told["classes"], key=lambda each: abs(each["now"] - each["then"]))
-    message = (
-        f"the label's shares changed: {most['class']} went from {most['then']:.1%} to {most['now']:.1%}; the change of "
-        f"the inputs explains {told['explained']:.0%} of it"
-    )
-    return [_finding(label.name, "LABEL_DRIFT", message, effect=told["effect"], p_value=told["p_value"])]
-
-
-def _too_few(each: _Found) -> str:
-    if not each.tests.freedom[0]:
-        return f"no bin can expect {inference.LEAST_EXPECTED:g} rows of two classes in both periods"
-    return (
-        f"only {float(each.tests.compared[0]):.0%} of the current rows lie in bins that have {inference.LEAST_ROWS} "
-        "rows or more in both periods"
-    )
-
-
-def _finding(feature: str, kind: str, message: str, **more: Any) -> dict[str, Any]:
-    return {"feature": feature, "kind": kind, "severity": "warning", "message": message, **more}

@@ -19,7 +19,8 @@ from headwater.components.common.results import Result
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate.concept import bins, counting
 from headwater.components.validate.concept.bins import Column
-from headwater.components.validate.concept.deciding import Feature, decide
+from headwater.components.validate.concept.deciding import decide
+from headwater.components.validate.concept.features import Feature
 from headwater.components.validate.concept.settings import Concept
 
 _LABEL = "concept drift"
@@ -172,15 +173,14 @@ class _Columns:
         columns: dict[str, Column] = {}
         for name in dict.fromkeys([*named, *self._names]):
             if name not in self.left_out:
-                if found := bins.column(features.get(name, none), self._then.field(name).type):
-                    columns[name] = found
+                if binned := bins.column(features.get(name, none), self._then.field(name).type):
+                    columns[name] = binned
                 elif name in named:
                     self.left_out[name] = f"the baseline's statistics have no values of {name!r} to take bins from"
         score = Feature((columns[options.score],)) if options.score in columns else None
         found = [Feature((columns[name],)) for name in self._names if name in columns]
-        for pair in options.slices:
-            if set(pair) <= set(columns):
-                found.append(Feature(tuple(columns[name].held() for name in pair)))
+        pairs = (pair for pair in options.slices if set(pair) <= set(columns))
+        found += [Feature(tuple(columns[name].held() for name in pair)) for pair in pairs]
         return label, score, found
 
     def _check(self, key: str, name: str, kinds: Sequence[Mapping[str, str]]) -> str:

@@ -23,31 +23,32 @@ def spill_uri(folder: str, side: str, number: int) -> str:
 def join(plan: tuple, ends: Sequence[Sequence[Sequence[int]]], most: int, partition: int) -> bytes:
     folder, key, types, tolerances = plan
     sides = [_load(folder, side, own, partition) for side, own in zip(SIDES, ends)]
-    told = nothing([name for name in types if name not in key])
-    if any(side is None for side in sides):
+    counts = nothing([name for name in types if name not in key])
+    there = [table for table in sides if table is not None]
+    if len(there) < len(sides):
         for title, side in zip(SIDES, sides):
             if side is not None:
-                single = _single(side)
-                told["only"][title], told["twice"][title] = int(single.sum()), int((~single).sum())
-        return json.dumps(told).encode()
-    keys, single = [_keys(side) for side in sides], [_single(side) for side in sides]
+                lone = _single(side)
+                counts["only"][title], counts["twice"][title] = int(lone.sum()), int((~lone).sum())
+        return json.dumps(counts).encode()
+    keys, once = [_keys(side) for side in there], [_single(side) for side in there]
     # A key that stands twice on one side has no sure partner on the other.
-    twice = [own[~alone] for own, alone in zip(keys, single)]
-    single = [alone & ~np.isin(own, other) for own, alone, other in zip(keys, single, reversed(twice))]
-    for title, own in zip(SIDES, single):
-        told["twice"][title] = int((~own).sum())
-    alone = [set_of[own] for set_of, own in zip(keys, single)]
-    rows = [np.flatnonzero(own) for own in single]
-    _, first, second = np.intersect1d(alone[0], alone[1], assume_unique=True, return_indices=True)
+    twice = [own[~alone] for own, alone in zip(keys, once)]
+    once = [alone & ~np.isin(own, other) for own, alone, other in zip(keys, once, reversed(twice))]
+    for title, own in zip(SIDES, once):
+        counts["twice"][title] = int((~own).sum())
+    unique_keys = [own[alone] for own, alone in zip(keys, once)]
+    rows = [np.flatnonzero(alone) for alone in once]
+    _, first, second = np.intersect1d(unique_keys[0], unique_keys[1], assume_unique=True, return_indices=True)
     pairs = np.sort(first), second[np.argsort(first, kind="stable")]
     chosen = [rows[0][pairs[0]], rows[1][pairs[1]]]
-    told["joined"] = len(pairs[0])
+    counts["joined"] = len(pairs[0])
     for title, own in zip(SIDES, rows):
-        told["only"][title] = len(own) - len(pairs[0])
-    training, serving = (table.take(pa.array(own)) for table, own in zip(sides, chosen))
-    for name in told["columns"]:
-        told["columns"][name] = _compare(training, serving, name, key, tolerances.get(name, (0.0, 0.0)), most)
-    return json.dumps(told).encode()
+        counts["only"][title] = len(own) - len(pairs[0])
+    training, serving = (table.take(pa.array(own)) for table, own in zip(there, chosen))
+    for name in counts["columns"]:
+        counts["columns"][name] = _compare(training, serving, name, key, tolerances.get(name, (0.0, 0.0)), most)
+    return json.dumps(counts).encode()
 
 
 def _load(folder: str, side: str, ends: Sequence[Sequence[int]], partition: int) -> pa.Table | None:

@@ -74,13 +74,13 @@ def measure_feature_skew(
     totals = [sum(side.rows(split) for split in side.splits) for side in opened]
     partitions = max(1, -(-max(totals) // PARTITION_ROWS))
     cells = sum(totals) * len(types)
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(cells < _CELLS_WORTH_A_POOL),
         "scratch": storage.join(opened[0].home.data_root, "_scratch") if opened[0].home else "",
         "preload": _PRELOAD,
     }
-    private = set().union(*(_private(side) for side in opened))
+    private: set[str] = set().union(*(_private(side) for side in opened))
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         ends = [_spill(side, name, key, types, partitions, folder, beam) for side, name in zip(opened, SIDES)]
         plan = (folder, key, types, {name: (t.absolute, t.relative) for name, t in options.tolerance.items()})

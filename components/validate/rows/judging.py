@@ -21,11 +21,12 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.shard_writer import ShardWriter
-from headwater.components.validate.rows import schema_rules, tracing
+from headwater.components.validate.rows import key_sets, schema_checks, tracing
+from headwater.components.validate.rows.key_sets import KeySet
 from headwater.components.validate.rows.outliers import Learnt, far_rows
 from headwater.components.validate.rows.rules import RULES_COLUMN
 from headwater.components.validate.rows.schema_rules import SchemaRule
-from headwater.components.validate.rows.tracing import KeySet, Trace
+from headwater.components.validate.rows.tracing import Trace
 
 EXAMPLES = 5
 """How many rows are shown of those that break a rule in a split."""
@@ -163,9 +164,9 @@ def _broken(
     """Each rule that rows of a batch break, by number, with the rows, int64, rising."""
     for start in range(0, len(plan.expressions), _RULES_AT_ONCE):
         yield from _of_expressions(plan, plan.expressions[start : start + _RULES_AT_ONCE], batch)
-    yield from schema_rules.broken_rows(plan.demands, batch)
+    yield from schema_checks.broken_rows(plan.demands, batch)
     for keys in plan.sets:
-        rows = tracing.not_in_set(keys, batch)
+        rows = key_sets.not_in_set(keys, batch)
         if len(rows):
             yield keys.number, rows
     for learnt in plan.outliers:
@@ -210,7 +211,7 @@ def _of_expressions(
             yield number, rows
 
 
-def _numbers(item: Item) -> Sequence[int]:
+def _numbers(item: Item) -> Sequence[int] | np.ndarray:
     """The number that each of an element's rows has in its file, from 1."""
     # Labels may have some of a shard's rows alone.
     places = item.element.places() if isinstance(item.element, WideShard) else None
@@ -224,7 +225,7 @@ def _note(
     number: int,
     places: np.ndarray,
     batch: pa.RecordBatch,
-    numbers: Sequence[int],
+    numbers: Sequence[int] | np.ndarray,
 ) -> None:
     known = found.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
     known["broken"] += len(places)

@@ -15,7 +15,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import Dataset, read_element
 from headwater.components.common.outlying import FAR, Scale, isolation, scale_of
 from headwater.components.validate.rows.rules import ISOLATION, Outliers
-from headwater.components.validate.rows.tracing import counted
+from headwater.components.validate.rows.spills import counted
 
 SAMPLE_ROWS = 65_536
 """About how many rows a rule is learnt from."""

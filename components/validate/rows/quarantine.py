@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headwater.components.common import results, storage
+from headwater.components.common import storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
-from headwater.components.common.dataset import ROW_ID, Dataset, load_dataset, split_folder
-from headwater.components.common.dataset_index import decode_schema, encode_schema, write_index
+from headwater.components.common.dataset import ROW_ID, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.shard_file import Shard
-from headwater.components.validate.rows import judging, outliers, tracing
+from headwater.components.validate.rows import judging, key_sets, outliers, outputs, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
+from headwater.components.validate.rows.outputs import PASSED, QUARANTINE
 from headwater.components.validate.rows.report import RowReport, make_report
 from headwater.components.validate.rows.rules import (
-    RULES_COLUMN,
     Outliers,
     RowRules,
     check_columns,
@@ -39,9 +38,6 @@ from headwater.components.validate.rows.tracing import Crossing
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
-
-PASSED, QUARANTINE = "passed", "quarantine"
-"""The roles of the two datasets, as their bodies say under `role`."""
 
 _PRELOAD = ("headwater.components.validate.rows.judging", "duckdb", "pandas")
 # Below this many values, starting more processes costs more than it saves.
@@ -93,24 +89,24 @@ def check_rows(
         raise HeadwaterError(f"environment: {environment!r} is one of a schema, and no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     warm_up(_PRELOAD)
-    options = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
     opened = load_dataset(dataset, **options)
     read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
     crossings, referred = _crossings(settings, opened, options)
     learning, learnt_from = _learning(settings, opened, options)
     referred = {**referred, **learnt_from}
-    _check_outputs(opened, referred, passed, quarantine)
+    outputs.check_outputs(opened, referred, passed, quarantine)
     rules = _all_rules(settings, read_by, demands)
     plan = _plan(settings, rules, demands, opened, passed, quarantine)
-    beam = {
+    beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(_cells(opened, plan, crossings) < _CELLS_WORTH_A_POOL),
         "scratch": storage.join(opened.home.data_root, "_scratch") if opened.home else "",
         "preload": _PRELOAD,
     }
     for folder, role in ((passed, PASSED), (quarantine, QUARANTINE)):
-        _clear(folder, role)
+        outputs.clear(folder, role)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         traces, sets = tracing.trace(crossings, opened, folder, **beam)
         learnt, unlearnt = outliers.learn(learning, folder, **beam)
@@ -124,7 +120,7 @@ def check_rows(
             sizes=[item.element.rows for item in items],
             **beam,
         )
-    tracing.release_sets()
+    key_sets.release_sets()
     outliers.release()
     state = json.loads(content)
     report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state, unlearnt)
@@ -134,8 +130,8 @@ def check_rows(
         "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
         "environment": environment,
     }
-    written = {
-        role: _commit(role, folder, opened, plan, state[role], report, inputs, shaping)
+    written: dict[str, Any] = {
+        role: outputs.commit(role, folder, opened, plan, state[role], report, inputs, shaping)
         for role, folder in ((PASSED, passed), (QUARANTINE, quarantine))
         if folder
     }
@@ -151,23 +147,6 @@ def _shaping(settings: RowRules) -> dict[str, Any]:
         if rule["outliers"]:
             del rule["outliers"]["reference"]
     return found
-
-
-def _check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, quarantine: str) -> None:
-    if passed and passed == quarantine:
-        raise HeadwaterError(f"passed and quarantine are both {passed}; give each dataset a folder of its own")
-    inputs = {uri for result in (opened.result, *referred.values()) for uri in (result.folder, result.uri)}
-    for role, folder in ((PASSED, passed), (QUARANTINE, quarantine)):
-        if folder in inputs:
-            raise HeadwaterError(f"{role}: {folder} is a dataset that is read here; give another folder")
-        if folder and storage.exists(storage.join(folder, results.MANIFEST)):
-            found = results.load(folder, "dataset")
-            if found.body.get("role") != role:
-                raise HeadwaterError(f"{role}: another dataset lies in {folder}; give another folder")
-    names = collections.Counter(opened.schema.names)
-    twice = next((name for name, count in names.items() if count > 1), None)
-    if (passed or quarantine) and twice is not None:
-        raise HeadwaterError(f"dataset: two columns are named {twice!r}; names must tell them apart")
 
 
 def _crossings(
@@ -296,7 +275,7 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
     keyed = bool(opened.key) or ROW_ID in opened.schema.names
     identities: dict[str, str] = {}
     copies: dict[str, int] = {}
-    items = []
+    items: list[Item] = []
     for split in opened.splits:
         for element in opened.elements(split):
             number = len(items)
@@ -328,97 +307,3 @@ def _name_of(uri: str, bases: Sequence[str]) -> str:
     """A file's name as seen from the first of the folders that holds it; empty where none does."""
     base = next((each for each in bases if each and uri.startswith(each.rstrip("/") + "/")), None)
     return "" if base is None else storage.relative(uri, base)
-
-
-def _clear(folder: str, role: str) -> None:
-    """Removes what an earlier check left: the manifest first, so that nobody takes the rest for a dataset."""
-    if not folder or not storage.exists(storage.join(folder, results.MANIFEST)):
-        return
-    known = results.load(folder, "dataset")
-    storage.delete(storage.join(folder, results.MANIFEST))
-    names = decode_schema(known.body["schema"]).names
-    for split, entry in known.body["splits"].items():
-        for file in storage.list_files(storage.join(folder, split_folder(names, split))):
-            storage.delete(file.uri)
-        storage.delete(storage.join(folder, entry["index"]))
-
-
-def _commit(
-    role: str,
-    folder: str,
-    opened: Dataset,
-    plan: Plan,
-    shards: Sequence[Mapping[str, Any]],
-    report: RowReport,
-    inputs: Mapping[str, Result],
-    shaping: Mapping[str, Any],
-) -> Result:
-    """Writes the shard indexes, and the manifest last."""
-    accounts = report.accounts
-    written = sum(shard["rows"] for shard in shards)
-    others = accounts["quarantined"] if role == PASSED else accounts["passed"]
-    if accounts["read"] != written + others:
-        raise HeadwaterError(
-            f"the accounts do not add up: {accounts['read']:,} read, {written:,} written to {role}, {others:,} not"
-        )
-    fields = [field for field in opened.schema if field.name != RULES_COLUMN]
-    if not plan.key:
-        fields.append(pa.field(ROW_ID, pa.binary(16)))
-    if role == QUARANTINE:
-        fields.append(pa.field(RULES_COLUMN, pa.list_(pa.string())))
-    accepted = role == QUARANTINE or written > 0 or not accounts["read"]
-    known = opened.result.body
-    body: dict[str, Any] = {
-        "name": known.get("name", ""),
-        "span": known.get("span"),
-        "role": role,
-        "key": list(plan.key) or [ROW_ID],
-        "schema": encode_schema(pa.schema(fields)),
-        "columns": {field.name: str(field.type) for field in fields},
-        "accepted": accepted,
-        "refusal": "" if accepted else f"every one of the {accounts['read']:,} rows broke a rule",
-        "accounts": {
-            "read": accounts["read"],
-            "written": written,
-            "rejected": 0,
-            "filtered": {"quarantined" if role == PASSED else "passed": others},
-        },
-        "rejected": {"reasons": {}, "files": []},
-        "rules": _sums(report),
-        "private": _private(known.get("private") or {}, shaping["private"]),
-        "findings": [],
-        "lineage": {name: result.reference() for name, result in sorted(inputs.items())},
-        "splits": {
-            split: write_index(folder, f"_shards-{split}.parquet", [each for each in shards if each["split"] == split])
-            for split in opened.splits
-        },
-    }
-    settings = {**shaping, "role": role}
-    manifest = {
-        "format_version": results.FORMAT_VERSION,
-        "kind": "dataset",
-        "producer": results.PRODUCER,
-        "fingerprint": results.fingerprint(
-            "dataset", {name: result.fingerprint for name, result in inputs.items()}, settings
-        ),
-        "home": None,
-        "settings": settings,
-        "body": body,
-    }
-    storage.write_bytes(storage.join(folder, results.MANIFEST), results.encode(manifest))
-    return results.load(folder, "dataset")
-
-
-def _private(known: Mapping[str, Any], declared: Sequence[str]) -> dict[str, Any]:
-    """What the dataset said of private columns; those that the settings declare hold values as they are."""
-    own = {name: {"kinds": known.get(name, {}).get("kinds", []), "action": None} for name in declared}
-    return dict(sorted({**known, **own}.items()))
-
-
-def _sums(report: RowReport) -> dict[str, int]:
-    """How many rows broke each rule that was broken."""
-    sums: dict[str, int] = {}
-    for result in report.results:
-        if result["broken"]:
-            sums[result["rule"]] = sums.get(result["rule"], 0) + result["broken"]
-    return sums

@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pyarrow as pa
 import pydantic
@@ -40,7 +40,8 @@ Severity = Literal["error", "warning"]
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Columns = Annotated[list[str], pydantic.Field(min_length=1)]
 _KINDS = ("row", "unique", "references", "monotone", "outliers")
-ROBUST_Z, ISOLATION = "robust_z", "isolation"
+ROBUST_Z: Final = "robust_z"
+ISOLATION: Final = "isolation"
 """The methods that tell outliers."""
 
 _LIMITS = {ROBUST_Z: 8.0, ISOLATION: ISOLATED}
@@ -198,6 +199,7 @@ class Rule(pydantic.BaseModel):
                 return f"{named} isolated by at most {self.outliers.limit:g}"
             return f"{named} within {self.outliers.limit:g} robust standard deviations"
         asked = self.monotone
+        assert asked is not None, "a rule says exactly one of these"
         along = f" along {_listed(asked.order)}" if asked.order else ""
         within = f" within {_listed(asked.group)}" if asked.group else ""
         return f"{asked.column} {'rising' if asked.strict else 'not falling'}{along}{within}"
@@ -273,6 +275,7 @@ def check_columns(rules: RowRules, schema: pa.Schema) -> dict[str, list[str]]:
             names = rule.outliers.columns
         else:
             asked = rule.monotone
+            assert asked is not None, "a rule says exactly one of these"
             names = [asked.column, *asked.order, *asked.group]
         for name in names:
             require_column(where, name, schema)

@@ -1,0 +1,163 @@
+"""What was found of a concept, as JSON and as findings in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from headwater.components.validate.concept import inference
+from headwater.components.validate.concept.bins import Column
+from headwater.components.validate.concept.features import CLASSES_HELD, Found
+from headwater.components.validate.concept.settings import Concept
+from headwater.components.validate.concept.slices import label_shares
+
+
+def describe(each: Found) -> dict[str, Any]:
+    """A feature, as JSON."""
+    g2, freedom, p_value, effect = each.shift
+    tests = each.tests
+    single = len(each.feature.columns) == 1
+    return {
+        "feature": each.feature.name,
+        "verdict": each.verdict,
+        "reason": each.reason,
+        "concept": {
+            "g2": float(tests.g2[0]),
+            "degrees_of_freedom": int(tests.freedom[0]),
+            "p_value": float(tests.p_value[0]),
+            "adjusted": float(each.adjusted),
+            "effect": float(tests.effect[0]),
+            "compared": float(tests.compared[0]),
+            "held": list(each.held),
+        },
+        "covariate": {
+            "g2": g2,
+            "degrees_of_freedom": int(freedom),
+            "p_value": p_value,
+            "adjusted": float(each.shift_adjusted) if single else None,
+            "effect": effect,
+            "leverage": each.leverage,
+        },
+    }
+
+
+def describe_label(
+    labels: np.ndarray, label: Column, explaining: np.ndarray | None, options: Concept
+) -> dict[str, Any]:
+    """The label, as JSON."""
+    test = inference.concept(labels[None, None])
+    told: dict[str, Any] = {
+        "classes": label_shares(labels / labels.sum(axis=0), label),
+        "g2": float(test.g2[0]),
+        "degrees_of_freedom": int(test.freedom[0]),
+        "p_value": float(test.p_value[0]),
+        "effect": float(test.effect[0]),
+        "explained": 0.0,
+    }
+    if explaining is not None:
+        sums = explaining.sum(axis=0).astype(np.float64)
+        then, now = (sums / np.maximum(sums.sum(axis=0), 1)).T
+        expected = inference.expected_labels(explaining)
+        apart = np.abs(now - then).sum()
+        # Where classes were put together, so they are here.
+        told["explained"] = float(np.clip(1 - np.abs(now - expected).sum() / apart, 0, 1)) if apart else 0.0
+        named = label if len(expected) == len(labels) else label.held(CLASSES_HELD)
+        told["expected"] = label_shares(np.stack([then, expected], axis=1), named)
+    told["drifted"] = told["p_value"] <= options.max_p and told["effect"] >= options.min_effect
+    return told
+
+
+def of_concept(
+    sources: Sequence[Found], found: Sequence[Found], slices: Sequence[dict[str, Any]], label: Column
+) -> list[dict[str, Any]]:
+    """One finding for each feature that the concept changed in."""
+    findings = []
+    for each in sources:
+        names = {column.name for column in each.feature.columns}
+        own = [slice_ for slice_ in slices if names & set(slice_["features"])]
+        effect = float(each.tests.effect[0])
+        where = f"; most where {_change(own[0], label)}" if own else ""
+        aside = f", {' and '.join(each.held)} held fixed" if each.held else ""
+        message = (
+            f"the same inputs mean another label {label.name!r} than before: seen by {each.feature.name}{aside}, about "
+            f"{effect:.1%} of the labels changed{where}; label recent rows and train again"
+        )
+        echoes = [other.feature.name for other in found if other.verdict == "echo"]
+        findings.append(
+            finding(
+                each.feature.name,
+                "CONCEPT_DRIFT",
+                message,
+                effect=effect,
+                p_value=float(each.adjusted),
+                slices=own[:5],
+                echoes=echoes if each is sources[0] else [],
+            )
+        )
+    return findings
+
+
+def _change(slice_: dict[str, Any], label: Column) -> str:
+    most = max(slice_["labels"], key=lambda each: abs(each["now"] - each["then"]))
+    return (
+        f"{slice_['slice']}, where {most['class']} went from {most['then']:.1%} to {most['now']:.1%} "
+        f"({slice_['rows'][1]:,} rows now)"
+    )
+
+
+def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[dict[str, Any]]:
+    """That it cannot be told whether the concept changed, where it is not told that it did."""
+    if not unsettled or sources:
+        return []
+    first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
+    message = (
+        f"it cannot be told whether the concept changed: the label changed within {first.feature.name}, and "
+        f"{first.reason}; name the model's score to compare rows of one score, or compare periods with like inputs"
+    )
+    return [finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
+
+
+def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[str, Any]]:
+    """That the inputs changed."""
+    if together:
+        first = together[0]
+        names = sorted({first.feature.name, *first.held})
+        message = f"the inputs changed together, though no column did by itself: {', '.join(names)} go along otherwise"
+        return [finding(first.feature.name, "COVARIATE_DRIFT", message, effects={})]
+    if not shifted:
+        return []
+    ordered = sorted(shifted, key=lambda each: (-each.shift[3], each.feature.name))
+    names = [f"{each.feature.name} ({each.shift[3]:.1%} of its rows)" for each in ordered[:5]]
+    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
+    message = f"the inputs changed: {', '.join(names)}{more} lie in other bins than before"
+    effects = {each.feature.name: each.shift[3] for each in ordered}
+    return [finding(ordered[0].feature.name, "COVARIATE_DRIFT", message, effects=effects)]
+
+
+def of_label(told: dict[str, Any], label: Column, options: Concept) -> list[dict[str, Any]]:
+    """That the label's shares changed."""
+    if not told["drifted"]:
+        return []
+    most = max(told["classes"], key=lambda each: abs(each["now"] - each["then"]))
+    message = (
+        f"the label's shares changed: {most['class']} went from {most['then']:.1%} to {most['now']:.1%}; the change of "
+        f"the inputs explains {told['explained']:.0%} of it"
+    )
+    return [finding(label.name, "LABEL_DRIFT", message, effect=told["effect"], p_value=told["p_value"])]
+
+
+def too_few(each: Found) -> str:
+    """Why a feature cannot be tested."""
+    if not each.tests.freedom[0]:
+        return f"no bin can expect {inference.LEAST_EXPECTED:g} rows of two classes in both periods"
+    return (
+        f"only {float(each.tests.compared[0]):.0%} of the current rows lie in bins that have {inference.LEAST_ROWS} "
+        "rows or more in both periods"
+    )
+
+
+def finding(feature: str, kind: str, message: str, **more: Any) -> dict[str, Any]:
+    """A finding; all about the concept are warnings."""
+    return {"feature": feature, "kind": kind, "severity": "warning", "message": message, **more}
