@@ -81,7 +81,7 @@ test-peers: $(VENV)/.ready
 # files needs no TFDV.
 .PHONY: test-newer
 NEWER := $(HOME)/.cache/headwater-newer
-NEWER_TESTS := tests/common tests/collect --ignore=tests/common/test_upkeep.py
+NEWER_TESTS := tests/common tests/collect --ignore=tests/common/test_maintenance.py
 test-newer: $(VENV)/.ready
 	@$(UV) venv -q --clear --python $(PY) $(NEWER)
 	@awk '/^[a-z]/ {skip = /^(tensorflow|tensorflow-data-validation|tensorflow-serving-api|tfx-bsl|pyfarmhash)==/} !skip' \

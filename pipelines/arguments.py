@@ -21,7 +21,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def add_collect(parser: argparse.ArgumentParser) -> None:
-    """Adds what collect can be told."""
+    """Adds collect's arguments."""
     group = parser.add_argument_group("the dataset")
     group.add_argument("--name", default="data", help="its name (default: %(default)s)")
     group.add_argument("--span", type=int, default=-1, metavar="N", help="its span (default: the next one)")

@@ -22,8 +22,8 @@ from headwater.pipelines.arguments import (
     add_output,
     add_references,
 )
+from headwater.pipelines.maintenance import add_commands as add_upkeep_commands
 from headwater.pipelines.schemas import add_commands as add_schema_commands
-from headwater.pipelines.upkeep import add_commands as add_upkeep_commands
 
 DATA_ROOT = ".headwater"
 """Where `headwater run` keeps datasets and results by default."""
@@ -148,11 +148,11 @@ def _label(options: argparse.Namespace) -> int:
         beam_pipeline_args=options.beam,
         workers=options.workers,
     )
-    told = result.body["labelled"]
-    classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
+    labels = result.body["labelled"]
+    classes = ", ".join(f"{name} {count:,}" for name, count in labels["classes"].items())
     accounts = result.body["accounts"]
     carried = f", {accounts['carried']:,} carried to the next span" if accounts["carried"] else ""
-    print(f"{result.uri}: {accounts['written']:,} rows, {classes}, {told['abstained']:,} abstain{carried}")
+    print(f"{result.uri}: {accounts['written']:,} rows, {classes}, {labels['abstained']:,} abstain{carried}")
     for found in result.body["findings"]:
         print(f"{found['severity']:7} {found['rule']}: {found['message']}")
     print(f"page    {result.locate(result.body['page'])}")

@@ -1,4 +1,4 @@
-"""The main pipeline on this machine, through kfp's local runner, told in a few lines."""
+"""The main pipeline on this machine, through kfp's local runner, summarised in a few lines."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if not dataset["accepted"]:
         lines.append(f"refused     {dataset['refusal']}")
     if "labels" in found:
-        told = found["labels"].body["labelled"]
+        labels = found["labels"].body["labelled"]
         rows = found["labels"].body["accounts"]["written"]
-        classes = ", ".join(f"{name} {count:,}" for name, count in told["classes"].items())
-        lines.append(f"labelled    {rows - told['abstained']:,} of {rows:,} rows: {classes}")
+        classes = ", ".join(f"{name} {count:,}" for name, count in labels["classes"].items())
+        lines.append(f"labelled    {rows - labels['abstained']:,} of {rows:,} rows: {classes}")
         lines += _label_lines(found["labels"].body)
     if "statistics" in found:
         body = found["statistics"].body

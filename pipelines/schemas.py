@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         help="text with more distinct values gets no closed domain (default: %(default)s)",
     )
 
-    agreed = commands.add_parser("schema", help="agree to a proposed schema, compare two, or write one in other words")
+    agreed = commands.add_parser("schema", help="accept a proposed schema, compare two, or export one")
     parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
     accept = add_command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
     accept.add_argument("proposal", help="folder of infer-schema in mode propose")

@@ -49,7 +49,7 @@ def bins(column: pa.Array, by: np.ndarray | None = None) -> np.ndarray:
 
     Args:
       column: the values.
-      by: which rows the quantiles and the frequent values are told from, bool; all by default.
+      by: which rows the quantiles and the frequent values are estimated from, bool; all by default.
 
     Returns:
       int64 from 0: of numbers the quantile bin; of others the place among the `CATEGORIES` most frequent values, and

@@ -1,6 +1,6 @@
 """Source health: is the data fresh, as much as expected, from the sources expected, and missing no more than before?
 
-Each rule is told from this dataset's exact profile and those of earlier spans, and gives findings.
+Each rule is derived from this dataset's exact profile and those of earlier spans, and gives findings.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_health(
       body: this dataset: `span`, `rows`, `newest`, `oldest` (ISO, of the event time), `profile`, `sources`, `models`,
         `fingerprint`.
       history: the same of earlier spans, by rising span.
-      as_of: the time that ages are told from.
+      as_of: the time that ages are measured from.
       settings: `max_age` (a timedelta or None), `season` (spans; 0 for none), `volume_tolerance` (a share).
     """
     found = check_freshness(body["newest"], as_of, settings.max_age)
@@ -89,8 +89,8 @@ def check_sources(sources: Sequence[Mapping[str, Any]], earlier: Sequence[Mappin
     for each in sources:
         before = had.get(each["uri"].rsplit("/", 1)[-1])
         if not each["rows"] and (before or any(other["rows"] for other in sources)):
-            told = f" (it had {before:,} in the last span)" if before else ""
-            found.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{told}", 0.0))
+            summary = f" (it had {before:,} in the last span)" if before else ""
+            found.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{summary}", 0.0))
     return found
 
 
@@ -133,7 +133,7 @@ def check_volume(
     logs = np.log([count for _, count in known])
     seasons = len(known) / season if season else 0
     if season and seasons < 1:
-        # The first Sunday cannot be told from a loss.
+        # The first Sunday cannot be distinguished from a loss.
         return []
     if len(known) < _FEW_SPANS or (season and seasons < 2):
         # Too few to tell a trend or a season from noise.
@@ -143,7 +143,7 @@ def check_volume(
     else:
         factors, here = np.zeros(len(known)), 0.0
         if season:
-            # Twice: the line is bent by the season, and the season told from what the line leaves.
+            # Twice: the line is bent by the season, and the season is estimated from what the line leaves.
             for _ in range(2):
                 slope, level = theil_sen(places, logs - factors)
                 left = logs - (level + slope * places)

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from headwater.components.collect.binning import numbers
 from headwater.components.collect.findings import finding
-from headwater.components.common.outlying import FAR, ISOLATED, isolation, scale_of
+from headwater.components.common.outliers import FAR, ISOLATED, isolation, scale_of
 
 MOST_FAR = 0.01
-"""A column with a larger share of outliers has another shape than a normal one: told in the page, no finding."""
+"""A column with a larger share of outliers has another shape than a normal one: shown on the page, not a finding."""
 
 EXTREME = 25.0
 """One robust z beyond this is a finding, where outliers are few."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.collect import health, outliers, page, profile, sense
+from headwater.components.collect import feature_quality, health, outliers, page, profile
 from headwater.components.collect.findings import SEVERITIES, finding
 from headwater.components.collect.privacy import detect
 from headwater.components.collect.settings import Settings
@@ -22,7 +22,7 @@ from headwater.components.common.sources import Notice
 from headwater.components.common.times import seconds
 
 MOST_HISTORY = 60
-"""How many earlier spans volume and intervals are told from."""
+"""How many earlier spans volume and intervals are derived from."""
 
 
 def add_report(
@@ -47,7 +47,7 @@ def add_report(
       settings: the user's.
       notices: of how the files were read.
       home: the dataset's place, if it has one: earlier spans lie beside it.
-      as_of: the time that ages are told from.
+      as_of: the time that ages are measured from.
       anonymity: what was measured of groups, if it was asked.
       fingerprint: the dataset's.
       available: the version of every span that the sources' paths tell.
@@ -122,7 +122,7 @@ def _analyse(
     names = list(settings.splits)
     splits = [names[place] for place in sample[SPLIT].to_pylist()]
     table = sample.drop([SPLIT, PLACE])
-    made = sense.make_sense(
+    made = feature_quality.make_sense(
         table,
         splits,
         train=names[0],

@@ -1,4 +1,4 @@
-"""What collect can be told, checked before any work starts."""
+"""Settings of collect, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Settings(pydantic.BaseModel):
       max_rejected_share: the dataset is not accepted when a larger share of its records is rejected.
       event_time: the column that tells when a row happened.
       max_age: the oldest that the newest event may be, as in `36h`.
-      as_of: the time that ages are told from, ISO; by default the span's end where a date names it, else now.
+      as_of: the time that ages are measured from, ISO; by default the span's end where a date names it, else now.
       season: after how many spans volume repeats itself, as 7 for daily spans; 0 for none.
       volume_tolerance: the share by which volume may leave what few earlier spans let expect.
       model_outputs: by column, the model whose output it is.
@@ -275,7 +275,7 @@ class Settings(pydantic.BaseModel):
         if self.duplicates == "drop" and not self.key:
             raise ValueError("duplicates: only rows with a key can be duplicates; name the key's columns")
         if self.max_age and not self.event_time:
-            raise ValueError("max_age: ages are told by a column; name it as event_time")
+            raise ValueError("max_age: ages need a column of times; name it as event_time")
         given = [(name, getattr(self, name)) for name in ("delimiter", "quote", "escape", "comment")]
         given += [("decimal", self.decimal), ("thousands", self.thousands)]
         for number, (name, character) in enumerate(given):

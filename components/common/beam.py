@@ -30,16 +30,16 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.patience import StoreError
 from headwater.components.common.pool import FAILED, Pool, attempt, cores, run_alone
 from headwater.components.common.progress import Progress
+from headwater.components.common.retries import StoreError
 
 Item = TypeVar("Item")
 
 _FANOUT = 16
 _LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
 
-# Beam logs what a step raises with its traceback, and then raises it; a sentence that helps is told once.
+# Beam logs what a step raises with its traceback, and then raises it; a helpful sentence is printed once.
 logging.getLogger("apache_beam.runners.common").addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HeadwaterError))
 )

@@ -127,7 +127,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
 
     Args:
       path_or_uri: the dataset's folder, local or at a store, or the folder of a KFP artifact.
-      split: one split's name; all by default, told apart by the column `split`, or `headwater_split` where the data has
+      split: one split's name; all by default, distinguished by the column `split`, or `headwater_split` where the data has
         a column `split` of its own.
 
     Returns:
@@ -144,8 +144,8 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
     own = decode_schema(body["schema"])
-    told = split_key(own.names)
-    schema = own.append(pa.field(told, pa.string()))
+    split_column = split_key(own.names)
+    schema = own.append(pa.field(split_column, pa.string()))
     chosen = [split] if split else list(body["splits"])
     if result.kind == "labels":
         shards = _labelled(result, own)
@@ -156,7 +156,7 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     for name in chosen:
         for shard in shard_index(result, name):
             _, path = storage.filesystem(shard["uri"])
-            guarantee = pads.field(told) == name
+            guarantee = pads.field(split_column) == name
             fragments.append(layout.make_fragment(path, store, partition_expression=guarantee))
     return pads.FileSystemDataset(fragments, schema, layout, store)
 

@@ -110,11 +110,13 @@ def read_index(result: Result, entry: Mapping[str, Any]) -> pa.Table:
 
 def indexed_shards(index: pa.Table, base: str, columns: int) -> list[Shard]:
     uris = [storage.join(base, path) for path in index["path"].to_pylist()]
-    told = [index[name].to_pylist() for name in ("rows", "bytes", "sha256")]
+    split_column = [index[name].to_pylist() for name in ("rows", "bytes", "sha256")]
     sums = [b""] * len(uris)
     # Indexes of an earlier minor format have none.
     if "parts" in index.column_names:
         lists = index["parts"].combine_chunks()
         values, offsets = lists.values.to_numpy(), lists.offsets.to_pylist()
         sums = [values[start:stop].tobytes() for start, stop in zip(offsets, offsets[1:])]
-    return [Shard(uri, rows, size, sha, columns, parts) for uri, rows, size, sha, parts in zip(uris, *told, sums)]
+    return [
+        Shard(uri, rows, size, sha, columns, parts) for uri, rows, size, sha, parts in zip(uris, *split_column, sums)
+    ]

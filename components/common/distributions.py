@@ -1,6 +1,6 @@
 """Each feature's distribution, read from the state that generate-statistics writes beside its statistics.
 
-Only all rows are read, no slices. What is told of several spans is their sum.
+Only all rows are read, no slices. The statistics of several spans are their sum.
 """
 
 from __future__ import annotations

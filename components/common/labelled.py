@@ -97,7 +97,7 @@ class LabelledRows:
         """
         import pyarrow.dataset as pads
 
-        # What an expression reads is not told, so that with one all columns are read.
+        # Which columns an expression reads is not known, so that with one all columns are read.
         wanted = list(columns) if columns is not None and filter is None else self.schema.names
         schema = pa.schema([self.schema.field(name) for name in wanted])
         batches = pa.RecordBatchReader.from_batches(schema, self._batches(schema))
@@ -122,11 +122,11 @@ class LabelledRows:
         return self.scanner(None, filter).to_table().num_rows
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        told = self.schema.names[-1]
-        names = [name for name in schema.names if name != told]
+        split_column = self.schema.names[-1]
+        names = [name for name in schema.names if name != split_column]
         for split, shards in self._shards.items():
             for shard in shards:
                 table = shard.read(names or [shard.names[0]])
-                if told in schema.names:
-                    table = table.append_column(told, pa.array([split] * table.num_rows, pa.string()))
+                if split_column in schema.names:
+                    table = table.append_column(split_column, pa.array([split] * table.num_rows, pa.string()))
                 yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()

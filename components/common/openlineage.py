@@ -28,7 +28,7 @@ def run_event(
 
     Args:
       event: "COMPLETE" or "FAIL".
-      run: what the run is told by; the same text is the same run.
+      run: what identifies the run; the same text is the same run.
       namespace, job: of the job.
       inputs, outputs: datasets.
       facets: of the run.

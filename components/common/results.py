@@ -24,7 +24,7 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.version import VERSION
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "2.0"
 MANIFEST = "_manifest.json"
 PRODUCER = f"headwater {VERSION}"
 
@@ -134,8 +134,8 @@ class Result:
 
     def reference(self) -> dict[str, Any]:
         """The exact URI and checksums that a later result records as its input, and the files of plain input."""
-        told = {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
-        return told if "format_version" in self.manifest else {**told, "sources": self.body["lineage"]["sources"]}
+        summary = {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
+        return summary if "format_version" in self.manifest else {**summary, "sources": self.body["lineage"]["sources"]}
 
 
 def check(uri: str, content: bytes, expected: str) -> None:
@@ -174,7 +174,8 @@ def load(folder: str, *kinds: str) -> Result:
     version = str(manifest["format_version"])
     if version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
         raise HeadwaterError(
-            f"{uri}: format_version {version} is unknown; this Headwater reads {FORMAT_VERSION.split('.')[0]}.x"
+            f"{uri}: format_version {version} is not readable; this Headwater reads {FORMAT_VERSION.split('.')[0]}.x; "
+            "run the step that wrote it again"
         )
     if manifest.get("kind") not in kinds:
         raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kinds[0]} is needed")
@@ -367,9 +368,9 @@ def bring(result: Result, output: str) -> Result:
 def copy_page(result: Result, path: str) -> None:
     """Copies a result's page to a local path: that of a KFP artifact."""
     # A dataset's files are too many for its manifest to list; it names its page.
-    told = result.body.get("page")
-    if not told and "files" not in result.manifest:
+    summary = result.body.get("page")
+    if not summary and "files" not in result.manifest:
         content = b"<!doctype html><title>No page</title><p>This dataset has no page of its own.</p>"
     else:
-        content = storage.read_bytes(result.locate(told)) if told else result.read("page.html")
+        content = storage.read_bytes(result.locate(summary)) if summary else result.read("page.html")
     storage.write_bytes(path, content)

@@ -32,12 +32,12 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
         key = ".".join(part for part in (where, *map(str, place)) if part)
         if first["type"] == "extra_forbidden":
             known = ", ".join(_model_at(model, place[:-1]).model_fields)
-            told = HeadwaterError(f"{key}: there is no such setting; the settings are {known}")
+            problem = HeadwaterError(f"{key}: there is no such setting; the settings are {known}")
         else:
             message = first["msg"].removeprefix("Value error, ")
-            told = HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}")
-        told.place = place
-        raise told from None
+            problem = HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}")
+        problem.place = place
+        raise problem from None
 
 
 def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str, Any], tuple[Any, ...]]:

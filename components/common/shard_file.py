@@ -1,7 +1,7 @@
 """A shard's file: what its index says of it, and reading it whole or by columns, always checked.
 
 Beside the SHA-256 of the whole file, the index holds a CRC-32 of each part: every column chunk, row group by row group,
-and then the footer. So a few columns can be read by ranges, and an altered byte among them is still told.
+and then the footer. So a few columns can be read by ranges, and an altered byte among them is still detected.
 """
 
 from __future__ import annotations

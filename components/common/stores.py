@@ -17,7 +17,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.patience import StoreError
+from headwater.components.common.retries import StoreError
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -151,7 +151,7 @@ def _check_s3() -> None:
 
 
 def _check_gs() -> None:
-    """Asks for one token, so that credentials that do not do are told at once."""
+    """Asks for one token, so that unusable credentials are reported at once."""
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
     usual = os.path.join(folder, "application_default_credentials.json")

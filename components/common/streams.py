@@ -6,9 +6,9 @@ import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from headwater.components.common import objects, patience, stores
+from headwater.components.common import objects, retries, stores
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.patience import StoreError
+from headwater.components.common.retries import StoreError
 from headwater.components.common.stores import scheme
 
 Found = TypeVar("Found")
@@ -24,7 +24,7 @@ def read_object(uri: str, call: Callable[[], Found]) -> Found:
 def steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
     kind = scheme(uri)
     if kind:
-        return patience.steadily(uri, verb, call, lambda: stores.credentials(kind))
+        return retries.steadily(uri, verb, call, lambda: stores.credentials(kind))
     try:
         return call()
     except FileNotFoundError:

@@ -66,8 +66,8 @@ def reasons(features: Mapping[str, Any], moment: bool) -> list[Reason]:
     for split, feature in features.items():
         for seen in _alone(feature, moment):
             found.setdefault(seen.text, []).append((split, seen))
-    told = [_told(each, len(features)) for each in found.values()]
-    return sorted([*told, *_between(features)], key=lambda reason: -reason.weight)
+    summary = [_told(each, len(features)) for each in found.values()]
+    return sorted([*summary, *_between(features)], key=lambda reason: -reason.weight)
 
 
 @dataclasses.dataclass(frozen=True)

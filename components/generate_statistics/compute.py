@@ -98,7 +98,7 @@ def compute_statistics(
     private = find_private(settings, {**marked, **(opened.result.body.get("private") or {})})
     check_against(settings, opened.schema, private)
     passes = _Passes(opened, beam_pipeline_args, workers)
-    chosen, told = _choose_slices(passes, settings)
+    chosen, summary = _choose_slices(passes, settings)
     plan = _plan(settings, steering, opened, private, chosen)
     many = len(chosen.names) > _MANY_SLICES
     found = passes.run(
@@ -136,8 +136,8 @@ def compute_statistics(
             for name in sorted(private.columns & set(kept))
         },
     }
-    if told:
-        body["slices"] = told
+    if summary:
+        body["slices"] = summary
     if settings.sample_rate < 1:
         seen = sum(opened.rows(split) for split in opened.splits)
         drawn = int(sum(state.examples[0, 0] for state in known.values()))
@@ -241,12 +241,12 @@ def _plan(settings: Settings, steering: Steering, opened: Dataset, private: Priv
 
 
 def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[str, Any]]:
-    """The largest slices over all splits, and what is told of them and of the rest."""
+    """The largest slices over all splits, and what is reported of them and of the rest."""
     families = settings.by_columns
     predicates = tuple(settings.predicates)
     if not families:
-        told = {"kept": len(predicates), "rest_slices": 0, "rest_rows": 0} if predicates else {}
-        return Slicing((), predicates), told
+        summary = {"kept": len(predicates), "rest_slices": 0, "rest_rows": 0} if predicates else {}
+        return Slicing((), predicates), summary
     names = sorted({name for columns in families for name in columns})
     schema = pa.schema([passes.schema.field(name) for name in names])
     found = passes.run(functools.partial(count_rows, families), merge_counts, schema, "slices")
@@ -264,8 +264,8 @@ def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[s
         for family, columns in enumerate(families)
     ]
     rest = sum(totals) + sum(count for count, *_ in kept)
-    told = {"kept": len(kept) + len(predicates), "rest_slices": len(candidates) - len(kept), "rest_rows": rest}
-    return Slicing(tuple(specs), predicates, settings.label_feature), told
+    summary = {"kept": len(kept) + len(predicates), "rest_slices": len(candidates) - len(kept), "rest_rows": rest}
+    return Slicing(tuple(specs), predicates, settings.label_feature), summary
 
 
 def _find_worst(

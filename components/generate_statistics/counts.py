@@ -2,7 +2,7 @@
 
 Beyond the limit a table is cut by the rule for merging Misra-Gries summaries (Agarwal et al., "Mergeable Summaries",
 PODS 2012): no count is too high, and none is too low by more than what `cut` says it removed. How many values are
-distinct is then told from the least of their hashes (Bar-Yossef et al., "Counting distinct elements in a data stream",
+distinct is then estimated from the least of their hashes (Bar-Yossef et al., "Counting distinct elements in a data stream",
 RANDOM 2002), and what was cut off is counted by bins of its values' hashes, so that the sums of these bins stay exact.
 
 All functions take the values of many features at once: `keys` says whose each value is.
@@ -21,7 +21,7 @@ from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.ordering import by_key_and_value
 
 LONGEST = 1024
-"""Values of more bytes are told apart by a hash, and shown together as `LARGE`, as TFDV shows them."""
+"""Values of more bytes are distinguished by a hash, and shown together as `LARGE`, as TFDV shows them."""
 
 LARGE = b"__LARGE_BYTES__"
 NOT_TEXT = b"__BYTES_VALUE__"

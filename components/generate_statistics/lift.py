@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics.crossing import TOGETHER, split_pair
+from headwater.components.generate_statistics.cross_features import TOGETHER, split_pair
 from headwater.components.generate_statistics.features import STRING
 from headwater.components.generate_statistics.state import L, N
 from headwater.components.generate_statistics.tables import Tables

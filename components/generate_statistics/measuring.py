@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics import crossing, slicing
+from headwater.components.generate_statistics import cross_features, slicing
 from headwater.components.generate_statistics import semantics as meaning
 from headwater.components.generate_statistics.conversion import rules_by_path
 from headwater.components.generate_statistics.custom import run_custom
@@ -35,9 +35,9 @@ def measure(batch: pa.RecordBatch, plan: Plan) -> State:
     state = _measure([None, *first], found, batch.num_rows, weights, plan)
     state.rules = rules
     state.labels = plan.slicing.labels
-    state.pairs = crossing.moments(found, plan.pairs, batch.num_rows)
+    state.pairs = cross_features.moments(found, plan.pairs, batch.num_rows)
     state.custom = run_custom(plan.custom, batch)
-    crossing.add_counts(state, found, plan.pairs, batch.num_rows)
+    cross_features.add_counts(state, found, plan.pairs, batch.num_rows)
     if plan.semantics:
         wanted = [feature for feature in found if feature.kind == STRING]
         state.semantics = {feature.path: meaning.observe(feature.values) for feature in wanted}

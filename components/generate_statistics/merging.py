@@ -11,13 +11,13 @@ from headwater.components.common.results import Result
 from headwater.components.generate_statistics import state as states
 from headwater.components.generate_statistics import state_file
 from headwater.components.generate_statistics.compute import FILE, STATE
-from headwater.components.generate_statistics.crossing import TOGETHER
+from headwater.components.generate_statistics.cross_features import TOGETHER
 from headwater.components.generate_statistics.page import render_page
 from headwater.components.generate_statistics.privacy import Private
 from headwater.components.generate_statistics.protos import to_statistics
 from headwater.components.generate_statistics.settings import Settings
 
-# Settings that shape what is told of a state and not the state itself; the first result's hold.
+# Settings that shape what is reported of a state and not the state itself; the first result's hold.
 _OF_TELLING = (
     "num_top_values",
     "frequency_threshold",

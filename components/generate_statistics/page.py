@@ -101,8 +101,8 @@ def render_page(body: Mapping[str, Any], statistics: _Statistics) -> str:
 
 def _feature(place: int, path: tuple[str, ...], mine: Mapping[str, _Feature], many: bool) -> dict[str, Any]:
     first = next(iter(mine.values()))
-    told = {custom.name: custom.str for custom in first.custom_stats if custom.str}
-    unit = _unit(told.get(RULE, ""))
+    summary = {custom.name: custom.str for custom in first.custom_stats if custom.str}
+    unit = _unit(summary.get(RULE, ""))
     kind = "category" if first.type == 0 and first.HasField("string_stats") else _TYPES.get(first.type, "")
     tables = _values(mine, _TOP_VALUES_OF_MANY if many else _TOP_VALUES)
     drawn = outlines(list(mine.values()))
@@ -126,14 +126,14 @@ def _feature(place: int, path: tuple[str, ...], mine: Mapping[str, _Feature], ma
         "quantiles": _quantiles(mine, unit, _QUANTILES_OF_MANY if many else _QUANTILES),
         "tops": tables,
         "notes": [
-            f"{words}: {told[name]}"
+            f"{words}: {summary[name]}"
             for name, words in (
                 (RULE, "converted"),
                 (HIDDEN, "private"),
                 (COUNTED, "values"),
                 (RANKED, "quantiles"),
             )
-            if name in told and told[name] != "exact"
+            if name in summary and summary[name] != "exact"
         ],
         "custom": _custom(mine),
     }
@@ -225,10 +225,10 @@ def _quantiles(mine: Mapping[str, _Feature], unit: _Unit, parts: int) -> dict[st
     heads = [
         "least" if place == 0 else "greatest" if place == most - 1 else f"{place / (most - 1):.3g}" for place in kept
     ]
-    told = [
+    summary = [
         (name, [unit.read(bounds[place * (len(bounds) - 1) // (most - 1)]) for place in kept]) for name, bounds in rows
     ]
-    return {"heads": heads, "rows": told}
+    return {"heads": heads, "rows": summary}
 
 
 def _evenly(many: int, parts: int) -> list[int]:
@@ -325,10 +325,10 @@ def _sliced(path: tuple[str, ...], features: Sequence[_Feature]) -> dict[str, An
 def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:
     """Pairs of features, and how many are left out."""
     found = [(split, cross) for split, proto in statistics.items() for cross in proto.datasets[0].cross_features]
-    told = []
+    summary = []
     for split, cross in found[:_MOST_PAIRS]:
         words = list(_cross(cross))
-        told.append(
+        summary.append(
             {
                 "split": split,
                 "first": _named(cross.path_x.step),
@@ -337,7 +337,7 @@ def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:
                 "words": words,
             }
         )
-    return told, len(found) - len(told)
+    return summary, len(found) - len(summary)
 
 
 def _cross(cross: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from headwater.components.generate_statistics import counts as counting
 from headwater.components.generate_statistics import points as pointing
 from headwater.components.generate_statistics import semantics as meaning
 from headwater.components.generate_statistics.conversion import RULE
-from headwater.components.generate_statistics.crossing import TOGETHER
+from headwater.components.generate_statistics.cross_features import TOGETHER
 from headwater.components.generate_statistics.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
 from headwater.components.generate_statistics.histograms import add_quantiles, add_widths
 from headwater.components.generate_statistics.lift import add_crosses, add_lift
@@ -83,7 +83,7 @@ def to_statistics(
     Args:
       state: of some rows.
       name: of the data set of all rows, where there are no slices.
-      sizes: how much is told.
+      sizes: how much is reported.
       weighted: whether rows had weights.
       private: how values were hidden.
       label: the column whose slices are labels, for lift.

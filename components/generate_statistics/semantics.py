@@ -151,7 +151,7 @@ def finish(semantics: Semantics) -> list[statistics_pb2.CustomStatistic]:
 
     Returns:
       `domain_info` first, and with it, of images, `image_format_histogram`, and `image_max_width` and
-      `image_max_height` when a header told them; of URLs, `headwater.url_match_rate`; of natural language,
+      `image_max_height` when a header gave them; of URLs, `headwater.url_match_rate`; of natural language,
       `natural_language_match_rate` and `headwater.words_mean`, `_min`, `_max` and `headwater.characters_mean`, `_min`,
       `_max`, by value.
     """

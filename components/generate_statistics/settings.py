@@ -1,4 +1,4 @@
-"""What generate-statistics can be told, by TFDV's names where TFDV has them, checked before any work starts."""
+"""Settings of generate-statistics, by TFDV's names where TFDV has them, checked before any work starts."""
 
 from __future__ import annotations
 

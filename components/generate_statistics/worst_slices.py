@@ -29,7 +29,7 @@ from headwater.components.generate_statistics.worst_options import Options
 from headwater.components.generate_statistics.worst_state import State, decode
 
 CLEARLY = 0.25
-"""Share of a slice's excess cost that settles what is told of a conjunction and the slices that it is made of."""
+"""Share of a slice's excess cost that settles what is reported of a conjunction and the slices that it is made of."""
 _ROUNDING = 1e-12
 
 

@@ -1,6 +1,6 @@
 """A schema in other words: for pyarrow, as JSON Schema, and as SQL's CREATE TABLE.
 
-TFDV's schema knows INT, FLOAT, BYTES and STRUCT. What a column was before statistics converted it is told by their
+TFDV's schema knows INT, FLOAT, BYTES and STRUCT. What a column was before statistics converted it is recorded in their
 manifest's `conversions`; with them a date stays a date.
 """
 

@@ -38,7 +38,7 @@ def render_page(
       suggestions: of `suggest.suggest`; None likewise.
     """
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
-    told = compatibility(changes) if changes is not None else None
+    summary = compatibility(changes) if changes is not None else None
     return render(
         "headwater.components.infer_schema",
         "page.html",
@@ -48,7 +48,7 @@ def render_page(
         environments=list(schema.default_environment),
         features=[_feature(feature, domains) for feature in schema.feature],
         changes=[{**change, "sentence": visible(sentence(change), 1000)} for change in changes or ()],
-        compatible=told,
+        compatible=summary,
         suggestions=[
             {**each, "curation": json.dumps(each["curation"], ensure_ascii=False) if each["curation"] else ""}
             for each in suggestions or ()

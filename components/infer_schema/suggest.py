@@ -49,10 +49,10 @@ def suggest(
     for path, feature in sorted(features.items()):
         if len(path) > 1 or path[0] not in known or feature.rows - feature.missing < _FEW_ROWS:
             continue
-        told = _private(path[0], known[path[0]]) if path[0] in private else _of(feature, known[path[0]])
+        summary = _private(path[0], known[path[0]]) if path[0] in private else _of(feature, known[path[0]])
         found += [
             {"feature": path[0], "what": what, "evidence": evidence, "confidence": confidence, "curation": curation}
-            for what, evidence, confidence, curation in told
+            for what, evidence, confidence, curation in summary
         ]
     return found
 

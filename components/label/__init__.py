@@ -5,7 +5,7 @@ from __future__ import annotations
 from headwater.components.common.lazy import lazy
 
 _NAMES = {
-    "analyse": "analysing",
+    "analyse": "analysis",
     "label": "component",
     "label_dataset": "labelling",
     "pass_on": "labelling",

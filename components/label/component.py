@@ -64,11 +64,11 @@ def label(
     uri = result.uri if result.home else labels.uri
     labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)
     if steps:
-        told, rows = result.body["labelled"], result.body["accounts"]["written"]
+        summary, rows = result.body["labelled"], result.body["accounts"]["written"]
         metrics.log_metric("rows", rows)
-        metrics.log_metric("coverage", 1 - told["abstained"] / rows if rows else 0.0)
+        metrics.log_metric("coverage", 1 - summary["abstained"] / rows if rows else 0.0)
         metrics.log_metric("carried", result.body["accounts"]["carried"])
-        for name, count in told["classes"].items():
+        for name, count in summary["classes"].items():
             metrics.log_metric(f"rows of {name}", count)
         truth = result.body["truth"] or {}
         if truth.get("accuracy") is not None:

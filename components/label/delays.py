@@ -1,4 +1,4 @@
-"""How long feedback takes, told from counts that merge.
+"""How long feedback takes, from counts that merge.
 
 Only feedback that has come can be counted, so that long delays are seen of old predictions alone and a plain quantile is
 too short. Delays are truncated from the right at the time that each prediction was watched for; the product-limit
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
-"""The shares of all feedback whose delays are told."""
+"""The shares of all feedback whose delays are reported."""
 
 ADVISED = 0.95
 """The share of all feedback that an advised window holds."""
@@ -58,23 +58,23 @@ def describe(counts: np.ndarray, window: float) -> dict[str, Any]:
       of the feedback that comes while predictions are watched; what takes longer nobody has seen. Where fewer than 30
       events could have shown a delay nothing is estimated.
     """
-    told: dict[str, Any] = {"events": int(counts.sum()), "watched": None, "histogram": [], "quantiles": []}
-    if not told["events"]:
-        return {**told, "held": None, "advised": None}
+    summary: dict[str, Any] = {"events": int(counts.sum()), "watched": None, "histogram": [], "quantiles": []}
+    if not summary["events"]:
+        return {**summary, "held": None, "advised": None}
     # Beyond this too few were watched for so long as to tell how many would take it: one old event says nothing.
     enough = np.flatnonzero(_at_risk(counts) >= _LEAST)
     if not len(enough):
-        return {**told, "held": None, "advised": None}
-    told["watched"] = edge(int(enough[-1]))
+        return {**summary, "held": None, "advised": None}
+    summary["watched"] = edge(int(enough[-1]))
     counts = counts.copy()
     counts[enough[-1] + 1 :] = 0
     within = distribution(counts)
     used = np.flatnonzero(counts.any(1))
-    told["histogram"] = [[edge(place), float(within[place])] for place in range(used[0], used[-1] + 1)]
-    told["quantiles"] = [[share, _quantile(within, share)] for share in SHARES]
+    summary["histogram"] = [[edge(place), float(within[place])] for place in range(used[0], used[-1] + 1)]
+    summary["quantiles"] = [[share, _quantile(within, share)] for share in SHARES]
     # The last bin that the window holds whole.
     whole = math.floor(math.log2(max(window, 1.0)) * _PER_OCTAVE + 1e-9)
-    return {**told, "held": float(within[min(whole, BINS - 1)]), "advised": _quantile(within, ADVISED)}
+    return {**summary, "held": float(within[min(whole, BINS - 1)]), "advised": _quantile(within, ADVISED)}
 
 
 def distribution(counts: np.ndarray) -> np.ndarray:

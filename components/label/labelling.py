@@ -19,18 +19,18 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.user_code import code_of
 from headwater.components.label import table
-from headwater.components.label.adopting import adopt, check_home, keyed
-from headwater.components.label.carrying import Bases, Carried, take_over
+from headwater.components.label.carryover import Bases, Carried, take_over
 from headwater.components.label.classes import check_kind
-from headwater.components.label.known import by_key, outside
+from headwater.components.label.gold import by_key, outside
 from headwater.components.label.manifest import describe_labels, findings_of, write_indexes
 from headwater.components.label.methods import METHODS, Context, Item, Labeller, Prepared, Step
 from headwater.components.label.page import render_page
+from headwater.components.label.reuse import adopt, check_home, keyed
 from headwater.components.label.settings import as_json, check_as_of, check_steps
-from headwater.components.label.writing import Plan, merge, write_labels
+from headwater.components.label.writer import Plan, merge, write_labels
 
 _PRELOAD = (
-    "headwater.components.label.writing",
+    "headwater.components.label.writer",
     "headwater.components.label.methods.direct",
     "headwater.components.label.methods.weak_supervision",
     "duckdb",
@@ -244,7 +244,7 @@ def _check_dataset(opened: Dataset, step: Step) -> None:
 
 
 def _check_sources(steps: Sequence[Step], prepared: Sequence[Prepared]) -> None:
-    """Refuses two sources of one name: their votes could not be told apart, and what waits would be given to both."""
+    """Refuses two sources of one name: their votes could not be distinguished, and what waits would be given to both."""
     seen: dict[str, str] = {}
     for step, each in zip(steps, prepared):
         for name in each.sources:

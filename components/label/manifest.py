@@ -10,10 +10,10 @@ import pyarrow as pa
 from headwater.components.common.dataset import Dataset
 from headwater.components.common.dataset_index import LABELS_SCHEMA, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.label import comparing, table
-from headwater.components.label.carrying import Bases, Carried
+from headwater.components.label import evaluation, table
+from headwater.components.label.carryover import Bases, Carried
 from headwater.components.label.methods import Item, Labeller, Step
-from headwater.components.label.writing import Plan
+from headwater.components.label.writer import Plan
 
 
 def describe_labels(
@@ -52,17 +52,17 @@ def describe_labels(
         },
         "sources": [name for labeller in labellers for name in labeller.sources],
         "steps": [{"method": step.method, **labeller.report} for step, labeller in zip(steps, labellers)],
-        "truth": comparing.describe(found["truth"], first.classes) if first.truth else None,
+        "truth": evaluation.describe(found["truth"], first.classes) if first.truth else None,
         "examples": found["examples"],
     }
 
 
 def findings_of(steps: Sequence[Step], labellers: Sequence[Labeller], earlier: Carried) -> list[dict[str, str]]:
     """What methods and the rows of an earlier span warn of."""
-    told = [(step.method, labeller.report.get("warnings", ())) for step, labeller in zip(steps, labellers)]
+    summary = [(step.method, labeller.report.get("warnings", ())) for step, labeller in zip(steps, labellers)]
     return [
         {"severity": "warning", "rule": rule, "message": message}
-        for rule, messages in (*told, ("carried", earlier.warnings))
+        for rule, messages in (*summary, ("carried", earlier.warnings))
         for message in messages
     ]
 
@@ -80,7 +80,7 @@ def write_indexes(
       bases: the datasets of those.
       always: splits that are there without a file as well.
     """
-    # The source and its range are told by the shard.
+    # The source and its range are known from the shard.
     nothing = dict.fromkeys(LABELS_SCHEMA.names)
     entries = {}
     for split in dict.fromkeys([*always, *(item.split for item in items)]):

@@ -53,10 +53,10 @@ def render_page(body: Mapping[str, Any], dataset: Result) -> str:
 
 
 def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
-    told = step["delays"]
+    summary = step["delays"]
     events = step["events"]
     by_octave: dict[float, float] = {}
-    for end, within in told["histogram"]:
+    for end, within in summary["histogram"]:
         by_octave[2.0 ** math.ceil(math.log2(end) - 1e-9)] = within
     shares = np.diff([0.0, *by_octave.values()]).tolist()
     [outline] = charts.bars([shares]) if shares else [""]

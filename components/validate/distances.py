@@ -32,7 +32,7 @@ L_INFINITY, JENSEN_SHANNON, PSI = "L-infinity", "Jensen-Shannon", "PSI"
 KOLMOGOROV_SMIRNOV, WASSERSTEIN = "Kolmogorov-Smirnov", "Wasserstein"
 
 UNDER_CHANCE = 0.95
-"""What is told of chance is this quantile."""
+"""What is reported of chance is this quantile."""
 
 _MANY_ROWS = 1000.0
 _ASYMPTOTIC_ROWS = 400
@@ -68,7 +68,7 @@ class Change:
         rows, and of numbers by Kolmogorov and Smirnov; the least of them, times their number.
       effect: √Σ (p - q)²/r, less what chance adds to it; 0.1 is small, 0.3 medium, 0.5 large (Cohen, "Statistical
         power analysis", 1988).
-      bin: the name of the bin that changed most against chance, with its shares then and now.
+      bin: the name of the bin that changed most against chance, with its shares in the baseline and now.
     """
 
     distances: tuple[Distance, ...]
@@ -77,35 +77,35 @@ class Change:
     bin: tuple[str, float, float]
 
 
-def measure(table: Table, then: Feature | None = None, now: Feature | None = None) -> Change:
+def measure(table: Table, baseline: Feature | None = None, current: Feature | None = None) -> Change:
     """All distances of one feature.
 
     Args:
       table: its bins.
-      then, now: of numbers, both distributions.
+      baseline, current: of numbers, both distributions.
     """
     n, m = table.sizes
     p, q = table.shares
     unit = 1 / n + 1 / m
-    r = (table.then + table.now) / (n + m)
+    r = (table.baseline + table.current) / (n + m)
     freedom = max(len(r) - 1, 1)
     # What inexact ranks may account for does not count.
     apart = np.maximum(np.abs(p - q) - table.slack, 0.0)
     square = float((apart**2 / r).sum())
     by_square = float(special.chdtrc(freedom, square / unit)) if len(r) > 1 else 1.0
-    own = _of_bins(table.then, table.now, apart, r, unit)
+    own = _of_bins(table.baseline, table.current, apart, r, unit)
     by_bin = min(1.0, len(r) * float(own.min())) if len(r) > 1 else 1.0
     tests = [by_bin] if min(n, m) < _ASYMPTOTIC_ROWS else [by_bin, by_square]
     most = int(np.argmin(own + (own == own.min()) * -apart))
     quantile = float(special.chdtri(freedom, 1 - UNDER_CHANCE)) * unit
     psi, divergence = _psi(p, q, n, m), _jensen_shannon(p, q)
     distances = [
-        Distance(L_INFINITY, float(np.abs(p - q).max()), _chance_of_bins(table.then + table.now, n, m), by_bin),
+        Distance(L_INFINITY, float(np.abs(p - q).max()), _chance_of_bins(table.baseline + table.current, n, m), by_bin),
         Distance(JENSEN_SHANNON, divergence, quantile / (8 * math.log(2)), by_square),
         Distance(PSI, psi, quantile, by_square),
     ]
-    if then is not None and now is not None and then.numeric and now.numeric:
-        distances += _of_numbers(then, now, table.slack)
+    if baseline is not None and current is not None and baseline.numeric and current.numeric:
+        distances += _of_numbers(baseline, current, table.slack)
         tests += [each.p_value for each in distances if each.measure == KOLMOGOROV_SMIRNOV and each.p_value is not None]
     effect = math.sqrt(max(square - freedom * unit, 0.0))
     return Change(
@@ -116,19 +116,19 @@ def measure(table: Table, then: Feature | None = None, now: Feature | None = Non
     )
 
 
-def _of_bins(then: np.ndarray, now: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:
+def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:
     """Two-sided p-values of each bin."""
-    n, m = then.sum(), now.sum()
+    n, m = baseline.sum(), current.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
     found = special.erfc(z / math.sqrt(2))
     # Of few rows, given their number: each is of one side or of the other.
-    few = np.flatnonzero(_are_few(then + now, n, m) & (apart > 0))
+    few = np.flatnonzero(_are_few(baseline + current, n, m) & (apart > 0))
     if len(few):
-        total, share = then[few] + now[few], n / (n + m)
+        total, share = baseline[few] + current[few], n / (n + m)
         # A difference that is held against inexact ranks is taken off first.
         expected = total * share
-        moved = np.sign(then[few] - expected) * apart[few] / unit
+        moved = np.sign(baseline[few] - expected) * apart[few] / unit
         held = np.clip(expected + moved, 0, total)
         # P(X ≥ k) and P(X ≤ k) of a binomial, by the incomplete beta function, for counts that need not be whole.
         upper = np.where(held > 0, special.betainc(np.maximum(held, 1e-9), total - held + 1, share), 1.0)
@@ -168,19 +168,19 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     return max(0.0, float((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum() / 2 / math.log(2)))
 
 
-def _of_numbers(then: Feature, now: Feature, slack: float) -> list[Distance]:
-    n, m = float(then.weights.sum()), float(now.weights.sum())
-    points = np.concatenate([then.points, now.points])
+def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Distance]:
+    n, m = float(baseline.weights.sum()), float(current.weights.sum())
+    points = np.concatenate([baseline.points, current.points])
     order = np.argsort(points, kind="stable")
     values = points[order]
-    steps = np.concatenate([then.weights / n, -now.weights / m])[order]
+    steps = np.concatenate([baseline.weights / n, -current.weights / m])[order]
     gaps = np.abs(np.cumsum(steps))
     # Between equal values there is nothing.
     last = np.append(values[1:] != values[:-1], True)
     greatest = float(gaps[last].max())
     root = math.sqrt(1 / n + 1 / m)
     # A list's values count as one row.
-    rows = [side.values and (side.rows - side.missing) / side.values for side in (then, now)]
+    rows = [side.values and (side.rows - side.missing) / side.values for side in (baseline, current)]
     scale = math.sqrt(1 / (n * min(1, rows[0])) + 1 / (m * min(1, rows[1])))
     found = [
         Distance(
@@ -190,11 +190,11 @@ def _of_numbers(then: Feature, now: Feature, slack: float) -> list[Distance]:
             float(special.kolmogorov(max(greatest - slack, 0.0) / max(root, scale))),
         )
     ]
-    finite = np.isfinite(then.points)
+    finite = np.isfinite(baseline.points)
     if finite.any() and np.isfinite(values).all():
-        own = then.weights / n
-        mean = float((then.points * own).sum())
-        spread = math.sqrt(max(float(((then.points - mean) ** 2 * own).sum()), 0.0))
+        own = baseline.weights / n
+        mean = float((baseline.points * own).sum())
+        spread = math.sqrt(max(float(((baseline.points - mean) ** 2 * own).sum()), 0.0))
         if spread and math.isfinite(spread):
             area = float((gaps[:-1] * np.diff(values)).sum())
             found.append(Distance(WASSERSTEIN, area / spread, None, None))

@@ -38,14 +38,14 @@ class Table:
     """Rows of two periods by bin.
 
     Attributes:
-      then, now: rows in each bin, float64[bins]. Where a row can hold several values they are as many as rows.
+      baseline, current: rows in each bin, float64[bins]. Where a row can hold several values they are as many as rows.
       names: what each bin holds, in words.
       slack: by how much the share of any bin may be off because ranks are not exact, in [0, 1].
       quantiles: whether a bin lies between two quantiles of the baseline, bool[bins]; none by default.
     """
 
-    then: np.ndarray
-    now: np.ndarray
+    baseline: np.ndarray
+    current: np.ndarray
     names: Sequence[str]
     slack: float = 0.0
     quantiles: np.ndarray | None = None
@@ -53,30 +53,30 @@ class Table:
     @property
     def sizes(self) -> tuple[float, float]:
         """Rows of each side."""
-        return float(self.then.sum()), float(self.now.sum())
+        return float(self.baseline.sum()), float(self.current.sum())
 
     @property
     def shares(self) -> tuple[np.ndarray, np.ndarray]:
         """The share of each side's rows in each bin."""
         n, m = self.sizes
-        return self.then / (n or 1.0), self.now / (m or 1.0)
+        return self.baseline / (n or 1.0), self.current / (m or 1.0)
 
 
-def tabulate(then: Feature, now: Feature) -> Table:
+def tabulate(baseline: Feature, current: Feature) -> Table:
     """The table of a feature that is of one kind on both sides, rare bins put together."""
     quantiles = np.zeros(0, bool)
-    if then.numeric or now.numeric:
-        values, names, slack, quantiles = _numbers(then, now)
-    elif not any(side.numeric or len(side.texts) or side.rest.any() for side in (then, now)):
+    if baseline.numeric or current.numeric:
+        values, names, slack, quantiles = _numbers(baseline, current)
+    elif not any(side.numeric or len(side.texts) or side.rest.any() for side in (baseline, current)):
         # Of bytes and structs only whether they are there.
-        values, names, slack = [np.array([side.values - side.nan]) for side in (then, now)], [PRESENT], 0.0
+        values, names, slack = [np.array([side.values - side.nan]) for side in (baseline, current)], [PRESENT], 0.0
     else:
-        values, names, slack = _texts(then, now)
+        values, names, slack = _texts(baseline, current)
     # As many as rows: values of one row are not independent.
-    scales = [_present(side) / (side.values or 1.0) for side in (then, now)]
+    scales = [_present(side) / (side.values or 1.0) for side in (baseline, current)]
     columns = [
         np.concatenate([column * scale, [side.nan * scale, side.missing]])
-        for side, column, scale in zip((then, now), values, scales)
+        for side, column, scale in zip((baseline, current), values, scales)
     ]
     between = np.zeros(len(columns[0]), bool)
     between[: len(quantiles)] = quantiles
@@ -87,16 +87,16 @@ def _present(side: Feature) -> float:
     return side.rows - side.missing
 
 
-def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float, np.ndarray]:
-    slack = then.slack + now.slack
+def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[str], float, np.ndarray]:
+    slack = baseline.slack + current.slack
     # A baseline of NaN alone has no edges to give.
-    base = then if then.numeric else now
+    base = baseline if baseline.numeric else current
     held = float(base.weights.sum())
     if len(base.points) <= FEW_NUMBERS and held >= LEAST_EXPECTED * len(base.points) and not base.slack:
         # Odd bins hold one value of the baseline each, even ones what lies between: values that it never had.
         edges = base.points
         columns = []
-        for side in (then, now):
+        for side in (baseline, current):
             at = np.searchsorted(edges, side.points, side="left")
             hit = edges[np.minimum(at, len(edges) - 1)] == side.points
             columns.append(np.bincount(2 * at + hit, side.weights, minlength=2 * len(edges) + 1))
@@ -107,7 +107,7 @@ def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], 
             names.append(f"above {_name(edge)}" if above is None else f"between {_name(edge)} and {_name(above)}")
         return columns, names, slack, np.zeros(len(names), bool)
     upto = np.cumsum(base.weights)
-    bins = int(np.clip(min(_present(then), _present(now)) // (2 * LEAST_EXPECTED), 1, NUMBER_BINS))
+    bins = int(np.clip(min(_present(baseline), _present(current)) // (2 * LEAST_EXPECTED), 1, NUMBER_BINS))
     wanted = np.searchsorted(upto, upto[-1] * np.arange(1, bins) / bins * (1 - 1e-12))
     inner = np.unique(base.points[wanted])
     low, high = base.low, base.high
@@ -115,7 +115,7 @@ def _numbers(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], 
     edges = np.concatenate([[np.nextafter(low, -np.inf)], inner, [high] if not len(inner) or high > inner[-1] else []])
     columns = [
         np.bincount(np.searchsorted(edges, side.points, side="left"), side.weights, minlength=len(edges) + 1)
-        for side in (then, now)
+        for side in (baseline, current)
     ]
     bounds = [low, *edges[1:]]
     names = [f"below {_name(low)}"]
@@ -129,16 +129,16 @@ def _name(number: float) -> str:
     return f"{number:.6g}"
 
 
-def _texts(then: Feature, now: Feature) -> tuple[list[np.ndarray], list[str], float]:
-    if not (then.exact and now.exact):
+def _texts(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[str], float]:
+    if not (baseline.exact and current.exact):
         # Single counts are too low by then; those of hashes are exact.
-        columns = [_hashed(side.texts, side.counts, HASH_BINS) + side.rest for side in (then, now)]
+        columns = [_hashed(side.texts, side.counts, HASH_BINS) + side.rest for side in (baseline, current)]
         return columns, [f"values of hash {place}" for place in range(HASH_BINS)], 0.0
-    encoded = pa.concat_arrays([then.texts, now.texts]).dictionary_encode()
+    encoded = pa.concat_arrays([baseline.texts, current.texts]).dictionary_encode()
     codes, size = encoded.indices.to_numpy(), len(encoded.dictionary)
     columns = [
-        np.bincount(codes[: len(then.texts)], then.counts, minlength=size),
-        np.bincount(codes[len(then.texts) :], now.counts, minlength=size),
+        np.bincount(codes[: len(baseline.texts)], baseline.counts, minlength=size),
+        np.bincount(codes[len(baseline.texts) :], current.counts, minlength=size),
     ]
     totals = columns[0] + columns[1]
     sides = [float(column.sum()) for column in columns]
@@ -170,15 +170,15 @@ def _without_rare(table: Table) -> Table:
     """Puts rare bins together, but for those between quantiles: the current counts alone make these rare or not."""
     n, m = table.sizes
     between = np.zeros(len(table.names), bool) if table.quantiles is None else table.quantiles
-    expected = (table.then + table.now) * (min(n, m) / ((n + m) or 1.0))
+    expected = (table.baseline + table.current) * (min(n, m) / ((n + m) or 1.0))
     rare = (expected < LEAST_EXPECTED) & ~between
     if not rare.any():
         return table
     kept = ~rare
-    then, now = (np.append(column[kept], column[rare].sum()) for column in (table.then, table.now))
+    baseline, current = (np.append(column[kept], column[rare].sum()) for column in (table.baseline, table.current))
     names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
     quantiles = np.append(between[kept], False)
-    if (then[-1] + now[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
+    if (baseline[-1] + current[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
         # Too few to judge even together.
-        return Table(then[:-1], now[:-1], names, table.slack, quantiles[:-1])
-    return Table(then, now, [*names, RARE], table.slack, quantiles)
+        return Table(baseline[:-1], current[:-1], names, table.slack, quantiles[:-1])
+    return Table(baseline, current, [*names, RARE], table.slack, quantiles)

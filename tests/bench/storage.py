@@ -173,7 +173,7 @@ def bench_listing(folder: pathlib.Path, options: argparse.Namespace) -> Iterator
 
 def measure_garbage(root: str) -> dict:
     """What `headwater gc` finds."""
-    from headwater.components.common.upkeep import find_garbage
+    from headwater.components.common.maintenance import find_garbage
 
     with Peak() as peak:
         begun = time.perf_counter()

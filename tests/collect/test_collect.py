@@ -412,7 +412,7 @@ def test_an_altered_shard_index_and_an_unknown_format_are_told(few_flights, tmp_
         load_dataset(result.folder)
     manifest = tmp_path / "out/_manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format_version": "9.0"}))
-    with pytest.raises(HeadwaterError, match="format_version 9.0 is unknown; this Headwater reads 1.x"):
+    with pytest.raises(HeadwaterError, match="format_version 9.0 is not readable; this Headwater reads 2.x"):
         load_dataset(result.folder)
 
 

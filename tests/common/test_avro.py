@@ -174,7 +174,7 @@ def test_generated_schemas_and_values_are_read_as_fastavro_reads_them(parts, dat
     with open(uri, "rb") as stream:
         expected = list(fastavro.reader(stream))
     assert not rejected
-    # An empty map of Arrow cannot be told from an empty list.
+    # An empty map of Arrow cannot be distinguished from an empty list.
     assert [str(plainly(row)).replace("{}", "[]") for row in rows.values()] == [
         str(plainly(row)).replace("{}", "[]") for row in expected
     ]

@@ -41,7 +41,7 @@ def main(source: str, output: str, *arguments: str) -> None:
     beam.map_merge = counted(beam.map_merge, str(folder / "calls"))
     from headwater.components.collect import collect_dataset
     from headwater.components.generate_statistics import compute
-    from headwater.components.label import joining, label_dataset
+    from headwater.components.label import attribution, label_dataset
     from headwater.pipelines.sample import FEEDBACK, write_landings
 
     # So that little data has as many elements as much has.
@@ -51,7 +51,7 @@ def main(source: str, output: str, *arguments: str) -> None:
     dataset = collect_dataset(source, str(folder / "data"), **options)
     label_dataset(dataset.folder, str(folder / "labels"), steps=STEPS, **options)
     # So that little data is matched in several partitions.
-    joining.PARTITION_ROWS = 7_000
+    attribution.PARTITION_ROWS = 7_000
     landings = {"landings": str(write_landings(folder)[1])}
     step = {**FEEDBACK, "on": {name: name for name in ("carrier", "flight", "time_hour")}}
     label_dataset(dataset.folder, str(folder / "feedback"), steps=[step], inputs=landings, as_of=AS_OF, **options)

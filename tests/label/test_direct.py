@@ -16,10 +16,10 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep import find_garbage, remove_garbage, verify
-from headwater.components.common.upkeep.garbage import Retention
+from headwater.components.common.maintenance import find_garbage, remove_garbage, verify
+from headwater.components.common.maintenance.garbage import Retention
 from headwater.components.generate_statistics import compute_statistics
-from headwater.components.label import joining, label_dataset, pass_on
+from headwater.components.label import attribution, label_dataset, pass_on
 from headwater.pipelines.cli import NOT_BLESSED, main
 
 DAY = 86_400_000_000
@@ -200,7 +200,7 @@ def test_one_table_at_once_and_in_any_number_of_partitions(served, tmp_path, mon
     assert {number: each[0] for number, each in told(first, "label").items()} == expected(predictions, events, DAY // 2)
     digests = {split: entry["digest"] for split, entry in first.body["splits"].items()}
     for rows, workers in ((500, 1), (97, 2)):
-        monkeypatch.setattr(joining, "PARTITION_ROWS", rows)
+        monkeypatch.setattr(attribution, "PARTITION_ROWS", rows)
         again = label_dataset(
             data.uri, str(tmp_path / f"b{rows}"), steps=[step()], inputs={"events": whole}, as_of="2026-01-10",
             data_root=str(tmp_path / f"root{rows}"), workers=workers,
@@ -216,7 +216,7 @@ def test_what_waits_is_the_same_whatever_the_partitions(served, tmp_path, monkey
     whole = write(tmp_path, "events.parquet", events)
     kept = []
     for rows in (1_000_000, 300):
-        monkeypatch.setattr(joining, "PARTITION_ROWS", rows)
+        monkeypatch.setattr(attribution, "PARTITION_ROWS", rows)
         result = label(data, tmp_path / f"l{rows}", whole, span=1, data_root=str(tmp_path / f"root{rows}"))
         files = result.body["carried"]["events"]["events"]
         tables = [pq.read_table(storage.join(result.uri, file["path"])) for file in files]

@@ -21,8 +21,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep import find_garbage, verify
-from headwater.components.common.upkeep.garbage import Retention
+from headwater.components.common.maintenance import find_garbage, verify
+from headwater.components.common.maintenance.garbage import Retention
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset, pass_on
 from headwater.pipelines.cli import FAILED, main

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.components.label import delays
-from headwater.components.label.joining.matching import EVENT, FATES, PREDICTION, Rules, match
+from headwater.components.label.attribution.matching import EVENT, FATES, PREDICTION, Rules, match
 
 
 def plain(predictions, events, rules):

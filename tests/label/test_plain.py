@@ -21,7 +21,7 @@ from headwater.components.common import open_dataset, results
 from headwater.components.common.dataset import ROW_ID, load_dataset
 from headwater.components.common.dataset_index import shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep import trace, verify
+from headwater.components.common.maintenance import trace, verify
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.label import analyse, label_dataset
 from headwater.pipelines.cli import FAILED, main

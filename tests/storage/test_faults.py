@@ -108,7 +108,7 @@ def test_a_store_that_stays_away_ends_in_one_clear_error(remote, zygote, step):
     steps.clear(step)
     proxy.reset()
     proxy.rule = lambda call: Fault(away=True) if call.number >= 3 else None
-    code, text = attempt(remote, zygote, step, HEADWATER_STORE_PATIENCE="1")
+    code, text = attempt(remote, zygote, step, HEADWATER_STORE_RETRY_SECONDS="1")
     assert code == 2, text
     check_clear(text)
     assert "the store went on failing for" in text and "run it again when the store is back" in text
@@ -266,7 +266,7 @@ def test_an_answer_that_is_lost_does_not_lose_the_dataset(proxied, zygote, tmp_p
 
 def test_errors_hold_no_signed_address(proxied, monkeypatch):
     uri, proxy = proxied
-    monkeypatch.setenv("HEADWATER_STORE_PATIENCE", "0")
+    monkeypatch.setenv("HEADWATER_STORE_RETRY_SECONDS", "0")
     proxy.rule = lambda call: Fault(away=True)
     for call in (storage.read_bytes, storage.list_files, storage.delete, lambda uri: storage.create(uri, b"x")):
         with pytest.raises(HeadwaterError) as caught:

@@ -15,7 +15,7 @@ from steps import KINDS, LINES, Steps
 
 from headwater.components.common import results
 from headwater.components.common.dataset import open_dataset
-from headwater.components.common.upkeep import verify
+from headwater.components.common.maintenance import verify
 
 SEEDS = range(int(os.environ.get("HEADWATER_RACES", "3")))
 # Long enough for eight processes to be forked before the first one starts.

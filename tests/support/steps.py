@@ -12,8 +12,8 @@ from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
+from headwater.components.common.maintenance import verify
 from headwater.components.common.results import Home
-from headwater.components.common.upkeep import verify
 
 KINDS = {
     "collect": "dataset",

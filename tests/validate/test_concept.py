@@ -390,7 +390,7 @@ def test_the_slice_that_changed_is_named_with_its_shares():
     first = result["slices"][0]
     frames = [table.to_pandas().query("country == 'JP'") for table in (then, now)]
     assert first["slice"] == "country = JP" and first["rows"] == [len(frame) for frame in frames]
-    shares = {each["class"]: (each["then"], each["now"]) for each in first["labels"]}
+    shares = {each["class"]: (each["baseline"], each["current"]) for each in first["labels"]}
     assert shares["true"] == pytest.approx([frame["label"].mean() for frame in frames])
     (finding,) = [each for each in result["findings"] if each["kind"] == "CONCEPT_DRIFT"]
     assert finding["feature"] == "country" and "country = JP" in finding["message"]
@@ -484,7 +484,7 @@ def test_many_classes_and_a_new_one():
     result = compare(rows(0), rows(0.3))
     assert result["verdict"] == "concept" and result["slices"][0]["slice"] == "k = c"
     unseen = [each for each in result["label"]["classes"] if each["class"] == "(unseen)"]
-    assert unseen[0]["then"] == 0 and unseen[0]["now"] == pytest.approx(0.075, abs=0.01)
+    assert unseen[0]["baseline"] == 0 and unseen[0]["current"] == pytest.approx(0.075, abs=0.01)
 
 
 def test_a_label_that_is_a_number_is_cut_at_its_quantiles():
@@ -677,7 +677,7 @@ def test_a_split_that_the_baseline_lacks_is_a_finding(tmp_path):
 
 def test_labels_too_rare_to_compare_are_not_called_unchanged(tmp_path):
     result = run(tmp_path, small(label=np.arange(400) < 4), small(label=np.arange(400) < 3))
-    assert set(verdicts(result["splits"]["all"]).values()) == {"cannot be told"}
+    assert set(verdicts(result["splits"]["all"]).values()) == {"undecided"}
 
 
 def test_private_columns_are_not_looked_at(tmp_path):

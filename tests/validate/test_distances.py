@@ -32,8 +32,8 @@ def feature(values, kind=None, limit=65_536, parts=1):
     return distributions.read(encode(merge(states)))[("x",)]
 
 
-def change(then, now):
-    return distances.measure(tabulate(then, now), then, now)
+def change(baseline, current):
+    return distances.measure(tabulate(baseline, current), baseline, current)
 
 
 def by_name(found):
@@ -66,18 +66,18 @@ def test_tables_hold_every_row_once(seed, rows, kind):
         values = np.where(chance.random(size) < 0.1, np.nan, values)
         return feature(pa.array(values, mask=chance.random(size) < 0.1))
 
-    then, now = draw(rows), draw(rows // 2)
-    table = tabulate(then, now)
-    assert len(table.names) == len(set(table.names)) == len(table.then) == len(table.now)
+    baseline, current = draw(rows), draw(rows // 2)
+    table = tabulate(baseline, current)
+    assert len(table.names) == len(set(table.names)) == len(table.baseline) == len(table.current)
     # What is too rare to judge even together is left out, and no more: less than 5 expected on the smaller side.
-    assert rows - 15 < table.then.sum() <= rows and rows // 2 - 15 < table.now.sum() <= rows // 2
+    assert rows - 15 < table.baseline.sum() <= rows and rows // 2 - 15 < table.current.sum() <= rows // 2
 
 
 def test_bins_hold_what_their_names_say():
-    then = feature(pa.array([1.0] * 400 + [2.0] * 400 + [math.nan] * 100 + [None] * 100))
-    now = feature(pa.array([1.0] * 300 + [1.5] * 200 + [2.0] * 300 + [math.nan] * 100 + [None] * 100))
-    table = tabulate(then, now)
-    found = dict(zip(table.names, zip(table.then.tolist(), table.now.tolist())))
+    baseline = feature(pa.array([1.0] * 400 + [2.0] * 400 + [math.nan] * 100 + [None] * 100))
+    current = feature(pa.array([1.0] * 300 + [1.5] * 200 + [2.0] * 300 + [math.nan] * 100 + [None] * 100))
+    table = tabulate(baseline, current)
+    found = dict(zip(table.names, zip(table.baseline.tolist(), table.current.tolist())))
     assert found == {
         "1": (400, 300),
         "between 1 and 2": (0, 200),
@@ -87,9 +87,11 @@ def test_bins_hold_what_their_names_say():
     }
     many = np.arange(10_000.0)
     table = tabulate(feature(many), feature(np.append(many + 500, [-5.0] * 50)))
-    assert table.names[0] == "below 0" and table.now[0] == 50 and table.then[0] == 0
-    assert table.names[-1] == "above 9999" and table.now[-1] == pytest.approx(500, abs=10) and table.then[-1] == 0
-    assert table.then[1:-1] == pytest.approx(np.full(20, 500), abs=10)
+    assert table.names[0] == "below 0" and table.current[0] == 50 and table.baseline[0] == 0
+    assert (
+        table.names[-1] == "above 9999" and table.current[-1] == pytest.approx(500, abs=10) and table.baseline[-1] == 0
+    )
+    assert table.baseline[1:-1] == pytest.approx(np.full(20, 500), abs=10)
 
 
 def test_rare_values_share_bins_by_their_hash():
@@ -103,15 +105,15 @@ def test_rare_values_share_bins_by_their_hash():
     )
     assert len(table.names) == distributions.HASH_BINS and table.sizes == (5000, 5000)
     few = tabulate(feature(["a"] * 100 + ["b"] * 2 + ["c"] * 9), feature(["a"] * 100 + ["b"] * 3 + ["c"] * 9))
-    assert RARE not in few.names or few.then[few.names.index(RARE)] < 20
+    assert RARE not in few.names or few.baseline[few.names.index(RARE)] < 20
 
 
 def test_distances_are_those_of_the_formulas():
     chance = np.random.default_rng(3)
     one, other = chance.normal(size=800), chance.normal(0.2, 1.1, 900)
-    then, now = feature(one), feature(other)
-    table = tabulate(then, now)
-    found = by_name(distances.measure(table, then, now))
+    baseline, current = feature(one), feature(other)
+    table = tabulate(baseline, current)
+    found = by_name(distances.measure(table, baseline, current))
     p, q = table.shares
     assert found["L-infinity"].value == pytest.approx(np.abs(p - q).max())
     assert found["Jensen-Shannon"].value == pytest.approx(jensenshannon(p, q, base=2) ** 2)
@@ -123,23 +125,25 @@ def test_distances_are_those_of_the_formulas():
         stats.kstwobign.sf(test.statistic / math.sqrt(1 / 800 + 1 / 900))
     )
     assert found["Wasserstein"].value == pytest.approx(stats.wasserstein_distance(one, other) / one.std())
-    square = stats.chi2_contingency([table.then, table.now], correction=False)
+    square = stats.chi2_contingency([table.baseline, table.current], correction=False)
     assert found["PSI"].p_value == pytest.approx(square.pvalue)
 
 
 @settings(deadline=None, max_examples=200)
-@given(then=st.integers(0, 40), now=st.integers(0, 60))
-def test_bins_of_few_rows_are_judged_exactly(then, now):
+@given(baseline=st.integers(0, 40), current=st.integers(0, 60))
+def test_bins_of_few_rows_are_judged_exactly(baseline, current):
     """Given their sum, the rows of a bin are binomial."""
     n, m = 3000, 5000
-    total = then + now
+    total = baseline + current
     if total * n / (n + m) < 5:
         return
-    table = distances.Table(np.array([then, n - then], float), np.array([now, m - now], float), ["a", "b"])
+    table = distances.Table(
+        np.array([baseline, n - baseline], float), np.array([current, m - current], float), ["a", "b"]
+    )
     p, q = table.shares
     r, unit = total / (n + m), 1 / n + 1 / m
-    own = distances._of_bins(table.then, table.now, np.abs(p - q), np.array([r, 1 - r]), unit)[0]
-    lower, upper = stats.binom.cdf(then, total, n / (n + m)), stats.binom.sf(then - 1, total, n / (n + m))
+    own = distances._of_bins(table.baseline, table.current, np.abs(p - q), np.array([r, 1 - r]), unit)[0]
+    lower, upper = stats.binom.cdf(baseline, total, n / (n + m)), stats.binom.sf(baseline - 1, total, n / (n + m))
     assert own == pytest.approx(min(1.0, 2 * min(lower, upper)), rel=1e-6)
 
 
@@ -174,9 +178,9 @@ def test_unchanged_data_looks_unchanged(name, sizes):
 def test_inexact_ranks_raise_no_alarm():
     chance = np.random.default_rng(5)
     for _ in range(10):
-        then, now = (feature(chance.normal(size=60_000), parts=parts) for parts in (1, 12))
-        assert now.slack > 0
-        assert change(then, now).p_value > 0.001
+        baseline, current = (feature(chance.normal(size=60_000), parts=parts) for parts in (1, 12))
+        assert current.slack > 0
+        assert change(baseline, current).p_value > 0.001
 
 
 CHANGES = {
@@ -209,10 +213,10 @@ def test_real_changes_are_found(name):
 
 
 def test_the_effect_is_cohens_less_chance():
-    then, now = feature(["a"] * 5000 + ["b"] * 5000), feature(["a"] * 6000 + ["b"] * 4000)
+    baseline, current = feature(["a"] * 5000 + ["b"] * 5000), feature(["a"] * 6000 + ["b"] * 4000)
     expected = 0.1**2 / 0.55 + 0.1**2 / 0.45 - 1 * (1 / 10_000 + 1 / 10_000)
-    assert change(then, now).effect == pytest.approx(math.sqrt(expected))
-    assert change(then, then).effect == 0
+    assert change(baseline, current).effect == pytest.approx(math.sqrt(expected))
+    assert change(baseline, baseline).effect == 0
 
 
 def test_false_discoveries_are_held():
@@ -243,8 +247,8 @@ def test_false_discoveries_are_held():
         ([1.0], ["a"], "it holds text, and numbers in the earlier span"),
     ],
 )
-def test_what_cannot_be_compared(then, now, why):
-    found = drift.compare("s", {("x",): feature(then)}, {("x",): feature(now)}, "the earlier span")
+def test_what_cannot_be_compared(baseline, current, why):
+    found = drift.compare("s", {("x",): feature(baseline)}, {("x",): feature(current)}, "the earlier span")
     assert found[0].impossible == why and found[0].change is None
     new = drift.compare("s", {}, {("x",): feature([1.0])}, "the earlier span")
     assert new[0].impossible == "the earlier span has no such feature"

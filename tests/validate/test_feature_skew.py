@@ -78,7 +78,7 @@ def test_rows_are_those_of_a_plain_join(tmp_path, seed, partition, monkeypatch):
         )
         assert found["columns"][name]["share"] == differs.sum() / len(joined)
     gaps = (joined["fare_t"] - joined["fare_s"]).abs()
-    assert found["columns"]["fare"]["greatest"] == pytest.approx(gaps.max())
+    assert found["columns"]["fare"]["max"] == pytest.approx(gaps.max())
     assert found["columns"]["fare"]["mean"] == pytest.approx(gaps.sum() / gaps.notna().sum())
     assert {f["feature"] for f in found["findings"]} == {"fare", "count", "kind"}
 

@@ -357,7 +357,7 @@ def test_a_gate_refuses_an_unknown_level_and_an_unknown_format(spans):
         enforce(result.folder, fail_on="fatal")
     path = spans.folder / "anomalies-1/_manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": "7.0"}))
-    with pytest.raises(HeadwaterError, match="format_version 7.0 is unknown"):
+    with pytest.raises(HeadwaterError, match="format_version 7.0 is not readable"):
         enforce(result.folder)
 
 

@@ -17,7 +17,7 @@ def scrub(text: str) -> str:
 
     For values that are shown because they were refused, also cut in the middle or a whole broken record: what might be
     part of an address or a long number goes, so that a harmless number of seven digits becomes "[number]". Dates, times
-    and decimal numbers stay. Names of people cannot be told from other words, and stay.
+    and decimal numbers stay. Names of people cannot be distinguished from other words, and stay.
 
     Args:
       text: at most some hundred characters.

@@ -69,7 +69,7 @@ class Sources:
       files: in order of URI.
       schema: the columns of all files united by name, in order of appearance.
       elements: all ranges, in the order of files and of positions in them.
-      guessed: the columns whose types were told from a sample; reading raises `Misfit` where one does not hold.
+      guessed: the columns whose types were inferred from a sample; reading raises `Misfit` where one does not hold.
       notices: what the user should know of how the files are read; those of several files merged.
     """
 

@@ -106,7 +106,7 @@ class Element:
       stop: one past the last.
       first_row: the number of its first row in the file (CSV counts the header as row 1, the others count from 1).
       rows: how many records it holds, those to be rejected included; -1 while that is not known.
-      guessed: whether its rows and types were told from a sample, so that reading must check them.
+      guessed: whether its rows and types were inferred from a sample, so that reading must check them.
     """
 
     file: SourceFile

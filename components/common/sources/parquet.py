@@ -132,7 +132,7 @@ def read_rows(
 
 @contextlib.contextmanager
 def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, open for reading; what goes wrong inside is told of the file.
+    """A Parquet file, open for reading; what goes wrong inside is reported with the file's name.
 
     Args:
       uri: where it lies.

@@ -1,6 +1,6 @@
 """Compressed, archived and differently encoded files, unpacked once as plain UTF-8 into a scratch folder.
 
-Neither gzip nor zip can be read from the middle, and record ends of UTF-16 cannot be told from a byte alone. Unpacked
+Neither gzip nor zip can be read from the middle, and record ends of UTF-16 cannot be distinguished from a byte alone. Unpacked
 once, such a file is cut into ranges and read on every core like any other. JSON documents become JSON Lines on the way.
 """
 

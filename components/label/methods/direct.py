@@ -26,11 +26,11 @@ from headwater.components.common.keys import decoded
 from headwater.components.common.pages import duration
 from headwater.components.common.partitions import Found
 from headwater.components.common.times import microseconds, seconds
-from headwater.components.label import delays, joining
+from headwater.components.label import attribution, delays
+from headwater.components.label.attribution import Coded, Joined, Other
+from headwater.components.label.attribution.columns import On, match_columns
+from headwater.components.label.attribution.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.classes import ABSTAIN, AsText, coded
-from headwater.components.label.joining import Coded, Joined, Other
-from headwater.components.label.joining.columns import On, match_columns
-from headwater.components.label.joining.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.methods import Context, Item, Labels, Step
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -142,7 +142,7 @@ class _Prepared:
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes, where = self.step.settings, self.step.classes, self.step.where
-        found = joining.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
+        found = attribution.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
         if found.other["outside"]:
             raise HeadwaterError(
                 f"{where}.outcome: gives what is no class for {found.other['outside']:,} events of "
@@ -173,17 +173,17 @@ class _Labeller:
     silence: int
 
     def label(self, item: Item, rows: pa.Table) -> Labels:
-        events = joining.codes_of(self.found, item.number, rows.num_rows)
+        events = attribution.codes_of(self.found, item.number, rows.num_rows)
         timed, keyed = _is_there(rows, [self.served]), _is_there(rows, self.keys)
-        codes = np.where(events == joining.NOTHING, self.silence, np.maximum(events, ABSTAIN)).astype(np.int8)
+        codes = np.where(events == attribution.NOTHING, self.silence, np.maximum(events, ABSTAIN)).astype(np.int8)
         # Of a row that no event could be of silence tells nothing.
         codes[~timed | ~keyed] = ABSTAIN
         carried = timed.copy()
         carried[timed] = microseconds(decoded(_one(rows[self.served])))[timed] > self.matured
         codes[carried] = ABSTAIN
         probabilities = np.full((len(codes), self.classes), 1 / self.classes, np.float32)
-        told = codes >= 0
-        probabilities[told] = np.eye(self.classes, dtype=np.float32)[codes[told]]
+        summary = codes >= 0
+        probabilities[summary] = np.eye(self.classes, dtype=np.float32)[codes[summary]]
         return Labels(codes, probabilities, np.maximum(events, ABSTAIN)[:, None], carried)
 
 
@@ -203,7 +203,7 @@ def _report(step: Step, found: Joined, rules: Rules) -> dict[str, Any]:
     rows, events = found.rows, found.other
     by_event = dict(zip(classes, rows["classes"]))
     silent = rows["matured"] - sum(rows["classes"]) - rows["disputed"]
-    told = delays.describe(found.delays, rules.window / _MICROSECONDS)
+    summary = delays.describe(found.delays, rules.window / _MICROSECONDS)
     return {
         "feedback": settings.feedback,
         "window": rules.window / _MICROSECONDS,
@@ -218,8 +218,8 @@ def _report(step: Step, found: Joined, rules: Rules) -> dict[str, Any]:
         "no_time": rows["no_time"],
         "no_key": rows["no_key"],
         "events": dict(events),
-        "delays": told,
-        "warnings": _warnings(step, rows, events, by_event, silent, told, rules.window / _MICROSECONDS),
+        "delays": summary,
+        "warnings": _warnings(step, rows, events, by_event, silent, summary, rules.window / _MICROSECONDS),
     }
 
 
@@ -229,7 +229,7 @@ def _warnings(
     events: Mapping[str, int],
     by_event: Mapping[str, int],
     silent: int,
-    told: Mapping[str, Any],
+    summary: Mapping[str, Any],
     window: float,
 ) -> list[str]:
     """What a person should look at."""
@@ -250,10 +250,10 @@ def _warnings(
     if rows["matured"]:
         missing = [each for each in step.classes if not by_event[each] and not (each == settings.silence and silent)]
         found += [f"no row whose window has passed has the class {each!r}" for each in missing]
-    advised = told["advised"]
-    if advised is not None and advised > window and told["held"] < delays.ADVISED - 0.05:
+    advised = summary["advised"]
+    if advised is not None and advised > window and summary["held"] < delays.ADVISED - 0.05:
         found.append(
-            f"the window of {duration(window)} holds {told['held']:.1%} of the feedback of {name!r}; "
+            f"the window of {duration(window)} holds {summary['held']:.1%} of the feedback of {name!r}; "
             f"{delays.ADVISED:.0%} comes within {duration(math.ceil(advised))}"
         )
     return found

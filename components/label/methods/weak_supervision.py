@@ -20,9 +20,9 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
+from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
-from headwater.components.label.joining import codes_of
-from headwater.components.label.known import ByKey, by_key, outside
+from headwater.components.label.gold import ByKey, by_key, outside
 from headwater.components.label.methods import Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote

@@ -36,7 +36,7 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
     rows = weights.sum()
     turned = np.ascontiguousarray(votes.T)
     ones, voted = one_hot(turned, classes), (turned >= 0).astype(np.float32)
-    told, both = np.zeros((functions, functions)), (voted * weights.astype(np.float32)) @ voted.T / rows
+    counts, both = np.zeros((functions, functions)), (voted * weights.astype(np.float32)) @ voted.T / rows
     for own in posterior:
         share = (own * weights).astype(np.float32)
         met = np.zeros((functions * classes,) * 2)
@@ -48,11 +48,11 @@ def find_copies(votes: np.ndarray, posterior: np.ndarray, weights: np.ndarray) -
         expected = np.outer(alone, alone) / max(total, FLOOR)
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(each > 0, each * np.log(each / np.maximum(expected, FLOOR)), 0.0)
-        told += terms.reshape(functions, width, functions, width).sum((1, 3))
+        counts += terms.reshape(functions, width, functions, width).sum((1, 3))
     alone = np.diag(both)
     either = alone[:, None] + alone[None, :] - both
     apart = (both == 0) & (np.outer(alone, alone) * rows >= _NEVER_MET)
-    excess = told / rows - classes * classes**2 / (2 * rows)
+    excess = counts / rows - classes * classes**2 / (2 * rows)
     strength = np.where(either > 0, excess / np.maximum(either, FLOOR), 0.0)
     strength[apart] = np.inf
     first, second = np.triu_indices(functions, 1)

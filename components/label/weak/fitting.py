@@ -62,8 +62,8 @@ def _fit(tally: Tally, kind: str, balance: np.ndarray | None, pairs: bool) -> La
         model = _naive_bayes(votes, weights, gold, tally.classes, balance)
     else:
         model = _em(votes, weights, gold, tally.classes, balance, groups if groups is not None else pairs)
-    told = tuple(sorted(losses.items()))
-    return dataclasses.replace(model, temperature=temperature, losses=told, sampled=sampled)
+    by_function = tuple(sorted(losses.items()))
+    return dataclasses.replace(model, temperature=temperature, losses=by_function, sampled=sampled)
 
 
 def _rows_to_fit(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

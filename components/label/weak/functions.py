@@ -207,7 +207,7 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
             if kind == "text" and not (pa.types.is_string(own) or pa.types.is_large_string(own)):
                 raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {given}")
         read = check_expression(f"{key}: {function.way}", _sql(function), schema.names)
-        # Types that do not go together are told before the work.
+        # Types that do not go together are reported before the work.
         fields = [schema.field(name) for name in read]
         missing = pa.RecordBatch.from_arrays(
             [pa.nulls(1, field.type) for field in fields] or [pa.nulls(1)],

@@ -37,8 +37,8 @@ def title(verdict: Mapping[str, Any]) -> str:
 
 def lines(findings: Findings) -> list[str]:
     """Findings line by line, and how many more there are."""
-    told = [sentence(finding) for finding in findings[:_MOST]]
-    return [*told, f"… and {len(findings) - _MOST} more"] if len(findings) > _MOST else told
+    text_lines = [sentence(finding) for finding in findings[:_MOST]]
+    return [*text_lines, f"… and {len(findings) - _MOST} more"] if len(findings) > _MOST else text_lines
 
 
 def webhook(verdict: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def prometheus(verdict: Mapping[str, Any]) -> str:
 
     name = verdict.get("dataset") or ""
     severities = [finding["severity"] for finding in verdict["findings"]]
-    told = [
+    text_lines = [
         "# HELP headwater_validation_blessed Whether the latest validation found no error.",
         "# TYPE headwater_validation_blessed gauge",
         f"headwater_validation_blessed{labels(dataset=name)} {int(verdict['blessed'])}",
@@ -103,20 +103,20 @@ def prometheus(verdict: Mapping[str, Any]) -> str:
         "# HELP headwater_validation_findings Findings of the latest validation.",
         "# TYPE headwater_validation_findings gauge",
     ]
-    told += [
+    text_lines += [
         f"headwater_validation_findings{labels(dataset=name, severity=severity)} {severities.count(severity)}"
         for severity in ("error", "warning")
     ]
-    told += [
+    text_lines += [
         "# HELP headwater_check_findings Errors and warnings of the latest validation, by check.",
         "# TYPE headwater_check_findings gauge",
     ]
-    told += [
+    text_lines += [
         f"headwater_check_findings{labels(dataset=name, check=check['name'])} {check['errors'] + check['warnings']}"
         for check in verdict["checks"]
         if not check["skipped"]
     ]
-    told += [
+    text_lines += [
         "# HELP headwater_distance Distance from the earlier span or from serving data.",
         "# TYPE headwater_distance gauge",
     ]
@@ -125,8 +125,8 @@ def prometheus(verdict: Mapping[str, Any]) -> str:
             dataset=name, split=each["split"], feature=each["feature"], measure=each["measure"], against=each["against"],
             set_by=each["set_by"],
         )  # fmt: skip
-        told.append(f"headwater_distance{own} {each['value']!r}")
-    return "\n".join(told) + "\n"
+        text_lines.append(f"headwater_distance{own} {each['value']!r}")
+    return "\n".join(text_lines) + "\n"
 
 
 def openlineage(verdict: Mapping[str, Any], namespace: str) -> dict[str, Any]:

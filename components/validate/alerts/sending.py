@@ -43,7 +43,7 @@ def send_alerts(verdict: Mapping[str, Any], alerts: Sequence[Alert], state_uri: 
     Returns:
       For each channel `to`, how many findings were `sent`, whether it `failed`, and the `reason`.
     """
-    told = []
+    outcome = []
     for place, alert in enumerate(alerts):
         entry = {"to": alert.to, "sent": 0, "failed": False, "reason": ""}
         try:
@@ -54,8 +54,8 @@ def send_alerts(verdict: Mapping[str, Any], alerts: Sequence[Alert], state_uri: 
             entry.update(failed=True, reason=type(error).__name__)
         if entry["failed"]:
             print(f"validate: alert to {alert.to} was not sent: {entry['reason']}", file=sys.stderr, flush=True)
-        told.append(entry)
-    return told
+        outcome.append(entry)
+    return outcome
 
 
 def _send(verdict: Mapping[str, Any], alert: Alert, claims: str) -> int:

@@ -1,4 +1,4 @@
-"""Concept, covariate or both: which changes are told, and which are explained by others.
+"""Concept, covariate or both: which changes are reported, and which are explained by others.
 
 1.  Every feature is tested by itself: did its shares change (covariate), did P(label | its bins) change (concept)?
 2.  Where inputs changed, P(label | bin of one feature) may change because another feature's values changed within the
@@ -6,7 +6,7 @@
     have changed are tested again with others held fixed, two in all: rows are compared within the bins of the model's
     score, if there is one, else of the changed feature that moves the label most; and of the one that moves it most
     where the first is fixed. What is then left of a change must be more than all others may account for at most
-    (`inference.leverage`); else nothing is told for certain. Columns can change together and none of them by itself:
+    (`inference.leverage`); else nothing is certain. Columns can change together and none of them by itself:
     where none did, those are held fixed whose values changed within the bins of the strongest suspect.
 3.  A change in one slice shows in every feature. The feature whose bins hold it most closely is the source; its changed
     bins are left out, and the others are tested again on the rows that are left: those that are then unchanged
@@ -15,7 +15,7 @@
 What it cannot tell: a change of inputs that are no columns here looks like a change of the concept, and so does one
 within bins where it is greater than `inference.inside` expects. A score that says nothing of the label holds nothing
 fixed. When the share of a class changes and the rows within each class stay what they were (prior shift),
-P(label | inputs) changes, and is told as concept. Rows are taken for independent; those of one user or one day are not,
+P(label | inputs) changes, and is reported as concept. Rows are taken for independent; those of one user or one day are not,
 and p-values are then too small. Rows without a label are left out; labels that arrive late bias what is left.
 """
 
@@ -66,7 +66,7 @@ def decide(
 
     Returns:
       JSON values: `verdict`; `rows` and `unlabelled` of both periods; `label`; `features`; `slices`, those that
-      changed; `effect`, the greatest change of the concept that is told, for the history that `cadence.advise` reads;
+      changed; `effect`, the greatest change of the concept that is reported, for the history that `cadence.advise` reads;
       `findings` without their split.
     """
     every = [*([score] if score else []), *features]
@@ -159,7 +159,7 @@ def _suspects(found: Sequence[Found], options: Concept) -> list[Found]:
     for each, adjusted in zip(tested, benjamini_hochberg([each.tests.p_value[0] for each in tested])):
         each.adjusted = adjusted
         if each.tests.compared[0] < LEAST_COMPARED or not each.tests.freedom[0]:
-            each.verdict, each.reason = "cannot be told", findings.too_few(each)
+            each.verdict, each.reason = "undecided", findings.too_few(each)
         elif adjusted <= options.max_p and (
             each.tests.effect[0] >= options.min_effect or _has_slice(each.tests, found, options)
         ):
@@ -243,8 +243,8 @@ def _look_closer(
         changed = _judge(left, tests, found, held, moved, sources, options)
         if turn == 0:
             explaining, *of_pairs = counted[len(left) :]
-            told = {each.feature.name for each, _ in changed}
-            by_bin = [each for each in zip(left, tests, counted) if each[0].feature.name in told]
+            summary = {each.feature.name for each, _ in changed}
+            by_bin = [each for each in zip(left, tests, counted) if each[0].feature.name in summary]
             slices = find_slices(by_bin, list(zip(pairs, of_pairs)), classes, options)
         if not changed:
             break
@@ -298,7 +298,7 @@ def _judge(
         if fixed:
             each.tests, each.adjusted = test, p_value
         if test.compared[0] < LEAST_COMPARED:
-            each.verdict, each.reason = "cannot be told", findings.too_few(each)
+            each.verdict, each.reason = "undecided", findings.too_few(each)
         elif not clear and not fixed:
             each.verdict = "unchanged"
         elif not clear:

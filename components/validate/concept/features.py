@@ -11,7 +11,7 @@ from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
 
 CLASSES_HELD = 9
-"""Classes that are told apart where others are held fixed; the rest is one class more."""
+"""Classes that are distinguished where others are held fixed; the rest is one class more."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,7 @@ def describe_label(
 ) -> dict[str, Any]:
     """The label, as JSON."""
     test = inference.concept(labels[None, None])
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "classes": label_shares(labels / labels.sum(axis=0), label),
         "g2": float(test.g2[0]),
         "degrees_of_freedom": int(test.freedom[0]),
@@ -58,15 +58,15 @@ def describe_label(
     }
     if explaining is not None:
         sums = explaining.sum(axis=0).astype(np.float64)
-        then, now = (sums / np.maximum(sums.sum(axis=0), 1)).T
+        baseline, current = (sums / np.maximum(sums.sum(axis=0), 1)).T
         expected = inference.expected_labels(explaining)
-        apart = np.abs(now - then).sum()
+        apart = np.abs(current - baseline).sum()
         # Where classes were put together, so they are here.
-        told["explained"] = float(np.clip(1 - np.abs(now - expected).sum() / apart, 0, 1)) if apart else 0.0
+        summary["explained"] = float(np.clip(1 - np.abs(current - expected).sum() / apart, 0, 1)) if apart else 0.0
         named = label if len(expected) == len(labels) else label.held(CLASSES_HELD)
-        told["expected"] = label_shares(np.stack([then, expected], axis=1), named)
-    told["drifted"] = told["p_value"] <= options.max_p and told["effect"] >= options.min_effect
-    return told
+        summary["expected"] = label_shares(np.stack([baseline, expected], axis=1), named)
+    summary["drifted"] = summary["p_value"] <= options.max_p and summary["effect"] >= options.min_effect
+    return summary
 
 
 def of_concept(
@@ -100,20 +100,20 @@ def of_concept(
 
 
 def _change(slice_: dict[str, Any], label: Column) -> str:
-    most = max(slice_["labels"], key=lambda each: abs(each["now"] - each["then"]))
+    most = max(slice_["labels"], key=lambda each: abs(each["current"] - each["baseline"]))
     return (
-        f"{slice_['slice']}, where {most['class']} went from {most['then']:.1%} to {most['now']:.1%} "
+        f"{slice_['slice']}, where {most['class']} went from {most['baseline']:.1%} to {most['current']:.1%} "
         f"({slice_['rows'][1]:,} rows now)"
     )
 
 
 def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[dict[str, Any]]:
-    """That it cannot be told whether the concept changed, where it is not told that it did."""
+    """That it is not known whether the concept changed, where no change is reported."""
     if not unsettled or sources:
         return []
     first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
     message = (
-        f"it cannot be told whether the concept changed: the label changed within {first.feature.name}, and "
+        f"it is not known whether the concept changed: the label changed within {first.feature.name}, and "
         f"{first.reason}; name the model's score to compare rows of one score, or compare periods with like inputs"
     )
     return [finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
@@ -136,16 +136,16 @@ def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[s
     return [finding(ordered[0].feature.name, "COVARIATE_DRIFT", message, effects=effects)]
 
 
-def of_label(told: dict[str, Any], label: Column, options: Concept) -> list[dict[str, Any]]:
+def of_label(summary: dict[str, Any], label: Column, options: Concept) -> list[dict[str, Any]]:
     """That the label's shares changed."""
-    if not told["drifted"]:
+    if not summary["drifted"]:
         return []
-    most = max(told["classes"], key=lambda each: abs(each["now"] - each["then"]))
+    most = max(summary["classes"], key=lambda each: abs(each["current"] - each["baseline"]))
     message = (
-        f"the label's shares changed: {most['class']} went from {most['then']:.1%} to {most['now']:.1%}; the change of "
-        f"the inputs explains {told['explained']:.0%} of it"
+        f"the label's shares changed: {most['class']} went from {most['baseline']:.1%} to {most['current']:.1%}; the change of "
+        f"the inputs explains {summary['explained']:.0%} of it"
     )
-    return [finding(label.name, "LABEL_DRIFT", message, effect=told["effect"], p_value=told["p_value"])]
+    return [finding(label.name, "LABEL_DRIFT", message, effect=summary["effect"], p_value=summary["p_value"])]
 
 
 def too_few(each: Found) -> str:

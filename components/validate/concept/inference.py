@@ -186,21 +186,21 @@ def expected_labels(counts: np.ndarray) -> np.ndarray:
     Args:
       counts: rows, int64[bins, classes, 2]; bins that the baseline has no rows of say nothing.
     """
-    then, now = counts[..., 0].astype(np.float64), counts[..., 1].sum(axis=1).astype(np.float64)
-    rows = then.sum(axis=1)
+    baseline, current = counts[..., 0].astype(np.float64), counts[..., 1].sum(axis=1).astype(np.float64)
+    rows = baseline.sum(axis=1)
     known = rows > 0
-    weight = np.where(known, now, 0.0)
+    weight = np.where(known, current, 0.0)
     if not weight.sum():
-        return then.sum(axis=0) / max(then.sum(), 1.0)
-    return (weight / weight.sum()) @ (then / np.maximum(rows, 1)[:, None])
+        return baseline.sum(axis=0) / max(baseline.sum(), 1.0)
+    return (weight / weight.sum()) @ (baseline / np.maximum(rows, 1)[:, None])
 
 
-def _labels_apart(then: np.ndarray) -> np.ndarray:
+def _labels_apart(baseline: np.ndarray) -> np.ndarray:
     """TV(P(label | bin), P(label)) less what chance gives; float64[groups, bins, classes] to float64[groups, bins]."""
-    sizes = then.sum(axis=2)
+    sizes = baseline.sum(axis=2)
     total = np.maximum(sizes.sum(axis=1), 1)
-    labels = then.sum(axis=1) / total[:, None]
-    apart = np.abs(then / np.maximum(sizes, 1)[..., None] - labels[:, None, :])
+    labels = baseline.sum(axis=1) / total[:, None]
+    apart = np.abs(baseline / np.maximum(sizes, 1)[..., None] - labels[:, None, :])
     # A bin's own rows are among those that it is held against.
     rest = 1 - sizes / total[:, None]
     spread = np.sqrt((labels * (1 - labels))[:, None, :] * (rest / np.maximum(sizes, 1))[..., None])

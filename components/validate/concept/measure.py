@@ -67,26 +67,26 @@ def measure_concept(
         raise HeadwaterError("concept: must be a mapping of settings, as in {label: clicked}")
     options = checked(Concept, whole_numbers(config), "concept")
     warm_up(_PRELOAD)
-    then, now = (
+    baseline_data, current_data = (
         load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers) for uri in (baseline, current)
     )
-    statistics = _statistics(options, then)
-    columns = _Columns(options, then, now, _private(statistics, then, now))
+    statistics = _statistics(options, baseline_data)
+    columns = _Columns(options, baseline_data, current_data, _private(statistics, baseline_data, current_data))
     body: dict[str, Any] = {
         "label": options.label,
-        "baseline": then.result.reference(),
-        "current": now.result.reference(),
+        "baseline": baseline_data.result.reference(),
+        "current": current_data.result.reference(),
         "splits": {},
         "findings": [],
     }
-    for split in now.splits:
-        reason, told = columns.impossible, None
-        if not reason and split not in then.splits:
-            reason = f"the baseline has no split {split!r}; it has {', '.join(then.splits)}"
+    for split in current_data.splits:
+        reason, summary = columns.impossible, None
+        if not reason and split not in baseline_data.splits:
+            reason = f"the baseline has no split {split!r}; it has {', '.join(baseline_data.splits)}"
         if not reason and split not in statistics.body["splits"]:
             reason = f"the baseline's statistics have no split {split!r}"
-        if not reason and not (then.rows(split) and now.rows(split)):
-            empty = "baseline" if now.rows(split) else "current data"
+        if not reason and not (baseline_data.rows(split) and current_data.rows(split)):
+            empty = "baseline" if current_data.rows(split) else "current data"
             reason = f"the {empty} has no rows in this split, so that nothing can be compared"
         measured = {} if reason else _features(statistics, split)
         if not reason and options.label not in measured:
@@ -96,12 +96,12 @@ def measure_concept(
             if label is None:
                 reason = f"no row of the baseline has a label {options.label!r}"
             else:
-                passes = _Passes(then, now, split, beam_pipeline_args, workers)
-                told = decide(passes.count, label, features, score, options)
-        findings = [_impossible(options.label, reason)] if told is None else told.pop("findings")
-        findings += [_impossible(name, text) for name, text in columns.left_out.items() if told is not None]
+                passes = _Passes(baseline_data, current_data, split, beam_pipeline_args, workers)
+                summary = decide(passes.count, label, features, score, options)
+        findings = [_impossible(options.label, reason)] if summary is None else summary.pop("findings")
+        findings += [_impossible(name, text) for name, text in columns.left_out.items() if summary is not None]
         body["findings"] += [{"split": split, **finding} for finding in findings]
-        body["splits"][split] = told
+        body["splits"][split] = summary
     return body
 
 
@@ -135,14 +135,14 @@ def _check_known(key: str, name: str, known: Collection[str]) -> None:
 class _Columns:
     """What is compared, and why some columns are not."""
 
-    def __init__(self, options: Concept, then: Dataset, now: Dataset, private: frozenset[str]):
-        self._options, self._then = options, then.schema
+    def __init__(self, options: Concept, baseline_data: Dataset, current_data: Dataset, private: frozenset[str]):
+        self._options, self._then = options, baseline_data.schema
         self._private = private
         self.left_out: dict[str, str] = {}
         """Reasons by column."""
         kinds = [
             {field.name: bins.kind_of(field.type) for field in side.schema if not field.name.startswith(OWN_PREFIX)}
-            for side in (then, now)
+            for side in (baseline_data, current_data)
         ]
         self.impossible = self._check("label", options.label, kinds)
         """Why nothing can be compared; empty when it can."""
@@ -150,8 +150,8 @@ class _Columns:
             if reason := self._check(key, name, kinds):
                 self.left_out[name] = reason
         # What label says of a label is no input of it.
-        told = shown(options.label) if {then.result.kind, now.result.kind} == {"labels"} else ()
-        unwanted = {options.label, options.score, *then.key, *now.key, *told}
+        summary = shown(options.label) if {baseline_data.result.kind, current_data.result.kind} == {"labels"} else ()
+        unwanted = {options.label, options.score, *baseline_data.key, *current_data.key, *summary}
         usual = [
             name for name in kinds[0] if name not in unwanted and name not in private and self._usable(name, kinds)
         ]
@@ -188,7 +188,7 @@ class _Columns:
         _check_known(key, name, {*kinds[0], *kinds[1]})
         if name in self._private:
             raise HeadwaterError(
-                f"concept.{key}: column {name!r} is private, and what is told names its values; make it public in the "
+                f"concept.{key}: column {name!r} is private, and findings name its values; make it public in the "
                 "statistics if they may be shown"
             )
         for side, period in zip(kinds, ("baseline", "current data")):
@@ -214,8 +214,10 @@ class _Columns:
 class _Passes:
     """The graphs that run over one split of both datasets."""
 
-    def __init__(self, then: Dataset, now: Dataset, split: str, beam_pipeline_args: Sequence[str], workers: int):
-        self._sides, self._split = (then, now), split
+    def __init__(
+        self, baseline_data: Dataset, current_data: Dataset, split: str, beam_pipeline_args: Sequence[str], workers: int
+    ):
+        self._sides, self._split = (baseline_data, current_data), split
         self._args, self._workers = beam_pipeline_args, workers
 
     def count(self, plan: counting.Plan) -> counting.Counts:
@@ -254,22 +256,22 @@ def _gather(elements: Sequence[Any], rows: int) -> Iterator[tuple[Any, ...]]:
         yield tuple(held)
 
 
-def _statistics(options: Concept, then: Dataset) -> Result:
+def _statistics(options: Concept, baseline_data: Dataset) -> Result:
     if options.statistics:
         return results.load(options.statistics, "statistics")
-    if not then.home:
+    if not baseline_data.home:
         raise HeadwaterError(
             "concept.statistics: bins come from the baseline's statistics, and the baseline does not lie under a "
             "data_root beside them; compute them with generate-statistics and name their folder"
         )
-    return results.load(then.home.folder("statistics"), "statistics")
+    return results.load(baseline_data.home.folder("statistics"), "statistics")
 
 
-def _private(statistics: Result, then: Dataset, now: Dataset) -> frozenset[str]:
+def _private(statistics: Result, baseline_data: Dataset, current_data: Dataset) -> frozenset[str]:
     """Columns whose values must not be shown."""
     found = set(statistics.body.get("private") or {})
     shown = set(_measured(statistics)) - found
-    for side in (then, now):
+    for side in (baseline_data, current_data):
         # What collect hashed, redacted or generalised may be shown, and what the statistics show.
         for name, entry in (side.result.body.get("private") or {}).items():
             if (entry.get("action") or "keep") == "keep" and name not in shown:

@@ -1,4 +1,4 @@
-"""What concept drift can be told, checked before any work starts."""
+"""Settings of concept drift, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
       slices: pairs of columns that are looked at together, beside those that are found to have changed; at most 8.
       statistics: URI of the baseline's statistics, which bins are taken from; by default those beside the baseline
         under data_root.
-      min_effect: a change is told when at least this share of all labels changed, in [0, 1);
+      min_effect: a change is reported when at least this share of all labels changed, in [0, 1);
       min_slice_effect: or at least this share of the labels of one bin, in (0, 1];
       max_p: and when its p-value, adjusted over all features, is at most this, in (0, 1]: the share of false ones
-        among the changes that are told.
+        among the changes that are reported.
       span_days: days from one span to the next, above 0; with them the verdict says how fast the ground truth changes,
-        and how often and from what to label. None by default: it is not told.
+        and how often and from what to label. None by default: it is not reported.
       tolerated: the share of labels that may be wrong before there are new ones, in (0, 1).
     """
 

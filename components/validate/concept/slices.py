@@ -93,9 +93,9 @@ def _beyond_parents(cells: np.ndarray, pair: Feature) -> np.ndarray:
 
 
 def label_shares(shares: np.ndarray, label: Column) -> list[dict[str, Any]]:
-    """Each class with its shares then and now."""
+    """Each class with its shares in the baseline and now."""
     return [
-        {"class": label.word(place).removeprefix("= "), "then": float(then), "now": float(now)}
-        for place, (then, now) in enumerate(shares)
-        if then or now
+        {"class": label.word(place).removeprefix("= "), "baseline": float(baseline), "current": float(current)}
+        for place, (baseline, current) in enumerate(shares)
+        if baseline or current
     ]

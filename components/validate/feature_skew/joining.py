@@ -86,7 +86,7 @@ def _compare(
     one, other = (_one(table[name]) for table in (training, serving))
     there = [pc.is_valid(side).to_numpy(zero_copy_only=False) for side in (one, other)]
     both, alone = there[0] & there[1], there[0] != there[1]
-    told: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "greatest": 0.0, "measured": 0}
+    found: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "max": 0.0, "measured": 0}
     if is_number(one.type):
         different = both & ~_equal(one, other)
         gaps = np.zeros(len(one))
@@ -100,20 +100,20 @@ def _compare(
             gaps[places] = gap
             different[places] = beyond
             finite = gaps[places][np.isfinite(gap)]
-            told["sum"], told["greatest"] = float(finite.sum()), float(finite.max(initial=0.0))
-        told["measured"] = int(both.sum())
+            found["sum"], found["max"] = float(finite.sum()), float(finite.max(initial=0.0))
+        found["measured"] = int(both.sum())
     else:
         different = both & ~_equal(one, other)
     different |= alone
     places = np.flatnonzero(different)
-    told["differing"] = len(places)
+    found["differing"] = len(places)
     shown = pa.array(places[:most])
-    told["examples"] = [
+    found["examples"] = [
         {"key": {part: _said(_one(training[part]).take(shown)[n]) for part in key}, "training": _said(one.take(shown)[n]),
          "serving": _said(other.take(shown)[n])}
         for n in range(len(shown))
     ]  # fmt: skip
-    return told
+    return found
 
 
 def _equal(one: pa.Array, other: pa.Array) -> np.ndarray:
@@ -150,7 +150,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def nothing(columns: Sequence[str]) -> dict[str, Any]:
-    none = {"missing": 0, "sum": 0.0, "greatest": 0.0, "measured": 0, "differing": 0}
+    none = {"missing": 0, "sum": 0.0, "max": 0.0, "measured": 0, "differing": 0}
     return {
         "joined": 0,
         "only": dict.fromkeys(SIDES, 0),
@@ -162,19 +162,19 @@ def nothing(columns: Sequence[str]) -> dict[str, Any]:
 def add(most: int, contents: list[bytes]) -> bytes:
     """What several partitions tell together; of examples the first stay."""
     total: dict[str, Any] = {}
-    for told in map(json.loads, contents):
+    for found in map(json.loads, contents):
         if not total:
-            total = told
+            total = found
             continue
-        total["joined"] += told["joined"]
+        total["joined"] += found["joined"]
         for part in ("only", "twice"):
             for side in SIDES:
-                total[part][side] += told[part][side]
-        for name, found in told["columns"].items():
+                total[part][side] += found[part][side]
+        for name, found in found["columns"].items():
             mine = total["columns"][name]
             for field in ("missing", "sum", "measured", "differing"):
                 mine[field] += found[field]
-            mine["greatest"] = max(mine["greatest"], found["greatest"])
+            mine["max"] = max(mine["max"], found["max"])
             mine["examples"] = (mine["examples"] + found["examples"])[:most]
     return json.dumps(total).encode()
 

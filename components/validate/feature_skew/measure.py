@@ -53,7 +53,7 @@ def measure_feature_skew(
 
     Returns:
       JSON values: `rows` (joined, and by side `only` and `left_out`, which add up to each side's); for each column
-      `differing` rows, their `share`, `missing` on one side alone, and of numbers the `mean` and `greatest` absolute
+      `differing` rows, their `share`, `missing` on one side alone, and of numbers the `mean` and `max` absolute
       difference; `examples`; and `findings`.
 
     Raises:
@@ -92,8 +92,8 @@ def measure_feature_skew(
             sizes=[-(-max(totals) // partitions)] * partitions,
             **beam,
         )
-    told = json.loads(content) if content else nothing(columns)
-    return _report(told, ends, totals, columns, private, options)
+    summary = json.loads(content) if content else nothing(columns)
+    return _report(summary, ends, totals, columns, private, options)
 
 
 def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str], list[str]]:
@@ -220,29 +220,29 @@ def _to_stream(table: pa.Table) -> bytes:
 
 
 def _report(
-    told: Mapping[str, Any],
+    summary: Mapping[str, Any],
     ends: Sequence[Mapping[str, Any]],
     totals: Sequence[int],
     columns: Sequence[str],
     private: set[str],
     options: FeatureSkew,
 ) -> dict[str, Any]:
-    joined = told["joined"]
+    joined = summary["joined"]
     rows: dict[str, Any] = {"joined": joined}
     for side, total, spilled in zip(SIDES, totals, ends):
-        left_out = told["twice"][side] + spilled["keyless"]
-        rows[side] = {"rows": total, "only": told["only"][side], "left_out": left_out}
-        if joined + told["only"][side] + left_out != total:
+        left_out = summary["twice"][side] + spilled["keyless"]
+        rows[side] = {"rows": total, "only": summary["only"][side], "left_out": left_out}
+        if joined + summary["only"][side] + left_out != total:
             raise AssertionError(f"feature skew: rows of {side} data do not add up: {rows}")
     found: dict[str, Any] = {}
     for name in columns:
-        mine = told["columns"][name]
+        mine = summary["columns"][name]
         found[name] = {
             "differing": mine["differing"],
             "share": mine["differing"] / joined if joined else 0.0,
             "missing": mine["missing"],
             "mean": mine["sum"] / mine["measured"] if mine["measured"] else None,
-            "greatest": mine["greatest"] if mine["measured"] else None,
+            "max": mine["max"] if mine["measured"] else None,
             "examples": [] if name in private else [_masked(each, private) for each in mine["examples"]],
         }
     return {"rows": rows, "columns": found, "findings": list(_findings(rows, found, options))}
@@ -263,13 +263,13 @@ def _findings(rows: Mapping[str, Any], columns: Mapping[str, Any], options: Feat
             "message": "feature skew: no key of the training data stands in the serving data",
         }
         return
-    for name, told in columns.items():
-        if told["share"] > options.max_share:
-            gap = f", by {told['greatest']:.4g} at most" if told["greatest"] else ""
+    for name, summary in columns.items():
+        if summary["share"] > options.max_share:
+            gap = f", by {summary['max']:.4g} at most" if summary["max"] else ""
             yield {
                 **common,
                 "feature": name,
                 "kind": "FEATURE_SKEW",
-                "message": f"differs between training and serving in {told['differing']:,} of {rows['joined']:,} joined "
-                f"rows ({told['share']:.2%}){gap}",
+                "message": f"differs between training and serving in {summary['differing']:,} of {rows['joined']:,} joined "
+                f"rows ({summary['share']:.2%}){gap}",
             }

@@ -40,7 +40,7 @@ _RULES_AT_ONCE = 48
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """What is told of any rule, whatever its kind.
+    """What is reported of any rule, whatever its kind.
 
     Attributes:
       name, severity, tolerance, kind, text: as of `rules.Rule`; the kind "schema" for what a schema gives.

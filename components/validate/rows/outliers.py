@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import Dataset, read_element
-from headwater.components.common.outlying import FAR, Scale, isolation, scale_of
+from headwater.components.common.outliers import FAR, Scale, isolation, scale_of
 from headwater.components.validate.rows.rules import ISOLATION, Outliers
 from headwater.components.validate.rows.spills import counted
 
@@ -21,7 +21,7 @@ SAMPLE_ROWS = 65_536
 """About how many rows a rule is learnt from."""
 
 FEWEST_ROWS = 100
-"""With fewer rows nothing is learnt: what is far cannot be told."""
+"""With fewer rows nothing is learnt: what is far cannot be recognised."""
 
 _PIECE = 65_536
 

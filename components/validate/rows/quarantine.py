@@ -57,7 +57,7 @@ def check_rows(
 ) -> RowReport:
     """Holds every row of a dataset against rules, and parts those that break them from the others.
 
-    What rules can ask is told in `rules`; what a schema asks, in `schema_rules`. A row rule that is missing (NULL) on a
+    What rules can ask is described in `rules`; what a schema asks, in `schema_rules`. A row rule that is missing (NULL) on a
     row keeps it, as a SQL CHECK constraint does. A row that breaks a rule of severity "error" is bad, whether or not
     the rule's tolerance makes that a finding.
 

@@ -92,7 +92,7 @@ def make_report(
     ]
     findings += [_unjudged(rules[number], reason) for number, reason in unjudged.items()]
     findings.sort(key=lambda finding: finding["severity"])
-    told = [
+    summary = [
         {
             "name": rule.name,
             "severity": rule.severity,
@@ -102,7 +102,7 @@ def make_report(
         }
         for rule in rules
     ]
-    return RowReport(told, results, findings, {**accounts, "splits": by_split})
+    return RowReport(summary, results, findings, {**accounts, "splits": by_split})
 
 
 def _result(rule: Judged, split: str, rows: int, found: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import pydantic
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate
 from headwater.components.common.keys import value_type
-from headwater.components.common.outlying import ISOLATED
+from headwater.components.common.outliers import ISOLATED
 from headwater.components.common.settings import checked, whole_numbers
 
 SCHEMA_PREFIX = "schema:"

@@ -137,7 +137,7 @@ def _of_feature(
 
 
 def _graded(severity: str, share: float) -> tuple[str, float]:
-    # Rounded, or a share of exactly so many rows would be told from it by its last bit.
+    # Rounded, or a share of exactly so many rows would differ from it by its last bit.
     return (severity, 0.0) if share >= 1 else ("warning", round(1.0 - share, 12))
 
 

@@ -13,10 +13,10 @@ import pytest
 from headwater.components.collect import collect_dataset
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.maintenance import find_garbage, list_datasets, remove_garbage, trace, verify
+from headwater.components.common.maintenance import lineage as lineages
+from headwater.components.common.maintenance.garbage import DEAD, RETENTION, SCRATCH, TEMPORARY, Retention
 from headwater.components.common.times import seconds
-from headwater.components.common.upkeep import find_garbage, list_datasets, remove_garbage, trace, verify
-from headwater.components.common.upkeep import lineage as lineages
-from headwater.components.common.upkeep.garbage import DEAD, RETENTION, SCRATCH, TEMPORARY, Retention
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics

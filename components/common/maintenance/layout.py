@@ -1,4 +1,4 @@
-"""The folders below a `data_root`, told by their names."""
+"""The folders below a `data_root`, recognised by their names."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser], commands: Any, dat
 
 
 def _ls(options: argparse.Namespace) -> int:
-    from headwater.components.common.upkeep import list_datasets
+    from headwater.components.common.maintenance import list_datasets
 
     found = list_datasets(options.data_root, options.name)
     if options.json:
@@ -75,7 +75,7 @@ def _ls(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     import dataclasses
 
-    from headwater.components.common.upkeep import verify
+    from headwater.components.common.maintenance import verify
 
     found = verify(options.uri)
     if options.json:
@@ -83,28 +83,28 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         for problem in found.problems:
             print(problem)
-        told = f"{found.results:,} results, {found.files:,} files, {as_size(found.bytes)}, {found.rows:,} rows"
-        print(f"{told}: {f'{len(found.problems):,} problems' if found.problems else 'all whole'}")
+        summary = f"{found.results:,} results, {found.files:,} files, {as_size(found.bytes)}, {found.rows:,} rows"
+        print(f"{summary}: {f'{len(found.problems):,} problems' if found.problems else 'all whole'}")
     return NOT_WHOLE if found.problems else 0
 
 
 def _lineage(options: argparse.Namespace) -> int:
-    from headwater.components.common.upkeep import lineage, trace
+    from headwater.components.common.maintenance import lineage, trace
 
     nodes = trace(options.uri)
     if options.format == "text":
         print(lineage.as_text(nodes))
     else:
-        told = lineage.as_json(nodes)
+        summary = lineage.as_json(nodes)
         if options.format == "openlineage":
-            told = lineage.as_openlineage(nodes, options.namespace)
-        print(json.dumps(told, indent=1))
+            summary = lineage.as_openlineage(nodes, options.namespace)
+        print(json.dumps(summary, indent=1))
     return 0
 
 
 def _gc(options: argparse.Namespace) -> int:
+    from headwater.components.common.maintenance import find_garbage, garbage, remove_garbage
     from headwater.components.common.times import seconds
-    from headwater.components.common.upkeep import find_garbage, garbage, remove_garbage
 
     retention = garbage.Retention(
         options.keep_spans,

@@ -1,4 +1,4 @@
-"""Faults of a store that pass by themselves, waited out; and what is left of them, told in a sentence."""
+"""Faults of a store that pass by themselves, waited out; and the errors that remain, each in one sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headwater.components.common.errors import HeadwaterError
 Found = TypeVar("Found")
 
 PATIENCE = 60.0
-"""Seconds for which a call that fails is made again; `HEADWATER_STORE_PATIENCE` in the environment sets another."""
+"""Seconds for which a call that fails is made again; `HEADWATER_STORE_RETRY_SECONDS` in the environment sets another."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 8.0
 
@@ -54,7 +54,7 @@ def steadily(uri: str, verb: str, call: Callable[[], Found], credentials: Callab
       FileNotFoundError: as `call` raises it.
       StoreError: the store refused, or failed for `PATIENCE` seconds.
     """
-    patience = float(os.environ.get("HEADWATER_STORE_PATIENCE") or PATIENCE)
+    patience = float(os.environ.get("HEADWATER_STORE_RETRY_SECONDS") or PATIENCE)
     began, pause = time.monotonic(), _FIRST_PAUSE
     while True:
         try:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from headwater.components.common import partitions, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import KEY
+from headwater.components.label.attribution.matching import EVENT, order_of
 from headwater.components.label.classes import words
-from headwater.components.label.joining.matching import EVENT, order_of
 
 CARRIED_SCHEMA = pa.schema(
     [("_key", pa.binary(KEY.itemsize)), ("time", pa.timestamp("us", "UTC")), ("class", pa.string())]

@@ -29,13 +29,13 @@ def count(labels: Labels, truth: np.ndarray) -> dict[str, Any]:
     known = np.flatnonzero(truth >= 0)
     own, codes = truth[known].astype(np.int64), labels.codes[known].astype(np.int64)
     met = np.bincount(own * (classes + 1) + np.where(codes < 0, classes, codes), minlength=classes * (classes + 1))
-    told = codes >= 0
-    chance = labels.probabilities[known[told]].astype(np.float64)
-    picked = chance[np.arange(len(chance)), codes[told]]
+    decided = codes >= 0
+    chance = labels.probabilities[known[decided]].astype(np.float64)
+    picked = chance[np.arange(len(chance)), codes[decided]]
     places = np.minimum((picked * _BINS).astype(np.int64), _BINS - 1)
-    right = (codes[told] == own[told]).astype(np.float64)
+    right = (codes[decided] == own[decided]).astype(np.float64)
     sure = [np.bincount(places, weights, minlength=_BINS) for weights in (None, right, picked)]
-    loss = -np.log(np.maximum(chance[np.arange(len(chance)), own[told]], _FLOOR)).sum()
+    loss = -np.log(np.maximum(chance[np.arange(len(chance)), own[decided]], _FLOOR)).sum()
     return {
         "met": met.reshape(classes, classes + 1).tolist(),
         "loss": float(loss),

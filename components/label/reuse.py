@@ -24,7 +24,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import Element
-from headwater.components.label.carrying import BASE
+from headwater.components.label.carryover import BASE
 
 _ID_TYPE = pa.binary(16)
 
@@ -96,13 +96,13 @@ def keyed(opened: Dataset) -> Dataset:
         for split in opened.splits
     }
     splits = {element.file.uri: split for split, element in found}
-    told = {
+    summary = {
         "sources": opened.result.fingerprint,
         "splits": hashlib.sha256(json.dumps(list(splits.values())).encode()).hexdigest(),
     }
     manifest = {
         "kind": "dataset",
-        "fingerprint": results.fingerprint("dataset", told, {}),
+        "fingerprint": results.fingerprint("dataset", summary, {}),
         "home": None,
         "settings": {},
         "body": {

@@ -11,8 +11,8 @@ import pytest
 
 from headwater.components.collect import collect_dataset, profile
 from headwater.components.collect.binning import bins
+from headwater.components.collect.feature_quality import find_duplicates, make_sense, mutual_information
 from headwater.components.collect.outliers import find_outliers
-from headwater.components.collect.sense import find_duplicates, make_sense, mutual_information
 
 
 def table(rows=4000, seed=1, **more):

@@ -58,7 +58,7 @@ class Matched(NamedTuple):
     """What was found.
 
     Attributes:
-      codes: int8, one a prediction: the number of its class, `NOTHING` or `DISPUTED`; told of matured ones alone.
+      codes: int8, one a prediction: the number of its class, `NOTHING` or `DISPUTED`; of matured ones alone.
       fates: int8, one an event: an index of `FATES`.
       delays: int64, of the first event after each prediction (those at one instant count once), before the next one
         of the key: microseconds from the one to the other, whether in the window or not.
@@ -110,22 +110,22 @@ def match(predictions: np.ndarray, events: np.ndarray, rules: Rules) -> Matched:
         stop = _window_ends(slots, key, time, rules.window)
     codes, deciding = _decide(code, before, stop, rules.conflict)
 
-    told = fates[own]
+    fate = fates[own]
     attributed = follows[within]
-    told[within] = np.where(codes[attributed] == code[within], REPEATED, CONFLICTING)
+    fate[within] = np.where(codes[attributed] == code[within], REPEATED, CONFLICTING)
     chosen = deciding[matured & (codes >= 0)]
-    told[chosen] = USED
+    fate[chosen] = USED
     waiting = np.flatnonzero(within)[~matured[attributed]]
     apart = ~within
-    told[apart & (follows >= 0)] = LATE
+    fate[apart & (follows >= 0)] = LATE
     nobodys = apart & (follows < 0)
     known = np.zeros(keys[-1] + 1 if len(keys) else 1, bool)
     known[slots.key] = True
-    told[nobodys] = np.where(known[key] | (time < rules.earliest), EARLY, ORPHAN)[nobodys]
-    told[nobodys & (time >= rules.as_of - rules.window)] = CARRIED
-    told[waiting] = CARRIED
-    told[time > rules.as_of] = CARRIED
-    fates[own] = told
+    fate[nobodys] = np.where(known[key] | (time < rules.earliest), EARLY, ORPHAN)[nobodys]
+    fate[nobodys & (time >= rules.as_of - rules.window)] = CARRIED
+    fate[waiting] = CARRIED
+    fate[time > rules.as_of] = CARRIED
+    fates[own] = fate
 
     found = np.full(len(predictions), NOTHING, np.int8)
     found[mine] = np.where(matured, codes, NOTHING)[slots.of]

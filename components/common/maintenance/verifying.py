@@ -14,9 +14,9 @@ from headwater.components.common import results, storage
 from headwater.components.common.dataset import base_of, is_below
 from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.maintenance.listing import committed_results, homes
 from headwater.components.common.progress import Progress
 from headwater.components.common.results import Result
-from headwater.components.common.upkeep.listing import committed_results, homes
 
 _AT_ONCE = 8
 _PIECE = 4 << 20
@@ -119,11 +119,11 @@ def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
                 continue
             for shard in shards:
                 yield _Check(shard["uri"], shard["bytes"], shard["sha256"], shard["rows"])
-            for what, told in (("rows", entry["rows"]), ("bytes", entry["bytes"]), ("shards", entry["shards"])):
+            for what, summary in (("rows", entry["rows"]), ("bytes", entry["bytes"]), ("shards", entry["shards"])):
                 counted = len(shards) if what == "shards" else sum(shard[what] for shard in shards)
-                if counted != told:
+                if counted != summary:
                     problems.append(
-                        f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {told:,} by name"
+                        f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {summary:,} by name"
                     )
     for file in other_files(result):
         yield _Check(storage.join(base, file["path"]), file["bytes"], file["sha256"])
@@ -144,13 +144,13 @@ def _accounts(result: Result, body: Any) -> Iterator[str]:
             f"{result.folder}: the accounts do not add up: {accounts['read']:,} read, {accounts['written']:,} written, "
             f"{accounts['rejected']:,} rejected, {filtered:,} filtered, {carried:,} carried"
         )
-    for what, told, splits in (
+    for what, summary, splits in (
         ("written", accounts["written"], body["splits"]),
         ("carried", carried, carried_splits(result)),
     ):
         rows = sum(entry["rows"] for entry in splits.values())
-        if rows != told:
-            yield f"{result.folder}: {told:,} rows were {what} by the accounts, {rows:,} by the splits"
+        if rows != summary:
+            yield f"{result.folder}: {summary:,} rows were {what} by the accounts, {rows:,} by the splits"
 
 
 def _look(check: _Check) -> _Outcome:

@@ -1,4 +1,4 @@
-"""Feature sense: what a column tells, told from a sample of rows before anybody trains on them.
+"""Feature sense: what a column tells, inferred from a sample of rows before anybody trains on them.
 
 Constant and duplicate columns, what tells the label and what leaks it, what a split holds that the training split does
 not, and groups that are too small. No finding holds a value of a row.
@@ -66,9 +66,9 @@ def make_sense(
     constant = {each["column"] for each in findings}
     duplicates, more = find_duplicates({name: each for name, each in columns.items() if name not in constant})
     findings += more
-    told = None
+    score = None
     if label and label in columns and sample.num_rows >= _FEW_ROWS:
-        told, more = tell_label(columns, label)
+        score, more = tell_label(columns, label)
         findings += more
     coverage, more = cover_splits(columns, by_split, train)
     findings += more
@@ -76,7 +76,7 @@ def make_sense(
     return {
         "findings": findings + more,
         "duplicates": duplicates,
-        "label": told,
+        "label": score,
         "coverage": coverage,
         "representation": representation,
     }
@@ -159,18 +159,18 @@ def tell_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str, A
         found = bins(column)
         information = max(0.0, mutual_information(found, binned))
         share = min(1.0, information / entropy) if entropy else None
-        told = _held_out(codes(column) if not is_number(column.type) else found, classes, target, seen)
+        score = _held_out(codes(column) if not is_number(column.type) else found, classes, target, seen)
         measured.append(
             {
                 "column": name,
                 "bits": round(information, 6),
                 "normalised": share and round(share, 6),
-                "held_out": told and round(told, 4),
+                "held_out": score and round(score, 4),
             }
         )
-        if told is not None and told >= LEAK:
-            message = f"{name!r} alone tells the label {label!r} (held-out score {told:.3f}); it may hold what is to be learnt"
-            findings.append(finding("leak", "warning", name, message, round(told, 4), LEAK))
+        if score is not None and score >= LEAK:
+            message = f"{name!r} alone predicts the label {label!r} (held-out score {score:.3f}); it may leak the label"
+            findings.append(finding("leak", "warning", name, message, round(score, 4), LEAK))
     measured.sort(key=lambda each: (-(each["normalised"] or 0), each["column"]))
     return {"column": label, "entropy": round(entropy, 6), "columns": measured}, findings
 
@@ -192,7 +192,7 @@ def cover_splits(
     """How far the training split covers the others.
 
     A row is outside where a number lies beyond the training rows' range, or a category is one that they do not have. What
-    chance alone gives is told by the same measure of the training rows' second half against the first, and taken off.
+    chance alone gives is estimated by the same measure of the training rows' second half against the first, and taken off.
     """
     training = splits == train
     others = sorted(set(splits[~training]))

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
-from headwater.components.label import joining
+from headwater.components.label import attribution
+from headwater.components.label.attribution import Coded, Other
+from headwater.components.label.attribution.columns import On, match_columns
 from headwater.components.label.classes import check_kind, numbers
-from headwater.components.label.joining import Coded, Other
-from headwater.components.label.joining.columns import On, match_columns
 from headwater.components.label.methods import Context, Item
 
 
@@ -34,13 +34,13 @@ class ByKey(NamedTuple):
     on: On
 
     def find(self, items: Sequence[Item], schema: pa.Schema, scratch: str, beam: Mapping[str, Any]) -> Found:
-        """The classes of all items' rows; `joining.codes_of` reads them.
+        """The classes of all items' rows; `attribution.codes_of` reads them.
 
         Raises:
           HeadwaterError: a value is no class, or a key has two classes.
         """
         what = self.where.rpartition(".")[2]
-        found = joining.join(what, items, schema, self.other, self.on, joining.UNTIMED, scratch, beam)
+        found = attribution.join(what, items, schema, self.other, self.on, attribution.UNTIMED, scratch, beam)
         if found.other["outside"]:
             raise outside(self.where, self.column, found.other["outside"], self.other.classes)
         if found.rows["disputed"]:
@@ -51,7 +51,7 @@ class ByKey(NamedTuple):
 
     def among(self, batch: pa.RecordBatch) -> np.ndarray:
         """The classes of a sample's rows, int8; -1 where there is none."""
-        return np.maximum(joining.among(batch, self.other, self.on), joining.NOTHING)
+        return np.maximum(attribution.among(batch, self.other, self.on), attribution.NOTHING)
 
 
 def by_key(where: str, context: Context, name: str, column: str, classes: Sequence[str]) -> ByKey:

@@ -21,8 +21,8 @@ from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
 from headwater.components.common.partitions import Found, Spilled
 from headwater.components.common.times import microseconds
 from headwater.components.label import delays
-from headwater.components.label.joining.columns import On, is_plain_number
-from headwater.components.label.joining.matching import (
+from headwater.components.label.attribution.columns import On, is_plain_number
+from headwater.components.label.attribution.matching import (
     CARRIED,
     DISPUTED,
     EVENT,
@@ -32,7 +32,7 @@ from headwater.components.label.joining.matching import (
     Rules,
     match,
 )
-from headwater.components.label.joining.waiting import read_waiting, waiting_uri, write_waiting
+from headwater.components.label.attribution.waiting import read_waiting, waiting_uri, write_waiting
 from headwater.components.label.methods import Item
 
 PARTITION_ROWS = 500_000
@@ -147,8 +147,8 @@ def join(
         sizes=sizes,
         **beam,
     )
-    told = [json.loads(line) for line in lines.splitlines()]
-    sides = {_ROWS: told[: len(items)], _OTHER: told[len(items) :]}
+    summary = [json.loads(line) for line in lines.splitlines()]
+    sides = {_ROWS: summary[: len(items)], _OTHER: summary[len(items) :]}
     spilled = [
         Spilled(folder, name, kind, [each["bounds"] for each in sides[name]])
         for name, kind in ((_ROWS, PREDICTION), (_OTHER, EVENT))
@@ -266,14 +266,14 @@ def _events_of(batch: pa.RecordBatch, other: Other, on: On) -> tuple[np.ndarray,
     if on.other_time:
         records["time"] = microseconds(decoded(_column(batch, on.other_time)))[rows]
     usable = timed[rows] & (records["code"] >= 0)
-    told = codes[rows[timed[rows]]]
+    summary = codes[rows[timed[rows]]]
     return records[usable], {
         "read": batch.num_rows,
         "no_key": batch.num_rows - len(rows),
         "no_time": int((~timed[rows]).sum()),
         "failed": failed,
-        "no_class": int((told == NOTHING).sum()),
-        "outside": int((told < NOTHING).sum()),
+        "no_class": int((summary == NOTHING).sum()),
+        "outside": int((summary < NOTHING).sum()),
     }
 
 

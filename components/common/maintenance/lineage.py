@@ -105,7 +105,7 @@ def trace(uri: str) -> list[Node]:
 
 
 def as_text(nodes: list[Node]) -> str:
-    """The nodes as a tree; what is told above is not told again."""
+    """The nodes as a tree; what is listed above is not listed again."""
     return "\n".join(_lines(nodes, 0, "", "", set()))
 
 
@@ -167,11 +167,11 @@ def _references(result: Result) -> dict[str, Mapping[str, Any]]:
     if result.kind != "dataset":
         return dict(result.manifest["inputs"])
     # A dataset that was made from another one names it where collected ones name their sources.
-    return {role: told for role, told in result.body["lineage"].items() if _is_reference(told)}
+    return {role: summary for role, summary in result.body["lineage"].items() if _is_reference(summary)}
 
 
-def _is_reference(told: Any) -> bool:
-    return isinstance(told, Mapping) and {"uri", "sha256", "fingerprint"} <= set(told)
+def _is_reference(summary: Any) -> bool:
+    return isinstance(summary, Mapping) and {"uri", "sha256", "fingerprint"} <= set(summary)
 
 
 def _kind_of(role: str) -> str:
@@ -219,8 +219,8 @@ def _outside(reference: Mapping[str, Any], kind: str, trouble: str) -> Node:
     )
 
 
-def _sources(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**source, "uri": without_secrets(source["uri"])} for source in told]
+def _sources(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**source, "uri": without_secrets(source["uri"])} for source in summary]
 
 
 def _scrubbed(value: Any) -> Any:
@@ -235,13 +235,13 @@ def _scrubbed(value: Any) -> Any:
     )
 
 
-def _lines(nodes: list[Node], place: int, role: str, indent: str, told: set[int]) -> Iterator[str]:
+def _lines(nodes: list[Node], place: int, role: str, indent: str, summary: set[int]) -> Iterator[str]:
     node = nodes[place]
     head = f"{indent}{role}: " if role else indent
-    if place in told:
+    if place in summary:
         yield f"{head}{node.kind} {node.uri} (above)"
         return
-    told.add(place)
+    summary.add(place)
     yield f"{head}{node.kind or 'result'} {node.uri}"
     below = indent + "  "
     yield f"{below}sha256 {node.sha256}" + (f", made by {node.step}" if node.step else "")
@@ -255,7 +255,7 @@ def _lines(nodes: list[Node], place: int, role: str, indent: str, told: set[int]
     if len(node.sources) > _SHOWN:
         yield f"{below}… and {len(node.sources) - _SHOWN:,} more sources"
     for name, other in node.inputs.items():
-        yield from _lines(nodes, other, name, below, told)
+        yield from _lines(nodes, other, name, below, summary)
 
 
 def _dataset(namespace: str, uri: str, sha256: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Carried:
     @property
     def private(self) -> dict[str, Any]:
         """What the datasets of the rows say of columns with personal data."""
-        return {name: told for base in self.bases for name, told in (base.result.body.get("private") or {}).items()}
+        return {name: entry for base in self.bases for name, entry in (base.result.body.get("private") or {}).items()}
 
     @property
     def warnings(self) -> list[str]:

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
-from headwater.components.label.adopting import keyed, read
+from headwater.components.label.attribution import Coded
 from headwater.components.label.classes import OUTSIDE
-from headwater.components.label.joining import Coded
-from headwater.components.label.known import ByKey, outside
+from headwater.components.label.gold import ByKey, outside
 from headwater.components.label.methods import METHODS, Context
+from headwater.components.label.reuse import keyed, read
 from headwater.components.label.settings import check_steps
 from headwater.components.label.weak import analysis, tally
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from headwater.components.common.outlying import isolation, scale_of
+from headwater.components.common.outliers import isolation, scale_of
 
 
 def test_robust_z_is_that_of_iglewicz_and_hoaglin():

@@ -3,7 +3,7 @@
 The root is listed twice, page by page, so that memory stays flat: once to learn of each folder how young its youngest
 file is, and once to tell its files. Files are listed before manifests are read, so what a manifest names that is
 committed meanwhile is known. Nothing is garbage in a folder without a manifest while any of its files is young: an
-attempt that lives writes. Ages are by the store's own clock, told by a marker that is written to it.
+attempt that lives writes. Ages are by the store's own clock, measured by a marker that is written to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from headwater.components.common import results, storage
 from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.upkeep.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
+from headwater.components.common.maintenance.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
 
 MIN_AGE = 86_400.0
 """Seconds that a file must be old, by default, before it can be garbage."""

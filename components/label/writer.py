@@ -17,9 +17,9 @@ from headwater.components.common.dataset import read_element, split_folder
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.partitions import Found
 from headwater.components.common.shard_file import describe
-from headwater.components.label import comparing, table
+from headwater.components.label import evaluation, table
+from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, disagree, numbers
-from headwater.components.label.joining import codes_of
 from headwater.components.label.methods import Item, Labeller, Labels
 
 _MOST_EXAMPLES = 12
@@ -49,29 +49,29 @@ def write_labels(plan: Plan, item: Item) -> bytes:
     labels, methods = table.combine(found, rows.num_rows)
     truth = _truth_of(plan, item, rows)
     places = item.element.places() if isinstance(item.element, WideShard) else None
-    told: dict[str, Any] = {"labels": [], "carried": [], "outside": int((truth == OUTSIDE).sum())}
+    report: dict[str, Any] = {"labels": [], "carried": [], "outside": int((truth == OUTSIDE).sum())}
     key = rows.select(list(plan.key))
     if labels.carried is not None and labels.carried.any():
         carried, kept = np.flatnonzero(labels.carried), np.flatnonzero(~labels.carried)
         places = np.arange(rows.num_rows) if places is None else places
         made = table.beside(key.take(pa.array(carried)), places[carried])
-        told["carried"] = [_put(plan, item, "carried", made, hashing.hash_rows(table.whole(made)))]
+        report["carried"] = [_put(plan, item, "carried", made, hashing.hash_rows(table.whole(made)))]
         rows, key, truth, places = rows.take(pa.array(kept)), key.take(pa.array(kept)), truth[kept], places[kept]
         labels = Labels(*(each[kept] for each in labels[:3]))
         methods = methods[kept]
     if rows.num_rows:
         made = table.make(key, labels, methods, plan.methods, plan.classes, plan.label, plan.as_of)
         hashes = table.hash_rows(made, labels)
-        told["labels"] = [_put(plan, item, "labels", table.beside(made, places), hashes)]
+        report["labels"] = [_put(plan, item, "labels", table.beside(made, places), hashes)]
     codes = labels.codes
     by_method: dict[str, int] = {}
     for number, name in enumerate(plan.methods):
         by_method[name] = by_method.get(name, 0) + int((methods == number).sum())
-    told["classes"] = np.bincount(codes[codes >= 0], minlength=len(plan.classes)).tolist()
-    told["abstained"], told["methods"] = int((codes < 0).sum()), by_method
-    told["examples"] = _examples(plan, item, rows, labels)
-    told["truth"] = comparing.count(labels, np.maximum(truth, ABSTAIN))
-    return json.dumps(told).encode()
+    report["classes"] = np.bincount(codes[codes >= 0], minlength=len(plan.classes)).tolist()
+    report["abstained"], report["methods"] = int((codes < 0).sum()), by_method
+    report["examples"] = _examples(plan, item, rows, labels)
+    report["truth"] = evaluation.count(labels, np.maximum(truth, ABSTAIN))
+    return json.dumps(report).encode()
 
 
 def _truth_of(plan: Plan, item: Item, rows: pa.Table) -> np.ndarray:
@@ -89,8 +89,8 @@ def _put(plan: Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) 
     path = f"{folder}/{kind}-{item.number:06d}{plan.suffix}.parquet"
     storage.write_bytes(storage.join(plan.base, path), content)
     digest = f"{hashing.digest(hashes):032x}"
-    told = {"number": item.number, "split": item.split, "path": path, "rows": made.num_rows}
-    return {**told, **describe(content), "digest": digest}
+    report = {"number": item.number, "split": item.split, "path": path, "rows": made.num_rows}
+    return {**report, **describe(content), "digest": digest}
 
 
 def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def merge(parts: list[bytes]) -> bytes:
             total[name] += other[name]
         for name, count in other["methods"].items():
             total["methods"][name] = total["methods"].get(name, 0) + count
-        total["truth"] = comparing.add(total["truth"], other["truth"])
+        total["truth"] = evaluation.add(total["truth"], other["truth"])
     total["examples"] = sorted(total["examples"], key=lambda each: (max(each["probabilities"]), each["place"]))
     total["examples"] = total["examples"][:_MOST_EXAMPLES]
     return json.dumps(total).encode()

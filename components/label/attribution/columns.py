@@ -70,7 +70,7 @@ def match_columns(
 
 
 def _is_compared(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether values of two types can be told equal without losing any of their digits."""
+    """Whether values of two types can be compared without losing any of their digits."""
     numbers = [is_plain_number(each) for each in (one, other)]
     if all(numbers):
         # Beyond 63 bits one of them has no counterpart in the other.

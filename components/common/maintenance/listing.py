@@ -27,7 +27,7 @@ def list_datasets(data_root: str, name: str = "") -> list[dict[str, Any]]:
     """
     root = storage.normalise(data_root)
     names = [each for each in storage.list_folders(root) if not each.startswith("_") and name in ("", each)]
-    found = [told for each in names for told in _versions(root, each)]
+    found = [summary for each in names for summary in _versions(root, each)]
     if not found:
         raise HeadwaterError(f"{root}: there is no dataset{f' {name!r}' if name else ''} here")
     return found
