@@ -162,15 +162,15 @@ def nothing(columns: Sequence[str]) -> dict[str, Any]:
 def add(most: int, contents: list[bytes]) -> bytes:
     """What several partitions tell together; of examples the first stay."""
     total: dict[str, Any] = {}
-    for found in map(json.loads, contents):
+    for part_counts in map(json.loads, contents):
         if not total:
-            total = found
+            total = part_counts
             continue
-        total["joined"] += found["joined"]
+        total["joined"] += part_counts["joined"]
         for part in ("only", "twice"):
             for side in SIDES:
-                total[part][side] += found[part][side]
-        for name, found in found["columns"].items():
+                total[part][side] += part_counts[part][side]
+        for name, found in part_counts["columns"].items():
             mine = total["columns"][name]
             for field in ("missing", "sum", "measured", "differing"):
                 mine[field] += found[field]
