@@ -18,6 +18,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
 from headwater.components.validate.alerts import Alert, send_alerts
+from headwater.components.validate.alerts.channels import CHANNELS, Channel
 from headwater.components.validate.settings import check_settings
 
 NASTY = 'value "<!channel>\\ & <script>"\n\x00Bcc: x@example.org'
@@ -206,7 +207,7 @@ def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):
         ({"to": "pigeon"}, "config.alerts.0.to"),
         ({"to": "webhook"}, "webhook needs url_env"),
         ({"to": "webhook", "url_env": "https://x"}, "config.alerts.0.url_env"),
-        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "slack knows no secret_env"),
+        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "slack does not take secret_env"),
         ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is no mail address"),
         ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"}, "go together"),
         ({"to": "prometheus", "path": "x.txt"}, "config.alerts.0.path"),
@@ -230,3 +231,17 @@ def test_validate_sends_them_after_its_verdict(tmp_path, web):
         assert not result.body["blessed"]
     assert len(web) == 1 and json.loads(web[0][2])["uri"] == result.uri
     assert "HOOK" not in json.dumps(result.manifest)
+
+
+def test_a_channel_is_a_module_and_a_line(tmp_path, monkeypatch):
+    sent = []
+    pager = Channel(
+        "pager", lambda verdict, findings, alert, key: sent.append((len(findings), key)), needed=("url_env",)
+    )
+    monkeypatch.setitem(CHANNELS, "pager", pager)
+    assert check_settings({"alerts": [{"to": "pager", "url_env": "A"}]}).alerts[0].to == "pager"
+    with pytest.raises(HeadwaterError, match="pager needs url_env"):
+        check_settings({"alerts": [{"to": "pager"}]})
+    for _ in range(2):
+        assert not send(tmp_path, to="pager", on="warning", url_env="A")["failed"]
+    assert [count for count, _ in sent] == [2] and sent[0][1]

@@ -11,7 +11,7 @@ from spans import orders, save_statistics
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, checks
-from headwater.components.validate.alerts import messages
+from headwater.components.validate.alerts.channels import prometheus
 from headwater.components.validate.checks import Check, Outcome
 from headwater.components.validate.findings import finding
 
@@ -59,7 +59,7 @@ def test_a_check_is_a_module_and_a_line(inputs, tmp_path, monkeypatch):
     assert result.body["size"] == {"limit": 5} and result.body["checks"][-1]["errors"] == 1
     page = result.read("page.html").decode()
     assert "the number of rows against a limit" in page and "TOO_LARGE" in page
-    assert 'check="size"} 1' in messages.prometheus({**result.body, "dataset": "d", "span": 1})
+    assert 'check="size"} 1' in prometheus.as_text({**result.body, "dataset": "d", "span": 1})
     assert check(inputs, tmp_path / "wide", size={"most_rows": 10**6}).body["blessed"]
 
 

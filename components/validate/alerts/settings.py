@@ -8,23 +8,6 @@ import pydantic
 
 _Variable = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
-NEEDED = {
-    "webhook": ("url_env",),
-    "slack": ("url_env",),
-    "email": ("host", "sender", "recipients"),
-    "prometheus": ("path",),
-    "openlineage": (),
-}
-"""What each channel cannot do without."""
-
-_OWN = {
-    "webhook": {"url_env", "secret_env"},
-    "slack": {"url_env"},
-    "email": {"host", "port", "sender", "recipients", "user_env", "password_env"},
-    "prometheus": {"path"},
-    "openlineage": {"url_env", "secret_env", "namespace"},
-}
-
 
 class Alert(pydantic.BaseModel):
     """One channel.
@@ -45,7 +28,7 @@ class Alert(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    to: Literal["webhook", "slack", "email", "prometheus", "openlineage"]
+    to: str
     on: Literal["error", "warning", "always"] = "error"
     url_env: _Variable | None = None
     secret_env: _Variable | None = None
@@ -59,15 +42,28 @@ class Alert(pydantic.BaseModel):
     namespace: str | None = None
     timeout: Annotated[float, pydantic.Field(gt=0, le=60)] = 10.0
 
+    @pydantic.field_validator("to")
+    @classmethod
+    def _known(cls, to: str) -> str:
+        from headwater.components.validate.alerts.channels import CHANNELS
+
+        if to not in CHANNELS:
+            raise ValueError(f"there is no channel {to!r}; the channels are {', '.join(CHANNELS)}")
+        return to
+
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Alert:
-        for key in NEEDED[self.to]:
+        # Channels read these settings, so they are known only when both are loaded.
+        from headwater.components.validate.alerts.channels import CHANNELS
+
+        channel = CHANNELS[self.to]
+        for key in channel.needed:
             if not getattr(self, key):
                 raise ValueError(f"{self.to} needs {key}")
-        common = {"to", "on", "timeout"}
+        known = {*channel.needed, *channel.optional}
         for key in self.model_dump(exclude_none=True):
-            if key not in common | _OWN[self.to]:
-                raise ValueError(f"{self.to} knows no {key}; it knows {', '.join(sorted(_OWN[self.to]))}")
+            if key not in {"to", "on", "timeout"} | known:
+                raise ValueError(f"{self.to} does not take {key}; it takes {', '.join(sorted(known))}")
         for address in [self.sender, *(self.recipients or [])]:
             if address is not None and ("@" not in address or any(c.isspace() or ord(c) < 32 for c in address)):
                 raise ValueError(f"{address!r} is no mail address")
