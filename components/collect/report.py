@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import datetime
-import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from headwater.components.collect import feature_quality, health, outliers, page, profile
-from headwater.components.collect.findings import SEVERITIES, finding
+from headwater.components.collect import page, profile, rules
 from headwater.components.collect.privacy import detect
+from headwater.components.collect.rules import Evidence, Sample
+from headwater.components.collect.rules.findings import SEVERITIES, finding
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shards import PLACE, SPLIT, Outcome
 from headwater.components.common import results
-from headwater.components.common.dataset import SPLIT as SPLIT_KEY
-from headwater.components.common.dataset import split_key
 from headwater.components.common.results import Home
 from headwater.components.common.sources import Notice
-from headwater.components.common.times import seconds
 
 MOST_HISTORY = 60
 """How many earlier spans volume and intervals are derived from."""
@@ -58,13 +56,6 @@ def add_report(
     state = profile.merge([record["profile"] for record in outcome.records])
     measured = profile.finish(state, schema, settings.event_time or None)
     private, findings = _personal(outcome, schema, state, settings)
-    if split_key(schema.names) != SPLIT_KEY:
-        message = (
-            f"the data has a column {SPLIT_KEY!r}, so the folders of splits are named {split_key(schema.names)}=…; rename the "
-            f"column (rename: {{{SPLIT_KEY}: …}}) to have them named {SPLIT_KEY}=…"
-        )
-        findings.append(finding("split_column", "info", SPLIT_KEY, message))
-    findings += [finding(notice.rule, notice.severity, notice.column, notice.message) for notice in notices]
     for name in private:
         if name in measured["columns"]:
             measured["columns"][name].update(min=None, max=None)
@@ -77,64 +68,35 @@ def add_report(
         "oldest": times.get("oldest"),
         "models": {name: output.model_dump() for name, output in sorted(settings.model_outputs.items())},
     }
-    history = _read_history(home)
-    findings += health.check_health(
-        _summary(body, fingerprint),
-        [_summary(result.body, result.fingerprint) for result in history],
-        as_of=as_of,
-        settings=types.SimpleNamespace(
-            event_time=settings.event_time or None,
-            max_age=datetime.timedelta(seconds=seconds(settings.max_age)) if settings.max_age else None,
-            season=settings.season,
-            volume_tolerance=settings.volume_tolerance,
-        ),
-    )
-    findings += _late(available, history, body["span"])
-    findings += _lookups(body)
-    wanted = settings.anonymity
-    if (
-        anonymity
-        and wanted is not None
-        and anonymity["k"] is not None
-        and anonymity["k"] < wanted.k
-        and not wanted.suppress
-    ):
-        message = (
-            f"the columns {', '.join(wanted.columns)} tell groups of {anonymity['k']:,} rows; "
-            f"{anonymity['rows_below']:,} rows stand in groups smaller than {wanted.k}"
-        )
-        findings.append(finding("k_anonymity", "warning", None, message, anonymity["k"], wanted.k))
-    analysis: dict[str, Any] = {}
-    table = None
+    earlier = _read_history(home)
+    names = list(settings.splits)
+    sample = None
     if outcome.sample is not None and settings.analyse:
-        analysis, table, more = _analyse(outcome.sample, settings, private, measured)
-        findings += more
+        splits = np.array([names[place] for place in outcome.sample[SPLIT].to_pylist()], object)
+        sample = Sample(outcome.sample.drop([SPLIT, PLACE]), splits)
+    evidence = Evidence(
+        body,
+        schema,
+        settings,
+        _summary(body, fingerprint),
+        as_of,
+        notices=notices,
+        history=[_summary(result.body, result.fingerprint) for result in earlier],
+        earlier=earlier,
+        anonymity=anonymity,
+        available=available,
+        sample=sample,
+    )
+    analysis: dict[str, Any] = {"rows": sample.table.num_rows} if sample else {}
+    for rule in rules.RULES:
+        found = rule(evidence)
+        findings += found.findings
+        analysis.update(found.analysis)
     body["analysis"] = analysis
     body["findings"] = sorted(
         findings, key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or "")
     )
-    return page.render_page(body, table, settings)
-
-
-def _analyse(
-    sample: pa.Table, settings: Settings, private: Mapping[str, Any], measured: Mapping[str, Any]
-) -> tuple[dict[str, Any], pa.Table, list[dict[str, Any]]]:
-    names = list(settings.splits)
-    splits = [names[place] for place in sample[SPLIT].to_pylist()]
-    table = sample.drop([SPLIT, PLACE])
-    made = feature_quality.make_sense(
-        table,
-        splits,
-        train=names[0],
-        label=settings.label or None,
-        groups=settings.groups,
-        private=set(private),
-        profile=measured,
-    )
-    # A key's numbers are names: far from others says nothing.
-    far = outliers.find_outliers(table.drop([name for name in settings.key if name in table.column_names]))
-    found = [*made.pop("findings"), *far.pop("findings")]
-    return {"rows": table.num_rows, **made, "outliers": far}, table, found
+    return page.render_page(body, sample.table if sample else None, settings)
 
 
 def _personal(
@@ -161,43 +123,6 @@ def _personal(
             )
             findings.append(finding("personal_data", "warning", field.name, message, found[0]["share"]))
     return private, findings
-
-
-def _late(available: Mapping[int, int], history: Sequence[results.Result], span: int) -> list[dict[str, Any]]:
-    """Spans of which a newer version lies there than was collected."""
-    taken: dict[int, int] = {}
-    for result in history:
-        for number, version in result.body["lineage"].get("spans", ()):
-            if number == result.body["span"]:
-                taken[number] = max(version, taken.get(number, 0))
-    return [
-        finding(
-            "late_version",
-            "warning",
-            None,
-            f"span {number} has version {available[number]} now, and was collected as version {version}; collect it "
-            f"again with span {number}",
-            float(available[number]),
-            float(version),
-        )
-        for number, version in sorted(taken.items())
-        if number != span and available.get(number, 0) > version
-    ]
-
-
-def _lookups(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    read = body["accounts"]["read"]
-    return [
-        finding(
-            "unmatched",
-            "info",
-            None,
-            f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows found nothing",
-            found["unmatched"] / read,
-        )
-        for name, found in body["lookups"].items()
-        if found["unmatched"]
-    ]
 
 
 def _read_history(home: Home | None) -> list[results.Result]:

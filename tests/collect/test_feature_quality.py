@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 
 import numpy as np
@@ -10,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset, profile
-from headwater.components.collect.binning import bins
-from headwater.components.collect.feature_quality import find_duplicates, make_sense, mutual_information
-from headwater.components.collect.outliers import find_outliers
+from headwater.components.collect.rules import RULES, Evidence, Sample, feature_quality
+from headwater.components.collect.rules.binning import bins
+from headwater.components.collect.rules.feature_quality import find_duplicates, mutual_information
+from headwater.components.collect.rules.outliers import find_outliers
+from headwater.components.collect.settings import check_settings
 
 
 def table(rows=4000, seed=1, **more):
@@ -33,7 +36,21 @@ def sense(sample, splits=None, label=None, groups=(), private=(), seed=7):
         splits = np.random.default_rng(seed).choice(["train", "eval"], sample.num_rows, p=[0.7, 0.3]).tolist()
     batch = sample.combine_chunks().to_batches()[0]
     counted = profile.finish(profile.measure(batch), batch.schema, None)
-    return make_sense(sample, splits, train="train", label=label, groups=groups, private=private, profile=counted)
+    evidence = Evidence(
+        {"private": dict.fromkeys(private)},
+        batch.schema,
+        check_settings(splits={"train": 0.7, "eval": 0.3}, label=label or "", groups=list(groups)),
+        {"profile": counted},
+        datetime.datetime.now(datetime.UTC),
+        sample=Sample(sample, np.array(splits, object)),
+    )
+    found = {"findings": []}
+    for rule in RULES:
+        if rule.__module__ == feature_quality.__name__:
+            findings, analysis = rule(evidence)
+            found["findings"] += findings
+            found |= analysis
+    return found
 
 
 def rules(found):

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import types
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.stats
 
-from headwater.components.collect import collect_dataset
-from headwater.components.collect.health import (
+from headwater.components.collect import collect_dataset, rules
+from headwater.components.collect.rules import RULES, Evidence, Found, health
+from headwater.components.collect.rules.findings import finding
+from headwater.components.collect.rules.health import (
     _two_shares,
     advise_refresh,
     benjamini_hochberg,
     check_columns,
     check_freshness,
-    check_health,
     check_models,
     check_sources,
     check_stuck,
     check_volume,
     theil_sen,
 )
+from headwater.components.collect.settings import check_settings
 
 NOON = datetime.datetime(2013, 7, 1, 12, tzinfo=datetime.UTC)
 
@@ -157,7 +159,7 @@ def test_the_interval_observed_and_the_one_advised():
 
 
 def test_twenty_unchanged_spans_have_no_findings():
-    settings = types.SimpleNamespace(max_age=datetime.timedelta(days=2), season=0, volume_tolerance=0.5)
+    settings = check_settings(max_age="2d", event_time="at")
     for seed in range(20):
         chance = np.random.default_rng(seed)
         spans = []
@@ -173,10 +175,11 @@ def test_twenty_unchanged_spans_have_no_findings():
                     **span(number, 24 * number, 24),
                 }
             )
-        assert (
-            check_health(spans[-1], spans[:-1], as_of=NOON + datetime.timedelta(days=11, hours=3), settings=settings)
-            == []
-        )
+        as_of = NOON + datetime.timedelta(days=11, hours=3)
+        evidence = Evidence({}, pa.schema([]), settings, spans[-1], as_of, history=spans[:-1])
+        for rule in RULES:
+            if rule.__module__ == health.__name__:
+                assert rule(evidence).findings == []
 
 
 def test_the_rules_speak_through_the_whole_of_collect(tmp_path):
@@ -260,3 +263,16 @@ def test_shares_that_did_not_move_are_no_findings_at_any_size(rows):
         alarms += bool(check_columns(*profiles))
     # One in 1,000 is promised; more than 4 of 200 have a chance below 1 in 10,000 then.
     assert alarms <= 4
+
+
+def test_a_rule_is_a_function_and_a_line(tmp_path, monkeypatch):
+    def few_columns(evidence):
+        return Found([finding("few_columns", "warning", None, f"only {len(evidence.schema)} columns")], {"width": 2})
+
+    monkeypatch.setattr(rules, "RULES", (*rules.RULES, few_columns))
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{i},{i % 3}\n" for i in range(200)))
+    result = collect_dataset(str(path), str(tmp_path / "out"), workers=1)
+    assert ("few_columns", "only 2 columns") in {(each["rule"], each["message"]) for each in result.body["findings"]}
+    assert result.body["analysis"]["width"] == 2
+    assert "few_columns" in (tmp_path / "out" / "_page.html").read_text()

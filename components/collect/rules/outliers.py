@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.collect.binning import numbers
-from headwater.components.collect.findings import finding
+from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.binning import numbers
+from headwater.components.collect.rules.findings import finding
 from headwater.components.common.outliers import FAR, ISOLATED, isolation, scale_of
 
 MOST_FAR = 0.01
@@ -18,6 +19,16 @@ EXTREME = 25.0
 """One robust z beyond this is a finding, where outliers are few."""
 
 _FEW_ROWS = 100
+
+
+def outlying_values(evidence: Evidence) -> Found:
+    """`outlier` and `isolated_rows`: see `find_outliers`."""
+    if not evidence.sample:
+        return Found([])
+    # A key's numbers are names: a distance between them means nothing.
+    table, key = evidence.sample.table, evidence.settings.key
+    found = find_outliers(table.drop([name for name in key if name in table.column_names]))
+    return Found(found.pop("findings"), {"outliers": found})
 
 
 def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:

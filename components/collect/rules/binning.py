@@ -78,3 +78,9 @@ def bins(column: pa.Array, by: np.ndarray | None = None) -> np.ndarray:
     place[:-1][counts == 0] = -3
     place[-1] = -1
     return place[found]
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    # Arrow does not tell durations apart; their numbers say the same.
+    return whole.view(pa.int64()) if pa.types.is_duration(whole.type) else whole

@@ -1,4 +1,4 @@
-"""Feature sense: what a column tells, inferred from a sample of rows before anybody trains on them.
+"""Feature quality: what a column can tell a model, estimated from a sample of rows before anybody trains on them.
 
 Constant and duplicate columns, what tells the label and what leaks it, what a split holds that the training split does
 not, and groups that are too small. No finding holds a value of a row.
@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.collect.binning import bins, codes, is_number, numbers
-from headwater.components.collect.findings import finding
+from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.binning import bins, codes, is_number, numbers
+from headwater.components.collect.rules.findings import finding
 from headwater.components.common import hashing
 
 NEAR = 0.999
@@ -36,50 +37,48 @@ _PAIR_COLUMNS = 20
 _SURE = 5.0
 
 
-def make_sense(
-    sample: pa.Table,
-    splits: Sequence[str],
-    *,
-    train: str,
-    label: str | None,
-    groups: Sequence[str],
-    private: Collection[str],
-    profile: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Everything about columns that a sample tells.
+def constants(evidence: Evidence) -> Found:
+    """`constant`: columns without values, or with one value alone."""
+    return Found(find_constants(evidence.profile) if evidence.sample else [])
 
-    Args:
-      sample: rows of the dataset.
-      splits: the split of each row.
-      train: the split that trains.
-      label: the column that is to be learnt, if it is known.
-      groups: columns whose values should all be represented.
-      private: columns whose values must not be shown.
-      profile: exact counts of all rows (`profile.finish`).
 
-    Returns:
-      `findings`; `duplicates`, pairs of columns; `label`, what tells it; `coverage` by split; `representation` by group.
-    """
-    columns = {name: _one(sample[name]) for name in sample.column_names}
-    by_split = np.array(splits, object)
-    findings = _constants(profile)
-    constant = {each["column"] for each in findings}
-    duplicates, more = find_duplicates({name: each for name, each in columns.items() if name not in constant})
-    findings += more
-    score = None
-    if label and label in columns and sample.num_rows >= _FEW_ROWS:
-        score, more = tell_label(columns, label)
-        findings += more
-    coverage, more = cover_splits(columns, by_split, train)
-    findings += more
-    representation, more = represent_groups(columns, by_split, groups, private, profile["rows"])
-    return {
-        "findings": findings + more,
-        "duplicates": duplicates,
-        "label": score,
-        "coverage": coverage,
-        "representation": representation,
-    }
+def duplicates(evidence: Evidence) -> Found:
+    """`duplicate_column`: see `find_duplicates`."""
+    if not evidence.sample:
+        return Found([])
+    constant = {each["column"] for each in find_constants(evidence.profile)}
+    columns = {name: each for name, each in evidence.sample.columns.items() if name not in constant}
+    pairs, findings = find_duplicates(columns)
+    return Found(findings, {"duplicates": pairs})
+
+
+def label(evidence: Evidence) -> Found:
+    """`leak`: see `explain_label`."""
+    sample, name = evidence.sample, evidence.settings.label
+    if not sample:
+        return Found([])
+    if not name or name not in sample.table.column_names or sample.table.num_rows < _FEW_ROWS:
+        return Found([], {"label": None})
+    explained, findings = explain_label(sample.columns, name)
+    return Found(findings, {"label": explained})
+
+
+def coverage(evidence: Evidence) -> Found:
+    """`coverage`: see `cover_splits`."""
+    if not evidence.sample:
+        return Found([])
+    covered, findings = cover_splits(evidence.sample.columns, evidence.sample.splits, evidence.train)
+    return Found(findings, {"coverage": covered})
+
+
+def representation(evidence: Evidence) -> Found:
+    """`small_group`: see `represent_groups`."""
+    if not evidence.sample:
+        return Found([])
+    columns, splits = evidence.sample.columns, evidence.sample.splits
+    private, rows = set(evidence.body["private"]), evidence.profile["rows"]
+    groups, findings = represent_groups(columns, splits, evidence.settings.groups, private, rows)
+    return Found(findings, {"representation": groups})
 
 
 def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -139,7 +138,7 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
     ], findings
 
 
-def tell_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def explain_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What each column tells of the label, and columns that tell too much.
 
     Mutual information of bins, in bits, less its bias (Miller, 1955; Madow's correction), as a share of the label's
@@ -280,7 +279,8 @@ def represent_groups(
     return result, findings[:50]
 
 
-def _constants(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+def find_constants(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Columns without values, or with one value alone."""
     found = []
     for name, column in sorted(profile["columns"].items()):
         if profile["rows"] and column["missing"] == profile["rows"]:
@@ -362,9 +362,3 @@ def _varies(column: pa.Array) -> bool:
 
 def _is_id(column: pa.Array) -> bool:
     return not is_number(column.type) and len(np.unique(codes(column))) > len(column) // 2
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    # Arrow does not tell durations apart; their numbers say the same.
-    return whole.view(pa.int64()) if pa.types.is_duration(whole.type) else whole

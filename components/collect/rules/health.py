@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from headwater.components.collect.findings import finding
+from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.findings import finding
 
 FUTURE = datetime.timedelta(days=1)
 """Events further in the future than this are a wrong clock."""
@@ -39,28 +40,37 @@ _MEASURED = ("double", "float", "halffloat") + tuple(f"{sign}int{bits}" for sign
 _FEW_SPANS = 8
 
 
-def check_health(
-    body: Mapping[str, Any], history: Sequence[Mapping[str, Any]], *, as_of: datetime.datetime, settings: Any
-) -> list[dict[str, Any]]:
-    """All findings of source health.
+def freshness(evidence: Evidence) -> Found:
+    return Found(check_freshness(evidence.summary["newest"], evidence.as_of, evidence.max_age))
 
-    Args:
-      body: this dataset: `span`, `rows`, `newest`, `oldest` (ISO, of the event time), `profile`, `sources`, `models`,
-        `fingerprint`.
-      history: the same of earlier spans, by rising span.
-      as_of: the time that ages are measured from.
-      settings: `max_age` (a timedelta or None), `season` (spans; 0 for none), `volume_tolerance` (a share).
-    """
-    found = check_freshness(body["newest"], as_of, settings.max_age)
-    found += check_sources(body["sources"], history[-1]["sources"] if history else ())
-    found += check_stuck(body["profile"])
-    if history:
-        rows = [(each["span"], each["rows"]) for each in history]
-        found += check_volume(body["span"], body["rows"], rows, settings.season, settings.volume_tolerance)
-        found += check_columns(body["profile"], history[-1]["profile"])
-        found += check_models(body["models"], history[-1]["models"])
-        found += advise_refresh([*history, body])
-    return found
+
+def empty_sources(evidence: Evidence) -> Found:
+    earlier = evidence.history[-1]["sources"] if evidence.history else ()
+    return Found(check_sources(evidence.summary["sources"], earlier))
+
+
+def stuck_values(evidence: Evidence) -> Found:
+    return Found(check_stuck(evidence.profile))
+
+
+def volume(evidence: Evidence) -> Found:
+    rows = [(each["span"], each["rows"]) for each in evidence.history]
+    here, settings = evidence.summary, evidence.settings
+    return Found(check_volume(here["span"], here["rows"], rows, settings.season, settings.volume_tolerance))
+
+
+def column_changes(evidence: Evidence) -> Found:
+    history = evidence.history
+    return Found(check_columns(evidence.profile, history[-1]["profile"]) if history else [])
+
+
+def model_versions(evidence: Evidence) -> Found:
+    history = evidence.history
+    return Found(check_models(evidence.summary["models"], history[-1]["models"]) if history else [])
+
+
+def refresh_interval(evidence: Evidence) -> Found:
+    return Found(advise_refresh([*evidence.history, evidence.summary]) if evidence.history else [])
 
 
 def check_freshness(
