@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.components.common import storage
@@ -232,8 +232,30 @@ def _gate(options: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help may end with text that is only made when it is asked for."""
+
+    ending: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        help_text = super().format_help()
+        return f"{help_text}\n{self.ending()}" if self.ending else help_text
+
+
+def _list_checks() -> str:
+    """The checks of validate, and the settings that each adds to its config."""
+    from headwater.components.validate import checks
+
+    width = max(len(check.name) for check in checks.CHECKS)
+    lines = []
+    for check in checks.CHECKS:
+        settings = f" (settings: {', '.join(check.settings)})" if check.settings else ""
+        lines.append(f"  {check.name:{width}}  {check.title}{settings}")
+    return "\n".join(["checks:", *lines, ""])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="headwater",
         description="Collects data, measures it, and stops it before it trains a model when it is bad.",
     )
@@ -302,6 +324,8 @@ def _parser() -> argparse.ArgumentParser:
     add_schema_commands(commands)
 
     validate = add_command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
+    assert isinstance(validate, _Parser), "subparsers are of their parser's class"
+    validate.ending = _list_checks
     validate.add_argument("statistics", help="folder of generate-statistics")
     validate.add_argument("schema", help="folder of infer-schema")
     add_output(validate)

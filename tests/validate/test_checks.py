@@ -14,6 +14,7 @@ from headwater.components.validate import check_statistics, checks
 from headwater.components.validate.alerts.channels import prometheus
 from headwater.components.validate.checks import Check, Outcome
 from headwater.components.validate.findings import finding
+from headwater.pipelines.cli import main
 
 
 class Size(pydantic.BaseModel):
@@ -61,6 +62,16 @@ def test_a_check_is_a_module_and_a_line(inputs, tmp_path, monkeypatch):
     assert "the number of rows against a limit" in page and "TOO_LARGE" in page
     assert 'check="size"} 1' in prometheus.as_text({**result.body, "dataset": "d", "span": 1})
     assert check(inputs, tmp_path / "wide", size={"most_rows": 10**6}).body["blessed"]
+
+
+def test_help_lists_every_check(capsys, monkeypatch):
+    monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, SIZE))
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert all(each.name in text and each.title in text for each in checks.CHECKS)
+    assert "the number of rows against a limit (settings: size)" in text
 
 
 def test_settings_of_a_check_are_known_only_with_it(inputs, tmp_path, monkeypatch):
