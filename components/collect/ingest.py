@@ -12,10 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.collect import duplicates, lookups, profile, report, shaping, spans
+from headwater.components.collect import spans
 from headwater.components.collect.privacy import actions, anonymity
+from headwater.components.collect.report import report
 from headwater.components.collect.settings import AUTO, Settings, check_settings
-from headwater.components.collect.shards import Outcome, Plan, write_range
+from headwater.components.collect.shape import duplicates, lookups, shaping
+from headwater.components.collect.write import profile
+from headwater.components.collect.write.shards import Outcome, Plan, write_range
 from headwater.components.common import results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -26,7 +29,7 @@ from headwater.components.common.results import Home, Result
 
 _FIRST_SPAN = 1
 # pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
-_PRELOAD = ("headwater.components.collect.shards", "pandas")
+_PRELOAD = ("headwater.components.collect.write.shards", "pandas")
 
 
 def collect_dataset(

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from headwater.components.collect.consistency import Format, Unit
-from headwater.components.collect.lookups import Lookup
 from headwater.components.collect.privacy.actions import parse_actions
-from headwater.components.collect.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule
+from headwater.components.collect.shape.consistency import Format, Unit
+from headwater.components.collect.shape.lookups import Lookup
+from headwater.components.collect.shape.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import check_name
 from headwater.components.common.settings import checked, whole_numbers

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from headwater.components.common.lazy import lazy
 
-_NAMES = {"compute_statistics": "compute", "generate_statistics": "component", "merge_statistics": "merging"}
+_NAMES = {"compute_statistics": "compute", "generate_statistics": "component", "merge_statistics": "state.merging"}
 __all__ = list(_NAMES)
 __getattr__ = lazy(__name__, _NAMES)

@@ -15,25 +15,8 @@ from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
-from headwater.components.generate_statistics import slicing as slices
-from headwater.components.generate_statistics import state_file, worst_slices, worst_state
-from headwater.components.generate_statistics.conversion import measured, rules
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.page import render_page
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.privacy import Private
-from headwater.components.generate_statistics.protos import to_statistics
-from headwater.components.generate_statistics.settings import (
-    Settings,
-    Steering,
-    check_against,
-    check_settings,
-    customs,
-    find_private,
-    steer,
-)
-from headwater.components.generate_statistics.slicing import Slicing, Spec
-from headwater.components.generate_statistics.work import (
+from headwater.components.generate_statistics.measure.conversion import measured, rules
+from headwater.components.generate_statistics.measure.work import (
     count_rows,
     decode_counts,
     measure_rows,
@@ -45,14 +28,33 @@ from headwater.components.generate_statistics.work import (
     on_element,
     unpack,
 )
-from headwater.components.generate_statistics.worst_bins import bins as worst_bins
-from headwater.components.generate_statistics.worst_options import Options as WorstOptions
+from headwater.components.generate_statistics.plan import slicing as slices
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.plan.privacy import Private
+from headwater.components.generate_statistics.plan.slicing import Slicing, Spec
+from headwater.components.generate_statistics.report.page import render_page
+from headwater.components.generate_statistics.report.protos import to_statistics
+from headwater.components.generate_statistics.settings import (
+    Settings,
+    Steering,
+    check_against,
+    check_settings,
+    customs,
+    find_private,
+    steer,
+)
+from headwater.components.generate_statistics.state import state_file
+from headwater.components.generate_statistics.state.limits import Limits
+from headwater.components.generate_statistics.worst_slices import costs as worst_state
+from headwater.components.generate_statistics.worst_slices import ranking as worst_slices
+from headwater.components.generate_statistics.worst_slices.bins import bins as worst_bins
+from headwater.components.generate_statistics.worst_slices.options import Options as WorstOptions
 
 FILE = "Split-{split}/FeatureStats.pb"
 STATE = "Split-{split}/State.arrow"
 
 _LABEL = "generate-statistics"
-_PRELOAD = ["headwater.components.generate_statistics.work"]
+_PRELOAD = ["headwater.components.generate_statistics.measure.work"]
 # An element of the graph has about this share of the cells, and so many at least and at most: states are few, whatever
 # the rows. Many slices make a state large, so that there should be fewer still.
 ELEMENTS = 32

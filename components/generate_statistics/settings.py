@@ -14,12 +14,12 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.common.user_code import find_function
-from headwater.components.generate_statistics.conversion import measured
-from headwater.components.generate_statistics.custom import Custom
-from headwater.components.generate_statistics.privacy import Private, is_keyed
-from headwater.components.generate_statistics.protos import Sizes
-from headwater.components.generate_statistics.slicing import check_sliceable
-from headwater.components.generate_statistics.worst_options import Options, check
+from headwater.components.generate_statistics.measure.conversion import measured
+from headwater.components.generate_statistics.plan.custom import Custom
+from headwater.components.generate_statistics.plan.privacy import Private, is_keyed
+from headwater.components.generate_statistics.plan.slicing import check_sliceable
+from headwater.components.generate_statistics.report.protos import Sizes
+from headwater.components.generate_statistics.worst_slices.options import Options, check
 
 PRIVATE_TAG = "headwater:private"
 """The tag of a schema's feature whose values must not be shown."""

@@ -41,9 +41,9 @@ def duplicates(source: str, key: str) -> dict:
     import functools
     import tempfile
 
-    from headwater.components.collect import shaping
-    from headwater.components.collect.duplicates import find_duplicates
     from headwater.components.collect.settings import check_settings
+    from headwater.components.collect.shape import shaping
+    from headwater.components.collect.shape.duplicates import find_duplicates
     from headwater.components.common import sources
 
     scans = sources.scan_files(sources.discover([source]), "", sources.Reading())
@@ -58,9 +58,11 @@ def duplicates(source: str, key: str) -> dict:
 
 def personal(source: str) -> dict:
     """The share of the time of writing a range that looking for personal data takes."""
-    from headwater.components.collect import ingest, shaping, shards
+    from headwater.components.collect import ingest
     from headwater.components.collect.privacy import detect
     from headwater.components.collect.settings import check_settings
+    from headwater.components.collect.shape import shaping
+    from headwater.components.collect.write import shards
     from headwater.components.common import sources
 
     opened = sources.open_sources(sources.scan_files(sources.discover([source]), "", sources.Reading()))

@@ -53,9 +53,9 @@ def draw(chance: np.random.Generator, rows: int, columns: int) -> pa.RecordBatch
 def features(batch: pa.RecordBatch) -> dict:
     """Each column's distribution, as generate-statistics leaves it in its state."""
     from headwater.components.common import distributions
-    from headwater.components.generate_statistics.measuring import measure
-    from headwater.components.generate_statistics.plan import Plan
-    from headwater.components.generate_statistics.state_file import encode
+    from headwater.components.generate_statistics.measure.measuring import measure
+    from headwater.components.generate_statistics.plan.plan import Plan
+    from headwater.components.generate_statistics.state.state_file import encode
 
     return distributions.read(encode(measure(batch, Plan(schema=batch.schema))))
 

@@ -67,10 +67,10 @@ def main() -> int:
 def features(batch: pa.RecordBatch) -> tuple[dict, Any]:
     """Each column's distribution and TFDV's statistics, as generate-statistics leaves them."""
     from headwater.components.common import distributions
-    from headwater.components.generate_statistics.measuring import measure
-    from headwater.components.generate_statistics.plan import Plan
-    from headwater.components.generate_statistics.protos import to_statistics
-    from headwater.components.generate_statistics.state_file import encode
+    from headwater.components.generate_statistics.measure.measuring import measure
+    from headwater.components.generate_statistics.plan.plan import Plan
+    from headwater.components.generate_statistics.report.protos import to_statistics
+    from headwater.components.generate_statistics.state.state_file import encode
 
     state = measure(batch, Plan(schema=batch.schema))
     return distributions.read(encode(state)), to_statistics(state, "all")

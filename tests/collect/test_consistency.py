@@ -10,7 +10,7 @@ import pyarrow as pa
 import pydantic
 import pytest
 
-from headwater.components.collect.consistency import (
+from headwater.components.collect.shape.consistency import (
     Format,
     Unit,
     convert_units,

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headwater.components.collect import collect_dataset, profile
+from headwater.components.collect import collect_dataset
 from headwater.components.collect.rules import RULES, Evidence, Sample, feature_quality
 from headwater.components.collect.rules.binning import bins
 from headwater.components.collect.rules.feature_quality import find_duplicates, mutual_information
 from headwater.components.collect.rules.outliers import find_outliers
 from headwater.components.collect.settings import check_settings
+from headwater.components.collect.write import profile
 
 
 def table(rows=4000, seed=1, **more):

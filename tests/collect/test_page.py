@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset
-from headwater.components.collect.page import _BARS, HEIGHT, _bars
+from headwater.components.collect.report.page import _BARS, HEIGHT, _bars
 
 
 def page_of(tmp_path, text, **settings):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from headwater.components.collect import collect_dataset
-from headwater.components.collect import duplicates as duplicates_module
+from headwater.components.collect.shape import duplicates as duplicates_module
 from headwater.components.common import hashing, open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
@@ -182,7 +182,7 @@ def test_a_row_whose_expression_fails_is_rejected_without_its_value(tmp_path):
         ({"duplicates": "drop"}, "duplicates: only rows with a key"),
         ({"event_time": "price"}, "event_time: 'price' is double"),
         ({"label": "nothing"}, "label: there is no column"),
-        ({"max_age": "2d"}, "max_age: ages are told by a column"),
+        ({"max_age": "2d"}, "max_age: ages need a column of times"),
         ({"window": 2}, "window: the sources' paths tell no spans"),
         ({"split": {"by": "time", "column": "price", "cuts": ["2013-01-01"]}}, "'price' is double; a split by time"),
         ({"split": {"by": "time", "column": "day", "cuts": []}}, "2 splits need 1 cuts"),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from headwater.components.collect.strptime import check_form, read_times
+from headwater.components.collect.shape.strptime import check_form, read_times
 from headwater.components.common.errors import HeadwaterError
 
 EPOCH = datetime.datetime(1970, 1, 1)

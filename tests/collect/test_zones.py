@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytz
 
-from headwater.components.collect.zones import find_zone, instants
+from headwater.components.collect.shape.zones import find_zone, instants
 from headwater.components.common.errors import HeadwaterError
 
 EPOCH = datetime.datetime(1970, 1, 1)

@@ -13,11 +13,12 @@ from browser import CHROMIUM, Browser
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.collect import collect_dataset
-from headwater.components.generate_statistics import compute_statistics, merge_statistics, page
-from headwater.components.generate_statistics.attention import reasons
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics import compute_statistics, merge_statistics
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.report import page
+from headwater.components.generate_statistics.report.attention import reasons
+from headwater.components.generate_statistics.report.protos import to_statistics
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 

@@ -21,8 +21,8 @@ from tensorflow_data_validation.statistics.generators import (
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import semantics
-from headwater.components.generate_statistics.conversion import to_lists
+from headwater.components.generate_statistics.measure import semantics
+from headwater.components.generate_statistics.measure.conversion import to_lists
 
 PROSE = [
     "The flight was late and nobody told us why.",

@@ -22,12 +22,13 @@ from headwater.components.common import distributions, open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import compute_statistics, counts, state, state_file
-from headwater.components.generate_statistics.conversion import rules, rules_by_path, to_lists
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics import compute_statistics
+from headwater.components.generate_statistics.measure.conversion import rules, rules_by_path, to_lists
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.report.protos import to_statistics
+from headwater.components.generate_statistics.state import counts, state, state_file
+from headwater.components.generate_statistics.state.limits import Limits
 
 STATS = statistics_pb2.DatasetFeatureStatisticsList
 LOST_BY_PANDAS = ("time_hour", "scheduled")

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow_data_validation.statistics import stats_impl, stats_options
 
-from headwater.components.generate_statistics import state, state_file
-from headwater.components.generate_statistics.conversion import rule, to_lists
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics.measure.conversion import rule, to_lists
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.report.protos import to_statistics
+from headwater.components.generate_statistics.state import state, state_file
 
 _MOMENTS = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))
 _WORDS = st.sampled_from(["", "a", "b", "é", "<script>", "{{ x }}", "long" * 300])

@@ -19,9 +19,12 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import worst_bins, worst_options, worst_slices, worst_state
-from headwater.components.generate_statistics.conversion import RULE, rules, to_lists
-from headwater.components.generate_statistics.worst_options import Options
+from headwater.components.generate_statistics.measure.conversion import RULE, rules, to_lists
+from headwater.components.generate_statistics.worst_slices import bins as worst_bins
+from headwater.components.generate_statistics.worst_slices import costs as worst_state
+from headwater.components.generate_statistics.worst_slices import options as worst_options
+from headwater.components.generate_statistics.worst_slices import ranking as worst_slices
+from headwater.components.generate_statistics.worst_slices.options import Options
 
 
 def statistics(table):

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from headwater.components.common import results
 from headwater.components.common.results import Home, Result
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.protos import to_statistics
-from headwater.components.generate_statistics.state import State
-from headwater.components.generate_statistics.state_file import encode
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.report.protos import to_statistics
+from headwater.components.generate_statistics.state.state import State
+from headwater.components.generate_statistics.state.state_file import encode
 
 
 def save_statistics(

@@ -121,9 +121,9 @@ def counter(then, now):
 
 def statistics(table):
     """Statistics as generate-statistics makes them."""
-    from headwater.components.generate_statistics.measuring import measure
-    from headwater.components.generate_statistics.plan import Plan as Measured
-    from headwater.components.generate_statistics.protos import to_statistics
+    from headwater.components.generate_statistics.measure.measuring import measure
+    from headwater.components.generate_statistics.plan.plan import Plan as Measured
+    from headwater.components.generate_statistics.report.protos import to_statistics
 
     (batch,) = table.combine_chunks().to_batches()
     return to_statistics(measure(batch, Measured(schema=table.schema)), "all").datasets[0]

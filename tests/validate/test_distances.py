@@ -14,11 +14,11 @@ from scipy.spatial.distance import jensenshannon
 
 from headwater.components.common import distributions
 from headwater.components.common.significance import benjamini_hochberg
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.state import merge
-from headwater.components.generate_statistics.state_file import encode
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.state.limits import Limits
+from headwater.components.generate_statistics.state.state import merge
+from headwater.components.generate_statistics.state.state_file import encode
 from headwater.components.validate import distances, drift
 from headwater.components.validate.tables import MISSING, NAN, RARE, tabulate
 

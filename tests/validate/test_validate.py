@@ -15,9 +15,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from headwater.components.common import distributions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.state_file import encode
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.state.state_file import encode
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, enforce
 from headwater.components.validate.drift import compare

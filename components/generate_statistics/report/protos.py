@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics import points as pointing
-from headwater.components.generate_statistics import semantics as meaning
-from headwater.components.generate_statistics.conversion import RULE
-from headwater.components.generate_statistics.cross_features import TOGETHER
-from headwater.components.generate_statistics.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
-from headwater.components.generate_statistics.histograms import add_quantiles, add_widths
-from headwater.components.generate_statistics.lift import add_crosses, add_lift
-from headwater.components.generate_statistics.privacy import Private
-from headwater.components.generate_statistics.state import (
+from headwater.components.generate_statistics.measure import semantics as meaning
+from headwater.components.generate_statistics.measure.conversion import RULE
+from headwater.components.generate_statistics.measure.cross_features import TOGETHER
+from headwater.components.generate_statistics.measure.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
+from headwater.components.generate_statistics.plan.privacy import Private
+from headwater.components.generate_statistics.report.histograms import add_quantiles, add_widths
+from headwater.components.generate_statistics.report.lift import add_crosses, add_lift
+from headwater.components.generate_statistics.report.tables import Tables
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state import points as pointing
+from headwater.components.generate_statistics.state.state import (
     OF_INNER,
     OF_LENGTHS,
     OF_VALUES,
@@ -31,7 +32,6 @@ from headwater.components.generate_statistics.state import (
     N,
     State,
 )
-from headwater.components.generate_statistics.tables import Tables
 
 COUNTED = "headwater.values"
 """Custom statistic: whether top values and the number of distinct ones are exact, and if not, how far off."""

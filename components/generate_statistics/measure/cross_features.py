@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics.counts import Counts
-from headwater.components.generate_statistics.features import FLOAT, INT, STRING, Feature
-from headwater.components.generate_statistics.state import NOTHING, ROLES, N, State
+from headwater.components.generate_statistics.measure.features import FLOAT, INT, STRING, Feature
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state.counts import Counts
+from headwater.components.generate_statistics.state.state import NOTHING, ROLES, N, State
 
 TOGETHER = "\0pair"
 """First step of the path under which counts of pairs stand; no column has such a name."""

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics.conversion import is_list
-from headwater.components.generate_statistics.counts import Counts
+from headwater.components.generate_statistics.measure.conversion import is_list
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state.counts import Counts
 
 MOST_VALUES = 16
 """A row may have so many different values of a column that slices; more are refused."""

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.dataset import read_element
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics import slicing as slices
-from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics import state_file
-from headwater.components.generate_statistics.measuring import measure
-from headwater.components.generate_statistics.plan import Plan
+from headwater.components.generate_statistics.measure.measuring import measure
+from headwater.components.generate_statistics.plan import slicing as slices
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state import state as states
+from headwater.components.generate_statistics.state import state_file
 
 if TYPE_CHECKING:
-    from headwater.components.generate_statistics.worst_bins import Bins
-    from headwater.components.generate_statistics.worst_options import Options
+    from headwater.components.generate_statistics.worst_slices.bins import Bins
+    from headwater.components.generate_statistics.worst_slices.options import Options
 
 _MERGED_AT_ONCE = 8
 # Rows that are measured at once have at most so many bytes.
@@ -122,7 +122,7 @@ def measure_worst(
     batches: Iterator[pa.RecordBatch],
 ) -> bytes:
     """What the rows of an element cost, by bins of their split."""
-    from headwater.components.generate_statistics import worst_state
+    from headwater.components.generate_statistics.worst_slices import costs as worst_state
 
     return worst_state.measure(list(batches), chosen[split], options)
 

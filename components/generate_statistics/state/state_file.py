@@ -26,11 +26,11 @@ import pyarrow as pa
 
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics import semantics as meaning
-from headwater.components.generate_statistics.counts import Counts, Hashes, Rests
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.points import Points
-from headwater.components.generate_statistics.state import LEVELS, NUMBERS, PAIRS, ROLES, L, N, State
+from headwater.components.generate_statistics.measure import semantics as meaning
+from headwater.components.generate_statistics.state.counts import Counts, Hashes, Rests
+from headwater.components.generate_statistics.state.limits import Limits
+from headwater.components.generate_statistics.state.points import Points
+from headwater.components.generate_statistics.state.state import LEVELS, NUMBERS, PAIRS, ROLES, L, N, State
 
 VERSION = "3"
 

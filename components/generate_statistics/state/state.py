@@ -17,13 +17,13 @@ import numpy as np
 
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics import points as pointing
-from headwater.components.generate_statistics import semantics as meaning
-from headwater.components.generate_statistics.counts import NO_RESTS, Counts, Hashes, Rests
-from headwater.components.generate_statistics.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.points import Points
+from headwater.components.generate_statistics.measure import semantics as meaning
+from headwater.components.generate_statistics.measure.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state import points as pointing
+from headwater.components.generate_statistics.state.counts import NO_RESTS, Counts, Hashes, Rests
+from headwater.components.generate_statistics.state.limits import Limits
+from headwater.components.generate_statistics.state.points import Points
 
 ROLES = 64
 OF_VALUES, OF_WEIGHTS, OF_INNER, OF_LENGTHS = 0, 1, 2, 3

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.generate_statistics import points as pointing
-from headwater.components.generate_statistics.state import N
+from headwater.components.generate_statistics.state import points as pointing
+from headwater.components.generate_statistics.state.state import N
 
 _Histogram: TypeAlias = statistics_pb2.Histogram
 

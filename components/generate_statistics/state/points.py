@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.components.generate_statistics.features import INT
-from headwater.components.generate_statistics.ordering import by_key_and_value
+from headwater.components.generate_statistics.measure.features import INT
+from headwater.components.generate_statistics.measure.ordering import by_key_and_value
 
 
 class Points(NamedTuple):

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.components.collect import profile
 from headwater.components.collect.privacy import detect, scrubbing
 from headwater.components.collect.settings import Settings
-from headwater.components.collect.shaping import Account, Shape, read_shaped
-from headwater.components.collect.splitting import assign
+from headwater.components.collect.shape.shaping import Account, Shape, read_shaped
+from headwater.components.collect.shape.splitting import assign
+from headwater.components.collect.write import profile
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.shard_writer import ShardWriter

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics import points as pointing
-from headwater.components.generate_statistics.counts import Counts
-from headwater.components.generate_statistics.features import BYTES, INT, STRING, Feature, Level
-from headwater.components.generate_statistics.limits import POINTS
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.points import Points
-from headwater.components.generate_statistics.state import (
+from headwater.components.generate_statistics.measure.features import BYTES, INT, STRING, Feature, Level
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state import points as pointing
+from headwater.components.generate_statistics.state.counts import Counts
+from headwater.components.generate_statistics.state.limits import POINTS
+from headwater.components.generate_statistics.state.points import Points
+from headwater.components.generate_statistics.state.state import (
     NO_LISTS,
     NOTHING,
     OF_INNER,

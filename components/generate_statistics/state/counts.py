@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.hashing import hash_values
-from headwater.components.generate_statistics.ordering import by_key_and_value
+from headwater.components.generate_statistics.measure.ordering import by_key_and_value
 
 LONGEST = 1024
 """Values of more bytes are distinguished by a hash, and shown together as `LARGE`, as TFDV shows them."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.generate_statistics.conversion import as_lists, is_list, is_plain, measured, to_values
+from headwater.components.generate_statistics.measure.conversion import as_lists, is_list, is_plain, measured, to_values
 
 INT, FLOAT, STRING, BYTES, STRUCT, UNKNOWN = 0, 1, 2, 3, 4, -1
 """Types of features, by TFMD's numbers; unknown while no value's type was seen."""

@@ -16,8 +16,8 @@ import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics.conversion import RULE
-from headwater.components.generate_statistics.worst_options import MOST_COLUMNS, Options
+from headwater.components.generate_statistics.measure.conversion import RULE
+from headwater.components.generate_statistics.worst_slices.options import MOST_COLUMNS, Options
 
 MOST_PAIRED = 32
 """Columns that conjunctions are made of: 496 pairs at most."""

@@ -24,9 +24,9 @@ from scipy.special import stdtr
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.significance import benjamini_hochberg
-from headwater.components.generate_statistics.worst_bins import Bins, Column
-from headwater.components.generate_statistics.worst_options import Options
-from headwater.components.generate_statistics.worst_state import State, decode
+from headwater.components.generate_statistics.worst_slices.bins import Bins, Column
+from headwater.components.generate_statistics.worst_slices.costs import State, decode
+from headwater.components.generate_statistics.worst_slices.options import Options
 
 CLEARLY = 0.25
 """Share of a slice's excess cost that settles what is reported of a conjunction and the slices that it is made of."""

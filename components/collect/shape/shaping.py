@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.collect import consistency, lookups, splitting
-from headwater.components.collect.duplicates import Drops
 from headwater.components.collect.privacy import actions, anonymity, transforms
 from headwater.components.collect.settings import DUPLICATE_KEY, SMALL_GROUP, Settings
+from headwater.components.collect.shape import consistency, lookups, splitting
+from headwater.components.collect.shape.duplicates import Drops
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Element, Misfit, Rejection, read_element

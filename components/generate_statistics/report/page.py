@@ -10,9 +10,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.charts import HEIGHT, WIDTH, bars, outlines
 from headwater.components.common.pages import count, duration, embedded, number, percent, reading, render, visible
-from headwater.components.generate_statistics.attention import common_of, deciles, missing_share, reasons
-from headwater.components.generate_statistics.conversion import RULE
-from headwater.components.generate_statistics.protos import COUNTED, HIDDEN, RANKED
+from headwater.components.generate_statistics.measure.conversion import RULE
+from headwater.components.generate_statistics.report.attention import common_of, deciles, missing_share, reasons
+from headwater.components.generate_statistics.report.protos import COUNTED, HIDDEN, RANKED
 
 MOST_SLICE_CELLS = 1500
 """So many pairs of a feature and a slice are on the page at most; the statistics themselves hold all."""

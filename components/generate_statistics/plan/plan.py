@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.generate_statistics.custom import Custom
-from headwater.components.generate_statistics.limits import Limits
-from headwater.components.generate_statistics.privacy import Private
-from headwater.components.generate_statistics.slicing import Slicing
+from headwater.components.generate_statistics.plan.custom import Custom
+from headwater.components.generate_statistics.plan.privacy import Private
+from headwater.components.generate_statistics.plan.slicing import Slicing
+from headwater.components.generate_statistics.state.limits import Limits
 
 
 @dataclasses.dataclass(frozen=True)

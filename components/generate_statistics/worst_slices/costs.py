@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics.conversion import to_lists
-from headwater.components.generate_statistics.worst_bins import MOST_PAIRED, Bins, Column
-from headwater.components.generate_statistics.worst_options import Options, check, class_value, kind_of, listed
+from headwater.components.generate_statistics.measure.conversion import to_lists
+from headwater.components.generate_statistics.worst_slices.bins import MOST_PAIRED, Bins, Column
+from headwater.components.generate_statistics.worst_slices.options import Options, check, class_value, kind_of, listed
 
 VERSION = "1"
 _CHUNK = 65_536

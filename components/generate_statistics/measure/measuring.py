@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.generate_statistics import cross_features, slicing
-from headwater.components.generate_statistics import semantics as meaning
-from headwater.components.generate_statistics.conversion import rules_by_path
-from headwater.components.generate_statistics.custom import run_custom
-from headwater.components.generate_statistics.features import STRING, Feature, features
-from headwater.components.generate_statistics.plan import Plan
-from headwater.components.generate_statistics.sheet import Sheet
-from headwater.components.generate_statistics.state import (
+from headwater.components.generate_statistics.measure import cross_features
+from headwater.components.generate_statistics.measure import semantics as meaning
+from headwater.components.generate_statistics.measure.conversion import rules_by_path
+from headwater.components.generate_statistics.measure.features import STRING, Feature, features
+from headwater.components.generate_statistics.measure.sheet import Sheet
+from headwater.components.generate_statistics.plan import slicing
+from headwater.components.generate_statistics.plan.custom import run_custom
+from headwater.components.generate_statistics.plan.plan import Plan
+from headwater.components.generate_statistics.state.state import (
     State,
     bounded,
     merge,

@@ -8,14 +8,14 @@ from typing import Any
 from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
-from headwater.components.generate_statistics import state as states
-from headwater.components.generate_statistics import state_file
 from headwater.components.generate_statistics.compute import FILE, STATE
-from headwater.components.generate_statistics.cross_features import TOGETHER
-from headwater.components.generate_statistics.page import render_page
-from headwater.components.generate_statistics.privacy import Private
-from headwater.components.generate_statistics.protos import to_statistics
+from headwater.components.generate_statistics.measure.cross_features import TOGETHER
+from headwater.components.generate_statistics.plan.privacy import Private
+from headwater.components.generate_statistics.report.page import render_page
+from headwater.components.generate_statistics.report.protos import to_statistics
 from headwater.components.generate_statistics.settings import Settings
+from headwater.components.generate_statistics.state import state as states
+from headwater.components.generate_statistics.state import state_file
 
 # Settings that shape what is reported of a state and not the state itself; the first result's hold.
 _OF_TELLING = (

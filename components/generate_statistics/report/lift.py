@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.generate_statistics import counts as counting
-from headwater.components.generate_statistics.cross_features import TOGETHER, split_pair
-from headwater.components.generate_statistics.features import STRING
-from headwater.components.generate_statistics.state import L, N
-from headwater.components.generate_statistics.tables import Tables
+from headwater.components.generate_statistics.measure.cross_features import TOGETHER, split_pair
+from headwater.components.generate_statistics.measure.features import STRING
+from headwater.components.generate_statistics.report.tables import Tables
+from headwater.components.generate_statistics.state import counts as counting
+from headwater.components.generate_statistics.state.state import L, N
 
 
 def add_crosses(dataset: statistics_pb2.DatasetFeatureStatistics, tables: Tables, most: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
-from headwater.components.collect import strptime, zones
+from headwater.components.collect.shape import strptime, zones
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Rejection
 from headwater.components.common.sources.csv_values import cast_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.components.generate_statistics.state import NO_LISTS, NOTHING, ROLES, State
+from headwater.components.generate_statistics.state.state import NO_LISTS, NOTHING, ROLES, State
 
 
 class Tables:

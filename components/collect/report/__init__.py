@@ -1,0 +1,1 @@
+"""Findings for the manifest, and the page."""

@@ -1,0 +1,1 @@
+"""Rows as read become rows as written: types, formats, lookups, splits and duplicates."""

@@ -1,0 +1,1 @@
+"""Rows become shards, and what is counted on the way."""

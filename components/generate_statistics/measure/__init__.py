@@ -1,0 +1,1 @@
+"""Rows in, states out: what runs on workers."""

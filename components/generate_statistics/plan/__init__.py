@@ -1,0 +1,1 @@
+"""What is measured: the plan, slices, private columns and users' own statistics."""

@@ -1,0 +1,1 @@
+"""From states to TFMD's protos and the page."""

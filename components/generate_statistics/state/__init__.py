@@ -1,0 +1,1 @@
+"""The mergeable state of statistics, its parts and its file."""

@@ -1,0 +1,1 @@
+"""The slices of the data where errors cost most."""
