@@ -35,7 +35,11 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
             problem = HeadwaterError(f"{key}: there is no such setting; the settings are {known}")
         else:
             message = first["msg"].removeprefix("Value error, ")
-            problem = HeadwaterError(f"{key}: {message[0].lower()}{message[1:]}; given: {first['input']!r}")
+            message = f"{message[0].lower()}{message[1:]}"
+            # Where several settings do not go together, all of them are the input.
+            if not isinstance(first["input"], Mapping):
+                message = f"{message}; given: {first['input']!r}"
+            problem = HeadwaterError(f"{key}: {message}" if key else message)
         problem.place = place
         raise problem from None
 

@@ -240,7 +240,7 @@ def test_false_discoveries_are_held():
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "why"),
+    ("baseline", "current", "why"),
     [
         (pa.nulls(9, pa.float64()), [1.0], "it has no values in the earlier span"),
         ([1.0], pa.nulls(9, pa.float64()), "it has no values in this span"),
