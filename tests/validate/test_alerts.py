@@ -159,7 +159,7 @@ def test_mail_is_received_and_headers_cannot_be_added(tmp_path):
         secret = send(tmp_path / "b", told, **alert, user_env="HOME", password_env="HOME")
         assert secret["failed"] and "no TLS" in secret["reason"] and len(messages) == 1
     gone = send(tmp_path / "c", told, **alert)
-    assert gone["failed"] and "did not take it" in gone["reason"]
+    assert gone["failed"] and "did not accept it" in gone["reason"]
 
 
 def test_prometheus_text_parses_and_is_whole(tmp_path):
@@ -206,8 +206,8 @@ def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):
         ({"to": "pigeon"}, "config.alerts.0.to"),
         ({"to": "webhook"}, "webhook needs url_env"),
         ({"to": "webhook", "url_env": "https://x"}, "config.alerts.0.url_env"),
-        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "slack knows no secret_env"),
-        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is no mail address"),
+        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "an alert to slack has no setting secret_env"),
+        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is not an email address"),
         ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"}, "go together"),
         ({"to": "prometheus", "path": "x.txt"}, "config.alerts.0.path"),
         ({"to": "webhook", "url_env": "A", "timeout": 0}, "config.alerts.0.timeout"),

@@ -129,7 +129,7 @@ def _mail(subject: str, text: str, alert: Alert) -> None:
                 server.login(*user)
             server.send_message(message)
     except (OSError, smtplib.SMTPException) as error:
-        raise HeadwaterError(f"the mail server did not take it ({type(error).__name__})") from None
+        raise HeadwaterError(f"the mail server did not accept it ({type(error).__name__})") from None
 
 
 def _write(path: str, text: str) -> None:
