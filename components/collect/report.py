@@ -60,7 +60,8 @@ def add_report(
     private, findings = _personal(outcome, schema, state, settings)
     if split_key(schema.names) != SPLIT_KEY:
         message = (
-            f"the data has a column {SPLIT_KEY!r}, so the folders of splits are named {split_key(schema.names)}=…; rename the "
+            f"the data has a column {SPLIT_KEY!r}, so the folders of splits are named {split_key(schema.names)}=…; "
+            "rename the "
             f"column (rename: {{{SPLIT_KEY}: …}}) to have them named {SPLIT_KEY}=…"
         )
         findings.append(finding("split_column", "info", SPLIT_KEY, message))
@@ -100,8 +101,8 @@ def add_report(
         and not wanted.suppress
     ):
         message = (
-            f"the columns {', '.join(wanted.columns)} tell groups of {anonymity['k']:,} rows; "
-            f"{anonymity['rows_below']:,} rows stand in groups smaller than {wanted.k}"
+            f"the columns {', '.join(wanted.columns)} form groups of as few as {anonymity['k']:,} rows; "
+            f"{anonymity['rows_below']:,} rows are in groups smaller than {wanted.k}"
         )
         findings.append(finding("k_anonymity", "warning", None, message, anonymity["k"], wanted.k))
     analysis: dict[str, Any] = {}
@@ -156,8 +157,8 @@ def _personal(
         if found and not action:
             kinds = ", ".join(each["kind"] for each in found)
             message = (
-                f"{field.name!r} looks like personal data ({kinds}) and nothing is done with it; name it under private "
-                "with an action, or with keep when that was looked at"
+                f"{field.name!r} looks like personal data ({kinds}) but has no action; give it one under private, or "
+                "keep if it may stay as it is"
             )
             findings.append(finding("personal_data", "warning", field.name, message, found[0]["share"]))
     return private, findings
@@ -175,7 +176,7 @@ def _late(available: Mapping[int, int], history: Sequence[results.Result], span:
             "late_version",
             "warning",
             None,
-            f"span {number} has version {available[number]} now, and was collected as version {version}; collect it "
+            f"span {number} was collected as version {version} and has version {available[number]} now; collect it "
             f"again with span {number}",
             float(available[number]),
             float(version),
@@ -192,7 +193,7 @@ def _lookups(body: Mapping[str, Any]) -> list[dict[str, Any]]:
             "unmatched",
             "info",
             None,
-            f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows found nothing",
+            f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows have no match",
             found["unmatched"] / read,
         )
         for name, found in body["lookups"].items()

@@ -91,7 +91,7 @@ def trace(uri: str) -> list[Node]:
         except HeadwaterError as error:
             trouble = str(error)
         if found is not None and found.sha256 != reference["sha256"] and found.fingerprint != reference["fingerprint"]:
-            trouble = "what lies here now is not what was read"
+            trouble = "the result stored here now is not the one that was read"
         if found is not None and not trouble:
             return visit(found)
         key = (reference["uri"], reference["sha256"])

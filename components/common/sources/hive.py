@@ -41,7 +41,7 @@ def partitions_of(path: str, left_out: Iterable[str] = ()) -> Partitions:
         if not equals or not key or key in left_out:
             continue
         if key in found:
-            raise HeadwaterError(f"{path}: the folder's key {key!r} is there twice; a column has one value a row")
+            raise HeadwaterError(f"{path}: the folder's key {key!r} appears twice; a column has one value per row")
         found[key] = None if value in _MISSING else urllib.parse.unquote(value)
     return tuple(found.items())
 
