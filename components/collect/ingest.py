@@ -107,7 +107,7 @@ def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
     if not patterns:
         if settings.window > 1:
             raise HeadwaterError(
-                f"window: the paths of the sources contain no spans; write them with {SPAN} or {YYYY}-{MM}-{DD}"
+                "window: the paths of the sources contain no spans; write them with {SPAN} or {YYYY}-{MM}-{DD}"
             )
         return _Chosen(list(given), [], {}, settings.span, None)
     found, available = spans.choose(patterns, settings.span, settings.window)

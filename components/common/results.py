@@ -178,7 +178,7 @@ def load(folder: str, *kinds: str) -> Result:
             "run the step that wrote it again"
         )
     if manifest.get("kind") not in kinds:
-        raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kinds[0]} is needed")
+        raise HeadwaterError(f"{folder}: this result is of kind {manifest.get('kind')}, but {kinds[0]} is needed")
     return Result(folder, manifest, storage.sha256(content))
 
 

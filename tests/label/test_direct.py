@@ -559,14 +559,14 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
     ("given", "message"),
     [
         (step(window="0h"), "steps.0.window: '0h' leaves no time for feedback to arrive"),
-        (step(window="soon"), "steps.0.window: 'soon' is no duration; give a number and s, min, h, d or w"),
+        (step(window="soon"), "steps.0.window: 'soon' is not a duration; give a number and s, min, h, d or w"),
         (step(silence="maybe"), "steps.0.silence: 'maybe' is not one of the classes; they are no, buy, return"),
         (step(feedback="clicks"), "steps.0.feedback: there is no input 'clicks'; the inputs are events"),
         (step(occurred="kind"), "column 'kind' is string; it must be a date or a timestamp, so collect it with `formats`"),
         (step(served="x"), "column 'x' is double; it must be a date or a timestamp"),
         (step(occurred="when"), "has no column 'when'; its columns are request, at, kind"),
         (step(served="when"), "has no column 'when'; its columns are id, served"),
-        (step(on={"id": "kind"}), "the dataset's 'id' is int64, and 'kind' there string; give both one type"),
+        (step(on={"id": "kind"}), "'id' of the dataset is int64, but 'kind' there is string; give both columns the same type"),
         (step(on={}), "has no column 'id'; its columns are request"),
         (step(outcome="sold"), "steps.0.outcome: there is no column 'sold'; the columns are request, at, kind"),
         (step(outcome="random()"), r"random\(\) is not allowed"),
@@ -592,7 +592,9 @@ def test_what_only_several_settings_together_show(small_span, tmp_path):
         label(data, tmp_path / "l", events, when="")
     with pytest.raises(HeadwaterError, match="steps.1: 'events' already votes in steps.0; give it another name"):
         label(data, tmp_path / "l", events, span=1, given=[step(), step()])
-    with pytest.raises(HeadwaterError, match="steps.1.label: must be the same as in steps.0.*'label' there and 'other' here"):
+    with pytest.raises(
+        HeadwaterError, match="steps.1.label: must be the same as in steps.0.*'label' there and 'other' here"
+    ):
         label(data, tmp_path / "l", events, span=1, given=[step(), step(label="other")])
     far = write(
         tmp_path, "far.parquet", pa.table({"request": [-1, -2], "at": instants([START + DAY] * 2), "kind": ["buy"] * 2})
@@ -650,7 +652,7 @@ def test_what_is_read_is_not_written_over(small_span, tmp_path):
         pass_on(data.folder, data.folder)
     assert storage.read_bytes(f"{data.folder}/{results.MANIFEST}") == before
     collect_dataset(events, str(tmp_path / "other"), workers=1)
-    with pytest.raises(HeadwaterError, match="this is a dataset, where a labels is needed; give another folder"):
+    with pytest.raises(HeadwaterError, match="this result is of kind dataset, but labels is needed; give another folder"):
         label(data, tmp_path / "other", events, span=1)
 
 
@@ -722,10 +724,10 @@ BIG = 2**53
         (
             pa.array([1, 2], pa.decimal128(20, 0)),
             pa.array([1], pa.int64()),
-            "decimal128.*there int64; give both one type",
+            "decimal128.*there is int64; give both columns the same type",
         ),
         (pa.array([1, 2], pa.decimal128(20, 2)), pa.array([1], pa.decimal128(20, 2)), [0]),
-        (pa.array([1, 2]), pa.array(["1"]), "'id' is int64, and 'request' there string; give both one type"),
+        (pa.array([1, 2]), pa.array(["1"]), "'id' of the dataset is int64, but 'request' there is string; give both columns the same type"),
     ],
 )
 def test_keys_are_equal_when_no_digit_differs(tmp_path, own, theirs, matched):
@@ -795,7 +797,7 @@ def test_a_value_that_the_new_type_cannot_hold_is_told_before_anything_is_commit
     label(collect(tmp_path, rows, 1), tmp_path / "a", none, when="2026-01-01T06:00:00Z")
     later = pa.table({"id": [3], "served": instants([START + DAY]), "big": [0.5]})
     data = collect(tmp_path, later, 2)
-    with pytest.raises(HeadwaterError, match="a value does not fit the type that the column has now"):
+    with pytest.raises(HeadwaterError, match="a value does not fit the column's current type"):
         label(data, tmp_path / "b", none, when="2026-01-05")
     assert not storage.exists(f"{data.home.folder('labels')}/{results.MANIFEST}")
     unsigned = later.set_column(2, "big", pa.array([1], pa.int32()))

@@ -422,7 +422,7 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps(model="naive_bayes"), "learns only from gold labels"),
         (steps(balance={"fine": 1.0}), "balance: must give the share of each class"),
         (steps(balance={"fine": 0.9, "late": 0.2}), "balance: shares must be above 0 and sum to 1"),
-        (steps(costs={"late": {"never": 1}}), "costs: 'never' is no class"),
+        (steps(costs={"late": {"never": 1}}), "costs: 'never' is not one of the classes"),
         (steps(costs={"late": {"late": 1}}), "exactly 0 for the right label"),
         (steps({"name": "x", "sql": "'never'"}, *steps()[0]["functions"]), "'x'.*its vote is not one of the classes"),
         (
@@ -529,7 +529,7 @@ def test_the_command_line_labels_and_analyses(trips, tmp_path, capsys):
     assert results.load(out, "labels").home.data_root == root
     assert main(command) == FAILED and "--output" in capsys.readouterr().err
     assert main(["label", data, "--steps", str(tmp_path / "none.yaml"), "--output", out]) == FAILED
-    assert "a list of steps is needed" in capsys.readouterr().err
+    assert "must be a list of steps" in capsys.readouterr().err
 
 
 def test_label_never_imports_tensorflow(collected, tmp_path):

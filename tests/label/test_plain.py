@@ -343,15 +343,23 @@ def test_what_is_wrong_is_told(few_flights, flights, tmp_path):
     collect_dataset(str(few_flights), str(tmp_path / "data"), workers=1)
     label(plain / "few.csv", tmp_path / "labels")
     for message, dataset, output in (
-        ("column '_row_id' is string, but Headwater reserves this name for a column of fixed_size_binary", "text.parquet", "out"),
+        (
+            "column '_row_id' is string, but Headwater reserves this name for a column of fixed_size_binary",
+            "text.parquet",
+            "out",
+        ),
         ("1 rows have no _row_id, which labels refer to rows by", "none.parquet", "out"),
         ("the dataset already has a column 'label'", "label.parquet", "out"),
-        ("row 3: ragged_row: .*plain input must have none", "ragged.csv", "out"),
-        ("there are columns and no rows", "empty.csv", "out"),
+        ("row 3: ragged_row: .*plain input must have no such rows", "ragged.csv", "out"),
+        ("there are columns but no rows", "empty.csv", "out"),
         ("there is no such file or folder", "nowhere.csv", "out"),
-        ("output: .*is inside the input folder .*plain, so the next run would read the labels as data", "plain", "plain/out"),
+        (
+            "output: .*is inside the input folder .*plain, so the next run would read the labels as data",
+            "plain",
+            "plain/out",
+        ),
         ("output: .*plain is the folder of the input", "plain", "plain"),
-        ("output: .*this is a dataset, where a labels is needed; give another folder", "plain", "data"),
+        ("output: .*this result is of kind dataset, but labels is needed; give another folder", "plain", "data"),
         ("output: .*part-00000.parquet is an input of this run", "labels/_base/split=all", "labels"),
     ):
         with pytest.raises(HeadwaterError, match=message):

@@ -208,7 +208,10 @@ def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):
         ({"to": "webhook", "url_env": "https://x"}, "config.alerts.0.url_env"),
         ({"to": "slack", "url_env": "A", "secret_env": "B"}, "an alert to slack has no setting secret_env"),
         ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is not an email address"),
-        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"}, "go together"),
+        (
+            {"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"},
+            "must be given together",
+        ),
         ({"to": "prometheus", "path": "x.txt"}, "config.alerts.0.path"),
         ({"to": "webhook", "url_env": "A", "timeout": 0}, "config.alerts.0.timeout"),
         ({"to": "webhook", "url": "https://x"}, "there is no such setting; the settings are to, on, url_env"),

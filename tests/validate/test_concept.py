@@ -637,7 +637,9 @@ def test_a_label_of_one_class_is_a_finding(tmp_path):
 
 def test_a_label_without_values_is_a_finding(tmp_path):
     missing = pa.nulls(400, pa.bool_())
-    assert "baseline has a value in the label column" in impossible(run(tmp_path, small(label=missing), small()))["label"]
+    assert (
+        "baseline has a value in the label column" in impossible(run(tmp_path, small(label=missing), small()))["label"]
+    )
     assert "0 of 400 rows of the current data" in impossible(run(tmp_path, small(), small(label=missing)))["label"]
 
 

@@ -240,11 +240,11 @@ def test_false_discoveries_are_held():
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "why"),
+    ("baseline", "current", "why"),
     [
         (pa.nulls(9, pa.float64()), [1.0], "it has no values in the earlier span"),
         ([1.0], pa.nulls(9, pa.float64()), "it has no values in this span"),
-        ([1.0], ["a"], "it holds text, and numbers in the earlier span"),
+        ([1.0], ["a"], "it holds text here and numbers in the earlier span"),
     ],
 )
 def test_what_cannot_be_compared(baseline, current, why):

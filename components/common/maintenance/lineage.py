@@ -155,7 +155,7 @@ def _load(uri: str, kind: str) -> Result:
         try:
             return results.load(uri, each)
         except HeadwaterError as error:
-            if "where a" not in str(error) and "is here" not in str(error):
+            if "is of kind" not in str(error) and "is here" not in str(error):
                 raise
     for each, folder in reversed(results.FOLDERS.items()):
         if storage.exists(storage.join(uri, folder, results.MANIFEST)):

@@ -90,7 +90,7 @@ def _results(uri: str, problems: list[str]) -> Iterator[Result]:
                 yield results.load(uri, kind)
                 return
             except HeadwaterError as error:
-                if "where a" not in str(error):
+                if "is of kind" not in str(error):
                     problems.append(str(error))
                     return
         problems.append(f"{uri}: the manifest's kind is unknown")
@@ -151,7 +151,10 @@ def _accounts(result: Result, body: Any) -> Iterator[str]:
     ):
         rows = sum(entry["rows"] for entry in splits.values())
         if rows != summary:
-            yield f"{result.folder}: {summary:,} rows were {what} according to the accounts, {rows:,} according to the splits"
+            yield (
+                f"{result.folder}: {summary:,} rows were {what} according to the accounts, {rows:,} according to the "
+                "splits"
+            )
 
 
 def _look(check: _Check) -> _Outcome:

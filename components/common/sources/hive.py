@@ -74,7 +74,9 @@ def constants(partitions: Partitions, kinds: Mapping[str, pa.DataType], uri: str
             value = pa.array([text], pa.string())
             found[name] = value[0] if kinds[name] == pa.string() else _cast(value, kinds[name])[0]
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise HeadwaterError(f"{uri}: the folder {name}={text} holds no {kinds[name]}, which {name!r} is") from None
+            raise HeadwaterError(
+                f"{uri}: the folder {name}={text} cannot be read as {kinds[name]}, the type of {name!r}"
+            ) from None
     return found
 
 
