@@ -652,7 +652,9 @@ def test_what_is_read_is_not_written_over(small_span, tmp_path):
         pass_on(data.folder, data.folder)
     assert storage.read_bytes(f"{data.folder}/{results.MANIFEST}") == before
     collect_dataset(events, str(tmp_path / "other"), workers=1)
-    with pytest.raises(HeadwaterError, match="this result is of kind dataset, but labels is needed; give another folder"):
+    with pytest.raises(
+        HeadwaterError, match="this result is of kind dataset, but labels is needed; give another folder"
+    ):
         label(data, tmp_path / "other", events, span=1)
 
 
@@ -727,7 +729,11 @@ BIG = 2**53
             "decimal128.*there is int64; give both columns the same type",
         ),
         (pa.array([1, 2], pa.decimal128(20, 2)), pa.array([1], pa.decimal128(20, 2)), [0]),
-        (pa.array([1, 2]), pa.array(["1"]), "'id' of the dataset is int64, but 'request' there is string; give both columns the same type"),
+        (
+            pa.array([1, 2]),
+            pa.array(["1"]),
+            "'id' of the dataset is int64, but 'request' there is string; give both columns the same type",
+        ),
     ],
 )
 def test_keys_are_equal_when_no_digit_differs(tmp_path, own, theirs, matched):
