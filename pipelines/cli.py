@@ -137,7 +137,7 @@ def _label(options: argparse.Namespace) -> int:
         print(analyse(options.dataset, steps=steps, inputs=inputs, rows=options.rows))
         return 0
     if not options.output:
-        raise HeadwaterError("--output: a folder for the labels is needed, but with --analyse")
+        raise HeadwaterError("--output: a folder for the labels is required unless --analyse is given")
     result = label_dataset(
         options.dataset,
         options.output,
@@ -169,7 +169,7 @@ def _label_steps(uri: str) -> list[Any]:
     if isinstance(found, dict):
         found = found.get("steps", [found] if "method" in found else [])
     if not isinstance(found, list) or not found:
-        raise HeadwaterError(f"{uri}: a list of steps is needed, each with `method`, `classes` and its settings")
+        raise HeadwaterError(f"{uri}: must be a list of steps, each with `method`, `classes` and the method's settings")
     return found
 
 
@@ -257,14 +257,16 @@ def _list_checks() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="headwater",
-        description="Collects data, measures it, and stops it before it trains a model when it is bad.",
+        description="Collects data, measures it, and stops bad data before it trains a model",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = add_command(commands, "run", _run, "run the main pipeline on your data, here")
+    run = add_command(commands, "run", _run, "run the main pipeline on your data, on this machine")
     run.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
     run.add_argument(
-        "--data-root", default=DATA_ROOT, help="where results lie and earlier runs are found (default: %(default)s)"
+        "--data-root",
+        default=DATA_ROOT,
+        help="where results are stored and earlier runs are found (default: %(default)s)",
     )
     add_collect(run)
     run.add_argument("--label", metavar="FILE", help="YAML file of methods; the README of label lists them")
@@ -280,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     add_references(run)
     add_fail_on(run)
     add_beam(run)
-    run.add_argument("--verbose", action="store_true", help="show every line that the tasks print")
+    run.add_argument("--verbose", action="store_true", help="show everything that the tasks print")
 
     collect = add_command(commands, "collect", _collect, "files → a dataset, every record accounted for")
     collect.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
@@ -298,10 +300,10 @@ def _parser() -> argparse.ArgumentParser:
     add_inputs(label)
     label.add_argument("--data-root", default="", help="durable home for the labels (default: the dataset's own)")
     label.add_argument(
-        "--analyse", action="store_true", help="run the functions on a sample and show what to write next"
+        "--analyse", action="store_true", help="run the labelling functions on a sample and show which to write next"
     )
     label.add_argument(
-        "--rows", type=int, default=20_000, metavar="N", help="size of that sample (default: %(default)s)"
+        "--rows", type=int, default=20_000, metavar="N", help="size of the sample, in rows (default: %(default)s)"
     )
     add_beam(label)
 
@@ -316,7 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     add_beam(statistics)
 
     merge = add_command(
-        commands, "merge-statistics", _merge_statistics, "statistics of several spans → those of all their rows"
+        commands, "merge-statistics", _merge_statistics, "statistics of several spans → statistics of all their rows"
     )
     merge.add_argument("statistics", nargs="+", help="folders of generate-statistics")
     add_output(merge)
@@ -333,11 +335,13 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--environment", default="", help="schema environment to validate in")
     validate.add_argument("--config", metavar="FILE", help="YAML file of settings; the README of validate lists them")
     validate.add_argument("--dataset", default="", help="the rows (default: the dataset that the statistics name)")
-    validate.add_argument("--passed", default="", metavar="FOLDER", help="where rows go that break no rule")
-    validate.add_argument("--quarantine", default="", metavar="FOLDER", help="where the other rows go")
+    validate.add_argument(
+        "--passed", default="", metavar="FOLDER", help="folder to write the rows to that break no rule"
+    )
+    validate.add_argument("--quarantine", default="", metavar="FOLDER", help="folder to write the other rows to")
     add_beam(validate)
 
-    gate = add_command(commands, "gate", _gate, "exit 1, with the findings, when the data must not go on")
+    gate = add_command(commands, "gate", _gate, "print the findings and exit 1 if the data must not be used")
     gate.add_argument("anomalies", help="folder of validate")
     add_fail_on(gate)
 

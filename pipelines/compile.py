@@ -37,7 +37,8 @@ def main() -> int:
 
     if not kfp.__version__.startswith(f"{COMMITTED_WITH}."):
         print(
-            f"error: committed YAML is compiled with kfp {COMMITTED_WITH}; this is {kfp.__version__}", file=sys.stderr
+            f"error: committed YAML must be compiled with kfp {COMMITTED_WITH}; this is {kfp.__version__}",
+            file=sys.stderr,
         )
         return 2
     for path, component in targets().items():

@@ -90,7 +90,8 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if accounts["rejected"]:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in dataset["rejected"]["reasons"].items())
         lines.append(
-            f"rejected    {accounts['rejected']:,} rows: {reasons}; see {storage.join(found['dataset'].uri, '_rejected')}"
+            f"rejected    {accounts['rejected']:,} rows: {reasons}; see "
+            f"{storage.join(found['dataset'].uri, '_rejected')}"
         )
     else:
         lines.append("rejected    none")
@@ -245,4 +246,4 @@ class _Relay(io.TextIOBase):
             ours = _OURS.match(line)
             if ours and ours[1].startswith("error: "):
                 return ours[1].removeprefix("error: ")
-        return "a task ended without saying why; the last lines it printed:\n" + "\n".join(self._lines)
+        return "a task ended without an error message; the last lines it printed:\n" + "\n".join(self._lines)

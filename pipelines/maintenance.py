@@ -24,25 +24,29 @@ def add_commands(add: Callable[..., argparse.ArgumentParser], commands: Any, dat
       data_root: the default.
     """
     root = f"path or URI of the durable home (default: {data_root})"
-    listed = add(commands, "ls", _ls, "what lies under a data_root: datasets, spans, versions, sizes and verdicts")
+    listed = add(
+        commands, "ls", _ls, "list what is stored under a data_root: datasets, spans, versions, sizes and verdicts"
+    )
     listed.add_argument("data_root", nargs="?", default=data_root, help=root)
-    listed.add_argument("--name", default="", help="one dataset's (default: all)")
-    listed.add_argument("--json", action="store_true", help="as JSON")
-    checked = add(commands, "verify", _verify, "exit 1 when a checksum, a row count or an account is wrong")
+    listed.add_argument("--name", default="", help="list only this dataset (default: all)")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    checked = add(commands, "verify", _verify, "check checksums, row counts and accounts; exit 1 if one is wrong")
     checked.add_argument("uri", nargs="?", default=data_root, help=f"a result's folder, or a data_root ({data_root})")
-    checked.add_argument("--json", action="store_true", help="as JSON")
-    traced = add(commands, "lineage", _lineage, "any output back to its sources, over all spans in between")
+    checked.add_argument("--json", action="store_true", help="print JSON")
+    traced = add(commands, "lineage", _lineage, "trace an output back to its sources, over all spans in between")
     traced.add_argument("uri", help="folder of a result, or of a version under a data_root")
     traced.add_argument("--format", choices=["text", "json", "openlineage"], default="text")
-    traced.add_argument("--namespace", default="headwater", help="of OpenLineage (default: %(default)s)")
-    freed = add(commands, "gc", _gc, "what dead attempts left and what retention lets go; removes it with --delete")
+    traced.add_argument("--namespace", default="headwater", help="namespace for OpenLineage (default: %(default)s)")
+    freed = add(commands, "gc", _gc, "list what dead attempts left behind and what has expired; --delete removes it")
     freed.add_argument("data_root", nargs="?", default=data_root, help=root)
-    freed.add_argument("--delete", action="store_true", help="remove it (default: only tell)")
-    freed.add_argument("--min-age", default="1d", metavar="AGE", help="nothing younger goes (default: %(default)s)")
+    freed.add_argument("--delete", action="store_true", help="remove the files (default: only list them)")
+    freed.add_argument(
+        "--min-age", default="1d", metavar="AGE", help="keep everything younger than this (default: %(default)s)"
+    )
     freed.add_argument("--keep-spans", type=int, metavar="N", help="keep the latest N spans of each dataset")
     freed.add_argument("--keep-versions", type=int, metavar="N", help="keep the latest N versions of each span")
-    freed.add_argument("--older-than", metavar="AGE", help="let go of versions not written to for so long, as in 90d")
-    freed.add_argument("--json", action="store_true", help="as JSON, a line for each file")
+    freed.add_argument("--older-than", metavar="AGE", help="remove versions not written to for this long, as in 90d")
+    freed.add_argument("--json", action="store_true", help="print one line of JSON per file")
 
 
 def _ls(options: argparse.Namespace) -> int:
@@ -124,11 +128,11 @@ def _gc(options: argparse.Namespace) -> int:
     if options.json:
         return 0
     if sum(files.values()) > _SHOWN:
-        print(f"… and {sum(files.values()) - _SHOWN:,} more; --json tells all")
+        print(f"… and {sum(files.values()) - _SHOWN:,} more; --json lists all")
     for reason in sorted(files):
         print(f"{reason}: {files[reason]:,} files, {as_size(sizes[reason])}")
     if not files:
-        print("nothing can go")
+        print("there is nothing to remove")
     elif not options.delete:
         print("nothing was removed; --delete removes it")
     return 0

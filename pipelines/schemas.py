@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
         "--mode",
         default="auto",
         choices=("auto", "infer", "frozen", "propose"),
-        help="propose puts a widened candidate beside the agreed schema (default: frozen with a base, else infer)",
+        help="propose writes a widened candidate next to the agreed schema (default: frozen with a base, else infer)",
     )
     add_base_schema(schema)
     schema.add_argument(
@@ -30,25 +30,27 @@ def add_commands(commands: Any) -> None:
         type=int,
         default=100,
         metavar="N",
-        help="text with more distinct values gets no closed domain (default: %(default)s)",
+        help="most distinct values of text with a closed domain (default: %(default)s)",
     )
 
     agreed = commands.add_parser("schema", help="accept a proposed schema, compare two, or export one")
     parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
     accept = add_command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
     accept.add_argument("proposal", help="folder of infer-schema in mode propose")
-    accept.add_argument("--reason", required=True, help="why, for those who come later")
-    accept.add_argument("--who", default="", help="who agrees (default: you)")
-    accept.add_argument("--output", default="", metavar="FOLDER", help="where it goes (default: beside the proposal)")
-    diff = add_command(parts, "diff", _diff, "what differs between two schemas, and who can live with it")
+    accept.add_argument("--reason", required=True, help="why it is accepted, for later readers")
+    accept.add_argument("--who", default="", help="who accepts it (default: you)")
+    accept.add_argument(
+        "--output", default="", metavar="FOLDER", help="folder to write the schema to (default: next to the proposal)"
+    )
+    diff = add_command(parts, "diff", _diff, "what differs between two schemas, and whether they are compatible")
     diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
     diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
-    diff.add_argument("--json", action="store_true", help="as JSON")
-    show = add_command(parts, "show", _show, "a schema for pyarrow, as JSON Schema, or as SQL")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+    show = add_command(parts, "show", _show, "export a schema for pyarrow, as JSON Schema, or as SQL")
     show.add_argument("schema", help="schema.pbtxt, or a folder that has one")
     show.add_argument("--as", dest="form", choices=["arrow", "json", "duckdb", "postgres", "bigquery"], default="arrow")
     show.add_argument("--table", default="data", help="name of the table in SQL (default: %(default)s)")
-    show.add_argument("--statistics", default="", help="folder of generate-statistics, so that dates stay dates")
+    show.add_argument("--statistics", default="", help="folder of generate-statistics, which keeps dates as dates")
 
 
 def _infer_schema(options: argparse.Namespace) -> int:

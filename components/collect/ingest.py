@@ -109,7 +109,9 @@ def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
     patterns = [uri for uri in given if spans.has_span(uri)]
     if not patterns:
         if settings.window > 1:
-            raise HeadwaterError("window: the sources' paths tell no spans; name them by {SPAN} or {YYYY}-{MM}-{DD}")
+            raise HeadwaterError(
+                "window: the paths of the sources contain no spans; write them with {SPAN} or {YYYY}-{MM}-{DD}"
+            )
         return _Chosen(list(given), [], {}, settings.span, None)
     found, available = spans.choose(patterns, settings.span, settings.window)
     plain = [uri for uri in given if not spans.has_span(uri)]
@@ -256,7 +258,7 @@ class _Collection:
             if not any(record.get("misfit") for record in outcome.records):
                 return plan, opened, outcome, measured
             _remove_shards(base, outcome.records)
-        raise AssertionError("types that were inferred over everything did not fit")
+        raise AssertionError("types inferred from all data did not fit")
 
     def _look_ahead(self, shape: shaping.Shape, opened: sources.Sources) -> tuple[shaping.Shape, dict[str, Any] | None]:
         """Reads the keys, and the groups, where rows must be dropped for what other rows hold."""
@@ -306,13 +308,14 @@ def _body(
     read = sum(record["read"] for record in records)
     if not read:
         names = ", ".join(file.uri for file in opened.files)
-        raise HeadwaterError(f"{names}: there are columns and no rows")
+        raise HeadwaterError(f"{names}: there are columns but no rows")
     rejected = sum(record["rejected"] for record in records)
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
     filtered = _sum(record["filtered"] for record in records)
     if read != written + rejected + sum(filtered.values()):
         raise HeadwaterError(
-            f"the accounts do not add up: {read} read, {written} written, {rejected} rejected, {filtered} filtered"
+            f"the counts of records do not add up: {read} read, {written} written, {rejected} rejected, {filtered} "
+            "filtered"
         )
     reasons = _sum(record["reasons"] for record in records)
     share = rejected / read
@@ -325,7 +328,9 @@ def _body(
     )
     if not written and share <= settings.max_rejected_share:
         lost = {f"rejected ({reason})": count for reason, count in sorted(reasons.items())} | filtered
-        refusal = f"no row is left of {read:,}: " + ", ".join(f"{count:,} × {rule}" for rule, count in lost.items())
+        refusal = f"none of the {read:,} rows is left: " + ", ".join(
+            f"{count:,} × {rule}" for rule, count in lost.items()
+        )
     return {
         "name": settings.name,
         "span": span,

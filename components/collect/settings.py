@@ -212,7 +212,7 @@ class Settings(pydantic.BaseModel):
         if character is None or (not character and info.field_name != "decimal"):
             return character
         if len(character) != 1 or not character.isascii() or character in "\r\n\0":
-            raise ValueError("must be one ASCII character, and no line end")
+            raise ValueError("must be one ASCII character other than a line end")
         if character == '"' and info.field_name != "quote":
             raise ValueError("must not be a quote")
         if info.field_name in ("decimal", "thousands") and character.isalnum():
@@ -226,7 +226,7 @@ class Settings(pydantic.BaseModel):
             "".encode(encoding)
         except LookupError:
             raise ValueError(
-                "there is no such encoding; name one as Python does: utf-8, latin-1, cp1252, utf-16"
+                "there is no such encoding; use one of Python's names, such as utf-8, latin-1, cp1252 or utf-16"
             ) from None
         return encoding
 
@@ -242,12 +242,12 @@ class Settings(pydantic.BaseModel):
     def _named_once(cls, parts: list[Any]) -> list[Any]:
         names = [part.name for part in parts]
         if len(set(names)) != len(names):
-            raise ValueError("gives one name twice")
+            raise ValueError("must not give the same name twice")
         for name in names:
             if name.startswith("_"):
-                raise ValueError(f"{name!r} begins with '_', which marks Headwater's own names")
+                raise ValueError(f"{name!r} begins with '_', which is reserved for Headwater")
             if name in RULES:
-                raise ValueError(f"{name!r} is a rule of Headwater's own; give another name")
+                raise ValueError(f"{name!r} is the name of a built-in rule; give another name")
         return parts
 
     @pydantic.field_validator("private")
@@ -273,9 +273,9 @@ class Settings(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _together(self) -> Settings:
         if self.duplicates == "drop" and not self.key:
-            raise ValueError("duplicates: only rows with a key can be duplicates; name the key's columns")
+            raise ValueError("duplicates: set key too, as duplicates are rows with the same key")
         if self.max_age and not self.event_time:
-            raise ValueError("max_age: ages need a column of times; name it as event_time")
+            raise ValueError("max_age: set event_time too, as ages are computed from it")
         given = [(name, getattr(self, name)) for name in ("delimiter", "quote", "escape", "comment")]
         given += [("decimal", self.decimal), ("thousands", self.thousands)]
         for number, (name, character) in enumerate(given):
@@ -284,10 +284,10 @@ class Settings(pydantic.BaseModel):
                 if character and character == same and not (other == "delimiter" and name in ("decimal", "thousands")):
                     raise ValueError(f"{name} and {other} are both {character!r}; they must be different characters")
         if self.header and self.column_names:
-            raise ValueError("column_names names the columns of files without a header, and header is true")
+            raise ValueError("column_names is for files without a header, but header is true")
         clashes = sorted(set(self.types) & set(self.formats))
         if clashes:
-            raise ValueError(f"types: {clashes[0]!r} has a format, whose type says what it becomes")
+            raise ValueError(f"types: {clashes[0]!r} also has a format; set its type there, under formats")
         return self
 
     @property
@@ -340,7 +340,7 @@ def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
             and name in Settings.model_fields
             and result[name] not in (Settings.model_fields[name].get_default(), value)
         ):
-            raise HeadwaterError(f"config: {name} is set to another value outside of the config; set it once")
+            raise HeadwaterError(f"config: {name} is also set outside of the config, to another value; set it once")
         result[name] = value
     return result
 

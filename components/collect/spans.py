@@ -77,7 +77,7 @@ def find_spans(pattern: str) -> list[Found]:
             span = _number(file.uri, found)
             spans.setdefault(span, {}).setdefault(int(found.get("version") or 0), []).append(file.uri)
     if not spans:
-        raise HeadwaterError(f"{pattern}: no file matches this pattern of spans")
+        raise HeadwaterError(f"{pattern}: no file matches this pattern")
     return [Found(span, max(spans[span]), spans[span][max(spans[span])]) for span in sorted(spans)]
 
 
@@ -128,7 +128,9 @@ def _check(pattern: str) -> None:
     if any(dated) and not all(dated):
         raise HeadwaterError(f"{pattern}: a date needs {{YYYY}}, {{MM}} and {{DD}}")
     if any(dated) == ("{SPAN}" in pattern):
-        raise HeadwaterError(f"{pattern}: name the span once, by {{SPAN}} or by {{YYYY}}, {{MM}} and {{DD}}")
+        raise HeadwaterError(
+            f"{pattern}: the path must contain the span once, as {{SPAN}} or as {{YYYY}}, {{MM}} and {{DD}}"
+        )
 
 
 def _expression(pattern: str) -> re.Pattern:
@@ -151,7 +153,7 @@ def _number(uri: str, found: dict[str, str]) -> int:
     try:
         day = datetime.date(int(found["year"]), int(found["month"]), int(found["day"]))
     except ValueError:
-        raise HeadwaterError(f"{uri}: the path names no day that there is") from None
+        raise HeadwaterError(f"{uri}: the date in the path does not exist") from None
     return (day - _EPOCH).days
 
 

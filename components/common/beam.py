@@ -181,14 +181,15 @@ def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     runner = standard.runner or ""
     if runner.rpartition(".")[2] == "DaskRunner":
         raise HeadwaterError(
-            "beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable runner"
+            "beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable "
+            "runner"
         )
     if runner.rpartition(".")[2] in _LOCAL_RUNNERS:
         mode = options.view_as(DirectOptions).direct_running_mode
         if mode == "multi_processing":
             raise HeadwaterError(
-                "beam_pipeline_args: direct_running_mode=multi_processing opens ports without authentication; leave it "
-                "out, all cores are used anyway"
+                "beam_pipeline_args: direct_running_mode=multi_processing opens ports without authentication; leave "
+                "it out; all cores are used anyway"
             )
         standard.runner = "FnApiRunner"
     return options
@@ -199,8 +200,8 @@ def _scratch(options: PipelineOptions, scratch: str) -> str:
     runner = options.view_as(StandardOptions).runner
     if runner != "FnApiRunner" and not scratch:
         raise HeadwaterError(
-            f"beam_pipeline_args: {runner} has workers elsewhere; set data_root, or Beam's --temp_location, to a place "
-            "that they reach"
+            f"beam_pipeline_args: the workers of {runner} run on other machines; set data_root, or Beam's "
+            "--temp_location, to storage that they can reach"
         )
     return scratch
 

@@ -219,7 +219,7 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
         except pa.ArrowInvalid as error:
             # Of a row that an earlier span carried; it may quote a value.
-            reason = "a value does not fit the type that the column has now" if wide else str(error)
+            reason = "a value does not fit the column's current type" if wide else str(error)
             raise HeadwaterError(f"{element.uri}: {reason}") from None
         return
     from headwater.components.common import sources
@@ -229,8 +229,8 @@ def read_element(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             first = rejections[0]
             where = f", column {first.column!r}" if first.column else ""
             raise HeadwaterError(
-                f"{element.file.uri}: row {first.row:,}{where}: {first.reason}; collect rejects and counts such rows, "
-                "plain input must have none"
+                f"{element.file.uri}: row {first.row:,}{where}: {first.reason}; plain input must have no such rows, "
+                "which collect would reject and count"
             )
         yield batch
 
@@ -239,7 +239,8 @@ def _load_accepted(folder: str) -> Result:
     result = results.load(folder, "dataset", "labels")
     if not result.body["accepted"]:
         raise HeadwaterError(
-            f"{result.uri}: this dataset was not accepted when it was {'labelled' if result.kind == 'labels' else 'collected'}: "
+            f"{result.uri}: this dataset was not accepted when it was "
+            f"{'labelled' if result.kind == 'labels' else 'collected'}: "
             f"{result.body['refusal']}"
         )
     return result
@@ -299,7 +300,7 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
         place = manifest[: -len(results.MANIFEST) - 1]
     found = load_dataset(place)
     if found.result.sha256 != reference["sha256"]:
-        raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest is another")
+        raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest differs")
     return found
 
 
@@ -317,7 +318,7 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dat
         match = _SPLIT.search(element.file.uri)
         parts.setdefault(match[1] if match else WHOLE, []).append(element)
     if not may_be_empty and not any(element.rows for elements in parts.values() for element in elements):
-        raise HeadwaterError(f"{folder}: there are columns and no rows")
+        raise HeadwaterError(f"{folder}: there are columns but no rows")
     # Plain input has no manifest; what it is made of identifies it.
     identity = sources.fingerprint(opened.files)
     body = {"lineage": {"sources": sources.lineage(opened, [element.rows for element in opened.elements])}}

@@ -71,7 +71,7 @@ def read(content: bytes) -> dict[tuple[str, ...], Feature]:
     try:
         table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
     except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is no state of statistics: it is not an Arrow file") from None
+        raise HeadwaterError("this is not a state of statistics: it is not an Arrow file") from None
     metadata = table.schema.metadata or {}
     version = metadata.get(b"headwater.state", b"").decode()
     if version not in FORMATS:

@@ -44,7 +44,11 @@ def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the process at once, as it does everywhere, but for a line that says so."""
 
     def end(*_: object) -> None:
-        print("error: stopped by SIGTERM; nothing is left half-written, so run it again", file=sys.stderr, flush=True)
+        print(
+            "error: stopped by SIGTERM; nothing was left half-written, so it can be run again",
+            file=sys.stderr,
+            flush=True,
+        )
         # An exception would be one of the user's code or of Beam's steps, to be handled there.
         os._exit(TERMINATED)
 

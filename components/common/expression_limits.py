@@ -60,8 +60,8 @@ def check_growth(where: str, nodes: Iterable[dict[str, Any]]) -> None:
             total *= max([1, *(size for size in sizes if size > _SMALL)])
     if total > MOST_GROWTH:
         raise HeadwaterError(
-            f"{where}: the sizes in it multiply to {total:,}; at most {MOST_GROWTH:,} are allowed, as values of all rows "
-            "would not fit in memory"
+            f"{where}: the sizes in the expression multiply to {total:,}; at most {MOST_GROWTH:,} is allowed, or the "
+            "values of all rows would not fit in memory"
         )
 
 
@@ -79,8 +79,7 @@ def _constant(where: str, name: str, node: dict[str, Any]) -> int:
     value = node.get("value", {}).get("value") if node.get("class") == "CONSTANT" else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise HeadwaterError(
-            f"{where}: {name}() needs a number in the expression itself for its size, so that it is known before any row "
-            "is read"
+            f"{where}: {name}() needs a constant number as its size, so that it is known before any row is read"
         )
     return abs(int(value))
 

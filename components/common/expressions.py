@@ -55,7 +55,7 @@ _REFUSED = {
 }
 _TABLE = "batch"
 _RANDOM = "reservoir"
-_NO_SCALAR = "it is no scalar function"
+_NO_SCALAR = "it is not a scalar function"
 
 
 def check_expression(where: str, expression: str, columns: Sequence[str]) -> list[str]:
@@ -81,7 +81,8 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> lis
         shadowed = [each for each in columns if fold(each) == fold(name)]
         if shadowed:
             raise HeadwaterError(
-                f"{where}: the lambda's parameter {name!r} has the name of the column {shadowed[0]!r}; give it another"
+                f"{where}: the lambda's parameter {name!r} has the name of the column {shadowed[0]!r}; rename the "
+                "parameter"
             )
     for node in nodes:
         _check_node(where, node, {*columns, *lambdas}, columns)
@@ -224,15 +225,15 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
     kind = node.get("class")
     if kind in _REFUSED:
         raise HeadwaterError(
-            f"{where}: {_REFUSED[kind]} is not allowed; its answer would depend on other rows or tables"
+            f"{where}: {_REFUSED[kind]} is not allowed; its result would depend on other rows or tables"
         )
     if kind == "COLUMN_REF":
         name = _column_of(node)
         alike = [each for each in columns if fold(each) == fold(name)]
         if len(alike) > 1:
             raise HeadwaterError(
-                f"{where}: {name!r} may be {' or '.join(map(repr, alike))}: SQL does not tell names apart by case; give "
-                "one of them another name (collect's rename)"
+                f"{where}: {name!r} may mean {' or '.join(map(repr, alike))}, because SQL ignores the case of names; "
+                "rename one of them (collect's rename)"
             )
         if fold(name) not in {fold(each) for each in known}:
             raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
@@ -242,7 +243,7 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
             name = node["function_name"]
             raise HeadwaterError(f"{where}: write {name}(…) with all of its arguments, not {node['schema']}.{name}(…)")
         if any(_RANDOM in str(part.get("value", {}).get("value", "")) for part in node["children"] if _is_text(part)):
-            raise HeadwaterError(f"{where}: samples are not allowed; their answer depends on chance")
+            raise HeadwaterError(f"{where}: samples are not allowed; their result depends on chance")
         _check_function(where, node["function_name"].lower(), len(node["children"]))
 
 
@@ -273,7 +274,7 @@ def _functions() -> dict[str, str]:
     macros: dict[str, str] = {}
     for name, kind, stability, definition in rows.fetchall():
         if name in _OF_THE_MACHINE or _OF_THE_SESSION.match(name) or (kind == "scalar" and stability != "CONSISTENT"):
-            found[name] = "its answer is not made of its arguments alone"
+            found[name] = "its result depends on more than its arguments"
         elif kind == "scalar":
             # Some are table functions as well, which no scalar expression can call.
             found[name] = "" if found.get(name) in (None, _NO_SCALAR) else found[name]
@@ -281,13 +282,13 @@ def _functions() -> dict[str, str]:
             macros[name] = definition
         elif kind == "aggregate":
             # A name may be both, as list functions are; the aggregate reading would win.
-            found[name] = found.get(name) or "it is an aggregate, and its answer would depend on other rows"
+            found[name] = found.get(name) or "it is an aggregate, whose result would depend on other rows"
         else:
             found.setdefault(name, _NO_SCALAR)
-    found["unnest"] = "it makes several rows of one"
+    found["unnest"] = "it returns several rows for one"
     for name, definition in macros.items():
         if name not in found:
-            found[name] = "" if _is_pure(definition, found, macros) else "its answer is not made of its arguments alone"
+            found[name] = "" if _is_pure(definition, found, macros) else "its result depends on more than its arguments"
     return found
 
 
@@ -319,7 +320,8 @@ def _parse(where: str, expression: str) -> dict[str, Any]:
     found = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
     if found.get("error"):
         raise HeadwaterError(
-            f"{where}: {expression!r} is not one scalar SQL expression: {found.get('error_message', 'it does not parse')}"
+            f"{where}: {expression!r} is not a single scalar SQL expression: "
+            f"{found.get('error_message', 'it does not parse')}"
         )
     statements = found["statements"]
     node = statements[0]["node"]

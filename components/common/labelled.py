@@ -22,7 +22,8 @@ def shown(label: str) -> tuple[str, str, str]:
 
 
 ROW = "_row"
-"""The column of a file beside a shard that tells which of the shard's rows its own are, rising; there where it has fewer."""
+"""The column of a file beside a shard that tells which of the shard's rows its own are, rising; there where it has
+fewer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class WideShard:
             parts.append(plain if places is None else plain.take(pa.array(places)))
         for part in parts:
             if part.num_rows != self.rows:
-                raise HeadwaterError(f"{self.beside.uri}: has {self.rows:,} rows for {part.num_rows:,} of {self.uri}")
+                raise HeadwaterError(f"{self.beside.uri}: has {self.rows:,} rows, but {part.num_rows:,} has {self.uri}")
         parts.append(pa.table([pa.nulls(self.rows, field.type) for field in lacking], schema=pa.schema(lacking)))
         found = {name: part[name] for part in parts for name in part.column_names}
         return pa.table([found[name] for name in columns], list(columns))

@@ -110,8 +110,8 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
         return (
             FAILED
             + (
-                f"{name}: working on it ended the worker process ({how}), twice; the file may be damaged, or need more memory "
-                "than there is"
+                f"{name}: the worker process that handled it died twice ({how}); the file may be damaged, or need "
+                "more memory than there is"
             ).encode()
         )
     finally:

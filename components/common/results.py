@@ -178,7 +178,7 @@ def load(folder: str, *kinds: str) -> Result:
             "run the step that wrote it again"
         )
     if manifest.get("kind") not in kinds:
-        raise HeadwaterError(f"{folder}: this is a {manifest.get('kind')}, where a {kinds[0]} is needed")
+        raise HeadwaterError(f"{folder}: this result is of kind {manifest.get('kind')}, but {kinds[0]} is needed")
     return Result(folder, manifest, storage.sha256(content))
 
 
@@ -284,8 +284,8 @@ def commit(home: Home, kind: str, manifest: bytes) -> bool:
         return True
     if load(folder, kind).fingerprint != json.loads(manifest)["fingerprint"]:
         raise HeadwaterError(
-            f"{folder}: another run's {kind} was committed here, where this one had the claim; the claim was removed while "
-            "it ran (headwater gc --min-age must be longer than any run takes); run it again"
+            f"{folder}: another run's {kind} was committed here although this run held the claim; the claim was "
+            "removed while it ran (headwater gc --min-age must be longer than any run takes); run it again"
         )
     return False
 
@@ -294,7 +294,8 @@ def check_name(name: str) -> None:
     """Raises HeadwaterError unless `name` can be one path segment of a dataset."""
     if not _NAME.fullmatch(name):
         raise HeadwaterError(
-            f"name: {name!r} cannot name a dataset; use letters, digits, '_', '-' and '.', beginning with a letter or digit"
+            f"name: {name!r} cannot name a dataset; use letters, digits, '_', '-' and '.', beginning with a letter or "
+            "digit"
         )
 
 
@@ -337,7 +338,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     if reference.startswith("span:"):
         number = reference[len("span:") :]
         if not number.isdigit():
-            raise HeadwaterError(f"{reference!r}: a span is a whole number, as in span:3")
+            raise HeadwaterError(f"{reference!r}: a span must be a whole number, as in span:3")
         homes = [other for other in homes if other.span == int(number)]
     elif reference == "latest":
         homes = [other for other in homes if other.span != home.span]

@@ -45,7 +45,8 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
 
 
 def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str, Any], tuple[Any, ...]]:
-    """The first error and where it is; of a value that may be of several kinds, the one of the kind that it looks like."""
+    """The first error and where it is; of a value that may be of several kinds, the one of the kind that it looks
+    like."""
     found = [(each, _place(each["loc"], settings)) for each in error.errors()]
     first, place = found[0]
     own = [(each, other) for each, other in found if other[: len(place)] == place]
@@ -92,9 +93,7 @@ def read_config(uri: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place else ""
-        raise HeadwaterError(
-            f"{uri}{where}: does not parse as YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
+        raise HeadwaterError(f"{uri}{where}: is not valid YAML: {getattr(error, 'problem', None) or error}") from None
     return found or {}
 
 

@@ -150,6 +150,5 @@ def _together(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _altered(shard: Shard) -> HeadwaterError:
     return HeadwaterError(
-        f"{shard.uri}: the file was altered after it was written: it is not the one of the recorded SHA-256 "
-        f"{shard.sha256}"
+        f"{shard.uri}: the file was altered after it was written: its SHA-256 is not the recorded {shard.sha256}"
     )

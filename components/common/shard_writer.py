@@ -86,7 +86,8 @@ class ShardWriter:
 
 
 def _check_first_batch(content: pa.Buffer, batch: pa.RecordBatch) -> None:
-    """Compares the first row group with the rows that it was made of: nested columns whole, others at their beginning."""
+    """Compares the first row group with the rows that it was made of: nested columns whole, others at their
+    beginning."""
     file = pq.ParquetFile(pa.BufferReader(content))
     nested = [field.name for field in batch.schema if pa.types.is_nested(field.type)]
     flat = [name for name in batch.schema.names if name not in nested]
@@ -102,8 +103,8 @@ def _check_first_batch(content: pa.Buffer, batch: pa.RecordBatch) -> None:
             back = column.chunk(0) if column.num_chunks else pa.array([], column.type)
             if len(back) != rows or (hashing.hash_values(back) != hashing.hash_values(given)).any():
                 raise HeadwaterError(
-                    f"column {name!r}, which is {given.type}, is not read back as it was written, by a fault of pyarrow "
-                    f"{pa.__version__}; nothing was kept. Give it another type, or leave it out"
+                    f"column {name!r} is {given.type}, which pyarrow {pa.__version__} does not read back as it was "
+                    "written; nothing was kept: give the column another type, or leave it out"
                 )
 
 

@@ -41,7 +41,7 @@ class FileInfo(NamedTuple):
 def normalise(uri: str) -> str:
     """`uri` in the one form that is recorded: an absolute local path, or a URI without a trailing slash."""
     if not uri:
-        raise HeadwaterError("an empty path was given where a file, a folder or a URI is needed")
+        raise HeadwaterError("an empty path was given where the path or URI of a file or folder is needed")
     if scheme(uri):
         return uri.rstrip("/")
     return os.path.abspath(os.path.expanduser(_local(uri)))

@@ -145,7 +145,8 @@ def _check_s3() -> None:
         reason = str(error)
     if reason:
         raise StoreError(
-            f"s3: there are no credentials ({reason}); tried the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            f"s3: there are no credentials ({reason}); tried the variables AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, "
             "AWS_WEB_IDENTITY_TOKEN_FILE, the profile in ~/.aws, and the role of this container or machine"
         )
 
@@ -179,7 +180,7 @@ def _check_gs_file(path: str) -> None:
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 
-    tried = f"gs: the credentials in {path} do not do"
+    tried = f"gs: the credentials in {path} cannot be used"
     try:
         with open(path, encoding="utf-8") as stream:
             json.load(stream)
@@ -187,7 +188,7 @@ def _check_gs_file(path: str) -> None:
             path, scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
         )
     except (OSError, ValueError, GoogleAuthError) as error:
-        raise StoreError(f"{tried}: {getattr(error, 'strerror', None) or 'the file is no credentials file'}") from None
+        raise StoreError(f"{tried}: {getattr(error, 'strerror', None) or 'it is not a credentials file'}") from None
     ask = Request()
     try:
         found.refresh(lambda *given, **named: ask(*given, **{**named, "timeout": _CREDENTIAL_SECONDS}))

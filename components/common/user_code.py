@@ -22,7 +22,7 @@ def find_function(where: str, name: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise HeadwaterError(f"{where}: {name!r} is no function's name; write package.module:function")
+        raise HeadwaterError(f"{where}: {name!r} is not the name of a function; write package.module:function")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except ImportError as error:

@@ -107,10 +107,10 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _slices(cls, slices: list[list[str] | Predicate]) -> list[list[str] | Predicate]:
         if any(isinstance(each, list) and not each for each in slices):
-            raise ValueError("a slice names at least one column")
+            raise ValueError("a slice must name at least one column")
         names = [each.name for each in slices if isinstance(each, Predicate)]
         if len(set(names)) < len(names):
-            raise ValueError("two predicates have one name")
+            raise ValueError("names of predicates must be unique")
         return slices
 
     @property
@@ -180,7 +180,9 @@ def check_against(settings: Settings, schema: pa.Schema, private: Private) -> No
         there("weight_feature", [settings.weight_feature])
         kind = schema.field(settings.weight_feature).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise HeadwaterError(f"weight_feature: column {settings.weight_feature!r} is {kind}; a weight is a number")
+            raise HeadwaterError(
+                f"weight_feature: column {settings.weight_feature!r} is {kind}; weights must be numbers"
+            )
     for columns in settings.by_columns:
         key = "label_feature" if columns == (settings.label_feature,) else "slices"
         there(key, columns)
@@ -188,7 +190,7 @@ def check_against(settings: Settings, schema: pa.Schema, private: Private) -> No
             check_sliceable(name, schema.field(name).type)
             if name in private.columns:
                 raise HeadwaterError(
-                    f"{key}: column {name!r} is private, and slices are named after its values; name it under public "
+                    f"{key}: column {name!r} is private, but slices are named after its values; name it under public "
                     "if they may be shown"
                 )
     for name, where in settings.predicates:
@@ -205,7 +207,7 @@ def check_against(settings: Settings, schema: pa.Schema, private: Private) -> No
         for name in settings.worst_slices.columns:
             if name in private.columns:
                 raise HeadwaterError(
-                    f"worst_slices.columns: {name!r} is private, and slices are named after its values; name it under "
+                    f"worst_slices.columns: {name!r} is private, but slices are named after its values; name it under "
                     "public if they may be shown"
                 )
 
@@ -217,7 +219,9 @@ def _check_pair(pair: Sequence[str], schema: pa.Schema, private: Private) -> Non
             f"feature_pairs: {pair[0]!r} and {pair[1]!r} must be two columns, both of numbers or both of text"
         )
     if all(texts) and private.columns & set(pair):
-        raise HeadwaterError(f"feature_pairs: the values of {pair[0]!r} and {pair[1]!r} would be shown; one is private")
+        raise HeadwaterError(
+            f"feature_pairs: the values of {pair[0]!r} and {pair[1]!r} would be shown, but one of them is private"
+        )
 
 
 def find_private(settings: Settings, marked: Mapping[str, Any]) -> Private:
@@ -255,7 +259,7 @@ def steer(uri: str) -> Steering:
     try:
         schema = text_format.Parse(storage.read_bytes(place).decode(), schema_pb2.Schema())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise HeadwaterError(f"schema: {place} is no schema: {error}") from None
+        raise HeadwaterError(f"schema: {place} is not a schema: {error}") from None
     categorical: set[tuple[str, ...]] = set()
     as_bytes: set[tuple[str, ...]] = set()
 

@@ -33,10 +33,10 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
       HeadwaterError: it is no proposal, no reason is given, or another schema was agreed on since it was made.
     """
     if not reason.strip():
-        raise HeadwaterError("reason: say why, for those who come later")
+        raise HeadwaterError("reason: must not be empty; say why the schema is accepted, for later readers")
     made = results.load(proposal, "schema")
     if CANDIDATE not in made.files():
-        raise HeadwaterError(f"{proposal}: this is no proposal; run infer-schema in mode propose first")
+        raise HeadwaterError(f"{proposal}: this is not a proposal; run infer-schema in mode propose first")
     content = made.read(CANDIDATE)
     output = output or f"{made.folder.rstrip('/')}-accepted"
     current = _current(made, output)
@@ -44,7 +44,8 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
         return current
     if current is not None and current.read(SCHEMA) != made.read(SCHEMA):
         raise HeadwaterError(
-            f"{proposal}: another schema was agreed on since this was proposed, {current.uri}; propose again from it"
+            f"{proposal}: another schema, {current.uri}, was accepted after this was proposed; make a new proposal "
+            "from it"
         )
     before, after = read_schema(made.folder), read_schema(made.folder, CANDIDATE)
     changes = diff_schemas(before, after)

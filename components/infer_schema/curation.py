@@ -99,7 +99,7 @@ class FeatureCuration(pydantic.BaseModel):
             if one is not None and other is not None and one > other:
                 raise ValueError(f"{low} {one} is above {high} {other}")
         if self.required and self.min_fraction is not None and self.min_fraction < 1:
-            raise ValueError(f"a required feature is in every row; min_fraction {self.min_fraction} says otherwise")
+            raise ValueError(f"a required feature must be in every row, so min_fraction cannot be {self.min_fraction}")
         return self
 
 
@@ -172,7 +172,7 @@ def read_curation(uri: str) -> dict[str, Any]:
     """
     found = read_config(uri)
     if not isinstance(found, dict):
-        raise HeadwaterError(f"{uri}: a curation is a mapping, as in features: {{age: {{min: 0}}}}")
+        raise HeadwaterError(f"{uri}: a curation must be a mapping, as in features: {{age: {{min: 0}}}}")
     try:
         check_curation(found)
     except HeadwaterError as error:
@@ -198,8 +198,8 @@ def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:
             for unknown in sorted(set(getattr(changes, key) or ()) - environments):
                 raise HeadwaterError(
                     f"{where}.{key}: the schema has no environment {unknown!r}; it has "
-                    f"{', '.join(sorted(environments)) or 'none'}. Declare it under environments, or under "
-                    "other_environments when it expects only the features that say so"
+                    f"{', '.join(sorted(environments)) or 'none'}; declare it under environments, or under "
+                    "other_environments if it expects only the features that name it"
                 )
         _apply(_known(features, name, where), changes, where)
     for name, weights in curation.weights.items():
@@ -268,13 +268,13 @@ def _apply(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
 def _set_domain(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
     if changes.domain is not None:
         if feature.type != schema_pb2.BYTES:
-            raise HeadwaterError(f"{where}.domain: the feature is no text; numbers take min and max")
+            raise HeadwaterError(f"{where}.domain: the feature is not text; numbers take min and max")
         feature.string_domain.CopyFrom(schema_pb2.StringDomain(name=feature.name, value=changes.domain))
     if changes.min_domain_mass is not None:
         feature.distribution_constraints.min_domain_mass = changes.min_domain_mass
     if changes.categorical is not None:
         if feature.type != schema_pb2.INT:
-            raise HeadwaterError(f"{where}.categorical: the feature is no whole number")
+            raise HeadwaterError(f"{where}.categorical: the feature must be of whole numbers")
         feature.int_domain.is_categorical = changes.categorical
     if changes.natural_language is not None:
         _set_language(feature, changes.natural_language, where)
@@ -289,12 +289,12 @@ def _set_tags(feature: schema_pb2.Feature, changes: FeatureCuration, where: str)
             del feature.annotation.tag[:]
             feature.annotation.tag.extend([*kept, tag] if wanted else kept)
     if changes.zero_means_missing and feature.type not in _NUMBERS:
-        raise HeadwaterError(f"{where}.zero_means_missing: the feature is no number")
+        raise HeadwaterError(f"{where}.zero_means_missing: the feature must be numeric")
 
 
 def _set_language(feature: schema_pb2.Feature, wanted: bool, where: str) -> None:
     if feature.type != schema_pb2.BYTES:
-        raise HeadwaterError(f"{where}.natural_language: the feature is no text")
+        raise HeadwaterError(f"{where}.natural_language: the feature must be text")
     if wanted:
         feature.natural_language_domain.SetInParent()
     elif feature.HasField("natural_language_domain"):
@@ -333,9 +333,9 @@ def _compare(
     if distances.l_infinity is not None:
         if feature.type in _NUMBERS and not feature.int_domain.is_categorical:
             kind = schema_pb2.FeatureType.Name(feature.type)
-            codes = "; of codes of a category say categorical: true" if feature.type == schema_pb2.INT else ""
+            codes = ", or set categorical: true if its numbers are codes" if feature.type == schema_pb2.INT else ""
             raise HeadwaterError(
-                f"{where}.l_infinity: the feature is {kind}, and TFDV measures L-infinity of categories alone; use "
+                f"{where}.l_infinity: the feature is {kind}, but TFDV measures L-infinity only for categories; use "
                 f"jensen_shannon{codes}"
             )
         comparator.infinity_norm.threshold = distances.l_infinity
@@ -347,12 +347,12 @@ def _compare(
 
 def _limit(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) -> None:
     if feature.type not in _NUMBERS:
-        raise HeadwaterError(f"{where}.min, max: the feature is no number; text takes domain")
+        raise HeadwaterError(f"{where}.min, max: the feature is not numeric; text takes domain")
     whole = feature.type == schema_pb2.INT
     domain = feature.int_domain if whole else feature.float_domain
     for end in ("min", "max"):
         value = getattr(changes, end)
         if value is not None:
             if whole and value != int(value):
-                raise HeadwaterError(f"{where}.{end}: the feature is INT; {value} is no whole number")
+                raise HeadwaterError(f"{where}.{end}: the feature is INT, but {value} is not a whole number")
             setattr(domain, end, int(value) if whole else value)

@@ -79,11 +79,11 @@ def derive_schema(
     checked = check_curation({} if curation is None else curation)
     uris = [statistics] if isinstance(statistics, str) else list(statistics)
     if not uris:
-        raise HeadwaterError("statistics: name at least one result of generate-statistics")
+        raise HeadwaterError("statistics: must name at least one result of generate-statistics")
     all_measured = [results.load(uri, "statistics") for uri in uris]
     measured = all_measured[-1]
     if mode == "infer" and base_schema not in ("auto", "none"):
-        raise HeadwaterError(f"mode infer takes no base, and base_schema is {base_schema!r}; use frozen or propose")
+        raise HeadwaterError(f"mode infer takes no base, but base_schema is {base_schema!r}; use frozen or propose")
     base = None if mode == "infer" else _find_base(base_schema, measured)
     if mode == "frozen" and base is None:
         raise HeadwaterError("mode frozen needs a base_schema: there is no earlier one; use infer for the first run")
@@ -97,7 +97,7 @@ def derive_schema(
                 counts = ", ".join(f"{split} {entry['rows']:,}" for split, entry in result.body["splits"].items())
                 raise HeadwaterError(
                     f"{result.folder}: the first split, {name!r}, has no rows to infer a schema from; rows by split: "
-                    f"{counts}. Few rows may all fall into another split: collect them as one, as in --splits all=1"
+                    f"{counts}; if there are few rows, collect them into one split, as with --splits all=1"
                 )
         agreed = tfdv.infer_schema(protos[0], max_string_domain_size=max_string_domain_size)
         agreed = _widened(agreed, protos[1:], max_string_domain_size)
@@ -187,7 +187,7 @@ def _open(uri: str, given: str, name: str) -> _Base:
     # A plain schema, as TFX and people leave them.
     uri = uri if storage.exists(uri) else storage.join(uri, name)
     if not storage.exists(uri):
-        raise HeadwaterError(f"{given}: neither a schema file nor a folder with {name} is here")
+        raise HeadwaterError(f"{given}: there is neither a schema file nor a folder with {name} here")
     return _Base(storage.read_bytes(uri), uri)
 
 

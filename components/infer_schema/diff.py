@@ -138,20 +138,22 @@ def compatibility(changes: Sequence[dict[str, Any]]) -> Compatibility:
         breaks_forward = kind in ("widened", "changed", "added") or bool(kind == "removed" and change["before"])
         backward, forward = backward and not breaks_backward, forward and not breaks_forward
         sides = [side for side, breaks in (("old", breaks_backward), ("new", breaks_forward)) if breaks]
-        reasons.append(f"{sentence(change)}: some data of the {' and of the '.join(sides)} schema is refused")
+        reasons.append(
+            f"{sentence(change)}: some data that is valid under the {' and the '.join(sides)} schema is refused"
+        )
     return Compatibility(backward, forward, tuple(reasons))
 
 
 def sentence(change: dict[str, Any]) -> str:
     """A change in words."""
-    name = change["feature"] or "the data set"
+    name = change["feature"] or "the dataset"
     if change["change"] in ("added", "removed"):
         needed = " (required)" if change["before"] or change["after"] else ""
         return f"{name}: {change['change']}{needed}"
     what = _WORDS.get(change["field"], change["field"])
     before, after = change["before"], change["after"]
     if change["field"] == _LIFECYCLE and change["change"] == "widened":
-        return f"{name}: not validated any more, {after.lower().replace('_', ' ')}"
+        return f"{name}: no longer validated, {after.lower().replace('_', ' ')}"
     if change["field"] == _LIFECYCLE and change["change"] == "narrowed":
         return f"{name}: validated, no longer {before.lower().replace('_', ' ')}"
     if isinstance(before, list) and isinstance(after, list) and all(isinstance(v, str) for v in [*before, *after]):

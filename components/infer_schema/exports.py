@@ -104,7 +104,7 @@ def to_sql(
     if dialect not in DIALECTS:
         raise HeadwaterError(f"dialect: {dialect!r} is not one of {', '.join(DIALECTS)}")
     if not schema.feature:
-        raise HeadwaterError("the schema has no feature, and a table needs a column")
+        raise HeadwaterError("the schema has no features, but a table needs at least one column")
     quote = _backticked if dialect == "bigquery" else _quoted
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
     lines = []
@@ -207,7 +207,7 @@ def _range(feature: schema_pb2.Feature) -> tuple[float | None, float | None]:
 def _sql_type(kind: pa.DataType, dialect: str, name: str) -> str:
     names = _SQL[dialect]
     if pa.types.is_struct(kind):
-        raise HeadwaterError(f"feature {name!r} holds structs; a table needs columns of single values or lists")
+        raise HeadwaterError(f"feature {name!r} holds structs; a table can only have columns of single values or lists")
     for key, fits in (
         ("bool", pa.types.is_boolean),
         ("int", pa.types.is_integer),

@@ -62,7 +62,12 @@ _Told = Iterator[tuple[str, str, str, dict[str, Any]]]
 
 def _private(name: str, agreed: schema_pb2.Feature) -> _Told:
     if "headwater:private" not in agreed.annotation.tag:
-        yield "private", "collect found personal data in it, or the settings name it", "high", {"private": True}
+        yield (
+            "private",
+            "collect found personal data in it, or its settings name it as private",
+            "high",
+            {"private": True},
+        )
 
 
 def _of(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
@@ -103,14 +108,14 @@ def _of_text(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
         values = sorted(text.decode(errors="replace") for text in feature.texts.to_pylist())
         yield (
             "a closed domain",
-            f"{distinct:,} values in {rows:,} rows, {once:,} of them once: another one in at most {another:.2%} of rows",
+            f"{distinct:,} values in {rows:,} rows, {once:,} of them once: a new one in at most {another:.2%} of rows",
             "high" if not once else "medium",
             {"domain": values},
         )
     elif closed and once and another > _CHANCE_OF_ANOTHER and not agreed.HasField("distribution_constraints"):
         yield (
             "an open domain",
-            f"{once:,} of {distinct:,} values occur once: about {another:.2%} of new rows will bring another",
+            f"{once:,} of {distinct:,} values occur once: about {another:.2%} of new rows will have a new one",
             "medium",
             {"min_domain_mass": float(np.floor((1 - 3 * another) * 100) / 100) if another < 0.3 else 0.0},
         )
@@ -122,8 +127,8 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
     for unit, low, high in _EPOCHS:
         if whole and low <= feature.low and feature.high <= high:
             yield (
-                f"a moment, in {unit} since 1970: derive one in collect",
-                f"all of {rows:,.0f} values lie between {feature.low:.0f} and {feature.high:.0f}",
+                f"a time, in {unit} since 1970: derive it in collect",
+                f"all of {rows:,.0f} values are between {feature.low:.0f} and {feature.high:.0f}",
                 "medium",
                 {},
             )
@@ -140,7 +145,7 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
         return
     limits = agreed.float_domain
     if not whole and feature.low >= 0 and feature.high <= 1 and len(points) > 20 and not limits.HasField("max"):
-        yield "a probability or share", f"all of {rows:,.0f} values lie within 0 and 1", "medium", {"min": 0, "max": 1}
+        yield "a probability or share", f"all of {rows:,.0f} values are between 0 and 1", "medium", {"min": 0, "max": 1}
         return
     zeros = float(weights[points == 0].sum())
     above = points[points > 0]
@@ -150,14 +155,14 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
         if above[0] >= _GAP * middle:
             yield (
                 "zero means missing",
-                f"{zeros / rows:.1%} of values are 0, and none lies between 0 and {above[0]:.4g}",
+                f"{zeros / rows:.1%} of values are 0, and none is between 0 and {above[0]:.4g}",
                 "medium",
                 {"zero_means_missing": True},
             )
             return
     domain = agreed.int_domain if whole else agreed.float_domain
     if feature.low >= 0 and not domain.HasField("min") and len(points) > 2 and not categorical:
-        yield "never below 0", f"the least of {rows:,.0f} values is {feature.low:.4g}", "medium", {"min": 0}
+        yield "never below 0", f"the smallest of {rows:,.0f} values is {feature.low:.4g}", "medium", {"min": 0}
 
 
 def _parses(parse: Callable[[str], Any], text: str) -> bool:

@@ -77,8 +77,8 @@ def _shaped(name: str, held: Sequence[tuple[str, _Name]], made: _Name) -> _Name:
         place, first = held[0]
         at, other = next((at, each) for at, each in held if _differs(each, first))
         raise HeadwaterError(
-            f"{name}: {_words(first)} in {place} and {_words(other)} in {at}, and one schema cannot fit both; "
-            "give it one type in collect's `types`, or leave one of them out"
+            f"{name}: it is {_words(first)} in {place} but {_words(other)} in {at}, and no schema fits both; give it "
+            "one type with collect's `types`, or leave out one of the statistics"
         )
     fitting = [each for _, each in held if each.type in types]
     # Whole numbers that one took for codes of a category, and another for numbers, are numbers.
@@ -98,7 +98,7 @@ def _differs(one: _Name, other: _Name) -> bool:
 
 def _words(feature: _Name) -> str:
     depth = len(_common(feature).presence_and_valency_stats)
-    return f"{_Name.Type.Name(feature.type)}{f' in lists {depth} deep' if depth else ''}"
+    return f"{_Name.Type.Name(feature.type)}{f' in lists {depth} levels deep' if depth else ''}"
 
 
 def _add_common(made: Any, found: Sequence[Any], held: Sequence[Any], absent: int) -> None:

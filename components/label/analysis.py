@@ -45,10 +45,10 @@ def analyse(
       HeadwaterError: as `label_dataset` raises it, or no step has functions.
     """
     if rows < 1:
-        raise HeadwaterError(f"rows: at least one is needed; given: {rows}")
+        raise HeadwaterError(f"rows: must be at least 1; given: {rows}")
     step = next((each for each in check_steps(steps) if each.method == _METHOD), None)
     if step is None:
-        raise HeadwaterError(f"steps: none is of the method {_METHOD}, whose functions are analysed")
+        raise HeadwaterError(f"steps: no step has the method {_METHOD}, whose labelling functions would be analysed")
     opened = keyed(load_dataset(dataset))
     context = Context(opened, {name: _input(name, uri) for name, uri in inputs.items()}, truth=step.hidden)
     prepared = METHODS[_METHOD].prepare(step, context)
@@ -74,7 +74,8 @@ def _input(name: str, uri: str) -> Dataset:
 
 
 def _given_gold(given: ByKey, batch: pa.RecordBatch) -> tuple[np.ndarray, int]:
-    """The classes that an input tells of a batch's rows; and on how many of its own rows that have a key it tells none."""
+    """The classes that an input tells of a batch's rows; and on how many of its own rows that have a key it tells
+    none."""
     wrong = 0
 
     def code(rows: pa.RecordBatch) -> Coded:
@@ -112,7 +113,8 @@ def _lines(
 ) -> Iterator[str]:
     rows = max(1, report["rows"])
     yield (
-        f"{report['rows']:,} rows, {percent(report['covered'] / rows)} covered, on {percent(report['contested'] / rows)} "
+        f"{report['rows']:,} rows, {percent(report['covered'] / rows)} covered, on "
+        f"{percent(report['contested'] / rows)} "
         "functions disagree"
     )
     yield ""
@@ -126,11 +128,11 @@ def _lines(
             f"{percent(each['conflict']):>10}{accuracy:>10}{gold:>16}  {', '.join(each['votes']) or 'nothing'}{failed}"
         )
     for group in report["copies"]:
-        yield f"copies of each other, which count as one: {', '.join(group)}"
+        yield f"copies of each other, counted as one: {', '.join(group)}"
     uncovered = _uncovered(batch, votes, private)
     if uncovered:
         yield ""
-        yield "write next for these, which no function votes on:"
+        yield "no function votes on these rows; write functions for them next:"
         yield from (
             f"  {count:>8,} rows  {visible(column, _LONGEST)} = {visible(value, _LONGEST)} ({percent(share)} of them)"
             for count, share, column, value in uncovered
@@ -139,7 +141,7 @@ def _lines(
     worst = [pair for pair in worst if pair["conflict"]]
     if worst:
         yield ""
-        yield "these disagree most:"
+        yield "the pairs that disagree most:"
         yield from (
             f"  {percent(pair['conflict']):>8} of rows  {' and '.join(pair['functions'])}, which share "
             f"{percent(pair['overlap'])}"
@@ -148,7 +150,8 @@ def _lines(
 
 
 def _uncovered(batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]) -> list[tuple[int, float, str, str]]:
-    """Slices by one column's value with most uncovered rows: their number, their share of the slice, column and value."""
+    """Slices by one column's value with most uncovered rows: their number, their share of the slice, column and
+    value."""
     silent = (votes < 0).all(1)
     found = []
     for field, column in zip(batch.schema, batch.columns):

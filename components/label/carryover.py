@@ -53,8 +53,8 @@ class Carried:
     def warnings(self) -> list[str]:
         """What a person should look at."""
         return [
-            f"{each.body['accounts']['carried']:,} rows wait in {each.uri}, whose classes or methods are others, and are not "
-            "taken over; name it as carried_from to label them"
+            f"{each.body['accounts']['carried']:,} rows waiting in {each.uri} are not taken over, because its classes "
+            "or methods differ; set carried_from to it to label them"
             for each in self.passed_over
         ]
 
@@ -81,12 +81,12 @@ def take_over(step: Step, methods: Sequence[str], opened: Dataset, home: Home | 
         return Carried(passed_over=passed_over)
     if list(result.body["key"]) != list(opened.key):
         raise HeadwaterError(
-            f"{where}: the key of {result.uri} is {', '.join(result.body['key'])}, and {', '.join(opened.key)} here; "
-            "give none to begin anew"
+            f"{where}: the key of {result.uri} is {', '.join(result.body['key'])}, but {', '.join(opened.key)} here; "
+            "give none to start afresh"
         )
     bases = tuple(base_of(result, reference) for reference in result.body["bases"])
     if any(base.result.fingerprint == opened.result.fingerprint for base in bases):
-        raise HeadwaterError(f"{where}: {result.uri} is of this very dataset, whose rows would be there twice")
+        raise HeadwaterError(f"{where}: {result.uri} was made from this same dataset, whose rows would appear twice")
     known = [(base, field) for base in bases for field in opened.schema if field.name in base.schema.names]
     widened = {field.name for base, field in known if _is_wider(where, base, field)}
     parts = carried(result, opened.schema)
@@ -133,7 +133,8 @@ class Bases:
 def _find(
     where: str, step: Step, methods: Sequence[str], home: Home | None
 ) -> tuple[Result | None, tuple[Result, ...]]:
-    """The labels that a reference names; and those of later spans that `auto` passes over though rows of theirs wait."""
+    """The labels that a reference names; and those of later spans that `auto` passes over though rows of theirs
+    wait."""
     reference = step.carried_from.strip()
     span = reference.removeprefix("span:")
     if reference == "none" or (reference == "auto" and home is None):
@@ -151,7 +152,7 @@ def _find(
         if reference == "auto":
             return None, tuple(passed_over)
         raise HeadwaterError(
-            f"{where}: {reference!r} does not exist: no span {span} before this one has labels {step.label!r} of these "
+            f"{where}: {reference!r} does not exist: no earlier span {span} has labels {step.label!r} with these "
             f"classes by {', '.join(methods)}"
         )
     try:
@@ -187,7 +188,7 @@ def _is_wider(where: str, base: Dataset, field: pa.Field) -> bool:
         fits = kind.bit_width < field.type.bit_width and signs != (True, False)
     if not fits:
         raise HeadwaterError(
-            f"{where}: column {field.name!r} is {kind} in {base.result.uri}, whose rows wait, and {field.type} here; "
-            "collect both with one type, or give none to begin anew"
+            f"{where}: column {field.name!r} is {kind} in {base.result.uri}, whose rows are waiting, but {field.type} "
+            "here; collect both with the same type, or give none to start afresh"
         )
     return True

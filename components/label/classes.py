@@ -46,8 +46,8 @@ def check_kind(where: str, name: str, kind: pa.DataType) -> None:
     is_number = pa.types.is_integer(own) or pa.types.is_float32(own) or pa.types.is_float64(own)
     if not (is_text or is_number or pa.types.is_boolean(own) or pa.types.is_null(own)):
         raise HeadwaterError(
-            f"{where}: column {name!r} is {kind}, which names no class; give text, integers, booleans or a dictionary of "
-            "text"
+            f"{where}: column {name!r} is {kind}, which cannot hold classes; give text, integers, booleans or a "
+            "dictionary of text"
         )
 
 
@@ -79,7 +79,8 @@ def disagree(turned: np.ndarray) -> np.ndarray:
 
 
 def coded(classes: Sequence[str]) -> str:
-    """SQL that makes the number of a class of a value, which stands as `{0}`: NULL to abstain, `OUTSIDE` for no class."""
+    """SQL that makes the number of a class of a value, which stands as `{0}`: NULL to abstain, `OUTSIDE` for no
+    class."""
     cases = " ".join(f"WHEN {quoted(name)} THEN {number}" for number, name in enumerate(classes))
     return (
         "CAST(CASE WHEN ({0}) IS NULL THEN NULL ELSE CASE CAST(({0}) AS VARCHAR) "

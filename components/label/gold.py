@@ -45,7 +45,8 @@ class ByKey(NamedTuple):
             raise outside(self.where, self.column, found.other["outside"], self.other.classes)
         if found.rows["disputed"]:
             raise HeadwaterError(
-                f"{self.where}: {found.rows['disputed']:,} keys have two classes; {what} has one for each"
+                f"{self.where}: {found.rows['disputed']:,} keys have two classes; {what} must have one class for each "
+                "key"
             )
         return found.found
 
@@ -83,7 +84,8 @@ def by_key(where: str, context: Context, name: str, column: str, classes: Sequen
 def outside(where: str, column: str, rows: int, classes: Sequence[str]) -> HeadwaterError:
     """The error of a column that holds other than classes."""
     return HeadwaterError(
-        f"{where}: column {column!r} holds what is no class on {rows:,} rows; the classes are {', '.join(classes)}"
+        f"{where}: column {column!r} has a value that is not one of the classes on {rows:,} rows; the classes are "
+        f"{', '.join(classes)}"
     )
 
 

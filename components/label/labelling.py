@@ -202,7 +202,7 @@ def pass_on(dataset: str, output: str) -> Result:
     """
     if not storage.exists(storage.join(storage.normalise(dataset), results.MANIFEST)):
         raise HeadwaterError(
-            f"dataset: {dataset} is no dataset that collect made; plain files pass on by themselves, and get labels by steps"
+            f"dataset: {dataset} is not a dataset made by collect; without steps, label can only pass on such a dataset"
         )
     result = results.load(dataset, "dataset")
     output = storage.normalise(output)
@@ -235,28 +235,29 @@ def _check_dataset(opened: Dataset, step: Step) -> None:
     if not any(opened.rows(split) for split in opened.splits):
         raise HeadwaterError(f"dataset: {opened.result.uri} has no rows to label")
     if opened.result.kind == "labels":
-        raise HeadwaterError(f"dataset: {opened.result.uri} is labelled already; give what collect made")
+        raise HeadwaterError(f"dataset: {opened.result.uri} is already labelled; give the dataset that collect made")
     for field in table.gained(step.label):
         if field.name in opened.schema.names:
             raise HeadwaterError(
-                f"{step.where}.label: the dataset has a column {field.name!r} already; name the label otherwise"
+                f"{step.where}.label: the dataset already has a column {field.name!r}; give the label another name"
             )
 
 
 def _check_sources(steps: Sequence[Step], prepared: Sequence[Prepared]) -> None:
-    """Refuses two sources of one name: their votes could not be distinguished, and what waits would be given to both."""
+    """Refuses two sources of one name: their votes could not be distinguished, and what waits would be given to
+    both."""
     seen: dict[str, str] = {}
     for step, each in zip(steps, prepared):
         for name in each.sources:
             if seen.setdefault(name, step.where) != step.where:
-                raise HeadwaterError(f"{step.where}: {name!r} votes in {seen[name]} already; give it another name")
+                raise HeadwaterError(f"{step.where}: {name!r} already votes in {seen[name]}; give it another name")
 
 
 def _check_output(output: str, read: Sequence[Result]) -> None:
     """Refuses to write over what is read."""
     for each in read:
         if output in (each.folder.rstrip("/"), each.uri.rstrip("/")):
-            raise HeadwaterError(f"output: {output} is what is read; give another folder")
+            raise HeadwaterError(f"output: {output} is the folder of the input; give another folder")
     if storage.exists(storage.join(output, results.MANIFEST)):
         try:
             results.load(output, "labels")
@@ -265,7 +266,8 @@ def _check_output(output: str, read: Sequence[Result]) -> None:
 
 
 def _clear(folder: str) -> None:
-    """Removes what an earlier labelling left in a folder: the manifest first, so that nobody takes the rest for labels."""
+    """Removes what an earlier labelling left in a folder: the manifest first, so that nobody takes the rest for
+    labels."""
     if not storage.exists(storage.join(folder, results.MANIFEST)):
         return
     storage.delete(storage.join(folder, results.MANIFEST))

@@ -26,12 +26,13 @@ def describe_labels(
     carried = found["carried_rows"]
     if written + carried != rows or written != sum(found["classes"]) + found["abstained"]:
         raise HeadwaterError(
-            f"the accounts do not add up: {rows:,} rows read, {written:,} written, {carried:,} carried, "
+            f"the counts of rows do not add up: {rows:,} read, {written:,} written, {carried:,} carried, "
             f"{sum(found['classes']):,} labelled, {found['abstained']:,} abstained"
         )
     schema = pa.schema([*opened.schema, *table.gained(first.label)])
     refusal = (
-        f"no row can be labelled yet: all {carried:,} are carried to the next span, as their windows have not passed"
+        f"no row can be labelled yet: all {carried:,} are carried over to the next span, because their windows have "
+        "not passed"
     )
     return {
         "name": known["name"],

@@ -16,13 +16,13 @@ _MOST_PAIRS = 20
 
 _FATES = {
     "used": "gave a row its label",
-    "repeated": "said what another event of the row says",
+    "repeated": "repeated what another event of the row says",
     "conflicting": "contradicted the event that counts",
     "late": "came after the window",
     "early": "came before any prediction of their key",
-    "orphan": "are of no row",
+    "orphan": "match no row",
     "carried": "wait for the next span",
-    "no_class": "tell no class",
+    "no_class": "give no class",
     "no_key": "have no key",
     "no_time": "have no time",
 }
@@ -68,9 +68,9 @@ def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "states": [
             *((f"{name}, by an event", step["by_event"][name]) for name in classes if step["by_event"][name]),
             (f"{step['silence'] or 'no label'}, as no event came within the window", step["silent"]),
-            ("no label, as events contradict each other", step["disputed"]),
-            ("no label, as no event could name the row", step["no_key"]),
-            ("no label, without a time", step["no_time"]),
+            ("no label, because events contradict each other", step["disputed"]),
+            ("no label, because the row has no key", step["no_key"]),
+            ("no label, because the row has no time", step["no_time"]),
         ],
     }
 

@@ -62,7 +62,7 @@ def check_home(dataset: str, data_root: str) -> None:
     # Where nothing is, that is what to say.
     storage.expand(dataset)
     raise HeadwaterError(
-        "data_root: plain files have no name and span under which labels could lie; collect them first"
+        "data_root: plain files have no dataset name or span to store labels under; collect them first"
     )
 
 
@@ -83,8 +83,8 @@ def keyed(opened: Dataset) -> Dataset:
     schema, given = opened.schema, ROW_ID in opened.schema.names
     if given and schema.field(ROW_ID).type != _ID_TYPE:
         raise HeadwaterError(
-            f"dataset: {opened.result.uri}: the column {ROW_ID!r} is {schema.field(ROW_ID).type}, and Headwater's own of "
-            f"this name is {_ID_TYPE}; rename it"
+            f"dataset: {opened.result.uri}: the column {ROW_ID!r} is {schema.field(ROW_ID).type}, but Headwater "
+            f"reserves this name for a column of {_ID_TYPE}; rename it"
         )
     if not given:
         schema = schema.append(pa.field(ROW_ID, _ID_TYPE))
@@ -143,8 +143,8 @@ def read(element: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             columns[ROW_ID] = hashing.row_ids(element.identity, np.arange(row, row + batch.num_rows))
         elif ROW_ID in columns and columns[ROW_ID].null_count:
             raise HeadwaterError(
-                f"{element.plain.file.uri}: {columns[ROW_ID].null_count:,} rows have no {ROW_ID}, by which labels would "
-                "refer to them; leave the column out, and every row gets one"
+                f"{element.plain.file.uri}: {columns[ROW_ID].null_count:,} rows have no {ROW_ID}, which labels refer "
+                "to rows by; leave the column out, and every row gets one"
             )
         row += batch.num_rows
         yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
@@ -186,7 +186,7 @@ def adopt(opened: Dataset, folder: str, others: Sequence[Dataset], beam: Mapping
     shards = [record for line in lines.splitlines() for record in json.loads(line)]
     rows, written = sum(element.rows for _, element in pairs), sum(shard["rows"] for shard in shards)
     if rows != written:
-        raise HeadwaterError(f"the accounts do not add up: {rows:,} rows read, {written:,} written")
+        raise HeadwaterError(f"the counts of rows do not add up: {rows:,} read, {written:,} written")
     body = {
         **opened.result.body,
         "accounts": {"read": rows, "written": written, "rejected": 0, "filtered": {}},
@@ -228,7 +228,7 @@ def _check_place(opened: Dataset, folder: str, base: str, others: Sequence[Datas
     files = [element.plain.file.uri for _, element in _pairs(opened)]
     for uri in [*files, *(other.result.folder for other in others)]:
         if uri == base or uri.startswith(f"{base}/"):
-            raise HeadwaterError(f"output: {uri} is read here, and {base} is written anew; give another folder")
+            raise HeadwaterError(f"output: {uri} is an input of this run, which writes {base}; give another folder")
     if storage.exists(storage.join(folder, results.MANIFEST)):
         try:
             results.load(folder, "labels")
@@ -236,14 +236,14 @@ def _check_place(opened: Dataset, folder: str, base: str, others: Sequence[Datas
             raise HeadwaterError(f"output: {error}; give another folder") from None
     source = opened.result.folder.rstrip("/")
     if folder == source:
-        raise HeadwaterError(f"output: {folder} is what is read; give another folder")
+        raise HeadwaterError(f"output: {folder} is the folder of the input; give another folder")
     if folder.startswith(f"{source}/"):
         # Names that `storage.expand` passes over.
         hidden = [part.startswith((OWN_PREFIX, ".")) for part in storage.relative(folder, source).split("/")]
         if not any(hidden):
             raise HeadwaterError(
-                f"output: {folder} lies in {source}, which is read, so that the labels would be taken for data the next "
-                "time; give a folder elsewhere, or one whose name begins with '_'"
+                f"output: {folder} is inside the input folder {source}, so the next run would read the labels as "
+                "data; give a folder elsewhere, or one whose name begins with '_'"
             )
 
 
@@ -272,7 +272,8 @@ def _clear(folder: str, base: str) -> None:
 
 
 def _copy(base: str, schema: pa.Schema, part: _Part) -> bytes:
-    """Writes the shard of one element; gives its line of the index with its split, as JSON: a list, empty without rows."""
+    """Writes the shard of one element; gives its line of the index with its split, as JSON: a list, empty without
+    rows."""
     # As collect's digests: of what the user gave, whatever the order of the columns.
     names = sorted(name for name in schema.names if name != ROW_ID) or [ROW_ID]
     shard = ShardWriter(schema)

@@ -48,12 +48,14 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
       HeadwaterError: names the step and the key, what is wrong with it and what is allowed.
     """
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
-        raise HeadwaterError(f"steps: a list of at least one method with its settings is needed; given: {steps!r}")
+        raise HeadwaterError(f"steps: must be a list with at least one step; given: {steps!r}")
     found: list[Step] = []
     for number, given in enumerate(steps):
         where = f"steps.{number}"
         if not isinstance(given, Mapping):
-            raise HeadwaterError(f"{where}: a mapping with `method`, `classes` and more is needed; given: {given!r}")
+            raise HeadwaterError(
+                f"{where}: must be a mapping with `method`, `classes` and the method's settings; given: {given!r}"
+            )
         given = as_json(where, given)
         common = checked(_Common, given, where)
         if common.method not in METHODS:
@@ -62,16 +64,19 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
             )
         twice = next((name for name in common.classes if common.classes.count(name) > 1), None)
         if twice is not None:
-            raise HeadwaterError(f"{where}.classes: {twice!r} stands twice")
+            raise HeadwaterError(f"{where}.classes: the class {twice!r} is given twice")
         if common.label.startswith("_"):
-            raise HeadwaterError(f"{where}.label: {common.label!r}: names that begin with '_' are Headwater's own")
+            raise HeadwaterError(
+                f"{where}.label: {common.label!r}: names that begin with '_' are reserved for Headwater"
+            )
         if common.label == "split":
             raise HeadwaterError(
-                f"{where}.label: 'split' is the column that tells a row's split; name the label otherwise"
+                f"{where}.label: 'split' is the name of the column that holds a row's split; give the label another "
+                "name"
             )
         if common.truth_input and not common.truth:
             raise HeadwaterError(
-                f"{where}.truth: names the column of the input {common.truth_input!r} that holds the class"
+                f"{where}.truth: must name the column of the input {common.truth_input!r} that holds the class"
             )
         if found:
             common = _as_first(where, common, found[0])
@@ -90,8 +95,8 @@ def _as_first(where: str, common: _Common, first: Step) -> _Common:
     for name in common.model_fields_set - {"method"}:
         if getattr(common, name) != shared[name]:
             raise HeadwaterError(
-                f"{where}.{name}: must be that of steps.0, as there is one label column; it is {shared[name]!r} there, and "
-                f"{getattr(common, name)!r} here"
+                f"{where}.{name}: must be the same as in steps.0, because all steps write one label column; it is "
+                f"{shared[name]!r} there and {getattr(common, name)!r} here"
             )
     return common.model_copy(update=shared)
 
@@ -106,7 +111,7 @@ def as_json(where: str, given: Any) -> Any:
         named = [(as_text(key), key) for key in given]
         twice = next((name for name, key in named if name is not key and name in given), None)
         if twice is not None:
-            raise HeadwaterError(f"{where}: the key {twice} stands twice, as an integer and as text")
+            raise HeadwaterError(f"{where}: the key {twice} is given twice, as an integer and as text")
         return {name: as_json(f"{where}.{name}", given[key]) for name, key in named}
     if isinstance(given, (list, tuple)):
         return [as_json(f"{where}.{number}", part) for number, part in enumerate(given)]
@@ -124,8 +129,8 @@ def check_as_of(text: str) -> datetime.datetime | None:
     try:
         found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise HeadwaterError(f"as_of: {text!r} is no time of ISO 8601, as 2026-01-31T00:00:00Z") from None
+        raise HeadwaterError(f"as_of: {text!r} is not an ISO 8601 time, as in 2026-01-31T00:00:00Z") from None
     try:
         return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except OverflowError:
-        raise HeadwaterError(f"as_of: {text!r} lies before the year 1 or after 9999 in UTC") from None
+        raise HeadwaterError(f"as_of: {text!r} is outside the years 1 to 9999 in UTC") from None

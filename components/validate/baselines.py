@@ -88,13 +88,13 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
         return Baseline((found,), "the earlier span") if found else None
     how, number = match.groups()
     if not number.isdigit() or not int(number):
-        raise HeadwaterError(f"baseline: {reference!r}: after {how}: stands a number of spans, as in {how}:7")
+        raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to earlier runs under data_root, and no data_root is set")
     latest = {other.span: other for other in results.committed(home.data_root, home.name, "statistics")}
     if how == "season":
         spans = [span for span in (home.span - int(number),) if span in latest]
-        title = f"the span of {number} before"
+        title = f"the span {number} spans ago"
     else:
         spans = sorted(span for span in latest if span < home.span)[-int(number) :]
         title = f"the {len(spans)} spans before"

@@ -142,7 +142,7 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
     if not body["baseline"]:
         parts.append("no baseline: there is no earlier span to compare with")
     if inferred:
-        parts.append("the schema was inferred from this very data")
+        parts.append("the schema was inferred from the same data")
     return f"{'blessed' if body['blessed'] else 'NOT blessed'}: {'; '.join(parts)}"
 
 

@@ -84,11 +84,11 @@ def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[d
         return [_impossible(split, "", f"{title} has no such split")], []
     rows = context.rows_of(split)
     if not side.rows or not rows:
-        return [_impossible(split, "", f"one side has no rows: this span's or that of {title}")], []
+        return [_impossible(split, "", f"there are no rows to compare, either in this span or in {title}")], []
     if min(rows, side.rows) < drift.LEAST_ROWS:
         message = (
-            f"too few rows to compare: {rows:,} in this span and {side.rows:,} in {title}; from {drift.LEAST_ROWS} rows "
-            "on each side on, changes are looked for"
+            f"too few rows to compare: {rows:,} in this span and {side.rows:,} in {title}; changes are looked for "
+            f"only with at least {drift.LEAST_ROWS} rows on each side"
         )
         return [finding(split, "", "TOO_FEW_ROWS", "info", message)], []
     key = context.statistics.body["dataset"]["key"]

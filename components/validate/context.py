@@ -111,10 +111,13 @@ class Context:
     def need_rows(self) -> None:
         """Raises HeadwaterError where the statistics name no dataset and none was given."""
         if not self.dataset:
-            raise HeadwaterError("dataset: the settings ask for rows, and the statistics name no dataset; name it")
+            raise HeadwaterError(
+                "dataset: the settings need rows, but the statistics do not name their dataset; give it here"
+            )
 
     def _conformance(self, split: str) -> Conformance:
-        """What TFDV reports of a split: breaches of the schema, and the distances that the schema has thresholds for."""
+        """What TFDV reports of a split: breaches of the schema, and the distances that the schema has thresholds
+        for."""
         from headwater.components.validate import schema_checks
 
         if not self.rows_of(split):

@@ -21,7 +21,7 @@ LEAST_ROWS = 20
 quarter of the pairs of 10 and 10,000 unchanged rows of 100 columns)."""
 
 _TOO_FEW = "too few rows on one side to compare"
-_LISTS = "values of one row are not independent; they count as one row"
+_LISTS = "the values of a list are not independent, so each row counts once"
 
 Features = Mapping[tuple[str, ...], Feature]
 
@@ -70,7 +70,7 @@ def compare(split: str, baseline: Features, current: Features, title: str, key: 
     for path in sorted(current):
         name = ".".join(path)
         if name in key:
-            found.append(Compared(split, name, None, note="a key has new values in every span"))
+            found.append(Compared(split, name, None, note="it is part of the key, whose values are new in every span"))
         elif path in baseline:
             found.append(_compare(split, name, baseline[path], current[path], title))
         else:
@@ -85,9 +85,11 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
         if feature.missing >= feature.rows:
             return Compared(split, name, None, impossible=f"it has no values in {side}")
     if _MOMENT in current.rule and _MOMENT in baseline.rule:
-        return Compared(split, name, None, note="a time moves on from span to span")
+        return Compared(split, name, None, note="it holds times, which advance from span to span")
     if _kind(baseline) != _kind(current):
-        return Compared(split, name, None, impossible=f"it holds {_kind(current)}, and {_kind(baseline)} in {title}")
+        return Compared(
+            split, name, None, impossible=f"it holds {_kind(current)} here and {_kind(baseline)} in {title}"
+        )
     table = tabulate(baseline, current)
     if not min(table.sizes):
         return Compared(split, name, None, note=_TOO_FEW)
@@ -178,12 +180,16 @@ def sentence(each: Compared, since: str, hidden: bool = False) -> str:
     name, baseline, current = _bin(change, hidden)
     if each.fixed:
         measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
-        return f"{_moved(name, baseline, current)}, compared with {since}; {measured}, more than the {each.threshold:g} that is set"
-    by = "learnt from earlier spans" if each.set_by == "learnt" else "by default"
+        return (
+            f"{_moved(name, baseline, current)}, compared with {since}; {measured}, above the threshold of "
+            f"{each.threshold:g}"
+        )
+    by = "learned from earlier spans" if each.set_by == "learnt" else "the default"
     divergence = next(distance for distance in change.distances if distance.measure == "Jensen-Shannon")
     return (
-        f"{_moved(name, baseline, current)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance at most "
-        f"{divergence.chance:.3g}; effect {change.effect:.3g}, more than the {each.threshold:.3g} that is set {by}"
+        f"{_moved(name, baseline, current)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance "
+        f"at most {divergence.chance:.3g}; effect {change.effect:.3g}, above the threshold of {each.threshold:.3g}, "
+        f"{by}"
     )
 
 

@@ -101,7 +101,7 @@ def check(
                 and _has_no_categories(of_current, feature.name)
             ):
                 # TFDV measures 0 of numbers, and says nothing.
-                message = "its threshold is of L-infinity, which is of categories, and its values are numbers"
+                message = "its threshold is for L-infinity, which compares categories, but its values are numbers"
                 comparisons[kind].append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", message))
                 comparator.ClearField("infinity_norm")
                 if not comparator.ListFields():
@@ -127,7 +127,7 @@ def check(
     measured = {(each["against"], each["feature"]) for each in measures}
     for kind, names in compared.items():
         comparisons[kind] += [
-            finding(split, name, "COMPARISON_IMPOSSIBLE", "warning", "it has a threshold, and no distance was measured")
+            finding(split, name, "COMPARISON_IMPOSSIBLE", "warning", "it has a threshold, but no distance was measured")
             for name in sorted(names)
             if (kind, name) not in measured
         ]
@@ -210,13 +210,18 @@ def _measures(split: str, anomalies: anomalies_pb2.Anomalies) -> list[dict[str, 
 
 
 def _above_threshold(measure: dict[str, Any]) -> dict[str, Any]:
-    moved = "it moved away from the earlier span" if measure["against"] == DRIFT else "serving data differs from it"
+    moved = (
+        "its distribution changed since the earlier span"
+        if measure["against"] == DRIFT
+        else "serving data differs from it"
+    )
     return finding(
         measure["split"],
         measure["feature"],
         measure["against"],
         "error",
-        f"{moved}: {measure['measure']} {measure['value']:.3g}, more than the agreed {measure['threshold']:g}",
+        f"{moved}: {measure['measure']} {measure['value']:.3g}, above the schema's threshold of "
+        f"{measure['threshold']:g}",
     )
 
 
@@ -242,8 +247,8 @@ def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, 
         least = 1.0 if feature.HasField("shape") else feature.presence.min_fraction
         if measured.num_stats.num_zeros and present < least:
             message = (
-                f"zeros stand for missing values, so that {present:.1%} of rows have one, and {least:.1%} must: "
-                f"{measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
+                f"zeros count as missing, so only {present:.1%} of rows have a value, where the schema requires "
+                f"{least:.1%}: {measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
             )
             found.append(finding(split, feature.name, "ZEROS_MISSING", "warning" if inferred else "error", message))
     return found
@@ -290,7 +295,7 @@ def _incomparable(
             return f"it has no values in {side}"
     if current.WhichOneof("stats") != other.WhichOneof("stats"):
         names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (other, current)]
-        return f"its type is {names[1]}, and {names[0]} in {title}"
+        return f"its type is {names[1]} here and {names[0]} in {title}"
     return ""
 
 

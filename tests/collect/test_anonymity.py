@@ -130,9 +130,9 @@ def test_a_sample_names_no_small_groups():
 def test_states_that_are_not_ours_are_refused():
     state = group_state([pa.array(["a", "b"])])
     for wrong in (b"", b"HWk1", b"xxxx" + state[4:], state[:-1], state + b"\0"):
-        with pytest.raises(HeadwaterError, match="measure again"):
+        with pytest.raises(HeadwaterError, match="measure it again"):
             measure(wrong, 3)
-    with pytest.raises(HeadwaterError, match="k: 0 is not a number of rows"):
+    with pytest.raises(HeadwaterError, match="k: must be 1 or more; given: 0"):
         measure(state, 0)
 
 

@@ -88,10 +88,10 @@ def test_a_table_that_is_not_there_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({}, "needs a table or a query"),
-        ({"table": "p.d.t", "query": "SELECT 1"}, "and not both"),
+        ({}, "needs either `table` or `query`"),
+        ({"table": "p.d.t", "query": "SELECT 1"}, "not both"),
         ({"table": "orders"}, "must read project.dataset.table"),
-        ({"query": "SELECT 1", "columns": ["a"]}, "go with a table"),
+        ({"query": "SELECT 1", "columns": ["a"]}, "can only be given with `table`"),
         ({"table": "p.d.t", "streams": 0}, "databases.bigquery.streams"),
         ({"table": "p.d.t", "key": "x"}, "databases.bigquery.key: there is no such setting"),
     ],
@@ -102,5 +102,5 @@ def test_a_source_that_makes_no_sense_is_refused_before_any_work(tmp_path, sourc
 
 
 def test_a_database_of_no_known_kind_is_told(tmp_path):
-    with pytest.raises(HeadwaterError, match="databases: each is one of postgres, bigquery"):
+    with pytest.raises(HeadwaterError, match="databases: each must be one of postgres, bigquery"):
         collect_dataset([], str(tmp_path / "out"), databases=[{"oracle": {}}])

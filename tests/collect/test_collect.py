@@ -294,14 +294,14 @@ def test_another_delimiter(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"a,b\n", "t.csv: there are columns and no rows"),
+        ("t.csv", b"a,b\n", "t.csv: there are columns but no rows"),
         ("t.csv", b"", "t.csv: the file is empty"),
-        ("t.csv", b"a,a\n1,2\n", "column name 'a' is there twice"),
+        ("t.csv", b"a,a\n1,2\n", "column name 'a' appears twice"),
         ("t.csv", b"_a,b\n1,2\n", "'_a' begins with '_'"),
         ("t.csv", b'a,b\n1,"x\n2,y\n', "a quote opens on line 2 and never closes"),
         ("t.parquet", b"", "t.parquet: the file is empty"),
-        ("t.parquet", b"PAR1 and nothing more", "t.parquet: not a whole Parquet file"),
-        ("t.dat", b"a,b\n1,2\n", "the ending names no format that is read: .csv"),
+        ("t.parquet", b"PAR1 and nothing more", "t.parquet: not a complete Parquet file"),
+        ("t.dat", b"a,b\n1,2\n", "the file's extension is not one of .csv"),
     ],
 )
 def test_input_that_cannot_be_read_is_one_clear_error(tmp_path, name, content, message):
@@ -314,7 +314,7 @@ def test_a_truncated_parquet_file_is_told(tmp_path, few_flights):
     pq.write_table(pa.table({"x": list(range(10_000))}), tmp_path / "whole.parquet")
     content = (tmp_path / "whole.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(content[: len(content) // 2])
-    with pytest.raises(HeadwaterError, match="cut.parquet: not a whole Parquet file; it may have been cut short"):
+    with pytest.raises(HeadwaterError, match="cut.parquet: not a complete Parquet file; it may have been cut short"):
         collect(tmp_path / "cut.parquet", tmp_path / "out")
 
 
@@ -325,13 +325,13 @@ def test_a_parquet_file_damaged_inside_is_told(tmp_path):
     content = bytearray((tmp_path / "t.parquet").read_bytes())
     content[4:2000] = b"\xff" * 1996
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(HeadwaterError, match="t.parquet: not a whole Parquet file"):
+    with pytest.raises(HeadwaterError, match="t.parquet: not a complete Parquet file"):
         collect(tmp_path / "t.parquet", tmp_path / "out")
 
 
 def test_an_empty_folder_and_one_without_data_are_told(tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(HeadwaterError, match="no file of a known format is here; nothing is"):
+    with pytest.raises(HeadwaterError, match="there is no file of a known format here; nothing is"):
         collect(tmp_path / "in", tmp_path / "out")
     write(tmp_path / "in/README.md", "x")
     with pytest.raises(HeadwaterError, match="1 other files are"):
@@ -371,12 +371,12 @@ def test_a_header_alone_among_others_is_a_finding(tmp_path):
         ({"delimiter": ";;"}, "delimiter: must be one ASCII character"),
         ({"delimiter": '"'}, "delimiter: .*must not be a quote"),
         ({"quote": "''"}, "quote: .*must be one ASCII character"),
-        ({"escape": "\n"}, "escape: .*no line end"),
+        ({"escape": "\n"}, "escape: .*other than a line end"),
         ({"decimal": ""}, "decimal: .*must be one ASCII character"),
         ({"thousands": "0"}, "thousands: .*must not be a letter or a digit"),
         ({"thousands": "."}, "thousands and decimal are both '.'"),
         ({"delimiter": "#", "comment": "#"}, "comment and delimiter are both '#'"),
-        ({"header": True, "column_names": ["a", "b"]}, "column_names names the columns of files without a header"),
+        ({"header": True, "column_names": ["a", "b"]}, "column_names is for files without a header"),
         ({"skip_rows": -1}, "skip_rows: .*greater than or equal to 0"),
         ({"max_rejected_share": 2.0}, "max_rejected_share: .*less than or equal to 1"),
         ({"name": "a/b"}, "name: .*cannot name a dataset"),
@@ -527,7 +527,7 @@ def test_progress_is_told_in_plain_lines(few_flights, tmp_path, capfd):
 
 
 def test_no_source_at_all_is_told(tmp_path):
-    with pytest.raises(HeadwaterError, match="sources: none is given"):
+    with pytest.raises(HeadwaterError, match="sources: must name at least one"):
         collect_dataset([], str(tmp_path / "out"))
 
 

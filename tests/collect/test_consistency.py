@@ -45,7 +45,7 @@ def test_zero_stays_a_zero_where_it_is_not_declared():
 
 @pytest.mark.parametrize("values", [["none"], [1.5]])
 def test_a_sentinel_of_another_type_is_told(values):
-    with pytest.raises(HeadwaterError, match="missing.age: .* are no values of int64"):
+    with pytest.raises(HeadwaterError, match="missing.age: the column is int64, which cannot hold all of"):
         drop_sentinels(batch(age=[1]), {"age": values}, {})
 
 
@@ -114,7 +114,7 @@ def test_fractions_of_a_second_are_kept_whole_or_rejected():
     assert [value.isoformat() for value in values] == [
         "2024-03-31T02:30:00.250000+00:00", "2024-03-31T02:30:00.123456+00:00", "2024-03-31T02:30:00+00:00",
     ]  # fmt: skip
-    assert [(r.row, r.reason) for r in rejections] == [(4, "format: finer than the type keeps")]
+    assert [(r.row, r.reason) for r in rejections] == [(4, "format: more precise than the type holds")]
 
 
 def test_nanoseconds_are_kept_where_the_type_has_them():
@@ -123,12 +123,15 @@ def test_nanoseconds_are_kept_where_the_type_has_them():
         batch(x=texts), np.array([2, 3]), {"x": Format(times=["%Y-%m-%d %H:%M:%S.%f"], type="timestamp[ns]")}
     )
     assert result.column(0).cast(pa.int64()).to_pylist() == [1_711_852_200_123_456_789]
-    assert [(r.row, r.reason) for r in rejections] == [(3, "format: outside of what the type holds")]
+    assert [(r.row, r.reason) for r in rejections] == [(3, "format: outside the range of the type")]
 
 
 def test_a_date_that_there_is_not_is_told_from_text_of_another_form():
     _, _, rejections = read(["02/30/24", "31.12.1999", "02/28/24"], times=["%m/%d/%y"])
-    assert [r.reason for r in rejections] == ["format: there is no such date or time", "format: of no declared form"]
+    assert [r.reason for r in rejections] == [
+        "format: there is no such date or time",
+        "format: matches no declared format",
+    ]
 
 
 def test_times_of_day_can_be_asked():
@@ -169,7 +172,7 @@ def test_a_format_that_makes_no_sense_is_refused(form):
 
 
 def test_a_format_on_a_number_column_is_told():
-    with pytest.raises(HeadwaterError, match="formats.x: formats read text"):
+    with pytest.raises(HeadwaterError, match="formats.x: formats parse text"):
         read_formats(batch(x=[1]), np.array([2]), {"x": Format(thousands=",")})
 
 
@@ -192,7 +195,7 @@ def test_units_are_converted(given, wanted, value, expected):
 
 
 def test_units_of_two_measures_are_refused():
-    with pytest.raises(pydantic.ValidationError, match="'mph' cannot be made 'kg'"):
+    with pytest.raises(pydantic.ValidationError, match="'mph' cannot be converted to 'kg'"):
         Unit.model_validate({"from": "mph", "to": "kg"})
 
 

@@ -84,7 +84,7 @@ def test_types_may_be_declared_and_files_may_lack_a_key(tmp_path):
         {"id": 2, "year": "2024", "month": 1},
         {"id": 3, "year": "2025", "month": None},
     ]
-    with pytest.raises(HeadwaterError, match=r"the folder year=2024 holds no date32"):
+    with pytest.raises(HeadwaterError, match=r"the folder year=2024 cannot be read as date32"):
         collect(tmp_path / "in", tmp_path / "other", types={"year": "date32"})
 
 
@@ -101,7 +101,7 @@ def test_a_key_and_a_column_of_one_name_are_refused(tmp_path):
     with pytest.raises(HeadwaterError, match=r"'id' is a column of the file and a key of its folder"):
         collect(tmp_path / "in", tmp_path / "out")
     layout(tmp_path / "twice", ["k=1/k=2"])
-    with pytest.raises(HeadwaterError, match=r"the folder's key 'k' is there twice"):
+    with pytest.raises(HeadwaterError, match=r"the folder's key 'k' appears twice"):
         collect(tmp_path / "twice", tmp_path / "out")
 
 

@@ -155,7 +155,7 @@ def test_the_interval_observed_and_the_one_advised():
     [often] = advise_refresh([span(i, 24 * i, 6) for i in range(5)])
     assert (often["value"], often["limit"]) == (24.0, 6.0)
     [rare] = advise_refresh([span(i, 24 * (i // 3), 24) for i in range(9)])
-    assert rare["limit"] > rare["value"] and "nothing newer" in rare["message"]
+    assert rare["limit"] > rare["value"] and "no newer events" in rare["message"]
 
 
 def test_twenty_unchanged_spans_have_no_findings():
@@ -227,7 +227,7 @@ def test_few_spans_of_plain_noise_raise_few_alarms(spans, season):
 
 
 def test_no_rows_at_all_and_an_only_source_that_ran_dry_are_told():
-    assert check_volume(3, 0, [(1, 100), (2, 100)], 0, 0.5)[0]["message"].startswith("no row at all")
+    assert check_volume(3, 0, [(1, 100), (2, 100)], 0, 0.5)[0]["message"].startswith("there are no rows")
     assert len(check_sources([{"uri": "a.csv", "rows": 0, "bytes": 5}], [{"uri": "a.csv", "rows": 9, "bytes": 5}])) == 1
 
 

@@ -263,7 +263,7 @@ def test_lines_that_are_not_one_object_are_rejected_each(tmp_path):
     result = collect(write(tmp_path / "t.jsonl", '{"a":6}\n' + "\n".join(lines)), tmp_path / "out")
     assert column_of(result, "a").to_pylist() == [6, 7]
     assert [row for row, *_ in refused(result)] == list(range(2, 14))
-    assert "'a' is there twice" in refused(result)[0][2] and "'b' is there twice" in refused(result)[1][2]
+    assert "'a' appears twice" in refused(result)[0][2] and "'b' appears twice" in refused(result)[1][2]
 
 
 def test_keys_of_every_kind_are_columns(tmp_path):
@@ -373,16 +373,16 @@ def test_rows_of_an_array_are_numbered_by_record(tmp_path):
 @pytest.mark.parametrize(
     "content,message",
     [
-        ('[{"a":1},,{"a":2}]', "t.json: byte 10: nothing stands between two commas"),
-        ('[{"a":1},]', "t.json: byte 10: nothing stands"),
-        ('[{"a":1}', "t.json: the JSON ends within what begins near byte 1"),
-        ('{\n"a":1}\n{\n"a":', "t.json: the JSON ends within what begins near byte 9"),
-        ('[{"a":1}] x', "t.json: byte 9: something follows the end"),
-        ('[{"a":"x\ny"}]', "t.json: byte 9: a line ends within a string"),
-        ("[1, 2]", "t.json: a JSON array of single values"),
-        ("[[1], [2]]", "t.json: a JSON array of lists"),
-        ('["a"]', "t.json: a JSON array of texts"),
-        ("[]", "no record"),
+        ('[{"a":1},,{"a":2}]', "t.json: byte 10: there is nothing between two commas"),
+        ('[{"a":1},]', "t.json: byte 10: there is nothing"),
+        ('[{"a":1}', "t.json: the JSON ends inside the value that begins near byte 1"),
+        ('{\n"a":1}\n{\n"a":', "t.json: the JSON ends inside the value that begins near byte 9"),
+        ('[{"a":1}] x', "t.json: byte 9: there is more text after the end"),
+        ('[{"a":"x\ny"}]', "t.json: byte 9: a line ends inside a string"),
+        ("[1, 2]", "t.json: this is a JSON array of single values"),
+        ("[[1], [2]]", "t.json: this is a JSON array of lists"),
+        ('["a"]', "t.json: this is a JSON array of texts"),
+        ("[]", "no readable record"),
     ],
 )
 def test_documents_that_hold_no_records_are_refused(tmp_path, content, message):
@@ -396,7 +396,7 @@ def test_one_object_around_the_records_is_told(tmp_path):
 
 
 def test_an_array_named_json_lines_is_told(tmp_path):
-    with pytest.raises(HeadwaterError, match="read from a .json file"):
+    with pytest.raises(HeadwaterError, match="must be in a .json file"):
         collect(write(tmp_path / "t.jsonl", '[{"a":1}]'), tmp_path / "out")
 
 

@@ -282,7 +282,7 @@ def test_what_pyarrow_cannot_read_duckdb_reads(tmp_path):
 def test_files_that_are_cut_short_are_told_as_that(tmp_path, cut):
     path = write(tmp_path, pa.table({"id": range(1000)}))
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(HeadwaterError, match=rf"^{path}: (the file is empty|not a whole Parquet file)"):
+    with pytest.raises(HeadwaterError, match=rf"^{path}: (the file is empty|not a complete Parquet file)"):
         collect(path, tmp_path / "out")
 
 
@@ -292,7 +292,7 @@ def test_a_footer_that_promises_more_rows_is_told(tmp_path, monkeypatch):
 
     honest = parquet.read_footer(str(path))
     monkeypatch.setattr(parquet, "read_footer", lambda uri: honest._replace(ranges=[(0, 1, 1001)]))
-    with pytest.raises(HeadwaterError, match=rf"{path}: the footer promises 1,001 rows .* 1,000 could be read"):
+    with pytest.raises(HeadwaterError, match=rf"{path}: the footer says .* have 1,001 rows, but 1,000 could be read"):
         collect(path, tmp_path / "out")
 
 
@@ -317,4 +317,4 @@ def test_a_file_that_ends_its_reader_is_named(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, env=environment
     )
-    assert f"HeadwaterError: {path}: working on it ended the worker process (signal SIGABRT)" in done.stderr
+    assert f"HeadwaterError: {path}: the worker process that handled it died twice (signal SIGABRT)" in done.stderr

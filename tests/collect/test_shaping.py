@@ -92,7 +92,7 @@ def test_a_lookup_of_two_columns_joins_weather_by_hour_and_airport(few_flights, 
 
 def test_a_key_that_is_twice_in_a_lookup_is_an_error(orders, tmp_path):
     shops = write(tmp_path / "shops.csv", "shop,city\n1,a\n2,b\n1,c\n")
-    with pytest.raises(HeadwaterError, match=r"lookups.shops: .* has 1 rows whose key \(shop\) is there before"):
+    with pytest.raises(HeadwaterError, match=r"lookups.shops: .* has 1 rows whose key \(shop\) appeared before"):
         collect(orders, tmp_path / "out", lookups={"shops": {"source": str(shops), "on": {"shop": "shop"}}})
 
 
@@ -101,8 +101,8 @@ def test_a_key_that_is_twice_in_a_lookup_is_an_error(orders, tmp_path):
     [
         ({"on": {"nothing": "shop"}}, "there is no column 'nothing'"),
         ({"on": {"shop": "nothing"}}, "has no column 'nothing'; its columns are shop, kind"),
-        ({"on": {"kind": "shop"}}, "'kind' is string, and the lookup's column int64"),
-        ({"on": {"shop": "shop"}}, "there is a column 'kind' already; give a prefix"),
+        ({"on": {"kind": "shop"}}, "'kind' is string, but the lookup's column is int64"),
+        ({"on": {"shop": "shop"}}, "there is already a column 'kind'; set `prefix`"),
         ({"on": {"shop": "shop"}, "columns": ["town"]}, "has no column 'town'"),
     ],
 )
@@ -171,24 +171,24 @@ def test_a_row_whose_expression_fails_is_rejected_without_its_value(tmp_path):
         ({"derived": [{"name": "x", "expression": "random()"}]}, r"derived.x: the function random\(\)"),
         (
             {"filters": [{"name": "f", "keep": "price"}]},
-            "filters.f: 'price' gives double; a filter's expression is true or",
+            "filters.f: 'price' is of type double; a filter's expression must be true or",
         ),
-        ({"filters": [{"name": "duplicate_key", "keep": "true"}]}, "is a rule of Headwater's own"),
+        ({"filters": [{"name": "duplicate_key", "keep": "true"}]}, "is the name of a built-in rule"),
         ({"derived": [{"name": "_x", "expression": "1"}]}, "begins with '_'"),
         ({"columns": ["nothing"]}, "columns: there is no column 'nothing'"),
         ({"columns": ["id"], "key": ["shop"]}, "key: there is no column 'shop'"),
         ({"missing": {"nothing": [0]}}, "missing: there is no column 'nothing'"),
         ({"rename": {"nothing": "x"}}, "rename: there is no column 'nothing'"),
-        ({"duplicates": "drop"}, "duplicates: only rows with a key"),
+        ({"duplicates": "drop"}, "duplicates: set key too"),
         ({"event_time": "price"}, "event_time: 'price' is double"),
         ({"label": "nothing"}, "label: there is no column"),
-        ({"max_age": "2d"}, "max_age: ages need a column of times"),
-        ({"window": 2}, "window: the sources' paths tell no spans"),
+        ({"max_age": "2d"}, "max_age: set event_time too"),
+        ({"window": 2}, "window: the paths of the sources contain no spans"),
         ({"split": {"by": "time", "column": "price", "cuts": ["2013-01-01"]}}, "'price' is double; a split by time"),
         ({"split": {"by": "time", "column": "day", "cuts": []}}, "2 splits need 1 cuts"),
-        ({"split": {"by": "time", "column": "day", "cuts": ["x"]}}, "cuts are ISO dates"),
-        ({"split": {"by": "time", "column": "day", "cuts": ["2013-01-01"], "gap": "soon"}}, "'soon' is no duration"),
-        ({"split": {"by": "column", "column": "kind", "values": {"test": ["a"]}}}, "'test' is no split"),
+        ({"split": {"by": "time", "column": "day", "cuts": ["x"]}}, "cuts must be ISO dates"),
+        ({"split": {"by": "time", "column": "day", "cuts": ["2013-01-01"], "gap": "soon"}}, "'soon' is not a duration"),
+        ({"split": {"by": "column", "column": "kind", "values": {"test": ["a"]}}}, "'test' is not one of the splits"),
         ({"split": {"by": "hash", "group": ["nothing"]}}, "split: there is no column 'nothing'"),
         ({"split": {"by": "luck"}}, "split"),
     ],
@@ -308,16 +308,16 @@ def test_dates_in_paths_are_spans_counted_in_days(tmp_path):
     assert found.body["span"] == (datetime.date(2013, 2, 2) - datetime.date(1970, 1, 1)).days
     assert table_of(found).num_rows == 2
     write(tmp_path / "in/2013-02-30.csv", "x\n1\n")
-    with pytest.raises(HeadwaterError, match="names no day that there is"):
+    with pytest.raises(HeadwaterError, match="the date in the path does not exist"):
         collect(pattern, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("{SPAN}-{YYYY}-{MM}-{DD}.csv", "name the span once"),
+        ("{SPAN}-{YYYY}-{MM}-{DD}.csv", "the path must contain the span once"),
         ("{YYYY}-{MM}.csv", "a date needs"),
-        ("v{VERSION}.csv", "name the span once"),
+        ("v{VERSION}.csv", "the path must contain the span once"),
     ],
 )
 def test_a_pattern_that_makes_no_span_is_told(tmp_path, pattern, message):
@@ -334,7 +334,7 @@ def test_a_late_version_of_an_old_span_is_a_finding(tmp_path):
     write(tmp_path / "in/2/v1.csv", "x\n3\n")
     found = collect(pattern, tmp_path / "out", **root)
     late = [each for each in found.body["findings"] if each["rule"] == "late_version"]
-    assert len(late) == 1 and "span 1 has version 2 now, and was collected as version 1" in late[0]["message"]
+    assert len(late) == 1 and "span 1 was collected as version 1 and has version 2 now" in late[0]["message"]
     again = collect(pattern, tmp_path / "out", span=1, **root)
     assert (again.home.span, again.home.version) == (1, 2)
 
@@ -362,7 +362,7 @@ def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
     )
     through = collect(orders, tmp_path / "b", **merged)
     assert direct.fingerprint == through.fingerprint
-    with pytest.raises(HeadwaterError, match="config: key is set to another value outside"):
+    with pytest.raises(HeadwaterError, match="config: key is also set outside"):
         with_config({"key": ["shop"]}, config)
 
 

@@ -246,7 +246,7 @@ def test_an_archive_whose_members_lead_out_is_refused(tmp_path, name):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, "a\n1\n")
-    with pytest.raises(HeadwaterError, match="leads out of the archive"):
+    with pytest.raises(HeadwaterError, match="leads outside the archive"):
         collect(write(tmp_path / "t.zip", buffer.getvalue()), tmp_path / "out")
     assert not list(tmp_path.parent.glob("t.csv"))
 

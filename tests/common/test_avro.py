@@ -289,17 +289,20 @@ def test_named_types_are_found_again_in_their_namespaces(tmp_path):
 
 REFUSED = [
     (record(("a", {**record(("next", ["null", "Node"]), name="Node")})), "'a.next' .* recursive"),
-    (record(("a", record(("u", ["string", "int"]), name="S"))), "'a.u' .* no one type holds: string, int32"),
-    (record(("a", "int"), ("a", "int")), "'a' .* is there twice"),
+    (
+        record(("a", record(("u", ["string", "int"]), name="S"))),
+        "'a.u' .* no single column type can hold: string, int32",
+    ),
+    (record(("a", "int"), ("a", "int")), "'a' .* appears twice"),
     (record(("a", "nothing")), "'a' .* 'nothing', which is not defined"),
     (record(("a", {"type": "array", "items": "null"})), "'a' .* hold nothing"),
-    (record(("a", [])), "'a' .* union of no types"),
-    (record(("a", {"type": "fixed", "name": "F", "size": -1})), "'a' .* fixed without a size"),
+    (record(("a", [])), "'a' .* union without types"),
+    (record(("a", {"type": "fixed", "name": "F", "size": -1})), "'a' .* fixed and needs a size"),
     (record(), "no fields"),
-    ({"type": "array", "items": "int"}, "no record"),
-    ("string", "no record"),
-    ([record(("a", "int"))], "no record"),
-    (record(("a", 5)), "'a' .* no type"),
+    ({"type": "array", "items": "int"}, "must be a record"),
+    ("string", "must be a record"),
+    ([record(("a", "int"))], "must be a record"),
+    (record(("a", 5)), "'a' .* has a type that Avro does not have"),
     (record(("a", {"type": {"type": {"type": []}}})), "'a'"),
     ({"type": "record", "name": "R", "fields": [{"type": "int"}]}, "name and a type"),
 ]
@@ -338,7 +341,9 @@ def test_a_file_that_is_no_container_is_refused(data, message, tmp_path):
 def test_an_unknown_codec_is_named(tmp_path):
     path = tmp_path / "t.avro"
     path.write_bytes(container(SIMPLE, codec="lzo"))
-    with pytest.raises(HeadwaterError, match="'lzo' is not read; use one of null, deflate, bzip2, snappy, zstandard"):
+    with pytest.raises(
+        HeadwaterError, match="'lzo' is not supported; use one of null, deflate, bzip2, snappy, zstandard"
+    ):
         avro.read_schema(str(path))
 
 

@@ -45,7 +45,7 @@ def test_the_users_error_comes_through_as_it_is():
 
 @pytest.mark.parametrize(("workers", "count"), [(0, 2), (0, 7), (2, 2), (2, 7)])
 def test_a_worker_that_dies_is_told(count, workers):
-    with pytest.raises(HeadwaterError, match=r"ended the worker process \(exit code 9\), twice"):
+    with pytest.raises(HeadwaterError, match=r"the worker process that handled it died twice \(exit code 9\)"):
         beam.map_merge("t", list(range(count)), die, join, sizes=[1] * count, workers=workers)
 
 
@@ -54,13 +54,13 @@ def test_a_signal_and_the_file_are_named(tmp_path):
     with pytest.raises(HeadwaterError) as error:
         beam.map_merge("t", files, functools.partial(abort_at, files[3].uri), join, sizes=[1] * 5, workers=2)
     assert str(error.value).startswith(
-        f"{files[3].uri}: working on it ended the worker process (signal SIGABRT), twice"
+        f"{files[3].uri}: the worker process that handled it died twice (signal SIGABRT)"
     )
 
 
 def test_one_parquet_file_ends_no_process_but_its_own(tmp_path):
     files = [SourceFile(str(tmp_path / "t.parquet"), "parquet", 1)]
-    with pytest.raises(HeadwaterError, match=f"{files[0].uri}: working on it ended the worker process"):
+    with pytest.raises(HeadwaterError, match=f"{files[0].uri}: the worker process that handled it died twice"):
         beam.map_merge("t", files, functools.partial(abort_at, files[0].uri), join, sizes=[1])
 
 

@@ -99,7 +99,7 @@ def test_an_unclosed_quote_names_its_line(tmp_path):
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"\n", "names no column"),
+        (b"\n", "the first line is empty"),
         ("é,b\n".encode("latin-1"), "header is not UTF-8"),
         (b"a,b\0\n", "NUL byte"),
         (b"a,b\r1,2\r", "lines end in CR alone"),

@@ -293,7 +293,7 @@ def test_numbers_with_commas_are_pointed_out(tmp_path):
 
 def test_too_many_skipped_rows(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(HeadwaterError, match="skip_rows is 9, and the file has 3 lines"):
+    with pytest.raises(HeadwaterError, match="skip_rows is 9, but the file has only 3 lines"):
         table_of(tmp_path, skip_rows=9)
 
 

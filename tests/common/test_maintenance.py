@@ -140,7 +140,7 @@ def test_accounts_that_do_not_add_up_are_told(root):
     path.write_text(json.dumps(manifest))
     problems = verify(str(root)).problems
     assert len(problems) == 3
-    assert any("the accounts do not add up: 402 read, 401 written" in problem for problem in problems)
+    assert any("the counts of rows do not add up: 402 read, 401 written" in problem for problem in problems)
 
 
 def test_nothing_to_verify_is_an_error(tmp_path):
@@ -265,16 +265,16 @@ def test_gc_tells_first_and_removes_when_told(root, capsys):
     assert main(["gc", str(root), "--delete", "--min-age", "36h"]) == 0
     assert len(before - files(root)) == 1
     assert main(["gc", str(root), "--delete"]) == 0
-    assert "nothing can go" in capsys.readouterr().out
+    assert "there is nothing to remove" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--min-age", "soon"], "'soon' is no duration"),
-        (["--min-age=-1d"], "is no duration"),
+        (["--min-age", "soon"], "'soon' is not a duration"),
+        (["--min-age=-1d"], "is not a duration"),
         (["--keep-spans", "0"], "keep-spans: at least 1"),
-        (["--older-than", "0d"], "older-than: more than 0"),
+        (["--older-than", "0d"], "older-than: must be more than 0"),
     ],
 )
 def test_wrong_settings_are_told(root, capsys, arguments, message):
@@ -385,7 +385,7 @@ def test_an_input_that_is_gone_or_another_is_told(root):
     shutil.rmtree(root / "rides/span=3/version=1/schema")
     shutil.copytree(root / "rides/span=1/version=1/schema", root / "rides/span=3/version=1/schema")
     troubles = [node.trouble for node in trace(verdict) if node.trouble]
-    assert any("not what was read" in trouble for trouble in troubles)
+    assert any("not the one that was read" in trouble for trouble in troubles)
     assert len(lineages.as_openlineage(trace(verdict))) == len(trace(verdict)) - 2
 
 

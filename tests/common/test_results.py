@@ -139,7 +139,7 @@ def test_an_altered_file_is_refused(tmp_path):
     ("change", "message"),
     [
         ({"format_version": "1.0"}, "format_version 1.0 is not readable; this Headwater reads 2.x; run the step"),
-        ({"kind": "schema"}, "this is a schema, where a statistics is needed"),
+        ({"kind": "schema"}, "this result is of kind schema, but statistics is needed"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path, change, message):

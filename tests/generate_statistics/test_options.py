@@ -143,7 +143,7 @@ def test_weights_give_what_tfdv_gives(source, tmp_path):
 @pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf])
 def test_a_row_without_a_weight_is_refused(tmp_path, value):
     pq.write_table(pa.table({"x": [1, 2], "w": pa.array([1.0, value])}), tmp_path / "t.parquet")
-    with pytest.raises(HeadwaterError, match="weight_feature: column 'w' must hold a number of at least 0"):
+    with pytest.raises(HeadwaterError, match="weight_feature: column 'w' must hold a finite number of at least 0"):
         compute(str(tmp_path / "t.parquet"), tmp_path / "out", weight_feature="w")
 
 
@@ -556,7 +556,7 @@ def test_what_cannot_be_merged_says_why(spans, source, tmp_path):
         merge_statistics([parts[0].folder] * 2, str(tmp_path / "no"))
     with pytest.raises(HeadwaterError, match="at least one result"):
         merge_statistics([], str(tmp_path / "no"))
-    with pytest.raises(HeadwaterError, match="as a list of URIs"):
+    with pytest.raises(HeadwaterError, match="give the URIs of at least one result"):
         merge_statistics(parts[0].folder, str(tmp_path / "no"))
 
 
@@ -568,9 +568,9 @@ def test_what_cannot_be_merged_says_why(spans, source, tmp_path):
         ({"sample_rate": "0.1"}, "config.sample_rate: input should be a valid number"),
         ({"max_exact_values": 3}, "config.max_exact_values: input should be greater than or equal to 16"),
         ({"feature_allowlist": ["aeg"]}, "feature_allowlist: there is no column 'aeg'; the columns are country, device"),
-        ({"weight_feature": "country"}, "weight_feature: column 'country' is string; a weight is a number"),
-        ({"slices": [["amount"]]}, "slices: column 'amount' is double; slices are made of text"),
-        ({"slices": [[]]}, "config.slices: a slice names at least one column"),
+        ({"weight_feature": "country"}, "weight_feature: column 'country' is string; weights must be numbers"),
+        ({"slices": [["amount"]]}, "slices: column 'amount' is double; only text"),
+        ({"slices": [[]]}, "config.slices: a slice must name at least one column"),
         ({"slices": [{"name": "x", "where": "age > (SELECT 1)"}]}, "slices.x: a subquery is not allowed"),
         ({"slices": [{"name": "x", "where": "age"}]}, "slices.x: the predicate must be true or false, not int64"),
         ({"slices": [{"name": "x", "where": "nope > 1"}]}, "slices.x: there is no column 'nope'"),

@@ -333,7 +333,7 @@ def test_reasons_of_one_split():
     normal = chance.normal(size=1000)
     assert found(normal) == [] and found(chance.integers(0, 9, 1000)) == []
     assert found(pa.nulls(5, pa.int64())) == ["all values are missing"]
-    assert found(pa.array([[], []], pa.list_(pa.int64()))) == ["no list has a value"]
+    assert found(pa.array([[], []], pa.list_(pa.int64()))) == ["all lists are empty"]
     assert found([1, 1, 1]) == ["always one value"] and found(["a", "a"]) == ["always one value"]
     assert found(pa.array([1.0, 2.0, None, None, None])) == ["60 % missing"]
     assert found(pa.array(normal, mask=np.arange(1000) < 49)) == []

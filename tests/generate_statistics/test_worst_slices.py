@@ -314,7 +314,7 @@ def test_merged_parts_are_the_whole_and_so_are_batches_of_any_size():
         assert worst_state.totals(merged, bins)["rows"] == 5000
     with pytest.raises(HeadwaterError, match="different bins or costs"):
         worst_state.merge([whole, worst_state.measure([], worst_bins.Bins(), options)])
-    with pytest.raises(HeadwaterError, match="measure again"):
+    with pytest.raises(HeadwaterError, match="measure it again"):
         worst_slices.rank(whole, worst_bins.Bins(), options)
     with pytest.raises(HeadwaterError, match="not an Arrow file"):
         worst_state.merge([b"state"])
@@ -565,7 +565,7 @@ def test_columns_and_pairs_are_bounded_and_those_left_out_are_told():
         ({"prediction": "p"}, "give errors .*or both prediction and label"),
         ({"errors": "e", "label": "y"}, "either errors, or prediction and label, not both"),
         ({"prediction": "y", "label": "y"}, "name the same column"),
-        ({"errors": "e", "costs": {"a": {"b": 1}}}, "errors are costs already"),
+        ({"errors": "e", "costs": {"a": {"b": 1}}}, "errors are already costs"),
         ({"errors": "e", "columns": ["a", "a"]}, "columns names 'a' twice"),
         ({"errors": "e", "columns": ["a"] * 201}, "columns: .*at most 200 items"),
         ({"errors": "e", "depth": 3}, "depth: "),
@@ -587,17 +587,17 @@ def test_wrong_settings_are_named(settings, message):
     "settings, message",
     [
         ({"errors": "x"}, "errors: there is no column 'x'; the columns are 'text', 'number'"),
-        ({"errors": "text"}, "errors: column 'text' holds text; a cost is a number or a bool"),
+        ({"errors": "text"}, "errors: column 'text' holds text; a cost must be a number or a boolean"),
         ({"errors": "day"}, "errors: column 'day' holds moments"),
         ({"errors": "nested"}, "errors: column 'nested' holds lists or structs"),
         ({"errors": "number", "columns": ["number"]}, "columns: 'number' holds the costs"),
         ({"errors": "lists"}, "'lists' has a row with more than one value"),
         ({"prediction": "nested", "label": "text"}, "prediction: column 'nested' holds lists or structs"),
         ({"prediction": "number", "label": "text"}, "label 'text' holds text and prediction 'number' numbers"),
-        ({"prediction": "score", "label": "number"}, "prediction: the column holds numbers that are no classes"),
+        ({"prediction": "score", "label": "number"}, "prediction: the column holds numbers that cannot be classes"),
         (
             {"prediction": "number", "label": "flag", "costs": {"spam": {"1": 1}}},
-            "costs: 'spam' is no class of 'flag' and 'number', which hold bools and numbers",
+            "costs: 'spam' cannot be a class of 'flag' and 'number', which hold bools and numbers",
         ),
     ],
 )

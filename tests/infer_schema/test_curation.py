@@ -193,15 +193,15 @@ def test_private_features_show_no_value(spans, tmp_path):
     ("curation", "message"),
     [
         ({"features": {"kidn": {"domain": ["a"]}}}, "no feature 'kidn'; did you mean 'kind'"),
-        ({"features": {"age": {"domain": ["a"]}}}, r"curation.features.age.domain: the feature is no text"),
-        ({"features": {"kind": {"min": 1}}}, "the feature is no number; text takes domain"),
-        ({"features": {"age": {"min": 1.5}}}, "the feature is INT; 1.5 is no whole number"),
+        ({"features": {"age": {"domain": ["a"]}}}, r"curation.features.age.domain: the feature is not text"),
+        ({"features": {"kind": {"min": 1}}}, "the feature is not numeric; text takes domain"),
+        ({"features": {"age": {"min": 1.5}}}, "the feature is INT; but 1.5 is not a whole number"),
         ({"features": {"age": {"min": 5, "max": 3}}}, "min 5.0 is above max 3.0"),
         ({"features": {"age": {"min_values": 5, "max_values": 3}}}, "min_values 5 is above max_values 3"),
-        ({"features": {"age": {"required": True, "min_fraction": 0.5}}}, "a required feature is in every row"),
-        ({"features": {"age": {"natural_language": True}}}, "the feature is no text"),
-        ({"features": {"kind": {"categorical": True}}}, "the feature is no whole number"),
-        ({"features": {"kind": {"zero_means_missing": True}}}, "the feature is no number"),
+        ({"features": {"age": {"required": True, "min_fraction": 0.5}}}, "a required feature must be in every row"),
+        ({"features": {"age": {"natural_language": True}}}, "the feature is not text"),
+        ({"features": {"kind": {"categorical": True}}}, "the feature must be of whole numbers"),
+        ({"features": {"kind": {"zero_means_missing": True}}}, "the feature must be numeric"),
         ({"features": {"fare": {"drift_threshold": {"l_infinity": 0.1}}}}, "the feature is FLOAT"),
         ({"features": {"age": {"drift_threshold": 2}}}, "drift_threshold"),
         ({"features": {"age": {"drift_threshold": {}}}}, "name a measure"),
@@ -232,10 +232,10 @@ def test_a_file_is_read_with_its_lines(tmp_path):
     with pytest.raises(HeadwaterError, match="curation.yaml, line 4: .*drift_threshold"):
         read_curation(str(path))
     path.write_text("features: [unclosed\n")
-    with pytest.raises(HeadwaterError, match="does not parse as YAML"):
+    with pytest.raises(HeadwaterError, match="is not valid YAML"):
         read_curation(str(path))
     path.write_text("- a\n")
-    with pytest.raises(HeadwaterError, match="a curation is a mapping"):
+    with pytest.raises(HeadwaterError, match="a curation must be a mapping"):
         read_curation(str(path))
     path.write_text("features:\n  age: {min: 0}\n")
     assert read_curation(str(path)) == {"features": {"age": {"min": 0}}}

@@ -176,7 +176,7 @@ def test_suggestions_have_evidence_and_are_never_applied(tmp_path):
     assert "date" in found["day"]["what"] and "seconds since 1970" in found["seconds"]["what"]
     assert "normal" not in found and "zip" not in found and "town" not in found
     page = result.read("page.html").decode()
-    assert "another one in at most" in page and "none lies between 0 and" in page
+    assert "a new one in at most" in page and "none is between 0 and" in page
     # Each curation can be applied, and then nothing of it is suggested again.
     curation = {"features": {name: each["curation"] for name, each in found.items() if each["curation"]}}
     again = derive_schema(
@@ -224,16 +224,16 @@ def test_an_accepted_schema_is_the_next_runs(proposal):
     later = accept_schema(boats.folder, reason="boats", output=str(folder / "ok2"))
     assert (later.home.span, later.home.version) == (3, 2)
     assert [each["why"] for each in later.body["history"]] == ["toys are sold now", "boats"]
-    with pytest.raises(HeadwaterError, match="another schema was agreed on since"):
+    with pytest.raises(HeadwaterError, match="another schema, .*, was accepted after"):
         accept_schema(made.folder, reason="late", output=str(folder / "late"))
 
 
 def test_what_cannot_be_agreed_to(proposal, tmp_path):
     folder, second, made = proposal
-    with pytest.raises(HeadwaterError, match="reason: say why"):
+    with pytest.raises(HeadwaterError, match="reason: must not be empty; say why"):
         accept_schema(made.folder, reason=" ")
     frozen = derive_schema(second.folder, str(folder / "frozen"))
-    with pytest.raises(HeadwaterError, match="this is no proposal"):
+    with pytest.raises(HeadwaterError, match="this is not a proposal"):
         accept_schema(frozen.folder, reason="x")
 
 

@@ -138,10 +138,13 @@ def test_the_largest_domain_is_a_setting(tmp_path):
             {"curation": {"features": {"nothing": {}}}},
             "curation.features.nothing: the schema has no feature 'nothing'; it has",
         ),
-        ({"curation": {"features": {"kind": {"min": 1}}}}, "the feature is no number; text takes domain"),
-        ({"curation": {"features": {"amount": {"domain": ["a"]}}}}, "the feature is no text; numbers take min and max"),
+        ({"curation": {"features": {"kind": {"min": 1}}}}, "the feature is not numeric; text takes domain"),
+        (
+            {"curation": {"features": {"amount": {"domain": ["a"]}}}},
+            "the feature is not text; numbers take min and max",
+        ),
         ({"curation": {"features": {"amount": {"min": 2, "max": 1}}}}, "min 2.0 is above max 1.0"),
-        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is no whole number"),
+        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is not a whole number"),
         ({"curation": []}, "curation: input should be a valid dictionary"),
     ],
 )

@@ -297,7 +297,7 @@ def test_without_silence_a_class_rows_without_events_abstain(tmp_path):
     result = label(data, tmp_path / "l", happened, when="2026-01-05", given=[step(silence="")])
     assert labels_of(result) == ["buy", None]
     messages = [each["message"] for each in result.body["findings"]]
-    assert "no row whose window has passed has the class 'no'" in messages
+    assert "no row whose window has passed got the class 'no'" in messages
 
 
 def test_rows_that_no_event_can_be_of_abstain_and_are_told(tmp_path):
@@ -372,7 +372,7 @@ def test_carried_rows_that_do_not_go_with_the_span_are_an_error(served, tmp_path
         step(classes=classes, outcome=outcome, carried_from=f"{anew.home.data_root}/served/span=1/version=1/labels")
     ]
     fourth = collect(tmp_path, later, 4)
-    with pytest.raises(HeadwaterError, match="tell the class 'return', and the classes are no, buy, sold"):
+    with pytest.raises(HeadwaterError, match="have the class 'return', but the classes now are no, buy, sold"):
         label(fourth, tmp_path / "l4", whole, span=4, given=given)
     with pytest.raises(HeadwaterError, match="carried_from: 'span:9' does not exist"):
         label(fourth, tmp_path / "l5", whole, span=4, given=[step(carried_from="span:9")])
@@ -544,11 +544,11 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
     for given, message in (
         (seen, "steps.0.truth: the function 't' reads 'truth' too"),
         ({**weak, "truth": "nothing"}, "steps.0.truth: there is no column 'nothing'"),
-        ({**weak, "truth": ""}, "steps.0.truth: names the column of the input 'exact'"),
+        ({**weak, "truth": ""}, "steps.0.truth: must name the column of the input 'exact'"),
         ({**weak, "truth_input": "other"}, "steps.0.truth_input: there is no input 'other'; the inputs are exact"),
         (
             {**weak, "truth": "span", "truth_input": ""},
-            "steps.0.truth: column 'span' holds what is no class on 4,800 rows",
+            "steps.0.truth: column 'span' has a value that is not one of the classes on 4,800 rows",
         ),
     ):
         with pytest.raises(HeadwaterError, match=message):
@@ -558,24 +558,24 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (step(window="0h"), "steps.0.window: '0h' leaves feedback no time to come"),
-        (step(window="soon"), "steps.0.window: 'soon' is no duration; give a number and s, min, h, d or w"),
-        (step(silence="maybe"), "steps.0.silence: 'maybe' is no class; the classes are no, buy, return"),
+        (step(window="0h"), "steps.0.window: '0h' leaves no time for feedback to arrive"),
+        (step(window="soon"), "steps.0.window: 'soon' is not a duration; give a number and s, min, h, d or w"),
+        (step(silence="maybe"), "steps.0.silence: 'maybe' is not one of the classes; they are no, buy, return"),
         (step(feedback="clicks"), "steps.0.feedback: there is no input 'clicks'; the inputs are events"),
-        (step(occurred="kind"), "column 'kind' is string, and neither date nor timestamp; collect it with a format"),
-        (step(served="x"), "column 'x' is double, and neither date nor timestamp"),
+        (step(occurred="kind"), "column 'kind' is string; it must be a date or a timestamp, so collect it with `formats`"),
+        (step(served="x"), "column 'x' is double; it must be a date or a timestamp"),
         (step(occurred="when"), "has no column 'when'; its columns are request, at, kind"),
         (step(served="when"), "has no column 'when'; its columns are id, served"),
-        (step(on={"id": "kind"}), "the dataset's 'id' is int64, and 'kind' there string; give both one type"),
+        (step(on={"id": "kind"}), "'id' of the dataset is int64, but 'kind' there is string; give both columns the same type"),
         (step(on={}), "has no column 'id'; its columns are request"),
         (step(outcome="sold"), "steps.0.outcome: there is no column 'sold'; the columns are request, at, kind"),
         (step(outcome="random()"), r"random\(\) is not allowed"),
         (step(outcome="kind + to_days(1)"), "steps.0.outcome: the expression .* cannot be computed"),
         (step(outcome="kind >"), "steps.0.outcome: 'kind >' is not one scalar SQL expression"),
-        (step(outcome="kind"), "steps.0.outcome: gives what is no class for .* events of 'events'; the classes are no, buy"),
+        (step(outcome="kind"), "steps.0.outcome: its value is not one of the classes for .* events of 'events'; the classes are no, buy"),
         (step(conflict="best"), "steps.0.conflict"),
         (step(speed=1), "steps.0.speed: there is no such setting; the settings are feedback, served"),
-        (step(truth="id"), "steps.0: reads 'id', which the labels are to be compared with"),
+        (step(truth="id"), "steps.0: the step reads 'id', which the labels are to be evaluated against"),
         (step(carried_from="span:7"), "steps.0.carried_from: 'span:7' does not exist"),
     ],
 )  # fmt: skip
@@ -590,15 +590,17 @@ def test_what_only_several_settings_together_show(small_span, tmp_path):
     data, events = small_span
     with pytest.raises(HeadwaterError, match="as_of: direct labelling needs the time until which feedback is known"):
         label(data, tmp_path / "l", events, when="")
-    with pytest.raises(HeadwaterError, match="steps.1: 'events' votes in steps.0 already; give it another name"):
+    with pytest.raises(HeadwaterError, match="steps.1: 'events' already votes in steps.0; give it another name"):
         label(data, tmp_path / "l", events, span=1, given=[step(), step()])
-    with pytest.raises(HeadwaterError, match="steps.1.label: must be that of steps.0.*'label' there, and 'other' here"):
+    with pytest.raises(
+        HeadwaterError, match="steps.1.label: must be the same as in steps.0.*'label' there and 'other' here"
+    ):
         label(data, tmp_path / "l", events, span=1, given=[step(), step(label="other")])
     far = write(
         tmp_path, "far.parquet", pa.table({"request": [-1, -2], "at": instants([START + DAY] * 2), "kind": ["buy"] * 2})
     )
     result = label(data, tmp_path / "l", far, when="2026-01-09")
-    assert any("no event of 'events' is of a row: 2 have keys" in each["message"] for each in result.body["findings"])
+    assert any("no event of 'events' matches a row: 2 have keys" in each["message"] for each in result.body["findings"])
 
 
 @pytest.fixture(scope="module")
@@ -613,7 +615,7 @@ def test_a_key_of_rows_ids_needs_to_be_told_how_events_name_it(served, tmp_path)
     data = collect(tmp_path, of_span(predictions, 1, "served"), 1, key=[])
     whole = write(tmp_path, "events.parquet", events)
     with pytest.raises(
-        HeadwaterError, match="the dataset's key is _row_id, which other data does not know; say by which"
+        HeadwaterError, match="the dataset's key is _row_id, which other data does not have; name the columns"
     ):
         label(data, tmp_path / "a", whole, span=1, given=[step(on={})])
     result = label(data, tmp_path / "b", whole, when="2026-01-09")
@@ -646,11 +648,13 @@ def test_what_is_read_is_not_written_over(small_span, tmp_path):
     for given, output in ((data.folder, data.folder), (data.uri, data.uri), (data.uri, data.folder)):
         with pytest.raises(HeadwaterError, match="output: .*; give another folder"):
             label(given, output, events, span=1)
-    with pytest.raises(HeadwaterError, match="output: .* is what is read; give another folder"):
+    with pytest.raises(HeadwaterError, match="output: .* is the folder of the input; give another folder"):
         pass_on(data.folder, data.folder)
     assert storage.read_bytes(f"{data.folder}/{results.MANIFEST}") == before
     collect_dataset(events, str(tmp_path / "other"), workers=1)
-    with pytest.raises(HeadwaterError, match="this is a dataset, where a labels is needed; give another folder"):
+    with pytest.raises(
+        HeadwaterError, match="this result is of kind dataset, but labels is needed; give another folder"
+    ):
         label(data, tmp_path / "other", events, span=1)
 
 
@@ -675,7 +679,7 @@ def test_rows_are_not_taken_over_from_their_own_span(served, tmp_path):
     whole = write(tmp_path, "events.parquet", events)
     data = collect(tmp_path, of_span(predictions, 1, "served"), 1)
     first = label(data, tmp_path / "a", whole, span=1)
-    for reference, message in (("span:1", "'span:1' does not exist"), (first.uri, "is of this very dataset")):
+    for reference, message in (("span:1", "'span:1' does not exist"), (first.uri, "was made from this same dataset")):
         with pytest.raises(HeadwaterError, match=message):
             label(data, tmp_path / "b", whole, span=2, given=[step(carried_from=reference)])
 
@@ -704,7 +708,7 @@ def test_rows_that_nobody_takes_over_are_told(served, tmp_path):
     other = label(second, tmp_path / "c", whole, span=2, given=given)
     assert other.body["carried"]["taken_over"] == 0
     messages = [each["message"] for each in other.body["findings"]]
-    assert any(f"{waiting.body['accounts']['carried']:,} rows wait in {waiting.uri}" in each for each in messages)
+    assert any(f"{waiting.body['accounts']['carried']:,} rows waiting in {waiting.uri}" in each for each in messages)
 
 
 BIG = 2**53
@@ -722,10 +726,14 @@ BIG = 2**53
         (
             pa.array([1, 2], pa.decimal128(20, 0)),
             pa.array([1], pa.int64()),
-            "decimal128.*there int64; give both one type",
+            "decimal128.*there is int64; give both columns the same type",
         ),
         (pa.array([1, 2], pa.decimal128(20, 2)), pa.array([1], pa.decimal128(20, 2)), [0]),
-        (pa.array([1, 2]), pa.array(["1"]), "'id' is int64, and 'request' there string; give both one type"),
+        (
+            pa.array([1, 2]),
+            pa.array(["1"]),
+            "'id' of the dataset is int64, but 'request' there is string; give both columns the same type",
+        ),
     ],
 )
 def test_keys_are_equal_when_no_digit_differs(tmp_path, own, theirs, matched):
@@ -756,7 +764,7 @@ def test_events_that_wait_find_their_rows_when_the_keys_type_changed(tmp_path):
     result = label(second, tmp_path / "b", none, when="2026-01-05")
     assert labels_of(result) == ["buy", "no", "no"]
     given = [step(on={"row": "request"})]
-    with pytest.raises(HeadwaterError, match="were matched by id, and are by row here; give carried_from: none"):
+    with pytest.raises(HeadwaterError, match="were matched by id, but are matched by row now; set carried_from: none"):
         label(second, tmp_path / "c", none, when="2026-01-06", given=given)
 
 
@@ -795,13 +803,13 @@ def test_a_value_that_the_new_type_cannot_hold_is_told_before_anything_is_commit
     label(collect(tmp_path, rows, 1), tmp_path / "a", none, when="2026-01-01T06:00:00Z")
     later = pa.table({"id": [3], "served": instants([START + DAY]), "big": [0.5]})
     data = collect(tmp_path, later, 2)
-    with pytest.raises(HeadwaterError, match="a value does not fit the type that the column has now"):
+    with pytest.raises(HeadwaterError, match="a value does not fit the column's current type"):
         label(data, tmp_path / "b", none, when="2026-01-05")
     assert not storage.exists(f"{data.home.folder('labels')}/{results.MANIFEST}")
     unsigned = later.set_column(2, "big", pa.array([1], pa.int32()))
     narrow = collect(tmp_path / "n", rows.set_column(2, "big", pa.array([2**31, 3], pa.uint32())), 1)
     label(narrow, tmp_path / "c", none, when="2026-01-01T06:00:00Z")
-    with pytest.raises(HeadwaterError, match="column 'big' is uint32 in .*, whose rows wait, and int32 here"):
+    with pytest.raises(HeadwaterError, match="column 'big' is uint32 in .*, whose rows are waiting, but int32 here"):
         label(collect(tmp_path / "n", unsigned, 2), tmp_path / "d", none, when="2026-01-05")
 
 

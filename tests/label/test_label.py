@@ -296,7 +296,7 @@ def test_gold_may_lie_in_other_data(collected, trips, tmp_path):
     for message, settings, inputs in (
         ("steps.0.gold: 1 keys have two classes", given, {"checked": str(checked)}),
         ("there is no input 'checked'; the inputs are none", given, {}),
-        ("steps.0.gold: names the column of the input", steps(gold_input="checked"), {"checked": str(checked)}),
+        ("steps.0.gold: must name the column of the input", steps(gold_input="checked"), {"checked": str(checked)}),
         (
             "steps.0.gold: there is no column 'truth'",
             steps(gold="truth", gold_input="checked"),
@@ -308,9 +308,9 @@ def test_gold_may_lie_in_other_data(collected, trips, tmp_path):
             label(collected, tmp_path / "c", settings, inputs=inputs)
     checked.write_text("id,known\n-5,late\n")
     far = label(collected, tmp_path / "d", given, inputs={"checked": str(checked)})
-    assert "no key of the input 'checked' is a key of the dataset" in [each["message"] for each in far.body["findings"]]
+    assert "no key of the input 'checked' occurs in the dataset" in [each["message"] for each in far.body["findings"]]
     checked.write_text("id,known\n5,soon\n")
-    with pytest.raises(HeadwaterError, match="column 'known' holds what is no class on 1 rows"):
+    with pytest.raises(HeadwaterError, match="column 'known' has a value that is not one of the classes on 1 rows"):
         label(collected, tmp_path / "e", given, inputs={"checked": str(checked)})
 
 
@@ -370,22 +370,22 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "steps: a list of at least one method"),
+        ([], "steps: must be a list with at least one step"),
         ([{"classes": ["a", "b"]}], r"steps.0.method: field required"),
         ([{"method": "magic", "classes": ["a", "b"]}], "steps.0.method: there is no method 'magic'; the methods are"),
         (steps(classes=["late"]), "steps.0.classes: list should have at least 2"),
-        (steps(classes=["late", "late"]), "steps.0.classes: 'late' stands twice"),
+        (steps(classes=["late", "late"]), "steps.0.classes: the class 'late' is given twice"),
         (steps(label="_mine"), "names that begin with '_'"),
-        (steps(label="split"), "'split' is the column that tells a row's split"),
+        (steps(label="split"), "'split' is the name of the column that holds a row's split"),
         (steps(classes=["", "late"]), "steps.0.classes"),
-        (steps() * 2, "steps.1: 'windy' votes in steps.0 already; give it another name"),
-        (steps(label="carrier"), "the dataset has a column 'carrier' already"),
+        (steps() * 2, "steps.1: 'windy' already votes in steps.0; give it another name"),
+        (steps(label="carrier"), "the dataset already has a column 'carrier'"),
         (
             steps() + steps(classes=["x", "late"]),
-            "steps.1.classes: must be that of steps.0, as there is one label column",
+            "steps.1.classes: must be the same as in steps.0, because all steps write one label column",
         ),
         (steps(sharpness=1), "steps.0.sharpness: there is no such setting; the settings are functions, gold"),
-        (steps({"name": "a", "sql": "CASE WHEN"}), "cannot tell how accurate each is; give at least 3"),
+        (steps({"name": "a", "sql": "CASE WHEN"}), "cannot be estimated from their votes; give at least 3 functions"),
         (steps({"name": "a"}, {"name": "b"}), "has none"),
         (steps(*[{"name": "a", "sql": "NULL"}] * 3), "another function has this name"),
         (steps({"name": "x", "sql": "wind >"}, *steps()[0]["functions"]), "'x'.*is not one scalar SQL expression"),
@@ -394,13 +394,13 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps({"name": "x", "sql": "wind + said"}, *steps()[0]["functions"]), "cannot be computed"),
         (
             steps({"name": "x", "threshold": {"column": "said", "above": 1, "vote": "late"}}, *steps()[0]["functions"]),
-            "a number is needed, and column 'said' is string",
+            "column 'said' must hold numbers, but it is string",
         ),
         (
             steps(
                 {"name": "x", "keywords": {"column": "wind", "words": ["a"], "vote": "late"}}, *steps()[0]["functions"]
             ),
-            "text is needed, and column 'wind' is double",
+            "column 'wind' must hold text, but it is double",
         ),
         (
             steps({"name": "x", "regex": {"column": "said", "pattern": "(", "vote": "late"}}, *steps()[0]["functions"]),
@@ -408,23 +408,23 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         ),
         (
             steps({"name": "x", "lookup": {"column": "said", "values": {"a": "soon"}}}, *steps()[0]["functions"]),
-            "'soon' is no class; the classes are fine, late",
+            "'soon' is not one of the classes; they are fine, late",
         ),
         (
             steps({"name": "x", "threshold": {"column": "wind", "vote": "late"}}, *steps()[0]["functions"]),
-            "says neither above nor below",
+            "must give `above` or `below`",
         ),
         (steps({"name": "x", "python": "nowhere:f"}, *steps()[0]["functions"]), "the module cannot be imported"),
         (steps({"name": "x", "python": "json:nothing"}, *steps()[0]["functions"]), "has no 'nothing'"),
         (steps(gold="golden"), "there is no column 'golden'"),
         (steps(gold="wind"), "the function 'windy' reads 'wind' too"),
-        (steps(gold="carrier"), "gold: column 'carrier' holds what is no class on 3,000 rows"),
-        (steps(model="naive_bayes"), "learns from gold alone"),
-        (steps(balance={"fine": 1.0}), "balance: gives the share of each class"),
-        (steps(balance={"fine": 0.9, "late": 0.2}), "balance: shares are above 0 and sum to 1"),
-        (steps(costs={"late": {"never": 1}}), "costs: 'never' is no class"),
-        (steps(costs={"late": {"late": 1}}), "that of the right label 0"),
-        (steps({"name": "x", "sql": "'never'"}, *steps()[0]["functions"]), "'x'.*votes for what is no class"),
+        (steps(gold="carrier"), "gold: column 'carrier' has a value that is not one of the classes on 3,000 rows"),
+        (steps(model="naive_bayes"), "learns only from gold labels"),
+        (steps(balance={"fine": 1.0}), "balance: must give the share of each class"),
+        (steps(balance={"fine": 0.9, "late": 0.2}), "balance: shares must be above 0 and sum to 1"),
+        (steps(costs={"late": {"never": 1}}), "costs: 'never' is not one of the classes"),
+        (steps(costs={"late": {"late": 1}}), "exactly 0 for the right label"),
+        (steps({"name": "x", "sql": "'never'"}, *steps()[0]["functions"]), "'x'.*its vote is not one of the classes"),
         (
             steps(*[{"name": str(n), "sql": f"CASE WHEN id % 3 = {n} THEN 'late' END"} for n in range(3)]),
             "no function votes for the class 'fine'",
@@ -439,7 +439,7 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
                     for n in range(3)
                 ]
             ),
-            "no two vote on the same row",
+            "no two functions vote on the same row",
         ),
         (
             steps(*steps()[0]["functions"][:2], {"name": "silent", "sql": "CAST(NULL AS VARCHAR)"}),
@@ -459,7 +459,7 @@ def test_what_is_wrong_is_told(collected, tmp_path, given, message):
     [
         ("too_few", "gave 1 votes for"),
         ("careless", "failed with ValueError"),
-        ("no_class", "votes for what is no class"),
+        ("no_class", "its vote is not one of the classes"),
     ],
 )
 def test_user_code_that_is_wrong_is_told_without_values(collected, tmp_path, user_code, name, message):
@@ -474,9 +474,9 @@ def test_user_code_that_is_wrong_is_told_without_values(collected, tmp_path, use
 
 def test_labelled_ones_are_refused(collected, tmp_path):
     label(collected, tmp_path / "labels")
-    with pytest.raises(HeadwaterError, match="is labelled already"):
+    with pytest.raises(HeadwaterError, match="is already labelled"):
         label(tmp_path / "labels", tmp_path / "again")
-    with pytest.raises(HeadwaterError, match="as_of: 'soon' is no time"):
+    with pytest.raises(HeadwaterError, match="as_of: 'soon' is not an ISO 8601 time"):
         label(collected, tmp_path / "x", as_of="soon")
 
 
@@ -529,7 +529,7 @@ def test_the_command_line_labels_and_analyses(trips, tmp_path, capsys):
     assert results.load(out, "labels").home.data_root == root
     assert main(command) == FAILED and "--output" in capsys.readouterr().err
     assert main(["label", data, "--steps", str(tmp_path / "none.yaml"), "--output", out]) == FAILED
-    assert "a list of steps is needed" in capsys.readouterr().err
+    assert "must be a list of steps" in capsys.readouterr().err
 
 
 def test_label_never_imports_tensorflow(collected, tmp_path):
@@ -549,12 +549,12 @@ def test_analyse_says_what_to_write_next(collected):
     )
     lines = told.splitlines()
     assert any(line.startswith("q ") and "fine" in line for line in lines)
-    assert "write next for these, which no function votes on:" in lines
+    assert "no function votes on these rows; write functions for them next:" in lines
     assert not any("carrier = AA" in line for line in lines) and any("carrier = 9E" in line for line in lines)
-    assert "these disagree most:" in lines
+    assert "the pairs that disagree most:" in lines
     few = analyse(str(collected), steps=steps(), rows=100)
     assert few.startswith("100 rows")
-    with pytest.raises(HeadwaterError, match="rows: at least one"):
+    with pytest.raises(HeadwaterError, match="rows: must be at least 1"):
         analyse(str(collected), steps=steps(), rows=0)
 
 
@@ -629,7 +629,7 @@ def test_changed_code_is_not_taken_for_what_was_labelled_before(collected, tmp_p
 
 
 def test_a_time_beyond_the_calendar_is_one_clear_message(collected, tmp_path):
-    with pytest.raises(HeadwaterError, match="as_of: .* lies before the year 1"):
+    with pytest.raises(HeadwaterError, match="as_of: .* is outside the years 1 to 9999"):
         label(collected, tmp_path / "labels", as_of="0001-01-01T00:00:00+14:00")
 
 

@@ -254,7 +254,7 @@ def test_feedback_labels_plain_rows_by_columns_that_are_named(few_flights, fligh
     found = named(result.folder)
     assert len(found) == FLIGHTS and found == dict(zip(keys(flights), expected(flights)))
     assert result.body["labelled"]["methods"] == {"direct": FLIGHTS - flights["dep_delay"].null_count}
-    with pytest.raises(HeadwaterError, match="steps.0: the dataset's key is _row_id, which other data does not know"):
+    with pytest.raises(HeadwaterError, match="steps.0: the dataset's key is _row_id, which other data does not have"):
         label(few_flights, tmp_path / "x", direct(on={}), inputs={"departures": str(departures)}, as_of=GONE)
 
 
@@ -273,7 +273,7 @@ def test_rows_that_are_too_young_are_carried_between_plain_files(flights, depart
     assert second.body["accounts"]["written"] == 1_000 + carried
     assert [base["uri"] for base in second.body["bases"]] == ["_base", "_base-1"]
     one = named(first.folder)
-    with pytest.raises(HeadwaterError, match="output: .*is what is read"):
+    with pytest.raises(HeadwaterError, match="output: .*is the folder of the input"):
         label(tmp_path / "b.parquet", tmp_path / "one", steps, inputs=inputs, as_of=GONE)
     for path in (tmp_path / "a.parquet", tmp_path / "b.parquet"):
         path.unlink()
@@ -343,16 +343,24 @@ def test_what_is_wrong_is_told(few_flights, flights, tmp_path):
     collect_dataset(str(few_flights), str(tmp_path / "data"), workers=1)
     label(plain / "few.csv", tmp_path / "labels")
     for message, dataset, output in (
-        ("column '_row_id' is string, and Headwater's own of this name is fixed_size_binary", "text.parquet", "out"),
-        ("1 rows have no _row_id, by which labels would refer to them", "none.parquet", "out"),
-        ("the dataset has a column 'label' already", "label.parquet", "out"),
-        ("row 3: ragged_row: .*plain input must have none", "ragged.csv", "out"),
-        ("there are columns and no rows", "empty.csv", "out"),
+        (
+            "column '_row_id' is string, but Headwater reserves this name for a column of fixed_size_binary",
+            "text.parquet",
+            "out",
+        ),
+        ("1 rows have no _row_id, which labels refer to rows by", "none.parquet", "out"),
+        ("the dataset already has a column 'label'", "label.parquet", "out"),
+        ("row 3: ragged_row: .*plain input must have no such rows", "ragged.csv", "out"),
+        ("there are columns but no rows", "empty.csv", "out"),
         ("there is no such file or folder", "nowhere.csv", "out"),
-        ("output: .*lies in .*plain, which is read, so that the labels would be taken for data", "plain", "plain/out"),
-        ("output: .*plain is what is read", "plain", "plain"),
-        ("output: .*this is a dataset, where a labels is needed; give another folder", "plain", "data"),
-        ("output: .*part-00000.parquet is read here", "labels/_base/split=all", "labels"),
+        (
+            "output: .*is inside the input folder .*plain, so the next run would read the labels as data",
+            "plain",
+            "plain/out",
+        ),
+        ("output: .*plain is the folder of the input", "plain", "plain"),
+        ("output: .*this result is of kind dataset, but labels is needed; give another folder", "plain", "data"),
+        ("output: .*part-00000.parquet is an input of this run", "labels/_base/split=all", "labels"),
     ):
         with pytest.raises(HeadwaterError, match=message):
             label(tmp_path / dataset, tmp_path / output)
@@ -366,7 +374,7 @@ def test_what_is_wrong_is_told(few_flights, flights, tmp_path):
 
 def test_plain_files_have_no_home(few_flights, tmp_path, capsys):
     with pytest.raises(
-        HeadwaterError, match="data_root: plain files have no name and span under which labels could lie"
+        HeadwaterError, match="data_root: plain files have no dataset name or span to store labels under"
     ):
         label(few_flights, tmp_path / "labels", data_root=str(tmp_path / "root"))
     # Before anything is read.
@@ -380,7 +388,7 @@ def test_plain_files_have_no_home(few_flights, tmp_path, capsys):
 
 def test_functions_are_tried_out_on_an_even_sample_of_plain_files(few_flights, tmp_path):
     told = analyse(str(few_flights), steps=weak(), rows=500)
-    assert told.startswith("500 rows") and "write next for these" in told
+    assert told.startswith("500 rows") and "write functions for them next" in told
     assert analyse(str(few_flights), steps=weak()).startswith("2,000 rows")
     rows = 400_000
     pq.write_table(pa.table({"place": np.arange(rows)}), tmp_path / "long.parquet", row_group_size=rows)
@@ -417,4 +425,4 @@ def test_the_command_line_takes_plain_files(few_flights, tmp_path, capsys):
     assert open_dataset(str(out)).count_rows() == FLIGHTS
     assert main(["verify", str(out)]) == 0
     assert main([*command, "--output", str(out), "--data-root", str(tmp_path / "root")]) == FAILED
-    assert "data_root: plain files have no name" in capsys.readouterr().err
+    assert "data_root: plain files have no dataset name" in capsys.readouterr().err

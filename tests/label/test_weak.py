@@ -123,7 +123,7 @@ def test_decimals_are_numbers():
     given = [Function(name="f", column={"column": "x", "confidence": "sure", "at_least": 1})]
     check_columns("steps.0", given, both.schema)
     assert vote("steps.0", given, ["late", "fine"], both)[0][:, 0].tolist() == [0, -1, -1]
-    with pytest.raises(HeadwaterError, match="a number is needed, and column 'x' is decimal256"):
+    with pytest.raises(HeadwaterError, match="column 'x' must hold numbers, but it is decimal256"):
         votes(pa.nulls(2, pa.decimal256(50, 2)), threshold={"column": "x", "above": 1, "vote": "late"})
 
 
@@ -153,7 +153,7 @@ def test_gold_that_is_empty_everywhere(tmp_path, kind):
     for name in ("auto", "em", "majority"):
         found = label(tmp_path, table, step(gold="gold", model=name)).body["steps"][0]
         assert found["gold"] is None and "the column 'gold' of gold is empty on every row" in found["warnings"]
-    message = r"steps\.0.*model: naive_bayes learns from gold alone, and 'gold' tells the class of no row"
+    message = r"steps\.0.*model: naive_bayes learns only from gold labels, but 'gold' gives no row a class"
     with pytest.raises(HeadwaterError, match=message):
         label(tmp_path, table, step(gold="gold", model="naive_bayes"))
     with pytest.raises(HeadwaterError, match=message):
@@ -242,7 +242,7 @@ def test_analyse_fits_with_the_balance_that_is_given(tmp_path):
 
 def test_analyse_tells_gold_that_is_no_class(tmp_path):
     path, gold = str(tmp_path / "trips.parquet"), str(tmp_path / "gold.parquet")
-    message = "gold: column 'gold' holds what is no class on 2 rows; the classes are fine, late"
+    message = "gold: column 'gold' has a value that is not one of the classes on 2 rows; the classes are fine, late"
     pq.write_table(trips(gold=["odd", "odd", *[None] * (ROWS - 2)]), path)
     with pytest.raises(HeadwaterError, match=message):
         analyse(path, steps=step(gold="gold"))
@@ -315,7 +315,7 @@ def test_integer_keys_stand_beside_text(tmp_path):
     code = pa.array(np.where(np.arange(ROWS) % 2, "1", "two"))
     assert label(tmp_path, trips(code=code), given).body["labelled"]["classes"] == {"1": ROWS // 2, "other": ROWS // 2}
     given[0]["balance"] = {1: 0.4, "1": 0.2, "other": 0.4}
-    with pytest.raises(HeadwaterError, match="steps.0.balance: the key 1 stands twice, as an integer and as text"):
+    with pytest.raises(HeadwaterError, match="steps.0.balance: the key 1 is given twice, as an integer and as text"):
         label(tmp_path, trips(code=code), given)
 
 

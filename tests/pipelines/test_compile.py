@@ -23,7 +23,7 @@ def specification(path: pathlib.Path) -> list[dict]:
 
 
 @pytest.mark.skipif(
-    not kfp.__version__.startswith(COMMITTED_WITH), reason=f"committed YAML is compiled with kfp {COMMITTED_WITH}"
+    not kfp.__version__.startswith(COMMITTED_WITH), reason=f"committed YAML must be compiled with kfp {COMMITTED_WITH}"
 )
 @pytest.mark.parametrize("path", sorted(targets(ROOT)), ids=lambda path: str(path.relative_to(ROOT)))
 def test_committed_yaml_is_not_stale_and_compiles_to_the_same_bytes_twice(path, tmp_path):

@@ -225,7 +225,7 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     labels = results.load(str(version / "labels"), "labels")
     assert labels.body["steps"][0]["gold"]["rows"] == 2
     wrong = headwater(*run, "--type", "amount=string", cwd=tmp_path)
-    assert wrong.returncode == 2 and "a number is needed, and column 'amount' is string" in wrong.stderr
+    assert wrong.returncode == 2 and "column 'amount' must hold numbers, but it is string" in wrong.stderr
     (tmp_path / "steps.yaml").write_text(json.dumps([{**steps[0], "classes": ["low"]}]))
     early = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)
     assert early.returncode == 2 and "steps.0.classes" in early.stderr and "collect" not in early.stdout

@@ -196,19 +196,19 @@ def test_a_refused_service_account_is_told_at_once(bare, tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         path = service_account(tmp_path, f"http://127.0.0.1:{server.server_address[1]}/token")
         bare.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-        with pytest.raises(HeadwaterError, match="account.json do not do: .*invalid_grant") as caught:
+        with pytest.raises(HeadwaterError, match="account.json cannot be used: .*invalid_grant") as caught:
             storage.read_bytes("gs://bucket/x")
         server.shutdown()
     assert Tokens.asked and "PRIVATE KEY" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "No such file"), ("{", "no credentials file"), ("{}", "no cred")]
+    ("content", "message"), [(None, "No such file"), ("{", "not a credentials file"), ("{}", "not a cred")]
 )
 def test_a_broken_credentials_file_is_told(bare, tmp_path, content, message):
     path = tmp_path / "account.json"
     if content is not None:
         path.write_text(content)
     bare.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    with pytest.raises(HeadwaterError, match=f"account.json do not do: .*{message}"):
+    with pytest.raises(HeadwaterError, match=f"account.json cannot be used: .*{message}"):
         storage.read_bytes("gs://bucket/x")

@@ -160,7 +160,7 @@ def test_mail_is_received_and_headers_cannot_be_added(tmp_path):
         secret = send(tmp_path / "b", told, **alert, user_env="HOME", password_env="HOME")
         assert secret["failed"] and "no TLS" in secret["reason"] and len(messages) == 1
     gone = send(tmp_path / "c", told, **alert)
-    assert gone["failed"] and "did not take it" in gone["reason"]
+    assert gone["failed"] and "did not accept it" in gone["reason"]
 
 
 def test_prometheus_text_parses_and_is_whole(tmp_path):
@@ -207,9 +207,12 @@ def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):
         ({"to": "pigeon"}, "config.alerts.0.to"),
         ({"to": "webhook"}, "webhook needs url_env"),
         ({"to": "webhook", "url_env": "https://x"}, "config.alerts.0.url_env"),
-        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "slack does not take secret_env"),
-        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is no mail address"),
-        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"}, "go together"),
+        ({"to": "slack", "url_env": "A", "secret_env": "B"}, "an alert to slack has no setting secret_env"),
+        ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is not an email address"),
+        (
+            {"to": "email", "host": "h", "sender": "a@b", "recipients": ["c@d"], "user_env": "U"},
+            "must be given together",
+        ),
         ({"to": "prometheus", "path": "x.txt"}, "config.alerts.0.path"),
         ({"to": "webhook", "url_env": "A", "timeout": 0}, "config.alerts.0.timeout"),
         ({"to": "webhook", "url": "https://x"}, "there is no such setting; the settings are to, on, url_env"),
@@ -240,7 +243,7 @@ def test_a_channel_is_a_module_and_a_line(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(CHANNELS, "pager", pager)
     assert check_settings({"alerts": [{"to": "pager", "url_env": "A"}]}).alerts[0].to == "pager"
-    with pytest.raises(HeadwaterError, match="pager needs url_env"):
+    with pytest.raises(HeadwaterError, match="an alert to pager needs the setting url_env"):
         check_settings({"alerts": [{"to": "pager"}]})
     for _ in range(2):
         assert not send(tmp_path, to="pager", on="warning", url_env="A")["failed"]

@@ -637,7 +637,9 @@ def test_a_label_of_one_class_is_a_finding(tmp_path):
 
 def test_a_label_without_values_is_a_finding(tmp_path):
     missing = pa.nulls(400, pa.bool_())
-    assert "baseline has a label" in impossible(run(tmp_path, small(label=missing), small()))["label"]
+    assert (
+        "baseline has a value in the label column" in impossible(run(tmp_path, small(label=missing), small()))["label"]
+    )
     assert "0 of 400 rows of the current data" in impossible(run(tmp_path, small(), small(label=missing)))["label"]
 
 
@@ -702,7 +704,7 @@ def test_values_that_are_no_numbers_and_odd_types(tmp_path):
     assert {"k", "x", "price", "word"} == set(verdicts(result["splits"]["all"]))
     json.dumps(result, allow_nan=False)
     for name in ("when", "list"):
-        with pytest.raises(HeadwaterError, match=f"column '{name}' holds lists, structs or moments"):
+        with pytest.raises(HeadwaterError, match=f"column '{name}' holds lists, structs or times"):
             run(tmp_path, small(**odd), small(**odd), columns=[name])
 
 
@@ -781,7 +783,7 @@ def test_one_sudden_change_does_not_move_the_advice():
 @pytest.mark.parametrize(
     "history, said",
     [
-        ([], "no comparison yet"),
+        ([], "no comparisons yet"),
         ([{"days": 0, "effect": 0.1}], "history[0].days"),
         ([{"days": 1, "effect": 0.1}, {"days": 1, "effect": math.nan}], "history[1].effect"),
         ([{"days": 1}], "history[0].effect"),

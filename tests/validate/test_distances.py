@@ -244,7 +244,7 @@ def test_false_discoveries_are_held():
     [
         (pa.nulls(9, pa.float64()), [1.0], "it has no values in the earlier span"),
         ([1.0], pa.nulls(9, pa.float64()), "it has no values in this span"),
-        ([1.0], ["a"], "it holds text, and numbers in the earlier span"),
+        ([1.0], ["a"], "it holds text here and numbers in the earlier span"),
     ],
 )
 def test_what_cannot_be_compared(baseline, current, why):
@@ -280,4 +280,4 @@ def test_extreme_values_have_finite_distances(values):
 
 def test_a_key_is_not_compared():
     found = drift.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
-    assert found[0].change is None and found[0].note == "a key has new values in every span"
+    assert found[0].change is None and found[0].note == "it is part of the key, whose values are new in every span"

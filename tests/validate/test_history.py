@@ -81,7 +81,7 @@ def test_thresholds_are_learnt_from_history(folder):
     assert all(("train", "amount") in alarms for alarms in early)
     unusual = run(folder, 14, 3.0)
     [finding] = [each for each in unusual.body["findings"] if each["kind"] == "DRIFT"]
-    assert finding["feature"] == "amount" and "learnt from earlier spans" in finding["message"]
+    assert finding["feature"] == "amount" and "learned from earlier spans" in finding["message"]
     page = unusual.read("page.html").decode()
     assert "Over 14 spans" in page and "alarms" in page and page.count('class="trend"') == 4
 
@@ -95,7 +95,7 @@ def results_home(folder, span):
 def test_a_baseline_can_be_a_season_or_a_window(folder):
     home = results_home(folder, 10)
     season = find_baseline("season:7", home)
-    assert season.reference()["uri"].endswith("span=3/version=1/statistics") and season.title == "the span of 7 before"
+    assert season.reference()["uri"].endswith("span=3/version=1/statistics") and season.title == "the span 7 spans ago"
     window = find_baseline("window:4", home)
     assert [each.body["dataset"]["span"] for each in window.results] == [6, 7, 8, 9]
     assert window.rows("train") == 4000 and window.rows("test") is None and window.statistics("train") is None
@@ -115,7 +115,7 @@ def test_a_baseline_can_be_a_season_or_a_window(folder):
     assert find_baseline("window:4", results_home(folder, 1)) is None
     assert find_baseline("season:7", results_home(folder, 5)) is None
     for wrong in ("window:", "season:0", "window:x"):
-        with pytest.raises(HeadwaterError, match="stands a number of spans"):
+        with pytest.raises(HeadwaterError, match="must be followed by a number of spans"):
             find_baseline(wrong, home)
     with pytest.raises(HeadwaterError, match="no data_root is set"):
         find_baseline("window:3", None)

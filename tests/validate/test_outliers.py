@@ -133,13 +133,13 @@ def test_a_tolerance_lets_some_pass(tmp_path):
     ("rule", "message"),
     [
         ({"columns": []}, "at least 1 item"),
-        ({"columns": ["tip", "tip"]}, "one is named twice"),
+        ({"columns": ["tip", "tip"]}, "must not name the same column twice"),
         ({"columns": ["tipp"]}, "there is no column 'tipp'; did you mean 'tip'"),
-        ({"columns": ["word"]}, "'word' is string, which has no distances"),
+        ({"columns": ["word"]}, "column 'word' is string; outliers need columns of numbers"),
         ({"columns": ["tip"], "method": "guess"}, "robust_z"),
         ({"columns": ["tip"], "beyond": 0}, "greater than 0"),
         ({"columns": ["tip"], "beyond": math.nan}, "beyond"),
-        ({"columns": ["tip"], "method": "isolation", "beyond": 1}, "lies below 1"),
+        ({"columns": ["tip"], "method": "isolation", "beyond": 1}, "are below 1"),
         ({"columns": ["tip"], "reference": "nowhere"}, r"outliers.reference: .*nowhere"),
     ],
 )

@@ -334,9 +334,9 @@ def test_what_an_earlier_check_left_goes_and_no_other_dataset_is_touched(tmp_pat
     ] == [1]
     check(source, [{"name": "few", "row": "number > 0"}], passed=other)
     for options, message in [
-        ({"quarantine": other}, "another dataset lies in"),
+        ({"quarantine": other}, "already holds another dataset"),
         ({"passed": other, "quarantine": other}, "are both"),
-        ({"passed": source}, "is a dataset that is read here"),
+        ({"passed": source}, "is a dataset that this run reads"),
     ]:
         with pytest.raises(HeadwaterError, match=message):
             check(source, [{"name": "few", "row": "number > 0"}], **options)
@@ -376,7 +376,7 @@ def test_a_finding_is_a_sentence_with_its_shard_and_tolerance_keeps_it_back(tmp_
     report = check(source, rules)
     assert [finding["message"] for finding in report.findings] == [
         "rule 'fare': fare >= 0 is broken by 37 of 2,440 rows (1.52 %), first seen in split=train/part-000.parquet",
-        "rule 'less tolerant': fare >= 0 is broken by 37 of 2,440 rows (1.52 %), more than the 1 % that are tolerated, "
+        "rule 'less tolerant' (fare >= 0) is broken by 37 of 2,440 rows (1.52 %), above the tolerance of 1 %, "
         "first seen in split=train/part-000.parquet",
     ]
     assert [finding["severity"] for finding in report.findings] == ["error", "warning"]

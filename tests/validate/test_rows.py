@@ -96,7 +96,7 @@ def test_bad_rows_go_to_quarantine_and_the_rest_is_passed_on(chain):
 
 
 def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):
-    with pytest.raises(HeadwaterError, match="rows.rules.0: a rule says exactly one"):
+    with pytest.raises(HeadwaterError, match="rows.rules.0: a rule must have exactly one"):
         chain.run(trips(1), config={"rows": {"rules": [{"name": "x"}]}})
     with pytest.raises(
         HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; the settings are name"

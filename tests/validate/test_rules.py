@@ -41,9 +41,9 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
     [
         (
             {"row": "fare > 0", "unique": ["zone"]},
-            "exactly one of row, unique, references, monotone, outliers; this one says row, unique",
+            "exactly one of row, unique, references, monotone, outliers; this one has row, unique",
         ),
-        ({}, "this one says none"),
+        ({}, "this one has none"),
         ({"row": ""}, "at least 1 character"),
         ({"unique": []}, "at least 1 item"),
         ({"row": "fare > 0", "tolerance": 1.5}, r"rules.0 \('r'\).tolerance: .*less than or equal to 1"),
@@ -51,8 +51,11 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
         ({"row": "fare > 0", "tolerance": float("nan")}, "tolerance"),
         ({"row": "fare > 0", "severity": "fatal"}, "'error' or 'warning'"),
         ({"row": "fare > 0", "rows": 1}, "rows: there is no such setting; the settings are name, severity"),
-        ({"name": "schema:zone:domain", "row": "fare > 0"}, "marks the rules that a schema gives"),
-        ({"references": {"columns": ["zone"], "dataset": "x", "to": ["a", "b"]}}, "1 columns refer to 2"),
+        ({"name": "schema:zone:domain", "row": "fare > 0"}, "is reserved for rules that come from a schema"),
+        (
+            {"references": {"columns": ["zone"], "dataset": "x", "to": ["a", "b"]}},
+            "`columns` and `to` must have the same length; they have 1 and 2",
+        ),
         ({"references": {"columns": ["zone"]}}, "references.dataset"),
         ({"monotone": {"column": "fare", "along": ["moment"]}}, "monotone.along: there is no such setting"),
     ],
@@ -63,7 +66,7 @@ def test_a_rule_that_makes_no_sense_is_refused_by_its_key(rule, message):
 
 
 def test_names_tell_rules_apart_and_the_error_names_the_name():
-    with pytest.raises(HeadwaterError, match="rules: two rules are named 'a'; a name tells one rule"):
+    with pytest.raises(HeadwaterError, match="rules: two rules are named 'a'; names of rules must be unique"):
         check_row_rules({"rules": [{"name": "a", "row": "x > 0"}, {"name": "a", "unique": ["x"]}]})
     with pytest.raises(HeadwaterError, match="a mapping with the key `rules`"):
         check_row_rules(["fare > 0"])
@@ -82,9 +85,9 @@ def test_whole_floats_as_kfp_brings_them_are_taken():
         ({"unique": ["zone", "Fare"]}, "there is no column 'Fare'; did you mean 'fare'?"),
         ({"references": {"columns": ["zonee"], "dataset": "x"}}, "did you mean 'zone'"),
         ({"monotone": {"column": "fare", "order": ["a"]}}, "there is no column 'a'"),
-        ({"monotone": {"column": "parts"}}, "'parts' is list<item: int64>, which has no order"),
-        ({"row": "1 < 2"}, "names no column"),
-        ({"row": "fare"}, "gives double, and a rule must be true or false"),
+        ({"monotone": {"column": "parts"}}, "'parts' is list<item: int64>, which cannot be ordered"),
+        ({"row": "1 < 2"}, "does not refer to any column"),
+        ({"row": "fare"}, "is of type double; a rule must be true or false"),
         ({"row": "fare >"}, "is not one scalar SQL expression"),
         ({"row": "fare > 0; DROP TABLE x"}, "is not one scalar SQL expression"),
         ({"row": "fare > (SELECT 1)"}, "a subquery is not allowed"),
@@ -116,7 +119,7 @@ def test_a_rule_reads_the_columns_it_names_and_no_others():
 
 def test_columns_that_sql_takes_for_one_are_refused_where_a_rule_names_them():
     schema = pa.schema([("A", pa.int64()), ("a", pa.int64()), ("b", pa.int64())])
-    with pytest.raises(HeadwaterError, match="may be 'A' or 'a': SQL does not tell names apart"):
+    with pytest.raises(HeadwaterError, match="may mean 'A' or 'a', because SQL ignores the case of names"):
         check_columns(check_row_rules({"rules": [{"name": "r", "row": "a > 0"}]}), schema)
     rules = check_row_rules({"rules": [{"name": "r", "row": "b > 0"}, {"name": "u", "unique": ["a"]}]})
     assert check_columns(rules, schema) == {"r": ["b"], "u": ["a"]}
@@ -129,18 +132,18 @@ def test_bad_input_of_a_check(tmp_path):
     missing = {"columns": ["zone"], "dataset": str(tmp_path / "nothing.parquet")}
     untyped = {"columns": ["zone"], "dataset": str(tmp_path / "other.parquet")}
     for config, options, message in [
-        ({"rules": []}, {}, "there is no rule and no schema"),
+        ({"rules": []}, {}, "there are no rules and no schema"),
         ({"rules": [{"name": "z", "references": missing}]}, {}, r"rules.0 \('z'\): references: .*nothing.parquet"),
-        ({"rules": [{"name": "z", "references": untyped}]}, {}, "'zone' is string, and 'zone' of .* is int64"),
+        ({"rules": [{"name": "z", "references": untyped}]}, {}, "'zone' is string, but 'zone' of .* is int64"),
         (
             {"rules": [{"name": "z", "references": {**untyped, "to": ["zonne"]}}]},
             {},
             "references.to: there is no column 'zonne'; did you mean 'zone'",
         ),
         ({"private": ["far"], "rules": [{"name": "f", "row": "fare > 0"}]}, {}, "private: there is no column 'far'"),
-        ({}, {"environment": "SERVING"}, "no rule and no schema"),
+        ({}, {"environment": "SERVING"}, "no rules and no schema"),
         ({}, {"environment": "SERVING", "schema": schema_of('default_environment: "TRAINING"')}, "it has TRAINING"),
-        ({}, {"schema": schema_of('feature { name: "zone" domain: "zones" }')}, "names the domain 'zones'"),
+        ({}, {"schema": schema_of('feature { name: "zone" domain: "zones" }')}, "refers to the domain 'zones'"),
     ]:
         with pytest.raises(HeadwaterError, match=message):
             check_rows(source, config=config, passed=str(tmp_path / "good"), workers=1, **options)

@@ -229,7 +229,7 @@ def test_fixed_thresholds_are_settings(spans, setting, feature):
     result = spans.run(orders(3), config={"drift": {setting: 0.0}})
     assert ("train", feature, "DRIFT", "warning") in found(result) and result.body["blessed"]
     [message] = [f["message"] for f in result.body["findings"] if f["feature"] == feature]
-    assert "more than the 0 that is set" in message
+    assert "above the threshold of 0" in message
 
 
 def test_an_environment_leaves_out_what_it_does_not_expect(spans, tmp_path):
@@ -283,7 +283,7 @@ def test_times_have_no_default_threshold(tmp_path):
         schema = derive_schema(measured.folder, str(tmp_path / f"c{span}"))
         result = check_statistics(measured.folder, schema.folder, str(tmp_path / f"a{span}"))
     assert {c["feature"]: c["note"] for c in result.body["changes"] if c["split"] == "train"} == {
-        "at": "a time moves on from span to span",
+        "at": "it holds times, which advance from span to span",
         "x": "",
     }
     assert result.body["blessed"] and "at" not in {f["feature"] for f in result.body["findings"]}
@@ -296,7 +296,7 @@ def test_a_time_is_known_as_one_inside_a_dictionary_too():
         return distributions.read(encode(measure(batch, Plan(schema=batch.schema))))
 
     at, x = compare("train", measured(1_000), measured(2_000_000), "the earlier span")
-    assert (at.feature, at.change, at.note) == ("at", None, "a time moves on from span to span")
+    assert (at.feature, at.change, at.note) == ("at", None, "it holds times, which advance from span to span")
     assert x.change.effect == 0 and not x.note
 
 

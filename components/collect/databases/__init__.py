@@ -29,7 +29,7 @@ def parse_source(given: Mapping[str, Any]) -> PostgresSource | BigQuerySource:
       HeadwaterError: names the key that is wrong.
     """
     if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in _KINDS:
-        raise HeadwaterError(f"databases: each is one of {', '.join(_KINDS)} with its settings; given: {given!r}")
+        raise HeadwaterError(f"databases: each must be one of {', '.join(_KINDS)} with its settings; given: {given!r}")
     [(kind, settings)] = given.items()
     return checked(_KINDS[kind], settings, f"databases.{kind}")
 

@@ -43,11 +43,13 @@ class BigQuerySource(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _one(self) -> BigQuerySource:
         if bool(self.table) == bool(self.query):
-            raise ValueError("needs a table or a query, and not both")
+            raise ValueError("needs either `table` or `query`, not both")
         if self.table and not _TABLE.fullmatch(self.table):
             raise ValueError("table: must read project.dataset.table")
         if self.query and (self.columns or self.row_restriction):
-            raise ValueError("columns and row_restriction go with a table; a query says both itself")
+            raise ValueError(
+                "columns and row_restriction can only be given with `table`; write them into the query instead"
+            )
         return self
 
     @property
@@ -148,7 +150,8 @@ def _clear() -> Iterator[None]:
         yield
     except GoogleAuthError as error:
         raise HeadwaterError(
-            "databases.bigquery: no credentials were found; set GOOGLE_APPLICATION_CREDENTIALS or use workload identity: "
+            "databases.bigquery: no credentials were found; set GOOGLE_APPLICATION_CREDENTIALS or use workload "
+            "identity: "
             f"{str(error).splitlines()[0]}"
         ) from None
     except GoogleAPIError as error:

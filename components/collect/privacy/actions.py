@@ -99,7 +99,7 @@ class Generalise(_Settings):
     @pydantic.model_validator(mode="after")
     def _one(self) -> Generalise:
         if "other" in self.model_fields_set and self.mapping is None:
-            raise ValueError("'other' goes with a mapping")
+            raise ValueError("'other' can only be given with 'mapping'")
         return _exactly_one(self, ("width", "edges", "period", "mapping"))
 
 
@@ -146,7 +146,7 @@ def parse_actions(given: Mapping[str, Any]) -> dict[str, Action]:
         if isinstance(settings, str):
             settings = {"action": settings}
         if not isinstance(settings, Mapping) or "action" not in settings:
-            raise HeadwaterError(f"{where}: must be an action's name, or its settings with the key 'action'")
+            raise HeadwaterError(f"{where}: must be the name of an action, or its settings with the key 'action'")
         name = settings["action"]
         if not isinstance(name, str) or name not in _ACTIONS:
             raise HeadwaterError(f"{where}: there is no action {name!r}; the actions are {', '.join(_ACTIONS)}")
@@ -167,7 +167,7 @@ def check_actions(actions: Mapping[str, Action], schema: pa.Schema) -> None:
         if wanted:
             way = _way(action)
             raise HeadwaterError(
-                f"private.{column}: {action.action}{way and f' with {way}'} works on {wanted}, and the column is "
+                f"private.{column}: {action.action}{way and f' with {way}'} works on {wanted}, but the column is "
                 f"{schema.field(column).type}"
             )
 

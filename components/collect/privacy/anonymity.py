@@ -82,7 +82,7 @@ def measure(state: bytes, k: int) -> dict[str, Any]:
       `groups_below` and `rows_below`.
     """
     if k < 1:
-        raise HeadwaterError(f"k: {k} is not a number of rows; it must be 1 or more")
+        raise HeadwaterError(f"k: must be 1 or more; given: {k}")
     rows, threshold, _, sizes = _unpack(state)
     # A threshold is itself the next larger hash, which makes kept / share an unbiased estimate of the groups.
     share = 1.0 if threshold == _ALL else threshold / 2**64
@@ -118,8 +118,8 @@ def small_groups(state: bytes, k: int) -> np.ndarray:
     _, threshold, hashes, sizes = _unpack(state)
     if threshold != _ALL:
         raise HeadwaterError(
-            f"the quasi-identifiers form more than {MAX_GROUPS:,} groups, too many to name those of fewer than {k} "
-            "rows: generalise the columns or declare fewer"
+            f"the quasi-identifiers form more than {MAX_GROUPS:,} groups, too many to find those of fewer than {k} "
+            "rows; generalise the columns or declare fewer"
         )
     return hashes[sizes < k]
 
@@ -165,9 +165,9 @@ def _pack(rows: int, threshold: int, hashes: np.ndarray, sizes: np.ndarray, max_
 
 def _unpack(state: bytes) -> tuple[int, int, np.ndarray, np.ndarray]:
     if len(state) < _HEADER.size or state[:4] != _MAGIC:
-        raise HeadwaterError("this is no state of groups, or one of another version: measure again")
+        raise HeadwaterError("this is not a state of groups, or it has another version; measure it again")
     _, rows, threshold, count = _HEADER.unpack_from(state)
     if len(state) != _HEADER.size + 16 * count:
-        raise HeadwaterError("a state of groups was cut short: measure again")
+        raise HeadwaterError("this state of groups was cut short; measure it again")
     arrays = np.frombuffer(state, "<u8", 2 * count, _HEADER.size).astype(np.uint64)
     return rows, threshold, arrays[:count], arrays[count:]

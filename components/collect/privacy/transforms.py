@@ -58,7 +58,7 @@ def apply(action: Action, column: pa.Array, secret: bytes | None = None) -> pa.A
         done = pc.if_else(values.is_valid(), pa.scalar(REDACTED), pa.scalar(None, pa.string())).cast(target)
     elif isinstance(action, Hash):
         if secret is None:
-            raise HeadwaterError(f"a hash needs its key in the environment variable {KEY_VARIABLE}")
+            raise HeadwaterError(f"the action hash needs a key in the environment variable {KEY_VARIABLE}")
         done = _hashes(values, secret)
     elif isinstance(action, Truncate):
         done = _truncated(action, values)

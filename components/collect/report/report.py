@@ -120,8 +120,8 @@ def _personal(
         if found and not action:
             kinds = ", ".join(each["kind"] for each in found)
             message = (
-                f"{field.name!r} looks like personal data ({kinds}) and nothing is done with it; name it under private "
-                "with an action, or with keep when that was looked at"
+                f"{field.name!r} looks like personal data ({kinds}) but has no action; give it one under private, or "
+                "keep if it may stay as it is"
             )
             findings.append(finding("personal_data", "warning", field.name, message, found[0]["share"]))
     return private, findings

@@ -37,7 +37,7 @@ def late_versions(evidence: Evidence) -> Found:
                 "late_version",
                 "warning",
                 None,
-                f"span {number} has version {evidence.available[number]} now, and was collected as version {version}; "
+                f"span {number} was collected as version {version} and has version {evidence.available[number]} now; "
                 f"collect it again with span {number}",
                 float(evidence.available[number]),
                 float(version),
@@ -57,7 +57,7 @@ def unmatched_lookups(evidence: Evidence) -> Found:
                 "unmatched",
                 "info",
                 None,
-                f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows found nothing",
+                f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows have no match",
                 found["unmatched"] / read,
             )
             for name, found in evidence.body["lookups"].items()
@@ -72,7 +72,7 @@ def k_anonymity(evidence: Evidence) -> Found:
     if not measured or wanted is None or measured["k"] is None or measured["k"] >= wanted.k or wanted.suppress:
         return Found([])
     message = (
-        f"the columns {', '.join(wanted.columns)} tell groups of {measured['k']:,} rows; "
-        f"{measured['rows_below']:,} rows stand in groups smaller than {wanted.k}"
+        f"the columns {', '.join(wanted.columns)} form groups of as few as {measured['k']:,} rows; "
+        f"{measured['rows_below']:,} rows are in groups smaller than {wanted.k}"
     )
     return Found([finding("k_anonymity", "warning", None, message, measured["k"], wanted.k)])

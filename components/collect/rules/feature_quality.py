@@ -127,7 +127,8 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
             "duplicate_column",
             "warning" if kind == "equal" else "info",
             two,
-            f"{two!r} {'equals' if kind == 'equal' else 'says nearly the same as'} {one!r} in the sampled rows",
+            f"{two!r} {'equals' if kind == 'equal' else 'carries nearly the same information as'} {one!r} in the "
+            "sampled rows",
             round(measure, 4),
             NEAR,
         )
@@ -221,7 +222,7 @@ def cover_splits(
             empty += len(mine - set(np.unique(found[training]).tolist()))
             worst.append({"column": name, "rows_outside": round(excess, 6)})
             if excess > _OUTSIDE and sure:
-                message = f"{excess:.1%} of {split!r} lie outside what {train!r} has of {name!r}"
+                message = f"{excess:.1%} of {split!r} are outside the values of {name!r} in {train!r}"
                 findings.append(finding("coverage", "warning", name, message, round(excess, 4), _OUTSIDE))
         worst.sort(key=lambda each: (-each["rows_outside"], each["column"]))
         # Both against one half of the training rows: what the other half lacks there is chance.
@@ -231,7 +232,8 @@ def cover_splits(
             if pair["rows_outside"] > _OUTSIDE and pair["sure"]:
                 one, two = pair["columns"]
                 message = (
-                    f"{pair['rows_outside']:.1%} of {split!r} lie where {train!r} has no pair of {one!r} and {two!r}"
+                    f"{pair['rows_outside']:.1%} of {split!r} have a combination of {one!r} and {two!r} that "
+                    f"{train!r} does not have"
                 )
                 findings.append(finding("coverage", "warning", one, message, pair["rows_outside"], _OUTSIDE))
         result[split] = {
@@ -284,7 +286,7 @@ def find_constants(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name, column in sorted(profile["columns"].items()):
         if profile["rows"] and column["missing"] == profile["rows"]:
-            found.append(finding("constant", "warning", name, f"{name!r} has no value at all"))
+            found.append(finding("constant", "warning", name, f"{name!r} has no values"))
         elif column["constant"] and profile["rows"] > 1:
             found.append(finding("constant", "info", name, f"{name!r} has one value in all {profile['rows']:,} rows"))
     return found
@@ -314,7 +316,8 @@ def _excess(outside: np.ndarray, chance: np.ndarray) -> tuple[float, bool]:
 
 
 def _held_out(found: np.ndarray, classes: np.ndarray | None, target: pa.Array, seen: np.ndarray) -> float | None:
-    """How well a lookup from a column's bins, made on one half, tells the label of the other; None where it says nothing."""
+    """How well a lookup from a column's bins, made on one half, tells the label of the other; None where it says
+    nothing."""
     places = np.unique(found, return_inverse=True)[1]
     most = int(places.max()) + 1
     if classes is not None:

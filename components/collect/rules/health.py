@@ -87,7 +87,7 @@ def check_freshness(
         message = f"the newest event is {hours:,.1f} hours old, more than max_age allows ({limit:,.1f} hours)"
         return [finding("stale", "error", None, message, hours, limit)]
     if -age > FUTURE:
-        message = f"the newest event lies {-hours:,.1f} hours in the future; a clock or a time zone may be wrong"
+        message = f"the newest event is {-hours:,.1f} hours in the future; a clock or a time zone may be wrong"
         return [finding("stale", "warning", None, message, hours, 0.0)]
     return []
 
@@ -112,7 +112,9 @@ def check_stuck(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
         # Times and codes stay the same for long by their nature; a measured number does not.
         if column["type"] not in _MEASURED or column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
             continue
-        message = f"{name!r} keeps one value for {run:,} rows in a row, {run / rows:.0%} of all; a sensor may be stuck"
+        message = (
+            f"{name!r} has the same value in {run:,} consecutive rows, {run / rows:.0%} of all; a sensor may be stuck"
+        )
         found.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
     return found
 
@@ -138,7 +140,11 @@ def check_volume(
     if not known:
         return []
     if not rows:
-        return [finding("volume", "warning", None, f"no row at all, after {len(known)} spans that had some", 0.0)]
+        return [
+            finding(
+                "volume", "warning", None, f"there are no rows, although all {len(known)} earlier spans had some", 0.0
+            )
+        ]
     places = np.array([number for number, _ in known], float)
     logs = np.log([count for _, count in known])
     seasons = len(known) / season if season else 0
@@ -173,7 +179,8 @@ def check_volume(
         return []
     direction = "more" if rows > expected else "fewer"
     message = (
-        f"{rows:,} rows are {direction} than expected: about {expected:,.0f}, and between {expected / math.exp(band):,.0f} "
+        f"{rows:,} rows are {direction} than expected: about {expected:,.0f}, and between "
+        f"{expected / math.exp(band):,.0f} "
         f"and {expected * math.exp(band):,.0f}, from {len(known)} earlier spans"
     )
     return [finding("volume", "warning", None, message, float(rows), round(expected, 1))]
@@ -206,7 +213,7 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
     significant = benjamini_hochberg([chance for *_, chance in tests], FALSE_DISCOVERY)
     for (name, was, share, _), holds in zip(tests, significant):
         if holds and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
-            message = f"{name!r} is missing in {share:.1%} of the rows, and was in {was:.1%} in the last span"
+            message = f"{name!r} is missing in {share:.1%} of the rows, but was in {was:.1%} in the last span"
             found.append(finding("missing_share", "warning", name, message, share, was))
     return found
 
@@ -235,7 +242,10 @@ def check_models(models: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[
             for each in (models.get(name), earlier.get(name))
         )
         if now != was:
-            message = f"{name!r} is the output of {now}, and was of {was} in the last span; errors of one model compound in the next"
+            message = (
+                f"{name!r} is the output of {now}, but was that of {was} in the last span; errors of one model "
+                "compound in the next"
+            )
             found.append(finding("model_version", "warning", name, message))
     return found
 
@@ -255,14 +265,17 @@ def advise_refresh(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     same = sum(1 for a, b in zip(spans, spans[1:]) if a["fingerprint"] == b["fingerprint"]) / (len(spans) - 1)
     idle = sum(1 for step in steps if step <= 0) / len(steps)
     if max(same, idle) >= 0.5:
-        advised, why = observed * 2 or content, "most collections brought nothing newer"
+        advised, why = observed * 2 or content, "most collections brought no newer events"
     elif observed > 0 and content < observed / 2:
-        advised, why = content, "each collection holds events of a much shorter time than lies between two of them"
+        advised, why = content, "the events of each collection cover much less time than passes between two collections"
     else:
         return []
     if advised <= 0:
         return []
-    message = f"newest events come {observed:,.1f} hours apart; {advised:,.1f} hours would fit better: {why}"
+    message = (
+        f"the newest events of successive collections are {observed:,.1f} hours apart; {advised:,.1f} hours would fit "
+        f"better: {why}"
+    )
     return [finding("refresh", "info", None, message, observed, advised)]
 
 

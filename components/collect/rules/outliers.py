@@ -61,19 +61,21 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
         columns[name] = {"share": round(share, 6), "z": round(extreme, 2), "logarithmic": scale.logarithmic}
         if extreme > EXTREME and 0 < share <= MOST_FAR and not _is_heavy(z):
             message = (
-                f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({share:.2%} of the rows "
+                f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({share:.2%} of the "
+                "rows "
                 "lie far out)"
             )
             findings.append(finding("outlier", "info", name, message, round(extreme, 2), EXTREME))
     isolated, worst = _isolate(scores, sample.num_rows, seed)
     if isolated:
-        message = f"{isolated:,} of {sample.num_rows:,} sampled rows stand alone across the columns of numbers"
+        message = f"{isolated:,} of {sample.num_rows:,} sampled rows are isolated across the numeric columns"
         findings.append(finding("isolated_rows", "info", None, message, isolated / sample.num_rows, ISOLATED))
     return {"findings": findings, "columns": columns, "rows": isolated, "worst": worst}
 
 
 def _is_heavy(z: np.ndarray) -> bool:
-    """Whether far values are the tail of the column's own shape: they thin out by a power of the distance (Hill, 1975)."""
+    """Whether far values are the tail of the column's own shape: they thin out by a power of the distance (Hill,
+    1975)."""
     ordered = np.sort(np.abs(z[np.isfinite(z)]))[::-1]
     most = max(20, len(ordered) // 50)
     tail = ordered[: most + 1]

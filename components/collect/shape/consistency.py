@@ -53,11 +53,11 @@ _UNITS = {
 _FINE, _NO_FORM, _NO_TIME, _SKIPPED, _TOO_FINE, _OUTSIDE = range(6)
 _REASONS = (
     "",
-    "format: of no declared form",
+    "format: matches no declared format",
     "format: there is no such date or time",
     "nonexistent: clocks skip this time in the zone",
-    "format: finer than the type keeps",
-    "format: outside of what the type holds",
+    "format: more precise than the type holds",
+    "format: outside the range of the type",
 )
 _TEMPERATURES = {"K": (1.0, 0.0), "C": (1.0, 273.15), "F": (5 / 9, 459.67 * 5 / 9)}
 
@@ -90,7 +90,8 @@ class Unit(pydantic.BaseModel):
                 return units[self.given] / units[self.wanted], 0.0
         known = "; ".join(f"{measure}: {', '.join(units)}" for measure, units in _UNITS.items())
         raise ValueError(
-            f"{self.given!r} cannot be made {self.wanted!r}; units of one measure can: {known}; temperature: K, C, F"
+            f"{self.given!r} cannot be converted to {self.wanted!r}; both units must be of one measure: {known}; "
+            "temperature: K, C, F"
         )
 
 
@@ -118,11 +119,11 @@ class Format(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _sense(self) -> Format:
         if self.zone and not self.times:
-            raise ValueError("a zone goes with times, and there are none")
+            raise ValueError("zone: is only for times; give `times`, or remove `zone`")
         if self.times and (self.thousands or self.decimal != "."):
-            raise ValueError("a column holds numbers or times: give thousands and decimal, or times")
+            raise ValueError("give `thousands` and `decimal` for numbers, or `times` for times, but not both")
         if self.thousands == self.decimal:
-            raise ValueError("thousands and decimal are the same character")
+            raise ValueError("thousands and decimal must be different characters")
         if self.type:
             try:
                 parse_type(self.type)
@@ -143,16 +144,18 @@ class Format(pydantic.BaseModel):
         kind = self.target
         for form in forms:
             if instant and not self.zone and not form.zoned:
-                raise ValueError(f"{form.text!r} has no %z and another form has: give the zone that its times are in")
+                raise ValueError(
+                    f"times: {form.text!r} has no %z, but another format has; give the zone that its times are in"
+                )
             if not form.dated and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-                raise ValueError(f"{form.text!r} tells no year; for times of day alone give type: time64[us]")
+                raise ValueError(f"times: {form.text!r} has no year; for times of day alone set type: time64[us]")
         if instant and not pa.types.is_timestamp(kind):
             raise ValueError(
-                f"times with a zone become instants in UTC, whose {kind} may be another than the text's: leave out the "
-                "type, and derive what is wanted"
+                f"type: times with a zone become instants in UTC, whose {kind} may differ from the text's; leave out "
+                "`type`, and derive the value that is wanted"
             )
         if forms and not (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
-            raise ValueError(f"times become timestamps, dates or times of day, and the type is {kind}")
+            raise ValueError(f"type: times become timestamps, dates or times of day, not {kind}")
 
     @property
     def target(self) -> pa.DataType:
@@ -184,7 +187,9 @@ def drop_sentinels(batch: pa.RecordBatch, sentinels: Mapping[str, list[Any]], co
         try:
             found = pc.is_in(column, _as_type(values, column.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-            raise HeadwaterError(f"missing.{name}: {values} are no values of {column.type}") from None
+            raise HeadwaterError(
+                f"missing.{name}: the column is {column.type}, which cannot hold all of {values}"
+            ) from None
         number = pc.sum(found).as_py() or 0
         counts[name] = counts.get(name, 0) + number
         if number:
@@ -202,7 +207,7 @@ def read_formats(
         place = _place(batch, name, "formats")
         texts = batch.column(place)
         if not pa.types.is_string(texts.type):
-            raise HeadwaterError(f"formats.{name}: formats read text, and this column is {texts.type}")
+            raise HeadwaterError(f"formats.{name}: formats parse text, but this column is {texts.type}")
         encoded = texts.dictionary_encode()
         values, reasons = _read_format(encoded.dictionary, form)
         reasons = np.append(reasons, _FINE)
@@ -227,7 +232,7 @@ def convert_units(batch: pa.RecordBatch, units: Mapping[str, Unit]) -> pa.Record
         if not (
             pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
         ):
-            raise HeadwaterError(f"units.{name}: only numbers have units, and this column is {column.type}")
+            raise HeadwaterError(f"units.{name}: only numbers have units, but this column is {column.type}")
         factor, offset = unit.line()
         batch = batch_with(batch, place, name, pc.add(pc.multiply(column.cast(pa.float64()), factor), offset))
     return batch

@@ -62,8 +62,8 @@ def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: Any) -> tuple[s
     for column in wanted:
         if (lookup.prefix + column).startswith("_"):
             raise HeadwaterError(
-                f"lookups.{name}: the column {column!r} begins with '_', which marks Headwater's own columns; give a "
-                "prefix"
+                f"lookups.{name}: the column {column!r} begins with '_', which is reserved for Headwater's columns; "
+                "set `prefix`"
             )
     batches = [
         batch
@@ -80,8 +80,8 @@ def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: Any) -> tuple[s
     twice = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     if len(twice):
         raise HeadwaterError(
-            f"lookups.{name}: {lookup.source} has {len(twice):,} rows whose key ({', '.join(keys)}) is there before; a "
-            "lookup's key must be unique, or rows would multiply"
+            f"lookups.{name}: {lookup.source} has {len(twice):,} rows whose key ({', '.join(keys)}) appeared before; "
+            "a lookup's key must be unique, or rows would multiply"
         )
     result = pa.table(
         [_one(table[column]) for column in keys] + [_one(table[column]) for column in wanted],
@@ -138,7 +138,7 @@ def join(batch: pa.RecordBatch, name: str, lookup: Lookup, place: str, unmatched
     for field in table.schema:
         if not field.name.startswith("_"):
             if field.name in names:
-                raise HeadwaterError(f"lookups.{name}: there is a column {field.name!r} already; give a prefix")
+                raise HeadwaterError(f"lookups.{name}: there is already a column {field.name!r}; set `prefix`")
             columns.append(_one(table[field.name]).take(index))
             names.append(field.name)
     return pa.RecordBatch.from_arrays(columns, names)
@@ -170,7 +170,7 @@ def _as_key(column: pa.Array, kind: pa.DataType, name: str, label: str) -> pa.Ar
     if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(kind) and bool(column.type.tz) == bool(kind.tz):
         return pc.cast(column, kind, safe=False)
     raise HeadwaterError(
-        f"lookups.{name}: {label!r} is {column.type}, and the lookup's column {kind}; give both one type"
+        f"lookups.{name}: column {label!r} is {column.type}, but the lookup's column is {kind}; give both the same type"
     )
 
 

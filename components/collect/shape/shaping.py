@@ -164,8 +164,8 @@ def check_shape(shape: Shape) -> pa.Schema:
         for name in names:
             if name != derived.name and expressions.fold(name) == expressions.fold(derived.name):
                 raise HeadwaterError(
-                    f"derived.{derived.name}: there is a column {name!r}, and SQL does not tell names apart by case; give "
-                    "it another name"
+                    f"derived.{derived.name}: there is a column {name!r}, and SQL ignores the case of names; give it "
+                    "another name"
                 )
         names.append(derived.name)
     for rule in settings.filters:
@@ -191,11 +191,11 @@ def check_shape(shape: Shape) -> pa.Schema:
             while plain in batch.schema.names:
                 plain += "_"
             raise HeadwaterError(
-                f"the column {name!r} begins with '_', which marks Headwater's own columns; give it another name, as by "
+                f"the column {name!r} begins with '_', which is reserved for Headwater's columns; rename it, as in "
                 f"rename: {{{origin}: {plain}}}, or leave it out of columns"
             )
     if not batch.num_columns:
-        raise HeadwaterError("columns: none is left")
+        raise HeadwaterError("columns: at least one column must be kept")
     if settings.event_time:
         kind = batch.schema.field(settings.event_time).type
         if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
@@ -236,7 +236,7 @@ def _check_filter(shape: Shape, rule, empty: pa.RecordBatch) -> None:
     values, _ = expressions.evaluate(f"filters.{rule.name}", rule.keep, batch)
     if not pa.types.is_boolean(values.type):
         raise HeadwaterError(
-            f"filters.{rule.name}: {rule.keep!r} gives {values.type}; a filter's expression is true or false"
+            f"filters.{rule.name}: {rule.keep!r} is of type {values.type}; a filter's expression must be true or false"
         )
 
 

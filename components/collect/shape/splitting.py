@@ -73,9 +73,9 @@ class TimeRule(pydantic.BaseModel):
         except HeadwaterError as error:
             raise ValueError(str(error)) from None
         except ValueError as error:
-            raise ValueError(f"cuts are ISO dates or times, as in 2013-07-01: {error}") from None
+            raise ValueError(f"cuts must be ISO dates or times, as in 2013-07-01: {error}") from None
         if any(later <= earlier for earlier, later in zip(cuts, cuts[1:])):
-            raise ValueError("cuts must rise")
+            raise ValueError("cuts must be in ascending order")
         return self
 
 
@@ -95,14 +95,14 @@ def check_rule(rule: SplitRule, splits: Sequence[str], schema: pa.Schema) -> Non
     if isinstance(rule, ColumnRule):
         for name in rule.values:
             if name not in splits:
-                raise HeadwaterError(f"split.values: {name!r} is no split; the splits are {', '.join(splits)}")
+                raise HeadwaterError(f"split.values: {name!r} is not one of the splits; they are {', '.join(splits)}")
         given = [value for name in splits for value in rule.values.get(name, [name])]
         if len(set(given)) < len(given):
-            raise HeadwaterError("split.values: one value stands for two splits")
+            raise HeadwaterError("split.values: a value is given for two splits")
     if isinstance(rule, TimeRule):
         if len(rule.cuts) != len(splits) - 1:
             raise HeadwaterError(
-                f"split.cuts: {len(splits)} splits need {len(splits) - 1} cuts, and {len(rule.cuts)} are given"
+                f"split.cuts: {len(splits)} splits need {len(splits) - 1} cuts, but {len(rule.cuts)} are given"
             )
         kind = schema.field(rule.column).type
         if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):

@@ -74,11 +74,11 @@ _WIDTHS = {
 }  # fmt: skip
 _DIGITS = frozenset([*_WIDTHS, "f"])
 _INSTEAD = {
-    "Z": "names of zones tell none apart (CST is four); write the name itself into the form and give the zone",
-    "s": "seconds since 1970 are a number: leave the format out and derive the time, as in to_timestamp(column)",
-    "e": "use %d, which reads one digit too",
-    "k": "use %H, which reads one digit too",
-    "l": "use %I, which reads one digit too",
+    "Z": "zone names are ambiguous (CST is four zones); write the name itself into the format and set `zone`",
+    "s": "seconds since 1970 are a number; leave out the format and derive the time, as in to_timestamp(column)",
+    "e": "use %d, which also reads one digit",
+    "k": "use %H, which also reads one digit",
+    "l": "use %I, which also reads one digit",
     "P": "use %p, which reads am and AM",
     "r": "use %I:%M:%S %p",
     "C": "use %Y or %y",
@@ -149,7 +149,7 @@ def check_form(text: str) -> Form:
     codes = tuple(value for kind, value in parts if kind == "code")
     for code in codes:
         if codes.count(code) > 1:
-            raise HeadwaterError(f"%{code} stands twice in {text!r}")
+            raise HeadwaterError(f"%{code} appears twice in {text!r}")
     _check_together(text, set(codes))
     pattern = ""
     for place, (kind, value) in enumerate(parts):
@@ -210,7 +210,7 @@ def _parts(text: str) -> list[tuple[str, str]]:
         elif code in _PATTERNS:
             parts.append(("code", code))
         elif not code:
-            raise HeadwaterError(f"{text!r} ends with a single %; write %% for the sign itself")
+            raise HeadwaterError(f"{text!r} ends with a single %; write %% for a percent sign")
         else:
             instead = _INSTEAD.get(code, f"the codes are {', '.join('%' + each for each in sorted(_PATTERNS))}")
             raise HeadwaterError(f"%{code} in {text!r} cannot be read: {instead}")
@@ -227,14 +227,14 @@ def _check_together(text: str, codes: set[str]) -> None:
     """Refuses codes that say nothing, or something else, without others."""
     weekday = bool(codes & _WEEKDAY)
     for wrong, why in (
-        ("p" in codes and "I" not in codes, "%p goes with %I, the hour of twelve; %H is the hour of twenty-four"),
-        ("I" in codes and "p" not in codes, "%I is the hour of twelve and needs %p; use %H for the hour of twenty-four"),
+        ("p" in codes and "I" not in codes, "%p needs %I, the 12-hour clock; %H is the 24-hour clock"),
+        ("I" in codes and "p" not in codes, "%I, the 12-hour clock, needs %p; use %H for the 24-hour clock"),
         ({"H", "I"} <= codes, "%H and %I are both the hour; use one"),
         ({"Y", "y"} <= codes, "%Y and %y are both the year; use one"),
         ({"U", "W"} <= codes, "%U and %W are both the week; use one"),
         (codes & {"U", "W"} and not (weekday and codes & {"Y", "y"}), "%U and %W need %Y and a weekday (%a, %A, %w, %u)"),
-        (codes & {"G", "V"} and not (weekday and {"G", "V"} <= codes), "%G, %V and a weekday (%a, %A, %w, %u) go together"),
-        ("G" in codes and codes & {"Y", "y", "j", "U", "W"}, "%G is the year of %V; %Y, %y, %j, %U and %W do not go with it"),
+        (codes & {"G", "V"} and not (weekday and {"G", "V"} <= codes), "%G, %V and a weekday (%a, %A, %w, %u) must be given together"),
+        ("G" in codes and codes & {"Y", "y", "j", "U", "W"}, "%G is the year of %V; it cannot be combined with %Y, %y, %j, %U or %W"),
     ):  # fmt: skip
         if wrong:
             raise HeadwaterError(f"{text!r}: {why}")

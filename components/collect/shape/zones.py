@@ -34,15 +34,17 @@ def find_zone(name: str) -> datetime.tzinfo:
         offset = datetime.timedelta(hours=int(fixed[2]), minutes=int(fixed[3]))
         return datetime.timezone(offset if fixed[1] == "+" else -offset)
     if name == "localtime":
-        raise HeadwaterError("'localtime' is the zone of whichever machine runs this; name it as Europe/Vienna or UTC")
+        raise HeadwaterError(
+            "'localtime' depends on the machine that runs this; give a zone such as Europe/Vienna or UTC"
+        )
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         pass
     known = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
     near = [known[each] for each in difflib.get_close_matches(name.lower(), known, 1)]
-    meant = f"; did you mean {near[0]}?" if near else "; name one as Europe/Vienna, UTC or +05:30"
-    raise HeadwaterError(f"{name!r} is no time zone{meant}")
+    meant = f"; did you mean {near[0]}?" if near else "; give one such as Europe/Vienna, UTC or +05:30"
+    raise HeadwaterError(f"{name!r} is not a time zone{meant}")
 
 
 def instants(local: np.ndarray, zone: datetime.tzinfo) -> tuple[np.ndarray, np.ndarray]:

@@ -133,13 +133,13 @@ def remove_garbage(
 
 def _check(retention: Retention, min_age: float) -> None:
     if min_age < 0:
-        raise HeadwaterError(f"min-age: an age of at least 0 s; given: {min_age:g}")
+        raise HeadwaterError(f"min-age: must be at least 0 s; given: {min_age:g}")
     for name in ("keep_spans", "keep_versions"):
         value = getattr(retention, name)
         if value is not None and value < 1:
-            raise HeadwaterError(f"{name.replace('_', '-')}: at least 1 is kept; given: {value}")
+            raise HeadwaterError(f"{name.replace('_', '-')}: must be at least 1; given: {value}")
     if retention.older_than is not None and retention.older_than <= 0:
-        raise HeadwaterError(f"older-than: more than 0; given: {retention.older_than:g}")
+        raise HeadwaterError(f"older-than: must be more than 0; given: {retention.older_than:g}")
 
 
 def _now(root: str) -> float:

@@ -91,7 +91,7 @@ def trace(uri: str) -> list[Node]:
         except HeadwaterError as error:
             trouble = str(error)
         if found is not None and found.sha256 != reference["sha256"] and found.fingerprint != reference["fingerprint"]:
-            trouble = "what lies here now is not what was read"
+            trouble = "the result stored here now is not the one that was read"
         if found is not None and not trouble:
             return visit(found)
         key = (reference["uri"], reference["sha256"])
@@ -155,7 +155,7 @@ def _load(uri: str, kind: str) -> Result:
         try:
             return results.load(uri, each)
         except HeadwaterError as error:
-            if "where a" not in str(error) and "is here" not in str(error):
+            if "is of kind" not in str(error) and "is here" not in str(error):
                 raise
     for each, folder in reversed(results.FOLDERS.items()):
         if storage.exists(storage.join(uri, folder, results.MANIFEST)):

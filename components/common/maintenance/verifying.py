@@ -52,7 +52,7 @@ def verify(uri: str) -> Verified:
     problems: list[str] = []
     found = list(_results(uri, problems))
     if not found and not problems:
-        raise HeadwaterError(f"{uri}: there is no result here, and no data_root with committed ones")
+        raise HeadwaterError(f"{uri}: there is no result here, and no data_root with committed results")
     checks = [check for result in found for check in _checks(result, problems)]
     files = size = rows = 0
     with (
@@ -90,10 +90,10 @@ def _results(uri: str, problems: list[str]) -> Iterator[Result]:
                 yield results.load(uri, kind)
                 return
             except HeadwaterError as error:
-                if "where a" not in str(error):
+                if "is of kind" not in str(error):
                     problems.append(str(error))
                     return
-        problems.append(f"{uri}: the manifest is of no kind that is known")
+        problems.append(f"{uri}: the manifest's kind is unknown")
         return
     for name in storage.list_folders(uri):
         for home in [] if name.startswith("_") else homes(uri, name):
@@ -123,7 +123,8 @@ def _checks(result: Result, problems: list[str]) -> Iterator[_Check]:
                 counted = len(shards) if what == "shards" else sum(shard[what] for shard in shards)
                 if counted != summary:
                     problems.append(
-                        f"{result.folder}: split {split!r} has {counted:,} {what} by its index, {summary:,} by name"
+                        f"{result.folder}: split {split!r} has {counted:,} {what} according to its index, but "
+                        f"{summary:,} by name"
                     )
     for file in other_files(result):
         yield _Check(storage.join(base, file["path"]), file["bytes"], file["sha256"])
@@ -141,8 +142,8 @@ def _accounts(result: Result, body: Any) -> Iterator[str]:
     filtered, carried = sum(accounts["filtered"].values()), accounts.get("carried", 0)
     if accounts["read"] != accounts["written"] + accounts["rejected"] + filtered + carried:
         yield (
-            f"{result.folder}: the accounts do not add up: {accounts['read']:,} read, {accounts['written']:,} written, "
-            f"{accounts['rejected']:,} rejected, {filtered:,} filtered, {carried:,} carried"
+            f"{result.folder}: the counts of rows do not add up: {accounts['read']:,} read, {accounts['written']:,} "
+            f"written, {accounts['rejected']:,} rejected, {filtered:,} filtered, {carried:,} carried"
         )
     for what, summary, splits in (
         ("written", accounts["written"], body["splits"]),
@@ -150,7 +151,10 @@ def _accounts(result: Result, body: Any) -> Iterator[str]:
     ):
         rows = sum(entry["rows"] for entry in splits.values())
         if rows != summary:
-            yield f"{result.folder}: {summary:,} rows were {what} by the accounts, {rows:,} by the splits"
+            yield (
+                f"{result.folder}: {summary:,} rows were {what} according to the accounts, {rows:,} according to the "
+                "splits"
+            )
 
 
 def _look(check: _Check) -> _Outcome:
@@ -163,14 +167,14 @@ def _look(check: _Check) -> _Outcome:
                 hashed.update(piece)
                 size += len(piece)
             if size != check.bytes:
-                problems.append(f"{check.uri}: has {size:,} bytes, {check.bytes:,} were written")
+                problems.append(f"{check.uri}: has {size:,} bytes, but {check.bytes:,} were written")
             elif hashed.hexdigest() != check.sha256:
                 problems.append(f"{check.uri}: the file was altered: its SHA-256 is not the recorded {check.sha256}")
             elif check.rows is not None:
                 stream.seek(0)
                 rows = pq.ParquetFile(stream).metadata.num_rows
                 if rows != check.rows:
-                    problems.append(f"{check.uri}: has {rows:,} rows, {check.rows:,} by its index")
+                    problems.append(f"{check.uri}: has {rows:,} rows, but {check.rows:,} according to its index")
     except HeadwaterError as error:
         problems.append(str(error))
     return _Outcome(rows, problems)

@@ -113,9 +113,11 @@ def open_sources(
     kinds, guessed, mixed = _unite(scans, inferred)
     kinds.update(_partition_types(scans))
     if not kinds:
-        hint = "; JSON Lines have one object a line" if any(scan.file.format == "jsonl" for scan in scans) else ""
-        hint += ", and an array or objects over several lines are read from a .json file" if hint else ""
-        raise HeadwaterError(f"{scans[0].file.uri}: no record that can be read tells what columns there are{hint}")
+        hint = (
+            "; JSON Lines files have one object per line" if any(scan.file.format == "jsonl" for scan in scans) else ""
+        )
+        hint += ", and arrays or objects over several lines must be in a .json file" if hint else ""
+        raise HeadwaterError(f"{scans[0].file.uri}: there is no readable record to take the columns from{hint}")
     unknown = sorted(set(asked) - set(kinds))
     if unknown:
         raise HeadwaterError(f"types: there is no column {unknown[0]!r}; the columns are {', '.join(kinds)}")
@@ -124,7 +126,7 @@ def open_sources(
             for name, kind in asked.items():
                 if name in scan.kinds and not castable(scan.kinds[name], kind):
                     raise HeadwaterError(
-                        f"types: {name!r} is {scan.kinds[name]} in {scan.file.uri}, and cannot be made {kind}"
+                        f"types: {name!r} is {scan.kinds[name]} in {scan.file.uri}, which cannot be converted to {kind}"
                     )
     kinds.update(asked)
     elements = [element for scan in scans for element in scan.elements]
@@ -301,8 +303,8 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
                 wider = widen(earlier, kind)
                 if wider is None:
                     raise HeadwaterError(
-                        f"{scan.file.uri}: column {name!r} is {kind}, and {earlier} in {uri}; no type holds both: "
-                        "declare one in types, or mend the files"
+                        f"{scan.file.uri}: column {name!r} is {kind} here and {earlier} in {uri}; no type holds both, "
+                        "so declare one in types or fix the files"
                     )
                 declared[name] = (wider, uri)
                 kinds.setdefault(name, wider)
@@ -340,8 +342,8 @@ def _partition_types(scans: Sequence[Scan]) -> dict[str, pa.DataType]:
         for name, _ in scan.file.partitions:
             if name in scan.kinds:
                 raise HeadwaterError(
-                    f"{scan.file.uri}: {name!r} is a column of the file and a key of its folder; rename one, or name the "
-                    "files themselves, as a glob within the folder does, to leave the folder's out"
+                    f"{scan.file.uri}: {name!r} is a column of the file and a key of its folder; rename one, or give "
+                    "the files themselves, as by a glob within the folder, to ignore the folder's key"
                 )
     return found
 
@@ -352,9 +354,9 @@ def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
             "mixed_zones",
             "warning",
             name,
-            f"{name!r} holds times with a zone and times without one, so it stays text; declare "
-            f"types: {{{name}: 'timestamp[us, UTC]'}} to reject those without, or give formats: {{{name}: ...}} with a "
-            "zone for them",
+            f"{name!r} holds times with and without a zone, so it stays text; declare types: "
+            f"{{{name}: 'timestamp[us, UTC]'}} to reject those without, or give formats: {{{name}: ...}} with a zone "
+            "for them",
             next(scan.file.uri for scan in scans if name in scan.kinds),
         )
         for name in sorted(names)

@@ -97,7 +97,7 @@ def open_container(uri: str) -> Iterator[Container]:
 
 def _read_header(uri: str, window: _Window) -> Container:
     if window.size == 0:
-        raise HeadwaterError(f"{uri}: the file is empty (zero bytes); an Avro file is never that short")
+        raise HeadwaterError(f"{uri}: the file is empty (zero bytes); an Avro file never is")
     if window.read(0, len(_MAGIC)) != _MAGIC:
         raise HeadwaterError(f"{uri}: not an Avro object container file: it does not begin with the bytes Obj 1")
     try:
@@ -109,7 +109,7 @@ def _read_header(uri: str, window: _Window) -> Container:
         raise HeadwaterError(f"{uri}: the Avro header is cut short")
     codec = metadata.get(b"avro.codec", b"null").decode("ascii", "replace")
     if codec not in _CODECS:
-        raise HeadwaterError(f"{uri}: the Avro codec {codec[:40]!r} is not read; use one of {', '.join(_CODECS)}")
+        raise HeadwaterError(f"{uri}: the Avro codec {codec[:40]!r} is not supported; use one of {', '.join(_CODECS)}")
     schema, node, columns = compile_schema(uri, metadata.get(b"avro.schema", b""))
     return Container(window, schema, node, columns, codec, marker, place + _MARKER_BYTES)
 

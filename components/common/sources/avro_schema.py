@@ -44,10 +44,10 @@ def compile_schema(uri: str, text: bytes) -> tuple[pa.Schema, Node, tuple[Node, 
         raise HeadwaterError(f"{uri}: the schema in the Avro header is not JSON in UTF-8") from None
     compiler = _Compiler(uri)
     if not isinstance(definition, dict) or definition.get("type") not in ("record", "error"):
-        raise HeadwaterError(f"{uri}: the Avro schema is no record; a table's rows are records with named fields")
+        raise HeadwaterError(f"{uri}: the Avro schema must be a record with named fields")
     node = compiler.compile(definition, "", "", 0)
     if not node.kind.num_fields:
-        raise HeadwaterError(f"{uri}: the Avro schema's record has no fields; name at least one")
+        raise HeadwaterError(f"{uri}: the Avro schema's record has no fields; it needs at least one")
     return pa.schema(list(node.kind)), node, compiler.columns
 
 
@@ -66,13 +66,13 @@ class _Compiler:
         if self._count > MOST_FIELDS:
             raise HeadwaterError(f"{self._uri}: the Avro schema has more than {MOST_FIELDS:,} fields")
         if depth > _DEEPEST:
-            raise self._refuse(path, f"is nested more than {_DEEPEST} deep")
+            raise self._refuse(path, f"is nested more than {_DEEPEST} levels deep")
         if isinstance(definition, list):
             return self._union(definition, path, namespace, depth)
         if isinstance(definition, str):
             return self._by_name(definition, {}, path, namespace, depth)
         if not isinstance(definition, dict):
-            raise self._refuse(path, "has no type that Avro knows")
+            raise self._refuse(path, "has a type that Avro does not have")
         kind = definition.get("type")
         if kind in ("record", "error"):
             return self._record(definition, path, namespace, depth)
@@ -97,9 +97,9 @@ class _Compiler:
         full = name if "." in name or not namespace else f"{namespace}.{name}"
         full = full if full in self._named else name
         if full in self._open:
-            raise self._refuse(path, f"is of the type {name!r} that it is part of; no column can hold a recursive type")
+            raise self._refuse(path, f"has the type {name!r}, which contains it; no column can hold a recursive type")
         if full not in self._named:
-            raise self._refuse(path, f"is of the type {name!r}, which is not defined")
+            raise self._refuse(path, f"has the type {name!r}, which is not defined")
         known, around = self._named[full]
         return self.compile(known, path, around, depth + 1)
 
@@ -107,7 +107,7 @@ class _Compiler:
         """Records a named type; its full name and the namespace of what it holds."""
         name, own = definition.get("name"), definition.get("namespace", namespace)
         if not isinstance(name, str) or not name or not isinstance(own, str):
-            raise self._refuse(path, "is of a type without a name")
+            raise self._refuse(path, "has a type without a name")
         full = name if "." in name or not own else f"{own}.{name}"
         if full in self._open or (full in self._named and self._named[full][0] is not definition):
             raise self._refuse(path, f"defines the type {full!r} a second time")
@@ -125,7 +125,7 @@ class _Compiler:
         names = [field["name"] for field in fields]
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
-            raise self._refuse(f"{path}.{twice[0]}".lstrip("."), "is there twice")
+            raise self._refuse(f"{path}.{twice[0]}".lstrip("."), "appears twice")
         self._open.add(full)
         nodes = tuple(
             self.compile(field["type"], f"{path}.{field['name']}".lstrip("."), inner, depth + 1) for field in fields
@@ -151,7 +151,7 @@ class _Compiler:
     def _fixed(self, definition: dict, path: str) -> Node:
         size = definition.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= BLOCK_BYTES:
-            raise self._refuse(path, f"is fixed without a size from 1 to {BLOCK_BYTES:,}")
+            raise self._refuse(path, f"is fixed and needs a size from 1 to {BLOCK_BYTES:,}")
         self._count += 1
         plain = {"type": "fixed", "name": f"r{self._count}", "size": size}
         kind = _decimal(definition)
@@ -163,7 +163,7 @@ class _Compiler:
         item = self.compile(definition.get("items"), f"{path}[]", namespace, depth + 1)
         if not item.smallest:
             # A few bytes could ask for any number of them.
-            raise self._refuse(path, "is an array of items that hold nothing")
+            raise self._refuse(path, "is an array whose items hold nothing")
         kind = pa.list_(item.kind)
         return Node(kind, {"type": "array", "items": item.plain}, functools.partial(build_list, kind, item), 1)
 
@@ -177,7 +177,7 @@ class _Compiler:
     def _union(self, definition: list, path: str, namespace: str, depth: int) -> Node:
         nodes = [self.compile(branch, path, namespace, depth + 1) for branch in definition]
         if not nodes:
-            raise self._refuse(path, "is a union of no types")
+            raise self._refuse(path, "is a union without types")
         smallest = 1 + min(node.smallest for node in nodes)
         full = [node for node in nodes if not pa.types.is_null(node.kind)]
         if len(full) < 2:
@@ -186,7 +186,7 @@ class _Compiler:
         kind = functools.reduce(lambda one, two: one and widen(one, two), [node.kind for node in full])
         if kind is None:
             kinds = ", ".join(str(node.kind) for node in full)
-            raise self._refuse(path, f"is a union that no one type holds: {kinds}")
+            raise self._refuse(path, f"is a union of types that no single column type can hold: {kinds}")
         # A record of one field is encoded as the field, and tells which branch it is.
         plain = [node.plain if pa.types.is_null(node.kind) else self._plain_record([node.plain]) for node in nodes]
         branches = {}

@@ -46,7 +46,9 @@ def find_content(uri: str, data: bytes, dialect: Dialect) -> int:
     for number in range(dialect.skip_rows):
         end = data.find(b"\n", place)
         if end < 0:
-            raise HeadwaterError(f"{uri}: skip_rows is {dialect.skip_rows:,}, and the file has {number + 1:,} lines")
+            raise HeadwaterError(
+                f"{uri}: skip_rows is {dialect.skip_rows:,}, but the file has only {number + 1:,} lines"
+            )
         place = end + 1
     return place
 
@@ -74,7 +76,9 @@ def read_header(
         return list(column_names), [], 0
     start, end = _find_record(data, dialect)
     if end - start >= BLOCK_BYTES:
-        raise HeadwaterError(f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; a header names the columns")
+        raise HeadwaterError(
+            f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; it should be a header that names the columns"
+        )
     try:
         text = data[start:end].decode()
     except UnicodeDecodeError as error:
@@ -84,7 +88,9 @@ def read_header(
     if "\0" in text:
         raise HeadwaterError(f"{uri}: the header holds a NUL byte; this is not a CSV file in UTF-8")
     if text.count(dialect.delimiter) >= MOST_COLUMNS:
-        raise HeadwaterError(f"{uri}: the header has more than {MOST_COLUMNS:,} columns; this is no table of records")
+        raise HeadwaterError(
+            f"{uri}: the header has more than {MOST_COLUMNS:,} columns; this does not look like a table of records"
+        )
     try:
         names = next(dialect.read_lines(io.StringIO(text, newline="")), [])
     except csv.Error as error:
@@ -92,7 +98,7 @@ def read_header(
     if not dialect.header and names:
         return name_columns([""] * len(names))[0], [], start
     if not any(name.strip() for name in names):
-        raise HeadwaterError(f"{uri}: the first line names no column; a CSV file begins with a header")
+        raise HeadwaterError(f"{uri}: the first line is empty; a CSV file begins with a header")
     names, unnamed = name_columns(names)
     return names, [names[position] for position in unnamed], end
 

@@ -184,7 +184,7 @@ def discover(
       HeadwaterError: nothing is there, or a file is of no format that is read.
     """
     if not uris:
-        raise HeadwaterError("sources: none is given; name at least one file, folder, glob or database")
+        raise HeadwaterError("sources: must name at least one file, folder, glob or database")
     found: dict[str, SourceFile] = {}
     for uri in uris:
         files = storage.expand(uri)
@@ -199,10 +199,10 @@ def discover(
         if not known:
             if [storage.normalise(uri)] == [file.uri for file in files]:
                 raise HeadwaterError(
-                    f"{files[0].uri}: the ending names no format that is read: {', '.join(FORMATS)}, and these with "
+                    f"{files[0].uri}: the file's extension is not one of {', '.join(FORMATS)}, optionally followed by "
                     f"{', '.join(COMPRESSIONS)}"
                 )
             there = f"{len(files)} other files are" if files else "nothing is"
-            raise HeadwaterError(f"{storage.normalise(uri)}: no file of a known format is here; {there}")
+            raise HeadwaterError(f"{storage.normalise(uri)}: there is no file of a known format here; {there}")
         found.update((file.uri, file) for file in known)
     return [found[uri] for uri in sorted(found)]

@@ -41,7 +41,7 @@ def partitions_of(path: str, left_out: Iterable[str] = ()) -> Partitions:
         if not equals or not key or key in left_out:
             continue
         if key in found:
-            raise HeadwaterError(f"{path}: the folder's key {key!r} is there twice; a column has one value a row")
+            raise HeadwaterError(f"{path}: the folder's key {key!r} appears twice; a column has one value per row")
         found[key] = None if value in _MISSING else urllib.parse.unquote(value)
     return tuple(found.items())
 
@@ -74,7 +74,9 @@ def constants(partitions: Partitions, kinds: Mapping[str, pa.DataType], uri: str
             value = pa.array([text], pa.string())
             found[name] = value[0] if kinds[name] == pa.string() else _cast(value, kinds[name])[0]
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise HeadwaterError(f"{uri}: the folder {name}={text} holds no {kinds[name]}, which {name!r} is") from None
+            raise HeadwaterError(
+                f"{uri}: the folder {name}={text} cannot be read as {kinds[name]}, the type of {name!r}"
+            ) from None
     return found
 
 

@@ -111,7 +111,7 @@ class _Splitter:
         ends = (content == ord("\n")) | (content == ord("\r"))
         broken = np.flatnonzero(ends & inside)
         if len(broken) and self._uri:
-            raise self._error(int(broken[0]), "a line ends within a string; write it as \\n, or close the string")
+            raise self._error(int(broken[0]), "a line ends inside a string; write it as \\n, or close the string")
         content[ends & outside] = ord(" ")
         filled = ~np.isin(content, np.frombuffer(_SPACE, np.uint8))
         if self._array:
@@ -129,8 +129,8 @@ class _Splitter:
         """Refuses a document that ends within a value."""
         if self._inside or self._depth > 0 or (self._array and not self._ended):
             raise HeadwaterError(
-                f"{self._uri}: the JSON ends within what begins near byte {self._begin + 1:,}; it was cut short, or a "
-                "bracket or quote was left open"
+                f"{self._uri}: the JSON ends inside the value that begins near byte {self._begin + 1:,}; it was cut "
+                "short, or a bracket or quote was left open"
             )
 
     def _strings(self, content: np.ndarray) -> np.ndarray:
@@ -174,8 +174,8 @@ class _Splitter:
                 if self._first != b"{":
                     what = {b"[": "lists", b'"': "texts"}.get(self._first, "single values")
                     raise HeadwaterError(
-                        f"{self._uri}: a JSON array of {what}; an array of objects is read, each with the columns' "
-                        "names as keys"
+                        f"{self._uri}: this is a JSON array of {what}; it must be an array of objects with the "
+                        "columns' names as keys"
                     )
         counts = np.cumsum(filled)
         marks = np.flatnonzero(commas | ends)
@@ -184,7 +184,7 @@ class _Splitter:
             held[0] += self._filled
             for place in marks[held == 0][:1]:
                 if not (ends[place] and not self._commas and not commas[:place].any()):
-                    raise self._error(int(place), "nothing stands between two commas, or after the last one")
+                    raise self._error(int(place), "there is nothing between two commas, or after the last one")
             after = filled[marks[-1] + 1 :]
             self._begin = self._offset + int(marks[-1]) + 1
         else:
@@ -193,7 +193,7 @@ class _Splitter:
         if self._ended or len(over):
             beyond = after if not len(over) else filled[over[0] + 1 :]
             if beyond.any() or len(over) > 1:
-                raise self._error(int(over[0]) if len(over) else 0, "something follows the end of the array")
+                raise self._error(int(over[0]) if len(over) else 0, "there is more text after the end of the array")
             self._ended = True
         self._filled = bool(after.any()) or (self._filled and not len(marks))
         self._commas += int(commas.sum())

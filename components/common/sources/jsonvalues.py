@@ -29,13 +29,13 @@ def load(line: bytes) -> tuple[dict[str, Any] | None, str]:
             text, parse_int=Number, parse_float=Number, parse_constant=Number, object_pairs_hook=_object
         )
     except _Twice as error:
-        return None, f"json: the key {error.args[0]!r} is there twice in one object"
+        return None, f"json: the key {error.args[0]!r} appears twice in one object"
     except (ValueError, RecursionError):
         return None, "json: the line is no JSON object"
     if not isinstance(record, dict) or not record:
-        return None, "json: the line is no JSON object with columns"
+        return None, "json: the line is not a JSON object with columns"
     if any("\ud800" <= character <= "\udfff" for character in dump(record)):
-        return None, "encoding: half of a surrogate pair is no character"
+        return None, "encoding: half of a surrogate pair is not a character"
     return record, ""
 
 

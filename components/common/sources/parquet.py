@@ -125,8 +125,8 @@ def read_rows(
             yield batch, numbers, []
     if done != rows:
         raise HeadwaterError(
-            f"{uri}: the footer promises {rows:,} rows in row groups {start} to {stop - 1}, and {done:,} could be read; "
-            "the file is damaged, write it again"
+            f"{uri}: the footer says that row groups {start} to {stop - 1} have {rows:,} rows, but {done:,} could be "
+            "read; the file is damaged, so write it again"
         )
 
 
@@ -142,7 +142,7 @@ def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.
     options = {"binary_type": pa.large_binary()} if plain_text else {}
     with storage.open_input(uri) as stream:
         if stream.size() == 0:
-            raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file is never that short")
+            raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file never is")
         try:
             yield pq.ParquetFile(stream, coerce_int96_timestamp_unit=int96, **options)
         except _FAILURES as error:
@@ -151,7 +151,7 @@ def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.
                 raise _Unsupported(reason) from None
             if "invalid utf8" in reason.lower() and not plain_text:
                 raise _InvalidDictionary from None
-            raise HeadwaterError(f"{uri}: not a whole Parquet file; it may have been cut short: {reason}") from None
+            raise HeadwaterError(f"{uri}: not a complete Parquet file; it may have been cut short: {reason}") from None
         except ValueError as error:
             # Of the Python of an extension type that somebody registered, as pandas registers some.
             raise HeadwaterError(
@@ -201,7 +201,7 @@ def _read_by_pyarrow(
     with _open(uri, plain_text=plain_text) as file:
         if not _READS_MEMBERS and has_gzip_members(uri, file.metadata, groups, columns):
             raise _Unsupported(
-                f"a page of several gzip members, of which pyarrow {pa.__version__} reads the first alone"
+                f"a page has several gzip members, of which pyarrow {pa.__version__} reads only the first"
             )
         exact = _int96_columns(file) & set(columns)
         batches = file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns)

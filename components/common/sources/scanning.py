@@ -122,8 +122,8 @@ def _stage(files, folder, reading, label, beam, needed) -> list[SourceFile]:
         return list(files)
     if not folder:
         raise HeadwaterError(
-            f"{packed[0].uri}: plain input is read where it lies, as UTF-8 and one JSON object a line; this is packed, "
-            "encoded otherwise, or JSON over several lines: collect it"
+            f"{packed[0].uri}: plain input must be uncompressed UTF-8, with one JSON object per line; this is "
+            "compressed, in another encoding, or JSON over several lines, so collect it first"
         )
     plain = staging.stage_files(packed, folder, reading, label, **beam)
     return sorted([file for file in files if not needed(file)] + plain, key=lambda file: file.uri)
@@ -202,9 +202,9 @@ def _look_at_beginning(file: SourceFile, data: bytes, reading: Reading) -> dict:
 def _unnamed_notice(name: str, names: Sequence[str]) -> tuple[str, str, str | None, str]:
     place = names.index(name) + 1
     sentence = (
-        f"column {place} of {len(names)} has no name in the header and is called {name!r}; rename: {{{name}: ...}}"
+        f"column {place} of {len(names)} has no name in the header, so it is called {name!r}; rename: {{{name}: ...}}"
     )
-    return "unnamed_column", "warning", name, f"{sentence} gives it a name of its own"
+    return "unnamed_column", "warning", name, f"{sentence} gives it another name"
 
 
 def _look_inside(file: SourceFile) -> dict:
@@ -229,13 +229,13 @@ def _notices_of(footer: parquet.Footer) -> list[tuple[str, str, str | None, str]
             "extension_type",
             "info",
             column,
-            f"{column!r} has the extension type {name!r}, which is not applied: its values are read as they are stored, as "
-            f"{footer.schema.field(column).type}",
+            f"{column!r} has the extension type {name!r}, which is ignored; its values are read in their storage "
+            f"type, {footer.schema.field(column).type}",
         )
         for column, name in footer.extensions
     ]
     if footer.reader != "pyarrow":
-        found.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file; DuckDB read it"))
+        found.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file, so DuckDB read it"))
     return found
 
 
@@ -289,8 +289,8 @@ def _wrapped(uri: str, key: str) -> Notice:
         "wrapped_records",
         "warning",
         key,
-        f"the file is one object, read as one row, and {key!r} in it holds a list of objects; if those are the records, "
-        f"write them one a line first, as by jq -c '.[\"{key}\"][]'",
+        f"the file is one object, read as one row, whose {key!r} holds a list of objects; if those are the records, "
+        f"write them one per line first, as with jq -c '.[\"{key}\"][]'",
         uri,
     )
 
@@ -299,7 +299,7 @@ def _check_names(uri: str, names: Sequence[str]) -> None:
     seen = set()
     for name in names:
         if name in seen:
-            raise HeadwaterError(f"{uri}: the column name {name!r} is there twice; give each column a name of its own")
+            raise HeadwaterError(f"{uri}: the column name {name!r} appears twice; column names must be unique")
         seen.add(name)
 
 
@@ -308,6 +308,7 @@ def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> 
         for start, stop, _ in ranges:
             if stop - start > RECORD_BYTES + csv_ranges.BLOCK_BYTES:
                 raise HeadwaterError(
-                    f"{file.uri}: the record near byte {start:,} is longer than {RECORD_BYTES >> 20} MiB; a quote may have "
+                    f"{file.uri}: the record near byte {start:,} is longer than {RECORD_BYTES >> 20} MiB; a quote may "
+                    "have "
                     "been left open"
                 )

@@ -216,7 +216,7 @@ def _notice_comments(found: _Candidate) -> Iterator[str]:
     # Not left out by itself: later in the file a value may begin so.
     lines = [cells for cells in found.records[1:] if cells[0].startswith("#")]
     if found.width > 1 and not found.dialect.comment and lines and all(len(cells) != found.width for cells in lines):
-        yield "lines that begin with '#' look like comments, and are rejected as records: set comment: '#' to skip them"
+        yield "lines that begin with '#' look like comments but are rejected as records; set comment: '#' to skip them"
 
 
 def _doubt_delimiter(
@@ -236,7 +236,8 @@ def _doubt_delimiter(
             f"{found.width:,} columns by {name_character(found.dialect.delimiter)}" for found in others
         )
         yield (
-            f"the values are separated by {name_character(chosen)}, which gives {best.width:,} columns; it could also be "
+            f"the values are separated by {name_character(chosen)}, which gives {best.width:,} columns; it could also "
+            "be "
             f"{choices}: set delimiter"
         )
     elif not fitting and any(found.width > 1 for found in candidates):
@@ -244,8 +245,8 @@ def _doubt_delimiter(
             f"{name_character(found.dialect.delimiter)} {found.share:.0%}" for found in candidates if found.width > 1
         )
         yield (
-            f"no delimiter gives most records as many values as the first (of those looked for: {choices}); it is read "
-            f"with {name_character(chosen)}: set delimiter"
+            f"no delimiter gives most records as many values as the first (shares of those tried: {choices}); "
+            f"{name_character(chosen)} is used: set delimiter"
         )
 
 
@@ -253,13 +254,13 @@ def _notice_header(there: bool, sure: bool, width: int) -> Iterator[str]:
     if not there:
         last = f" to column_{width - 1}" if width > 1 else ""
         yield (
-            f"the first record looks like data, so the columns are called column_0{last}; name them by column_names, or "
-            "set header: true if the first record names them"
+            f"the first record looks like data, so the columns are called column_0{last}; name them with "
+            "column_names, or set header: true if the first record holds their names"
         )
     elif not sure:
         yield (
-            "the first record is taken for the names of the columns, though it looks much like those after it; set "
-            "header: false if it is data, or header: true to say that it is none"
+            "the first record is taken as the header, though it looks much like the records after it; set header: "
+            "false if it is data, or header: true to confirm"
         )
 
 
@@ -270,7 +271,7 @@ def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterat
     if dialect.quote != '"' and reading.quote is None:
         parts.append(f"values are quoted by {name_character(dialect.quote)}")
     if dialect.escape and reading.escape is None:
-        parts.append(f"{name_character(dialect.escape)} makes the next character part of the value")
+        parts.append(f"{name_character(dialect.escape)} escapes the next character")
     if dialect.skip_rows and reading.skip_rows is None:
         many = dialect.skip_rows > 1
         parts.append(

@@ -118,21 +118,23 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
             name = entry.filename
             if re.match(r"(?:[A-Za-z]:|[/\\])", name) or ".." in re.split(r"[/\\]", name):
                 raise HeadwaterError(
-                    f"{file.uri}: the member {name!r} leads out of the archive; such archives are refused"
+                    f"{file.uri}: the path of the member {name!r} leads outside the archive; such archives are refused"
                 )
             if any(part.startswith(("_", ".")) for part in name.split("/")):
                 continue
             recognised = recognise(name, reading)
             if recognised is None or recognised[1]:
-                raise HeadwaterError(f"{file.uri}: the member {name!r} is of no format that is read inside an archive")
+                raise HeadwaterError(f"{file.uri}: the format of the member {name!r} cannot be read inside an archive")
             if entry.flag_bits & 0x1:
-                raise HeadwaterError(f"{file.uri}: the member {name!r} is protected by a password; give it unprotected")
+                raise HeadwaterError(
+                    f"{file.uri}: the member {name!r} is protected by a password; store it without one"
+                )
             kind, _, dialect = recognised
             member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", dialect, partitions=file.partitions)
             with archive.open(entry) as stream:
                 members.append(_plain(member, stream, f"{stem}-{number:05d}", reading, entry.compress_size))
     if not members:
-        raise HeadwaterError(f"{file.uri}: the archive holds no file that can be read")
+        raise HeadwaterError(f"{file.uri}: the archive has no file that can be read")
     return members
 
 
@@ -146,8 +148,8 @@ def _plain(file: SourceFile, source: IO[bytes], place: str, reading: Reading, pa
             size += len(chunk)
             if size > BOMB_BYTES and size > BOMB_RATIO * packed:
                 raise HeadwaterError(
-                    f"{file.uri}: unpacks to more than {BOMB_RATIO} times its size; this looks like a zip bomb, unpack "
-                    "it yourself if it is none"
+                    f"{file.uri}: unpacks to more than {BOMB_RATIO} times its size; this looks like a zip bomb: "
+                    "unpack it yourself if it is not"
                 )
             target.write(chunk)
     return dataclasses.replace(file, size=size, place=place)
@@ -178,7 +180,9 @@ def _decode(file: SourceFile, decoder: Any, chunk: bytes, encoding: str, done: i
         return decoder.decode(chunk, final).encode()
     except UnicodeError as error:
         place = done + getattr(error, "start", 0)
-        raise HeadwaterError(f"{file.uri}: not {encoding} near byte {place:,}; name its encoding, or mend it") from None
+        raise HeadwaterError(
+            f"{file.uri}: not {encoding} near byte {place:,}; set `encoding`, or fix the file"
+        ) from None
 
 
 def _is_utf8(encoding: str) -> bool:

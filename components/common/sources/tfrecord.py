@@ -140,7 +140,10 @@ def _pieces(stream: pa.NativeFile, place: int, stop: int, content: bool = True) 
             continue
         head = data[:_HEAD_BYTES]
         if len(head) == _HEAD_BYTES and not _heads_hold(np.frombuffer(head, np.uint8)[None, :])[0]:
-            lost = f"damaged_length: the length at byte {place:,} has a wrong checksum; what follows cannot be found"
+            lost = (
+                f"damaged_length: the length at byte {place:,} has a wrong checksum, so the records after it cannot "
+                "be found"
+            )
             yield _Piece(place, b"", nothing, nothing, lost, stop)
             return
         length = int.from_bytes(head[:8], "little")
@@ -230,7 +233,7 @@ def _read_chunk(piece: _Piece) -> Chunk:
         record = example.parse(piece.data[starts[position] : stops[position]])
         if record is None:
             place = piece.offset + int(piece.starts[position])
-            rejected[position] = f"not_an_example: the record at byte {place:,} is no tf.Example"
+            rejected[position] = f"not_an_example: the record at byte {place:,} is not a tf.Example"
         else:
             others.append(position)
             parsed.append(record)

@@ -90,7 +90,7 @@ def cast_values(values: pa.Array, target: pa.DataType) -> pa.Array:
     """
     is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
     if is_text and pa.types.is_integer(target) and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
-        raise pa.ArrowInvalid(f"hexadecimal text is no {target}")
+        raise pa.ArrowInvalid(f"hexadecimal text is not a valid {target}")
     return pc.cast(values, target)
 
 

@@ -97,7 +97,7 @@ def rule(kind: pa.DataType) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return rule(kind.value_type)
     if not any(taken(kind) for taken in _TAKEN_AS_THEY_ARE):
-        raise HeadwaterError(f"values of type {kind} have no statistics; cast them to text, a number or a moment")
+        raise HeadwaterError(f"values of type {kind} cannot be measured; cast them to text, a number or a time")
     return ""
 
 
@@ -249,7 +249,7 @@ def _microseconds(values: pa.Array) -> np.ndarray:
 def _fitted(kind: pa.DataType) -> str:
     if _unit(kind) == "ns":
         return ", rounded down"
-    return ", held to 64 bits" if _unit(kind) in ("s", "ms") and not pa.types.is_time(kind) else ""
+    return ", clipped to 64 bits" if _unit(kind) in ("s", "ms") and not pa.types.is_time(kind) else ""
 
 
 def _unit(kind: pa.DataType) -> str:

@@ -75,8 +75,8 @@ def _weights(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
     numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if column.null_count or not np.isfinite(numbers).all() or (numbers < 0).any():
         raise HeadwaterError(
-            f"weight_feature: column {name!r} must hold a number of at least 0 in every row; a value is missing, "
-            "negative or not finite"
+            f"weight_feature: column {name!r} must hold a finite number of at least 0 in every row; a value is "
+            "missing, negative or not finite"
         )
     return numbers
 

@@ -57,7 +57,10 @@ def run_custom(wanted: Sequence[Custom], batch: pa.RecordBatch) -> dict[tuple[st
             )
         for feature, found in given.items():
             if feature not in batch.schema.names:
-                raise HeadwaterError(f"custom_statistics: {custom.function} names {feature!r}, which is no column")
+                raise HeadwaterError(
+                    f"custom_statistics: {custom.function} returned statistics for {feature!r}, but there is no such "
+                    "column"
+                )
             for name, value in found.items():
                 if not isinstance(value, numbers.Real):
                     raise HeadwaterError(

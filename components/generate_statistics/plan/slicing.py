@@ -141,7 +141,7 @@ def check_sliceable(column: str, kind: pa.DataType) -> None:
     text = pa.types.is_string(inner) or pa.types.is_large_string(inner)
     if not (text or pa.types.is_integer(inner) or pa.types.is_boolean(inner) or pa.types.is_date(inner)):
         raise HeadwaterError(
-            f"slices: column {column!r} is {kind}; slices are made of text, whole numbers, booleans and dates; use a "
+            f"slices: column {column!r} is {kind}; only text, whole numbers, booleans and dates can be sliced by; use a "
             'predicate, as in {name: "heavy", where: "weight > 100"}'
         )
 
@@ -209,7 +209,7 @@ def _texts(name: str, column: pa.Array) -> list[pa.Array]:
     most = int(place.max(initial=0)) + 1
     if most > MOST_VALUES:
         raise HeadwaterError(
-            f"slices: column {name!r} has a row with {most} different values; at most {MOST_VALUES} can be sliced by"
+            f"slices: column {name!r} has a row with {most} different values; at most {MOST_VALUES} are allowed"
         )
     result = []
     for layer in range(most):

@@ -100,7 +100,7 @@ def _alone(feature: Any, moment: bool) -> list[_Seen]:
     if not common.num_non_missing:
         return [_Seen(3, "all values are missing")]
     if not common.tot_num_values:
-        return [_Seen(3, "no list has a value")]
+        return [_Seen(3, "all lists are empty")]
     share, found = common.num_missing / places, []
     if share >= MISSING:
         found.append(_Seen(2 if share < 0.5 else 3, "missing", share))

@@ -47,10 +47,10 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         which cannot be added, or of a column with different types.
     """
     if isinstance(uris, str) or not uris:
-        raise HeadwaterError("merge: name at least one result of generate-statistics, as a list of URIs")
+        raise HeadwaterError("merge: give the URIs of at least one result of generate-statistics, as a list")
     found = [results.load(uri, "statistics") for uri in uris]
     if len({result.sha256 for result in found}) < len(found):
-        raise HeadwaterError("merge: one result is named twice; its rows would count twice")
+        raise HeadwaterError("merge: a result is given twice, so its rows would count twice")
     telling = {name: value for name, value in found[0].manifest["settings"].items() if name in _OF_TELLING}
     sizes = Settings(**telling).sizes
     splits = list(dict.fromkeys(split for result in found for split in result.body["splits"]))

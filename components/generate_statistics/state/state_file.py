@@ -110,7 +110,7 @@ def decode(content: bytes) -> State:
     try:
         table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
     except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is no state of statistics: it is not an Arrow file") from None
+        raise HeadwaterError("this is not a state of statistics: it is not an Arrow file") from None
     metadata = table.schema.metadata or {}
     version = metadata.get(b"headwater.state", b"").decode()
     if version != VERSION:

@@ -126,7 +126,8 @@ def bins(dataset: statistics_pb2.DatasetFeatureStatistics, options: Options) -> 
             found += _binned(feature, options.min_rows)
         elif options.columns:
             raise HeadwaterError(
-                f"worst_slices.columns: {name!r} has rows with more than one value, which belong to no one slice"
+                f"worst_slices.columns: {name!r} has rows with more than one value, so they would belong to several "
+                "slices"
             )
     columns = [column for _, column in found] if options.columns else _in_turn(found)
     kept = columns if options.columns else columns[:MOST_COLUMNS]

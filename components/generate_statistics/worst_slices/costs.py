@@ -62,7 +62,7 @@ def merge(states: Sequence[bytes]) -> bytes:
     merged, *others = [decode(state) for state in states]
     for other in others:
         if other.bins != merged.bins:
-            raise HeadwaterError("states of slices that were measured with different bins or costs cannot be merged")
+            raise HeadwaterError("states of slices with different bins or costs cannot be merged")
         merged.rows += other.rows
         merged.cost += other.cost
         merged.squares += other.squares
@@ -87,7 +87,7 @@ def unseen_classes(states: Sequence[bytes], options: Options) -> list[str]:
     if any(state.rows[0] for state in found) and not seen.any():
         raise HeadwaterError(
             f"worst_slices.costs: none of the classes {listed(options.classes)} occurs in column {options.label!r} or "
-            f"{options.prediction!r}; name the classes as the columns hold them"
+            f"{options.prediction!r}; write the classes as they are in the columns"
         )
     return [name for name, count in zip(options.classes, seen) if not count]
 
@@ -151,7 +151,7 @@ def decode(content: bytes) -> State:
     try:
         table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
     except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is no state of slices: it is not an Arrow file") from None
+        raise HeadwaterError("this is not a state of slices: it is not an Arrow file") from None
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     version = metadata.get("headwater.worst_slices", "unknown")
     if version != VERSION:
@@ -173,7 +173,7 @@ def _add(state: State, batch: pa.RecordBatch, bins: Bins, options: Options) -> N
     places = {name: batch.schema.get_field_index(name) for name in wanted}
     for name, place in places.items():
         if place < 0:
-            raise HeadwaterError(f"worst_slices: the data lack the column {name!r}, which their statistics have")
+            raise HeadwaterError(f"worst_slices: the data has no column {name!r}, but its statistics do")
     lists = to_lists(pa.RecordBatch.from_arrays([batch.column(place) for place in places.values()], list(places)))
     values = {name: _values(lists.column(place), name) for place, name in enumerate(lists.schema.names)}
     costs = _costs(values, state, batch.schema, options)
@@ -215,7 +215,9 @@ def _values(lists: pa.Array, name: str) -> tuple[np.ndarray, pa.Array]:
         return np.zeros(len(lists), bool), pa.nulls(0)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     if lengths.max(initial=0) > 1:
-        raise HeadwaterError(f"worst_slices: column {name!r} has a row with more than one value; one is needed")
+        raise HeadwaterError(
+            f"worst_slices: column {name!r} has a row with more than one value; each row must have one"
+        )
     return lengths == 1, lists.flatten()
 
 
@@ -280,8 +282,8 @@ def _classes(present: np.ndarray, values: pa.Array, kind: pa.DataType, key: str)
         numbers = np.where(finite, numbers, 0).astype(np.float64)
         if (numbers != np.floor(numbers)).any() or (np.abs(numbers) >= 2**53).any():
             raise HeadwaterError(
-                f"worst_slices.{key}: the column holds numbers that are no classes, such as scores; compare classes, "
-                "or give the cost of each row as errors"
+                f"worst_slices.{key}: the column holds numbers that cannot be classes, such as scores; compare "
+                "classes, or give the cost of each row as errors"
             )
         values = pa.array(numbers.astype(np.int64), mask=~finite)
     places = pa.array(np.cumsum(present) - 1, mask=~present)

@@ -60,12 +60,12 @@ class Options(pydantic.BaseModel, extra="forbid", frozen=True):
         if not self.errors and not (self.prediction and self.label):
             raise ValueError("give errors (a column with the cost of each row), or both prediction and label")
         if self.prediction and self.prediction == self.label:
-            raise ValueError("prediction and label name the same column")
+            raise ValueError("prediction and label must be different columns")
         if self.costs and self.errors:
-            raise ValueError("costs go with prediction and label; errors are costs already")
+            raise ValueError("costs can only be given with prediction and label; errors are already costs")
         twice = [name for name in dict.fromkeys(self.columns) if self.columns.count(name) > 1]
         if twice:
-            raise ValueError(f"columns names {twice[0]!r} twice")
+            raise ValueError(f"columns must not name {twice[0]!r} twice")
         return self
 
     @property
@@ -85,7 +85,7 @@ def check(options: Options, schema: pa.Schema) -> None:
             _field(schema, key, name)
     for name in options.columns:
         if name == options.errors:
-            raise HeadwaterError(f"worst_slices.columns: {name!r} holds the costs; slices are made of other columns")
+            raise HeadwaterError(f"worst_slices.columns: {name!r} holds the costs; name other columns")
         _field(schema, "columns", name)
         if (kind := kind_of(schema, name)) == "lists or structs":
             raise HeadwaterError(f"worst_slices.columns: {name!r} holds {kind}, which cannot be sliced by")
@@ -93,18 +93,20 @@ def check(options: Options, schema: pa.Schema) -> None:
         kind = kind_of(schema, options.errors)
         if kind not in ("numbers", "bools", "nothing"):
             raise HeadwaterError(
-                f"worst_slices.errors: column {options.errors!r} holds {kind}; a cost is a number or a bool"
+                f"worst_slices.errors: column {options.errors!r} holds {kind}; a cost must be a number or a boolean"
             )
         return
     kinds = {key: kind_of(schema, getattr(options, key)) for key in ("label", "prediction")}
     for key, kind in kinds.items():
         if kind == "lists or structs":
-            raise HeadwaterError(f"worst_slices.{key}: column {getattr(options, key)!r} holds {kind}; give one class")
+            raise HeadwaterError(
+                f"worst_slices.{key}: column {getattr(options, key)!r} holds {kind}; it must have one class per row"
+            )
     known = {kind for kind in kinds.values() if kind != "nothing"}
     if len(known) > 1 and known != {"numbers", "bools"}:
         raise HeadwaterError(
             f"worst_slices: label {options.label!r} holds {kinds['label']} and prediction {options.prediction!r} "
-            f"{kinds['prediction']}, which are never equal; give both one type"
+            f"{kinds['prediction']}, which are never equal; give both the same type"
         )
     for name in options.classes:
         class_value(name, known, options)
@@ -159,8 +161,8 @@ def class_value(name: str, kinds: set[str], options: Options) -> Any:
         return int(name)
     allowed = "whole numbers, true or false" if "bools" in kinds else "whole numbers"
     raise HeadwaterError(
-        f"worst_slices.costs: {name!r} is no class of {options.label!r} and {options.prediction!r}, which hold "
-        f"{' and '.join(sorted(kinds))}; classes are {allowed}"
+        f"worst_slices.costs: {name!r} cannot be a class of {options.label!r} and {options.prediction!r}, which hold "
+        f"{' and '.join(sorted(kinds))}; classes must be {allowed}"
     )
 
 

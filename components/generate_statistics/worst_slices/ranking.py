@@ -57,7 +57,7 @@ def rank(state: bytes, bins: Bins, options: Options) -> list[dict[str, Any]]:
     """
     found = decode(state)
     if found.bins != bins.fingerprint(options):
-        raise HeadwaterError("the state of slices was measured with other bins or costs; measure again")
+        raise HeadwaterError("the state of slices was measured with other bins or costs; measure it again")
     total = _Sums(found.rows[:1].astype(float), found.cost[:1], found.squares[:1])
     spread = math.sqrt(total.variance[0]) if total.rows[0] > 1 else 0.0
     if not spread:

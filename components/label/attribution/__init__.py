@@ -324,4 +324,4 @@ def _resolve(
 def _check_sums(events: Mapping[str, int]) -> None:
     ends = sum(count for name, count in events.items() if name not in ("read", "failed"))
     if events["read"] != ends:
-        raise HeadwaterError(f"the accounts of events do not add up: {events['read']:,} read, {ends:,} accounted for")
+        raise HeadwaterError(f"the counts of events do not add up: {events['read']:,} read, {ends:,} accounted for")

@@ -45,8 +45,8 @@ def match_columns(
     """
     if not on and list(dataset.key) == [ROW_ID]:
         raise HeadwaterError(
-            f"{where}: the dataset's key is {ROW_ID}, which other data does not know; say by which columns they belong "
-            "together, or collect the dataset with a key of its own"
+            f"{where}: the dataset's key is {ROW_ID}, which other data does not have; name the columns to match by, "
+            "or collect the dataset with a key"
         )
     pairs = dict(on) or {name: name for name in dataset.key}
     types = []
@@ -55,7 +55,8 @@ def match_columns(
         # A table without rows, as an empty CSV, says nothing of types.
         if not _is_compared(one, another) and not pa.types.is_null(another):
             raise HeadwaterError(
-                f"{where}: the dataset's {own!r} is {one}, and {theirs!r} there {another}; give both one type"
+                f"{where}: {own!r} of the dataset is {one}, but {theirs!r} there is {another}; give both columns the "
+                "same type"
             )
         types.append(None if is_plain_number(one) else common_type(one, another))
     for side, name in ((dataset, row_time), (other, other_time)):
@@ -63,8 +64,8 @@ def match_columns(
             kind = _type_of(where, side, name)
             if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
                 raise HeadwaterError(
-                    f"{where}: column {name!r} is {kind}, and neither date nor timestamp; collect it with a format that "
-                    "says how its times are read"
+                    f"{where}: column {name!r} is {kind}; it must be a date or a timestamp, so collect it with "
+                    "`formats` that say how its text is parsed"
                 )
     return On(tuple(pairs), tuple(pairs.values()), tuple(types), row_time, other_time)
 

@@ -19,7 +19,8 @@ from headwater.components.label.classes import words
 CARRIED_SCHEMA = pa.schema(
     [("_key", pa.binary(KEY.itemsize)), ("time", pa.timestamp("us", "UTC")), ("class", pa.string())]
 )
-"""The columns of events that wait for the next span: the hash of the key, when they happened, the class that they tell."""
+"""The columns of events that wait for the next span: the hash of the key, when they happened, the class that they
+tell."""
 
 # Which of the dataset's columns the key's hashes are of.
 _ON = b"headwater.on"
@@ -50,8 +51,8 @@ def read_waiting(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> 
     known = json.loads((table.schema.metadata or {}).get(_ON, b"null"))
     if known != list(columns):
         raise HeadwaterError(
-            f"{uri}: events that waited since an earlier span were matched by {', '.join(known or ['?'])}, and are by "
-            f"{', '.join(columns)} here; give carried_from: none to begin anew"
+            f"{uri}: events carried over from an earlier span were matched by {', '.join(known or ['?'])}, but are "
+            f"matched by {', '.join(columns)} now; set carried_from: none to start afresh"
         )
     found = np.empty(table.num_rows, EVENT)
     if not table.num_rows:
@@ -60,8 +61,8 @@ def read_waiting(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> 
     if codes.null_count:
         gone = sorted(set(table["class"].to_pylist()) - set(classes))[0]
         raise HeadwaterError(
-            f"{uri}: events that waited since an earlier span tell the class {gone!r}, and the classes are "
-            f"{', '.join(classes)}; give carried_from: none to begin anew"
+            f"{uri}: events carried over from an earlier span have the class {gone!r}, but the classes now are "
+            f"{', '.join(classes)}; set carried_from: none to start afresh"
         )
     key = table["_key"].chunk(0)
     keys = np.frombuffer(key.buffers()[1], KEY, len(key) + key.offset)[key.offset :]

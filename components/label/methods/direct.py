@@ -81,10 +81,13 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
         raise HeadwaterError(f"{where}.window: {error}") from None
     if round(length * _MICROSECONDS) < 1:
         raise HeadwaterError(
-            f"{where}.window: {settings.window!r} leaves feedback no time to come; give a time above 0, as in 7d"
+            f"{where}.window: {settings.window!r} leaves no time for feedback to arrive; give a duration above 0, as "
+            "in 7d"
         )
     if settings.silence and settings.silence not in classes:
-        raise HeadwaterError(f"{where}.silence: {settings.silence!r} is no class; the classes are {', '.join(classes)}")
+        raise HeadwaterError(
+            f"{where}.silence: {settings.silence!r} is not one of the classes; they are {', '.join(classes)}"
+        )
 
 
 def prepare(step: Step, context: Context) -> _Prepared:
@@ -100,11 +103,14 @@ def prepare(step: Step, context: Context) -> _Prepared:
         where, context.dataset, events, settings.on, row_time=settings.served, other_time=settings.occurred
     )
     if context.truth in (*on.rows, settings.served):
-        raise HeadwaterError(f"{where}: reads {context.truth!r}, which the labels are to be compared with")
+        raise HeadwaterError(
+            f"{where}: the step reads {context.truth!r}, which the labels are to be evaluated against; remove it from "
+            "the step or choose another truth"
+        )
     if context.as_of is None:
         raise HeadwaterError(
-            "as_of: direct labelling needs the time until which feedback is known, as 2026-01-31T00:00:00Z; only spans "
-            "that paths name by dates tell it themselves"
+            "as_of: direct labelling needs the time until which feedback is known, as in 2026-01-31T00:00:00Z; only "
+            "spans whose paths contain dates provide it themselves"
         )
     read = check_expression(f"{where}.outcome", settings.outcome, events.schema.names)
     schema = pa.schema([events.schema.field(name) for name in dict.fromkeys([*on.other, settings.occurred, *read])])
@@ -145,8 +151,8 @@ class _Prepared:
         found = attribution.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
         if found.other["outside"]:
             raise HeadwaterError(
-                f"{where}.outcome: gives what is no class for {found.other['outside']:,} events of "
-                f"{settings.feedback!r}; the classes are {', '.join(classes)}, and NULL tells none"
+                f"{where}.outcome: its value is not one of the classes for {found.other['outside']:,} events of "
+                f"{settings.feedback!r}; the classes are {', '.join(classes)}, and NULL means no class"
             )
         return _Labeller(
             columns=tuple(dict.fromkeys([*self.on.rows, settings.served])),
@@ -239,21 +245,24 @@ def _warnings(
     found = []
     if events["read"] and not own and events[FATES[ORPHAN]]:
         found.append(
-            f"no event of {name!r} is of a row: {events[FATES[ORPHAN]]:,} have keys that no row has; are the columns of "
-            "`on` the right ones?"
+            f"no event of {name!r} matches a row: {events[FATES[ORPHAN]]:,} have keys that no row has; check the "
+            "columns of `on`"
         )
-    for what, why in (("no_time", f"no time in {settings.served!r}"), ("no_key", "no key that events could name")):
+    for what, why in (("no_time", f"no time in {settings.served!r}"), ("no_key", "no key to match events by")):
         if rows[what]:
             found.append(f"{rows[what]:,} rows have {why} and abstain")
     if events["failed"]:
-        found.append(f"the outcome could not be computed for {events['failed']:,} events of {name!r}, which tell none")
+        found.append(
+            f"the outcome could not be computed for {events['failed']:,} events of {name!r}, which therefore give no "
+            "class"
+        )
     if rows["matured"]:
         missing = [each for each in step.classes if not by_event[each] and not (each == settings.silence and silent)]
-        found += [f"no row whose window has passed has the class {each!r}" for each in missing]
+        found += [f"no row whose window has passed got the class {each!r}" for each in missing]
     advised = summary["advised"]
     if advised is not None and advised > window and summary["held"] < delays.ADVISED - 0.05:
         found.append(
-            f"the window of {duration(window)} holds {summary['held']:.1%} of the feedback of {name!r}; "
-            f"{delays.ADVISED:.0%} comes within {duration(math.ceil(advised))}"
+            f"the window of {duration(window)} covers {summary['held']:.1%} of the feedback of {name!r}; "
+            f"{delays.ADVISED:.0%} of it arrives within {duration(math.ceil(advised))}"
         )
     return found

@@ -77,20 +77,20 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
     if settings.balance is not None:
         if sorted(settings.balance) != sorted(classes):
             raise HeadwaterError(
-                f"{where}.balance: gives the share of each class; the classes are {', '.join(classes)}"
+                f"{where}.balance: must give the share of each class; the classes are {', '.join(classes)}"
             )
         if min(settings.balance.values()) <= 0 or abs(sum(settings.balance.values()) - 1) > _SHARE:
-            raise HeadwaterError(f"{where}.balance: shares are above 0 and sum to 1; given: {settings.balance}")
+            raise HeadwaterError(f"{where}.balance: shares must be above 0 and sum to 1; given: {settings.balance}")
     if settings.gold_input and not settings.gold:
         raise HeadwaterError(
-            f"{where}.gold: names the column of the input {settings.gold_input!r} that holds the class"
+            f"{where}.gold: must name the column of the input {settings.gold_input!r} that holds the class"
         )
     if settings.model == "naive_bayes" and not settings.gold:
-        raise HeadwaterError(f"{where}.model: naive_bayes learns from gold alone, and no gold column is named")
+        raise HeadwaterError(f"{where}.model: naive_bayes learns only from gold labels, but no gold column is named")
     if len(settings.functions) < LEAST_SOURCES and not settings.gold and settings.model != "majority":
         raise HeadwaterError(
-            f"{where}.functions: {len(settings.functions)} cannot tell how accurate each is; give at least "
-            f"{LEAST_SOURCES}, or gold, or model: majority"
+            f"{where}.functions: the accuracies of {len(settings.functions)} functions cannot be estimated from their "
+            f"votes; give at least {LEAST_SOURCES} functions, or gold, or model: majority"
         )
 
 
@@ -111,7 +111,8 @@ def prepare(step: Step, context: Context) -> _Prepared:
     gold = "" if settings.gold_input else settings.gold
     if gold and gold == context.truth:
         raise HeadwaterError(
-            f"{step.where}.gold: {gold!r} is what labels are compared with; what the fit has seen cannot tell how good it is"
+            f"{step.where}.gold: {gold!r} is also the truth that labels are evaluated against; data used for fitting "
+            "cannot be used for evaluation"
         )
     if gold:
         check_kind(f"{step.where}.gold", gold, schema.field(gold).type)
@@ -125,8 +126,8 @@ def prepare(step: Step, context: Context) -> _Prepared:
         seen = next((name for name in names if name in hidden), None)
         if seen is not None:
             raise HeadwaterError(
-                f"{step.where}.{'gold' if seen == gold else 'truth'}: the function {function.name!r} reads {seen!r} too; "
-                "what a function sees of the truth cannot tell how good it is"
+                f"{step.where}.{'gold' if seen == gold else 'truth'}: the function {function.name!r} also reads "
+                f"{seen!r}; data that a function reads cannot be used to evaluate it"
             )
         read.update(dict.fromkeys(names))
         if function.way == "snorkel":
@@ -182,12 +183,12 @@ class _Prepared:
                 " and ".join(repr(names[number]) for number in group) for group in fitted.groups if len(group) > 1
             )
             raise HeadwaterError(
-                f"{where}.functions: those that tell the same count as one ({joined}), which leaves {len(fitted.groups)} "
-                f"sources; at least {LEAST_SOURCES} are needed, or gold, or model: majority"
+                f"{where}.functions: functions with identical votes count as one ({joined}), which leaves "
+                f"{len(fitted.groups)} sources; at least {LEAST_SOURCES} are needed, or gold, or model: majority"
             )
         report = analysis.describe(settings.functions, classes, counted, fitted, failed)
         if self.given is not None and counted.rows and not report["gold"]:
-            report["warnings"].append(f"no key of the input {settings.gold_input!r} is a key of the dataset")
+            report["warnings"].append(f"no key of the input {settings.gold_input!r} occurs in the dataset")
         if self.gold and counted.rows and not len(counted.gold):
             report["warnings"].append(f"the column {self.gold!r} of gold is empty on every row")
         return _Labeller(
@@ -318,15 +319,15 @@ def _check_usable(
         raise HeadwaterError(f"{where}.functions: no function votes for the class {unvoted[0]!r} on any row")
     if not counted.overlaps.any() and not has_gold and settings.model != "majority":
         raise HeadwaterError(
-            f"{where}.functions: no two vote on the same row, so nothing tells how accurate each is; write functions that "
-            "overlap, or give gold, or model: majority"
+            f"{where}.functions: no two functions vote on the same row, so their accuracies cannot be estimated; "
+            "write functions that overlap, or give gold, or model: majority"
         )
 
 
 def _check_gold(where: str, settings: Settings, counted: tally.Tally) -> None:
     if settings.model == "naive_bayes" and not len(counted.gold):
         raise HeadwaterError(
-            f"{where}.model: naive_bayes learns from gold alone, and {settings.gold!r} tells the class of no row"
+            f"{where}.model: naive_bayes learns only from gold labels, but {settings.gold!r} gives no row a class"
         )
 
 

@@ -90,8 +90,8 @@ def _warnings(functions: Sequence[dict[str, Any]], fitted: LabelModel, beside: d
     agreement = beside["agreement"]
     if not gold and agreement is not None and agreement < _LEAST_AGREEMENT:
         found.append(
-            f"the label model and the majority vote agree on {agreement:.1%} of the rows with a vote; without gold nothing "
-            "tells which is right"
+            f"the label model and the majority vote agree on {agreement:.1%} of the rows with a vote; without gold "
+            "labels it is unknown which is right"
         )
     return found
 
@@ -118,7 +118,8 @@ def _right_on_gold(votes: np.ndarray, truth: np.ndarray, weights: np.ndarray) ->
 
 
 def _pairs(functions: Sequence[Function], counted: Tally, width: int, right: _Right) -> list[dict[str, Any]]:
-    """Of each pair of functions the shares of rows that both vote on, that they disagree on, and how they do on gold."""
+    """Of each pair of functions the shares of rows that both vote on, that they disagree on, and how they do on
+    gold."""
     shape = (len(functions), width, len(functions), width)
     met = counted.pairs.reshape(shape)[:, 1:, :, 1:]
     both = met.sum((1, 3))

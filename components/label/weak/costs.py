@@ -15,10 +15,11 @@ def check(where: str, given: Mapping[str, Mapping[str, float]], classes: Sequenc
         for label, cost in row.items():
             for name in (truth, label):
                 if name not in classes:
-                    raise HeadwaterError(f"{where}: {name!r} is no class; the classes are {', '.join(classes)}")
+                    raise HeadwaterError(f"{where}: {name!r} is not one of the classes; they are {', '.join(classes)}")
             if cost < 0 or (truth == label and cost):
                 raise HeadwaterError(
-                    f"{where}.{truth}.{label}: a cost is at least 0, and that of the right label 0; given: {cost}"
+                    f"{where}.{truth}.{label}: a cost must be at least 0, and exactly 0 for the right label; given: "
+                    f"{cost}"
                 )
 
 

@@ -137,7 +137,7 @@ class Function(pydantic.BaseModel):
         ways = [name for name in WAYS if getattr(self, name) is not None]
         if len(ways) != 1:
             given = ", ".join(ways) or "none"
-            raise ValueError(f"a function has exactly one of {', '.join(WAYS)}; {self.name!r} has {given}")
+            raise ValueError(f"a function must have exactly one of {', '.join(WAYS)}; {self.name!r} has {given}")
         return self
 
     @property
@@ -168,14 +168,14 @@ def check_functions(where: str, functions: Sequence[Function], classes: Sequence
         names.add(function.name)
         for vote in _votes_of(function):
             if vote not in classes:
-                raise HeadwaterError(f"{key}: {vote!r} is no class; the classes are {', '.join(classes)}")
+                raise HeadwaterError(f"{key}: {vote!r} is not one of the classes; they are {', '.join(classes)}")
         if function.regex is not None:
             try:
                 pc.match_substring_regex(pa.array([""]), function.regex.pattern)
             except pa.ArrowInvalid as error:
                 raise HeadwaterError(f"{key}: regex.pattern: {str(error).splitlines()[0]}") from None
         if function.threshold is not None and function.threshold.above is None and function.threshold.below is None:
-            raise HeadwaterError(f"{key}: threshold: says neither above nor below what")
+            raise HeadwaterError(f"{key}: threshold: must give `above` or `below`")
         if function.python is not None or function.snorkel is not None:
             find_function(key, function.code)
 
@@ -203,9 +203,9 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
             own = value_type(given)
             # Of 256 bits DuckDB knows none.
             if kind == "number" and (not is_number(own) or pa.types.is_decimal256(own)):
-                raise HeadwaterError(f"{key}: a number is needed, and column {column!r} is {given}")
+                raise HeadwaterError(f"{key}: column {column!r} must hold numbers, but it is {given}")
             if kind == "text" and not (pa.types.is_string(own) or pa.types.is_large_string(own)):
-                raise HeadwaterError(f"{key}: text is needed, and column {column!r} is {given}")
+                raise HeadwaterError(f"{key}: column {column!r} must hold text, but it is {given}")
         read = check_expression(f"{key}: {function.way}", _sql(function), schema.names)
         # Types that do not go together are reported before the work.
         fields = [schema.field(name) for name in read]
@@ -257,7 +257,7 @@ def _check_votes(key: str, votes: np.ndarray, classes: Sequence[str], nothing: s
     if (votes == OUTSIDE).any():
         row = int(np.argmax(votes == OUTSIDE))
         raise HeadwaterError(
-            f"{key}: votes for what is no class, first on row {row + 1:,} of a shard; the classes are "
+            f"{key}: its vote is not one of the classes, first on row {row + 1:,} of a shard; the classes are "
             f"{', '.join(classes)}; {nothing} abstains"
         )
 
@@ -323,7 +323,9 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
         # A message of the user's code may quote values of the data.
         raise HeadwaterError(f"{key}: failed with {type(error).__name__}") from None
     if len(codes) != batch.num_rows:
-        raise HeadwaterError(f"{key}: gave {len(codes):,} votes for {batch.num_rows:,} rows; one a row is needed")
+        raise HeadwaterError(
+            f"{key}: returned {len(codes):,} votes for {batch.num_rows:,} rows; it must return one per row"
+        )
     _check_votes(key, codes, classes, "None")
     return codes
 

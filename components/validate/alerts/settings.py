@@ -1,4 +1,5 @@
-"""Where alerts go, and from which severity on. Secrets are never among the settings: they name environment variables."""
+"""Where alerts go, and from which severity on. Secrets are never among the settings: they name environment
+variables."""
 
 from __future__ import annotations
 
@@ -59,14 +60,16 @@ class Alert(pydantic.BaseModel):
         channel = CHANNELS[self.to]
         for key in channel.needed:
             if not getattr(self, key):
-                raise ValueError(f"{self.to} needs {key}")
+                raise ValueError(f"an alert to {self.to} needs the setting {key}")
         known = {*channel.needed, *channel.optional}
         for key in self.model_dump(exclude_none=True):
             if key not in {"to", "on", "timeout"} | known:
-                raise ValueError(f"{self.to} does not take {key}; it takes {', '.join(sorted(known))}")
+                raise ValueError(
+                    f"an alert to {self.to} has no setting {key}; its settings are {', '.join(sorted(known))}"
+                )
         for address in [self.sender, *(self.recipients or [])]:
             if address is not None and ("@" not in address or any(c.isspace() or ord(c) < 32 for c in address)):
-                raise ValueError(f"{address!r} is no mail address")
+                raise ValueError(f"{address!r} is not an email address")
         if (self.user_env is None) != (self.password_env is None):
-            raise ValueError("user_env and password_env go together")
+            raise ValueError("user_env and password_env must be given together")
         return self

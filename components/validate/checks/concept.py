@@ -21,7 +21,9 @@ def prepare(context: Context) -> None:
     if not context.baseline:
         check_columns(context.dataset, context.settings.concept)
     elif not context.baseline.results[-1].body["dataset"]["uri"]:
-        raise HeadwaterError("config.concept: the baseline names no dataset, so that its rows cannot be compared")
+        raise HeadwaterError(
+            "config.concept: the baseline's statistics do not name their dataset, so its rows cannot be compared"
+        )
 
 
 def run(context: Context) -> Outcome:

@@ -30,4 +30,4 @@ def run(context: Context) -> Outcome:
     return Outcome(findings=report.findings, summary=summary)
 
 
-CHECK = Check("rows", "single rows against rules", run, settings={"rows": (RowRules | None, None)}, prepare=prepare)
+CHECK = Check("rows", "each row against rules", run, settings={"rows": (RowRules | None, None)}, prepare=prepare)

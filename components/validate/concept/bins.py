@@ -199,8 +199,8 @@ def classes(feature: statistics_pb2.FeatureNameStatistics, kind: pa.DataType, bi
         unique = feature.string_stats.unique
         if unique > MOST_CLASSES:
             raise HeadwaterError(
-                f"concept.label: column {found.name!r} has {unique:,} classes; at most {MOST_CLASSES} can be compared: "
-                "put classes together in a column of their own"
+                f"concept.label: column {found.name!r} has {unique:,} classes; at most {MOST_CLASSES} can be "
+                "compared; group the classes in a new column"
             )
         values = tuple(value for value, _ in _frequent(feature.string_stats))
         return dataclasses.replace(found, values=values, others=1, known=len(values) == unique)

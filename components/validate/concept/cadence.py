@@ -56,18 +56,18 @@ def advise(history: Sequence[Mapping[str, float]], tolerated: float = 0.05) -> d
       HeadwaterError: the history is empty, or an entry or `tolerated` is out of range.
     """
     if not 0 < tolerated < 1:
-        raise HeadwaterError(f"tolerated: must be a share between 0 and 1; given: {tolerated!r}")
+        raise HeadwaterError(f"tolerated: must be a share greater than 0 and less than 1; given: {tolerated!r}")
     if not history:
-        raise HeadwaterError("history: there is no comparison yet; compare at least two periods")
+        raise HeadwaterError("history: there are no comparisons yet; compare at least two periods")
     rates = np.array([_rate(place, entry) for place, entry in enumerate(history)])
     slow, rate, fast = (float(each) for each in np.quantile(rates, [0.25, 0.5, 0.75]))
     days, longest, shortest = (tolerated / each if each > 0 else None for each in (rate, slow, fast))
     speed = _speed(days)
     cadence = min(days or LONGEST, LONGEST)
     if days is None:
-        lasting = "most comparisons show no change of what the label means"
+        lasting = "most comparisons show no change in what the label means"
     else:
-        lasting = f"after about {_words(days)}, {tolerated:.0%} of the labels would be others"
+        lasting = f"after about {_words(days)}, {tolerated:.0%} of the labels would have changed"
     return {
         "rate_per_day": rate,
         "days": days,
@@ -77,7 +77,7 @@ def advise(history: Sequence[Mapping[str, float]], tolerated: float = 0.05) -> d
         "cadence_days": cadence,
         "comparisons": len(rates),
         "reason": f"{lasting}: label every {_words(cadence)}, from {' and '.join(_METHODS[speed])}"
-        + ("; this rests on few comparisons" if len(rates) < 3 else ""),
+        + ("; this is based on few comparisons" if len(rates) < 3 else ""),
     }
 
 
@@ -88,9 +88,9 @@ def _rate(place: int, entry: Mapping[str, float]) -> float:
             raise HeadwaterError(f"history[{place}].{key}: must be a finite number; given: {value!r}")
     days, effect = float(entry["days"]), float(entry["effect"])
     if days <= 0:
-        raise HeadwaterError(f"history[{place}].days: two periods lie more than 0 days apart; given: {days:g}")
+        raise HeadwaterError(f"history[{place}].days: must be more than 0; given: {days:g}")
     if not -1 <= effect <= 1:
-        raise HeadwaterError(f"history[{place}].effect: is a share of the labels, at most 1; given: {effect:g}")
+        raise HeadwaterError(f"history[{place}].effect: must be a share of the labels, at most 1; given: {effect:g}")
     return max(effect, 0.0) / days
 
 

@@ -122,7 +122,7 @@ def decide(
 def _impossible(counted: Counts, labels: np.ndarray, label: Column) -> str:
     for rows, unlabelled, period in zip(counted.labelled, counted.unlabelled, ("baseline", "current data")):
         if not rows + unlabelled:
-            return f"the {period} has no rows here, so that nothing can be compared"
+            return f"the {period} has no rows in this split, so nothing can be compared"
         if rows < inference.LEAST_ROWS:
             return f"only {rows:,} of {rows + unlabelled:,} rows of the {period} have a label {label.name!r}"
     classes = np.flatnonzero(labels.sum(axis=1))
@@ -292,7 +292,7 @@ def _judge(
                 changed.append((each, test))
             else:
                 each.verdict = "echo"
-                each.reason = f"it is unchanged outside of the changed slices of {sources[-1].feature.name}"
+                each.reason = f"it is unchanged outside the changed slices of {sources[-1].feature.name}"
             continue
         each.held = fixed
         if fixed:
@@ -302,7 +302,7 @@ def _judge(
         elif not clear and not fixed:
             each.verdict = "unchanged"
         elif not clear:
-            each.verdict, each.reason = "explained", f"the inputs' change in {' and '.join(fixed)} explains it"
+            each.verdict, each.reason = "explained", f"the change in {' and '.join(fixed)} explains it"
         elif more and effect < options.min_effect + more and not in_slice:
             each.verdict = "unsettled"
             others = [name for name in moved if name not in names]

@@ -78,11 +78,11 @@ def of_concept(
         names = {column.name for column in each.feature.columns}
         own = [slice_ for slice_ in slices if names & set(slice_["features"])]
         effect = float(each.tests.effect[0])
-        where = f"; most where {_change(own[0], label)}" if own else ""
+        where = f"; most of all where {_change(own[0], label)}" if own else ""
         aside = f", {' and '.join(each.held)} held fixed" if each.held else ""
         message = (
-            f"the same inputs mean another label {label.name!r} than before: seen by {each.feature.name}{aside}, about "
-            f"{effect:.1%} of the labels changed{where}; label recent rows and train again"
+            f"the label {label.name!r} has changed for the same inputs: within bins of {each.feature.name}{aside}, "
+            f"about {effect:.1%} of the labels changed{where}; label recent rows and retrain"
         )
         echoes = [other.feature.name for other in found if other.verdict == "echo"]
         findings.append(
@@ -114,7 +114,8 @@ def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[d
     first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
     message = (
         f"it is not known whether the concept changed: the label changed within {first.feature.name}, and "
-        f"{first.reason}; name the model's score to compare rows of one score, or compare periods with like inputs"
+        f"{first.reason}; set config.concept.score to compare rows of the same score, or compare periods with similar "
+        "inputs"
     )
     return [finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
 
@@ -124,14 +125,17 @@ def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[s
     if together:
         first = together[0]
         names = sorted({first.feature.name, *first.held})
-        message = f"the inputs changed together, though no column did by itself: {', '.join(names)} go along otherwise"
+        message = (
+            f"the inputs changed together, though no column did by itself: {', '.join(names)} are combined "
+            "differently than before"
+        )
         return [finding(first.feature.name, "COVARIATE_DRIFT", message, effects={})]
     if not shifted:
         return []
     ordered = sorted(shifted, key=lambda each: (-each.shift[3], each.feature.name))
     names = [f"{each.feature.name} ({each.shift[3]:.1%} of its rows)" for each in ordered[:5]]
     more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
-    message = f"the inputs changed: {', '.join(names)}{more} lie in other bins than before"
+    message = f"the inputs changed: {', '.join(names)}{more} fall into different bins than before"
     effects = {each.feature.name: each.shift[3] for each in ordered}
     return [finding(ordered[0].feature.name, "COVARIATE_DRIFT", message, effects=effects)]
 
@@ -142,8 +146,8 @@ def of_label(summary: dict[str, Any], label: Column, options: Concept) -> list[d
         return []
     most = max(summary["classes"], key=lambda each: abs(each["current"] - each["baseline"]))
     message = (
-        f"the label's shares changed: {most['class']} went from {most['baseline']:.1%} to {most['current']:.1%}; the change of "
-        f"the inputs explains {summary['explained']:.0%} of it"
+        f"the label's distribution changed: {most['class']} went from {most['baseline']:.1%} to "
+        f"{most['current']:.1%}; the change in the inputs explains {summary['explained']:.0%} of it"
     )
     return [finding(label.name, "LABEL_DRIFT", message, effect=summary["effect"], p_value=summary["p_value"])]
 
@@ -151,10 +155,13 @@ def of_label(summary: dict[str, Any], label: Column, options: Concept) -> list[d
 def too_few(each: Found) -> str:
     """Why a feature cannot be tested."""
     if not each.tests.freedom[0]:
-        return f"no bin can expect {inference.LEAST_EXPECTED:g} rows of two classes in both periods"
+        return (
+            f"no bin has an expected count of at least {inference.LEAST_EXPECTED:g} rows for two classes in both "
+            "periods"
+        )
     return (
-        f"only {float(each.tests.compared[0]):.0%} of the current rows lie in bins that have {inference.LEAST_ROWS} "
-        "rows or more in both periods"
+        f"only {float(each.tests.compared[0]):.0%} of the current rows are in bins with at least "
+        f"{inference.LEAST_ROWS} rows in both periods"
     )
 
 

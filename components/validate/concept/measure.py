@@ -87,14 +87,14 @@ def measure_concept(
             reason = f"the baseline's statistics have no split {split!r}"
         if not reason and not (baseline_data.rows(split) and current_data.rows(split)):
             empty = "baseline" if current_data.rows(split) else "current data"
-            reason = f"the {empty} has no rows in this split, so that nothing can be compared"
+            reason = f"the {empty} has no rows in this split, so nothing can be compared"
         measured = {} if reason else _features(statistics, split)
         if not reason and options.label not in measured:
-            reason = f"the baseline's statistics have no column {options.label!r}, whose classes they would tell"
+            reason = f"the baseline's statistics have no column {options.label!r}, which holds the label"
         if not reason:
             label, score, features = columns.cut(measured)
             if label is None:
-                reason = f"no row of the baseline has a label {options.label!r}"
+                reason = f"no row of the baseline has a value in the label column {options.label!r}"
             else:
                 passes = _Passes(baseline_data, current_data, split, beam_pipeline_args, workers)
                 summary = decide(passes.count, label, features, score, options)
@@ -188,16 +188,16 @@ class _Columns:
         _check_known(key, name, {*kinds[0], *kinds[1]})
         if name in self._private:
             raise HeadwaterError(
-                f"concept.{key}: column {name!r} is private, and findings name its values; make it public in the "
-                "statistics if they may be shown"
+                f"concept.{key}: column {name!r} is private, but findings would show its values; name it under "
+                "`public` in the settings of generate-statistics if they may be shown"
             )
         for side, period in zip(kinds, ("baseline", "current data")):
             if name not in side:
                 return f"the {period} has no column {name!r}"
         if not all(side[name] for side in kinds):
             raise HeadwaterError(
-                f"concept.{key}: column {name!r} holds lists, structs or moments, which cannot be cut into bins; "
-                "derive a number, a bool or text from it"
+                f"concept.{key}: column {name!r} holds lists, structs or times, which cannot be binned; derive a "
+                "number, a boolean or text from it"
             )
         return self._differ(name, kinds)
 
@@ -261,8 +261,8 @@ def _statistics(options: Concept, baseline_data: Dataset) -> Result:
         return results.load(options.statistics, "statistics")
     if not baseline_data.home:
         raise HeadwaterError(
-            "concept.statistics: bins come from the baseline's statistics, and the baseline does not lie under a "
-            "data_root beside them; compute them with generate-statistics and name their folder"
+            "concept.statistics: bins come from the baseline's statistics, and there are none next to the baseline "
+            "under a data_root; compute them with generate-statistics and give their folder here"
         )
     return results.load(baseline_data.home.folder("statistics"), "statistics")
 

@@ -44,11 +44,11 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
     @pydantic.model_validator(mode="after")
     def _own_columns(self) -> Concept:
         if self.score == self.label:
-            raise ValueError(f"score and label name the same column {self.label!r}")
+            raise ValueError(f"score and label must be different columns; both are {self.label!r}")
         for key, names in (("columns", self.columns), *(("slices", pair) for pair in self.slices)):
             twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
             if twice:
                 raise ValueError(f"{key} names {twice[0]!r} twice")
             for name in {self.label, self.score} & set(names):
-                raise ValueError(f"{key} names {name!r}, which is the label or the score")
+                raise ValueError(f"{key} must not include {name!r}, which is the label or the score")
         return self

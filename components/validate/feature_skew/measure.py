@@ -70,7 +70,7 @@ def measure_feature_skew(
     types = {name: _common_type(name, *(side.schema.field(name).type for side in opened)) for name in (*key, *columns)}
     for name in options.tolerance:
         if not is_number(types[name]):
-            raise HeadwaterError(f"feature_skew.tolerance.{name}: the column holds {types[name]}, and no numbers")
+            raise HeadwaterError(f"feature_skew.tolerance.{name}: the column must hold numbers; it holds {types[name]}")
     totals = [sum(side.rows(split) for split in side.splits) for side in opened]
     partitions = max(1, -(-max(totals) // PARTITION_ROWS))
     cells = sum(totals) * len(types)
@@ -101,8 +101,8 @@ def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str],
     key = options.key or list(opened[0].key)
     if ROW_ID in key or not key:
         raise HeadwaterError(
-            f"feature_skew.key: name the columns that tell a row; {ROW_ID} is made of a row's place in its file, which "
-            "serving does not know"
+            f"feature_skew.key: name the columns that identify a row; {ROW_ID} comes from the row's position in its "
+            "file, which serving data does not have"
         )
     both = [name for name in opened[0].schema.names if name in known[1]]
     columns = options.columns or [name for name in both if name not in key and not name.startswith(OWN_PREFIX)]
@@ -115,9 +115,12 @@ def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str],
                     meant = f"; did you mean {near[0]!r}?" if near else ""
                     raise HeadwaterError(f"feature_skew.{where}: {title} data has no column {name!r}{meant}")
             if where == "tolerance" and name not in columns:
-                raise HeadwaterError(f"feature_skew.tolerance: {name!r} is not compared")
+                raise HeadwaterError(
+                    f"feature_skew.tolerance: column {name!r} is not compared; name it under feature_skew.columns or "
+                    "remove its tolerance"
+                )
     if not columns:
-        raise HeadwaterError("feature_skew.columns: the two sides have no column in common beside the key")
+        raise HeadwaterError("feature_skew.columns: the two sides have no column in common apart from the key")
     return key, columns
 
 
@@ -233,7 +236,7 @@ def _report(
         left_out = summary["twice"][side] + spilled["keyless"]
         rows[side] = {"rows": total, "only": summary["only"][side], "left_out": left_out}
         if joined + summary["only"][side] + left_out != total:
-            raise AssertionError(f"feature skew: rows of {side} data do not add up: {rows}")
+            raise AssertionError(f"feature skew: the counts of {side} rows do not add up: {rows}")
     found: dict[str, Any] = {}
     for name in columns:
         mine = summary["columns"][name]
@@ -260,7 +263,7 @@ def _findings(rows: Mapping[str, Any], columns: Mapping[str, Any], options: Feat
             **common,
             "feature": "",
             "kind": "COMPARISON_IMPOSSIBLE",
-            "message": "feature skew: no key of the training data stands in the serving data",
+            "message": "feature skew: no key of the training data occurs in the serving data",
         }
         return
     for name, summary in columns.items():
@@ -270,6 +273,7 @@ def _findings(rows: Mapping[str, Any], columns: Mapping[str, Any], options: Feat
                 **common,
                 "feature": name,
                 "kind": "FEATURE_SKEW",
-                "message": f"differs between training and serving in {summary['differing']:,} of {rows['joined']:,} joined "
+                "message": f"differs between training and serving in {summary['differing']:,} of {rows['joined']:,} "
+                "joined "
                 f"rows ({summary['share']:.2%}){gap}",
             }

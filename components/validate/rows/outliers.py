@@ -1,4 +1,5 @@
-"""Rows that lie far from the others, by rules that are learnt from a sample of rows before all are held against them."""
+"""Rows that lie far from the others, by rules that are learnt from a sample of rows before all are held against
+them."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ def learn(
         columns = tuple((name, scale) for name, scale in scales.items() if scale.spread)
         if not columns:
             unlearnt[number] = (
-                f"none of its columns has {FEWEST_ROWS} numbers, not all the same, among the rows to learn from; "
-                "give a `reference` that has them"
+                f"none of its columns has {FEWEST_ROWS} numbers, not all equal, in the rows to learn from; give a "
+                "`reference` that does"
             )
             continue
         uri = ""

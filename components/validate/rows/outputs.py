@@ -28,15 +28,15 @@ def check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, 
     inputs = {uri for result in (opened.result, *referred.values()) for uri in (result.folder, result.uri)}
     for role, folder in ((PASSED, passed), (QUARANTINE, quarantine)):
         if folder in inputs:
-            raise HeadwaterError(f"{role}: {folder} is a dataset that is read here; give another folder")
+            raise HeadwaterError(f"{role}: {folder} is a dataset that this run reads; give another folder")
         if folder and storage.exists(storage.join(folder, results.MANIFEST)):
             found = results.load(folder, "dataset")
             if found.body.get("role") != role:
-                raise HeadwaterError(f"{role}: another dataset lies in {folder}; give another folder")
+                raise HeadwaterError(f"{role}: {folder} already holds another dataset; give another folder")
     names = collections.Counter(opened.schema.names)
     twice = next((name for name, count in names.items() if count > 1), None)
     if (passed or quarantine) and twice is not None:
-        raise HeadwaterError(f"dataset: two columns are named {twice!r}; names must tell them apart")
+        raise HeadwaterError(f"dataset: two columns are named {twice!r}; column names must be unique")
 
 
 def clear(folder: str, role: str) -> None:
@@ -68,7 +68,8 @@ def commit(
     others = accounts["quarantined"] if role == PASSED else accounts["passed"]
     if accounts["read"] != written + others:
         raise HeadwaterError(
-            f"the accounts do not add up: {accounts['read']:,} read, {written:,} written to {role}, {others:,} not"
+            f"the counts of rows do not add up: {accounts['read']:,} read, {written:,} written to {role}, {others:,} "
+            "not"
         )
     fields = [field for field in opened.schema if field.name != RULES_COLUMN]
     if not plan.key:

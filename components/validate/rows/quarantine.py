@@ -83,10 +83,10 @@ def check_rows(
     settings = check_row_rules(config)
     if schema is None and not settings.rules:
         raise HeadwaterError(
-            "rules: there is no rule and no schema, so that nothing would be checked; give one of them"
+            "rules: there are no rules and no schema, so nothing would be checked; give at least one of them"
         )
     if environment and schema is None:
-        raise HeadwaterError(f"environment: {environment!r} is one of a schema, and no schema is given")
+        raise HeadwaterError(f"environment: {environment!r} is an environment of a schema, but no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     warm_up(_PRELOAD)
     options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
@@ -231,7 +231,7 @@ def _all_rules(
     ]
     for name, count in collections.Counter(rule.name for rule in given).items():
         if count > 1:
-            raise HeadwaterError(f"schema: two features give a rule {name!r}; one name must tell one feature")
+            raise HeadwaterError(f"schema: two features lead to the same rule name {name!r}; rename one of them")
     return (*users, *given)
 
 

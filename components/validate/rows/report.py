@@ -75,7 +75,8 @@ def make_report(
     for split, counts in splits.items():
         if counts["rows"] != rows[split]:
             raise HeadwaterError(
-                f"the accounts do not add up: split {split!r} has {rows[split]:,} rows, {counts['rows']:,} were read"
+                f"the counts of rows do not add up: split {split!r} has {rows[split]:,} rows, but {counts['rows']:,} "
+                "were read"
             )
     by_split = {
         split: {"read": counts["rows"], "passed": counts["rows"] - counts["bad"], "quarantined": counts["bad"]}
@@ -119,9 +120,9 @@ def _result(rule: Judged, split: str, rows: int, found: Mapping[str, Any] | None
 
 
 def _finding(rule: Judged, result: Mapping[str, Any]) -> dict[str, Any]:
-    tolerated = f", more than the {_percent(rule.tolerance)} that are tolerated" if rule.tolerance else ""
+    tolerated = f", above the tolerance of {_percent(rule.tolerance)}" if rule.tolerance else ""
     message = (
-        f"rule {rule.name!r}: {rule.text} is broken by {result['broken']:,} of {result['rows']:,} rows "
+        f"rule {rule.name!r} ({rule.text}) is broken by {result['broken']:,} of {result['rows']:,} rows "
         f"({_percent(result['share'])}){tolerated}, first seen in {result['first_seen']}{_such_as(rule, result)}"
     )
     return {
@@ -140,7 +141,7 @@ def _unjudged(rule: Judged, reason: str) -> dict[str, Any]:
         "feature": rule.feature,
         "kind": "RULE_NOT_JUDGED",
         "severity": "warning",
-        "message": f"rule {rule.name!r}: {rule.text} was held against no row: {reason}",
+        "message": f"rule {rule.name!r} ({rule.text}) was not checked on any row: {reason}",
         "rule": rule.name,
     }
 

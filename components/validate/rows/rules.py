@@ -77,7 +77,9 @@ class References(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _pairs(self) -> References:
         if self.to and len(self.to) != len(self.columns):
-            raise ValueError(f"{len(self.columns)} columns refer to {len(self.to)}; give one of `to` for each")
+            raise ValueError(
+                f"`columns` and `to` must have the same length; they have {len(self.columns)} and {len(self.to)}"
+            )
         return self
 
     @property
@@ -128,9 +130,11 @@ class Outliers(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _possible(self) -> Outliers:
         if self.method == ISOLATION and self.limit >= 1:
-            raise ValueError(f"a score of isolation lies below 1; beyond {self.limit:g} there is nothing")
+            raise ValueError(
+                f"isolation scores are below 1, so a limit of {self.limit:g} would never be exceeded; give one below 1"
+            )
         if len(set(self.columns)) < len(self.columns):
-            raise ValueError("columns: one is named twice")
+            raise ValueError("columns must not name the same column twice")
         return self
 
     @property
@@ -170,10 +174,13 @@ class Rule(pydantic.BaseModel):
         given = [kind for kind in _KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"a rule says exactly one of {', '.join(_KINDS)}; this one says {', '.join(given) or 'none'}"
+                f"a rule must have exactly one of {', '.join(_KINDS)}; this one has {', '.join(given) or 'none'}"
             )
         if self.name.startswith(SCHEMA_PREFIX):
-            raise ValueError(f"{self.name!r} begins with {SCHEMA_PREFIX!r}, which marks the rules that a schema gives")
+            raise ValueError(
+                f"the name {self.name!r} begins with {SCHEMA_PREFIX!r}, which is reserved for rules that come from a "
+                "schema"
+            )
         return self
 
     @property
@@ -226,7 +233,7 @@ class RowRules(pydantic.BaseModel):
         names = [rule.name for rule in rules]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two rules are named {name!r}; a name tells one rule")
+                raise ValueError(f"two rules are named {name!r}; names of rules must be unique")
         return rules
 
 
@@ -237,7 +244,7 @@ def check_row_rules(config: Mapping[str, Any]) -> RowRules:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
     if not isinstance(config, Mapping):
-        raise HeadwaterError(f"config: rules for rows are a mapping with the key `rules`; given: {config!r}")
+        raise HeadwaterError(f"config: must be a mapping with the key `rules`; given: {config!r}")
     try:
         return checked(RowRules, whole_numbers(config))
     except HeadwaterError as error:
@@ -299,8 +306,8 @@ def check_reference(where: str, rule: References, ours: pa.Schema, theirs: pa.Sc
         one, two = _comparable(ours.field(name).type), _comparable(theirs.field(target).type)
         if one != two:
             raise HeadwaterError(
-                f"{where}: {name!r} is {ours.field(name).type}, and {target!r} of {rule.dataset} is "
-                f"{theirs.field(target).type}; such values are never equal: give both one type"
+                f"{where}: column {name!r} is {ours.field(name).type}, but {target!r} of {rule.dataset} is "
+                f"{theirs.field(target).type}; such values are never equal, so give both columns the same type"
             )
 
 
@@ -314,7 +321,7 @@ def require_numbers(where: str, names: Sequence[str], schema: pa.Schema) -> None
         require_column(where, name, schema)
         kind = schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-            raise HeadwaterError(f"{where}: {name!r} is {kind}, which has no distances; only numbers have outliers")
+            raise HeadwaterError(f"{where}: column {name!r} is {kind}; outliers need columns of numbers")
 
 
 def require_column(where: str, name: str, schema: pa.Schema) -> None:
@@ -326,7 +333,7 @@ def require_column(where: str, name: str, schema: pa.Schema) -> None:
     if name not in schema.names:
         raise HeadwaterError(f"{where}: there is no column {name!r}{_nearest(name, schema.names)}")
     if schema.names.count(name) > 1:
-        raise HeadwaterError(f"{where}: there are two columns {name!r}; names must tell them apart")
+        raise HeadwaterError(f"{where}: there are two columns named {name!r}; column names must be unique")
 
 
 def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
@@ -340,20 +347,24 @@ def _columns_of(where: str, expression: str, schema: pa.Schema) -> list[str]:
             ) from None
         raise
     if not names:
-        raise HeadwaterError(f"{where}: {expression!r} names no column; a rule says something about a row's values")
+        raise HeadwaterError(f"{where}: {expression!r} does not refer to any column; a rule must test a row's values")
     empty = pa.RecordBatch.from_arrays(
         [pa.array([], schema.field(name).type) for name in names],
         schema=pa.schema([schema.field(name) for name in names]),
     )
     kind = evaluate(where, expression, empty)[0].type
     if not pa.types.is_boolean(kind):
-        raise HeadwaterError(f"{where}: {expression!r} gives {kind}, and a rule must be true or false, as in fare >= 0")
+        raise HeadwaterError(
+            f"{where}: {expression!r} is of type {kind}; a rule must be true or false, as in fare >= 0"
+        )
     return names
 
 
 def _require_order(where: str, name: str, kind: pa.DataType) -> None:
     if not any(ordered(value_type(kind)) for ordered in _ORDERED):
-        raise HeadwaterError(f"{where}: {name!r} is {kind}, which has no order; numbers, text and times have one")
+        raise HeadwaterError(
+            f"{where}: column {name!r} is {kind}, which cannot be ordered; give numbers, text or times"
+        )
 
 
 def _comparable(kind: pa.DataType) -> object:

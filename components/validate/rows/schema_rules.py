@@ -155,7 +155,7 @@ def _allowed_values(feature: schema_pb2.Feature, domains: dict[str, Any]) -> tup
     if feature.HasField("domain"):
         if feature.domain not in domains:
             raise HeadwaterError(
-                f"schema: feature {feature.name!r} names the domain {feature.domain!r}, and the schema has "
+                f"schema: feature {feature.name!r} refers to the domain {feature.domain!r}, but the schema has "
                 f"{', '.join(domains) or 'none'}"
             )
         return tuple(domains[feature.domain].value)

@@ -30,7 +30,7 @@ def send(verdict: Verdict, findings: Findings, alert: Alert, key: str) -> None:
                 server.login(*user)
             server.send_message(mail)
     except (OSError, smtplib.SMTPException) as error:
-        raise HeadwaterError(f"the mail server did not take it ({type(error).__name__})") from None
+        raise HeadwaterError(f"the mail server did not accept it ({type(error).__name__})") from None
 
 
 CHANNEL = Channel(
