@@ -328,7 +328,7 @@ def _parse(where: str, expression: str) -> dict[str, Any]:
     plain = len(statements) == 1 and node.get("type") == "SELECT_NODE" and len(node.get("select_list", ())) == 1
     plain = plain and node.get("from_table", {}).get("type") == "BASE_TABLE" and not node.get("where_clause")
     if not plain or node.get("group_expressions") or node.get("modifiers") or node.get("cte_map", {}).get("map"):
-        raise HeadwaterError(f"{where}: {expression!r} is not one scalar SQL expression")
+        raise HeadwaterError(f"{where}: {expression!r} is not a single scalar SQL expression")
     return node["select_list"][0]
 
 

@@ -362,7 +362,7 @@ def test_carried_rows_that_do_not_go_with_the_span_are_an_error(served, tmp_path
     with pytest.raises(HeadwaterError, match="steps.0.carried_from: column 'x' is double in .*span=1.*string here"):
         label(collect(tmp_path, texts, 2, types={"x": "string"}), tmp_path / "l2", whole, span=2)
     other = collect(tmp_path, later, 3, key=["id", "span"])
-    with pytest.raises(HeadwaterError, match="carried_from: the key of .* is id, and id, span here"):
+    with pytest.raises(HeadwaterError, match="carried_from: the key of .* is id, but id, span here"):
         label(other, tmp_path / "l3", whole, span=3)
     anew = label(other, tmp_path / "l3", whole, span=3, given=[step(carried_from="none")])
     assert anew.body["carried"]["taken_over"] == 0 and "carried" not in anew.manifest["inputs"]
@@ -542,7 +542,7 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
     seen = {**weak, "truth": "truth", "functions": [{"name": "t", "sql": "truth"}]}
     seen.pop("truth_input")
     for given, message in (
-        (seen, "steps.0.truth: the function 't' reads 'truth' too"),
+        (seen, "steps.0.truth: the function 't' also reads 'truth'"),
         ({**weak, "truth": "nothing"}, "steps.0.truth: there is no column 'nothing'"),
         ({**weak, "truth": ""}, "steps.0.truth: must name the column of the input 'exact'"),
         ({**weak, "truth_input": "other"}, "steps.0.truth_input: there is no input 'other'; the inputs are exact"),
@@ -571,7 +571,7 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
         (step(outcome="sold"), "steps.0.outcome: there is no column 'sold'; the columns are request, at, kind"),
         (step(outcome="random()"), r"random\(\) is not allowed"),
         (step(outcome="kind + to_days(1)"), "steps.0.outcome: the expression .* cannot be computed"),
-        (step(outcome="kind >"), "steps.0.outcome: 'kind >' is not one scalar SQL expression"),
+        (step(outcome="kind >"), "steps.0.outcome: 'kind >' is not a single scalar SQL expression"),
         (step(outcome="kind"), "steps.0.outcome: its value is not one of the classes for .* events of 'events'; the classes are no, buy"),
         (step(conflict="best"), "steps.0.conflict"),
         (step(speed=1), "steps.0.speed: there is no such setting; the settings are feedback, served"),
@@ -639,7 +639,7 @@ def test_a_window_that_is_too_short_is_told_with_the_one_that_would_do(served, t
     exact = np.quantile(list(first.values()), 0.95)
     assert told_["events"] == len(first) and exact * 0.95 <= told_["advised"] <= exact * 1.15
     assert told_["held"] == pytest.approx(np.mean(np.array(list(first.values())) <= 7_200), abs=0.05)
-    assert any("the window of 2 h holds" in each["message"] for each in result.body["findings"])
+    assert any("the window of 2 h covers" in each["message"] for each in result.body["findings"])
 
 
 def test_what_is_read_is_not_written_over(small_span, tmp_path):
@@ -722,7 +722,7 @@ BIG = 2**53
         (pa.array([3, 4], pa.int8()), pa.array([4.0], pa.float32()), [1]),
         (pa.array([2**63 + 1, 5], pa.uint64()), pa.array([2**63 + 1], pa.uint64()), [0]),
         (pa.array(["a", "b"]).dictionary_encode(), pa.array(["b"], pa.large_string()), [1]),
-        (pa.array([-1, 5], pa.int64()), pa.array([2**64 - 1], pa.uint64()), "int64, and 'request' there uint64"),
+        (pa.array([-1, 5], pa.int64()), pa.array([2**64 - 1], pa.uint64()), "int64, but 'request' there is uint64"),
         (
             pa.array([1, 2], pa.decimal128(20, 0)),
             pa.array([1], pa.int64()),

@@ -388,7 +388,7 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps({"name": "a", "sql": "CASE WHEN"}), "cannot be estimated from their votes; give at least 3 functions"),
         (steps({"name": "a"}, {"name": "b"}), "has none"),
         (steps(*[{"name": "a", "sql": "NULL"}] * 3), "another function has this name"),
-        (steps({"name": "x", "sql": "wind >"}, *steps()[0]["functions"]), "'x'.*is not one scalar SQL expression"),
+        (steps({"name": "x", "sql": "wind >"}, *steps()[0]["functions"]), "'x'.*is not a single scalar SQL expression"),
         (steps({"name": "x", "sql": "winds"}, *steps()[0]["functions"]), "there is no column 'winds'; the columns are"),
         (steps({"name": "x", "sql": "random()"}, *steps()[0]["functions"]), r"random\(\) is not allowed"),
         (steps({"name": "x", "sql": "wind + said"}, *steps()[0]["functions"]), "cannot be computed"),
@@ -417,7 +417,7 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps({"name": "x", "python": "nowhere:f"}, *steps()[0]["functions"]), "the module cannot be imported"),
         (steps({"name": "x", "python": "json:nothing"}, *steps()[0]["functions"]), "has no 'nothing'"),
         (steps(gold="golden"), "there is no column 'golden'"),
-        (steps(gold="wind"), "the function 'windy' reads 'wind' too"),
+        (steps(gold="wind"), "the function 'windy' also reads 'wind'"),
         (steps(gold="carrier"), "gold: column 'carrier' has a value that is not one of the classes on 3,000 rows"),
         (steps(model="naive_bayes"), "learns only from gold labels"),
         (steps(balance={"fine": 1.0}), "balance: must give the share of each class"),
@@ -457,7 +457,7 @@ def test_what_is_wrong_is_told(collected, tmp_path, given, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("too_few", "gave 1 votes for"),
+        ("too_few", "returned 1 votes for"),
         ("careless", "failed with ValueError"),
         ("no_class", "its vote is not one of the classes"),
     ],

@@ -205,7 +205,7 @@ def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):
     ("alert", "message"),
     [
         ({"to": "pigeon"}, "config.alerts.0.to"),
-        ({"to": "webhook"}, "webhook needs url_env"),
+        ({"to": "webhook"}, "webhook needs the setting url_env"),
         ({"to": "webhook", "url_env": "https://x"}, "config.alerts.0.url_env"),
         ({"to": "slack", "url_env": "A", "secret_env": "B"}, "an alert to slack has no setting secret_env"),
         ({"to": "email", "host": "h", "sender": "a@b", "recipients": ["a@b\nBcc: c@d"]}, "is not an email address"),

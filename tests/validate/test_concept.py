@@ -715,7 +715,7 @@ def test_values_that_are_no_numbers_and_odd_types(tmp_path):
         ({"score": "s"}, "concept.score: there is no column 's'"),
         ({"columns": ["k", "k"]}, "columns names 'k' twice"),
         ({"columns": ["label"]}, "which is the label or the score"),
-        ({"score": "label"}, "same column 'label'"),
+        ({"score": "label"}, "both are 'label'"),
         ({"slices": [["k"]]}, "concept.slices.0"),
         ({"min_effect": 1.5}, "concept.min_effect"),
         ({"max_p": 0}, "concept.max_p"),

@@ -159,7 +159,7 @@ def test_keys_that_never_meet_are_a_finding(tmp_path):
         ({"columns": ["y"]}, "feature_skew.columns: training data has no column 'y'"),
         (
             {"columns": ["kind"], "tolerance": {"kind": {"absolute": 1.0}}},
-            "feature_skew.tolerance.kind: the column holds string",
+            "feature_skew.tolerance.kind: the column must hold numbers; it holds string",
         ),
         ({"tolerance": {"x": {"absolute": -1.0}}}, "feature_skew.tolerance.x.absolute"),
         ({"tolerance": {"id": {}}}, "'id' is not compared"),

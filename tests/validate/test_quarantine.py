@@ -376,7 +376,7 @@ def test_a_finding_is_a_sentence_with_its_shard_and_tolerance_keeps_it_back(tmp_
     report = check(source, rules)
     assert [finding["message"] for finding in report.findings] == [
         "rule 'fare': fare >= 0 is broken by 37 of 2,440 rows (1.52 %), first seen in split=train/part-000.parquet",
-        "rule 'less tolerant' (fare >= 0) is broken by 37 of 2,440 rows (1.52 %), above the tolerance of 1 %, "
+        "rule 'less tolerant': fare >= 0 is broken by 37 of 2,440 rows (1.52 %), above the tolerance of 1 %, "
         "first seen in split=train/part-000.parquet",
     ]
     assert [finding["severity"] for finding in report.findings] == ["error", "warning"]

@@ -261,8 +261,8 @@ def _statistics(options: Concept, baseline_data: Dataset) -> Result:
         return results.load(options.statistics, "statistics")
     if not baseline_data.home:
         raise HeadwaterError(
-            "concept.statistics: bins come from the baseline's statistics, and there are none next to the baseline "
-            "under a data_root; compute them with generate-statistics and give their folder here"
+            "concept.statistics: bins come from the baseline's statistics, which are not next to it under a "
+            "data_root; compute them with generate-statistics and give their folder here"
         )
     return results.load(baseline_data.home.folder("statistics"), "statistics")
 

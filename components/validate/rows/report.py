@@ -122,7 +122,7 @@ def _result(rule: Judged, split: str, rows: int, found: Mapping[str, Any] | None
 def _finding(rule: Judged, result: Mapping[str, Any]) -> dict[str, Any]:
     tolerated = f", above the tolerance of {_percent(rule.tolerance)}" if rule.tolerance else ""
     message = (
-        f"rule {rule.name!r} ({rule.text}) is broken by {result['broken']:,} of {result['rows']:,} rows "
+        f"rule {rule.name!r}: {rule.text} is broken by {result['broken']:,} of {result['rows']:,} rows "
         f"({_percent(result['share'])}){tolerated}, first seen in {result['first_seen']}{_such_as(rule, result)}"
     )
     return {
@@ -141,7 +141,7 @@ def _unjudged(rule: Judged, reason: str) -> dict[str, Any]:
         "feature": rule.feature,
         "kind": "RULE_NOT_JUDGED",
         "severity": "warning",
-        "message": f"rule {rule.name!r} ({rule.text}) was not checked on any row: {reason}",
+        "message": f"rule {rule.name!r}: {rule.text} was not checked on any row: {reason}",
         "rule": rule.name,
     }
 
