@@ -291,12 +291,12 @@ def _parser() -> argparse.ArgumentParser:
     add_collect(collect)
     add_beam(collect)
 
-    label = add_command(commands, "label", _label, "a dataset → its rows with labels, and where each comes from")
+    label = add_command(commands, "label", _label, "a dataset → its rows with labels, each with its origin")
     label.add_argument("dataset", help="a dataset's folder, or plain files")
     label.add_argument(
         "--steps", required=True, metavar="FILE", help="YAML file of methods; the README of label lists them"
     )
-    label.add_argument("--output", default="", metavar="FOLDER", help="where the result goes")
+    label.add_argument("--output", default="", metavar="FOLDER", help="folder to write the labels to")
     add_inputs(label)
     label.add_argument("--data-root", default="", help="durable home for the labels (default: the dataset's own)")
     label.add_argument(

@@ -333,7 +333,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     if reference not in ("auto", "latest", "previous") and not reference.startswith("span:"):
         return load(reference, kind)
     if home is None:
-        raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, and no data_root is set")
+        raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, but no data_root is set")
     homes = committed(home.data_root, home.name, kind)
     if reference.startswith("span:"):
         number = reference[len("span:") :]

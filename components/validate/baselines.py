@@ -90,7 +90,7 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
     if home is None:
-        raise HeadwaterError(f"{reference!r} refers to earlier runs under data_root, and no data_root is set")
+        raise HeadwaterError(f"{reference!r} refers to earlier runs under data_root, but no data_root is set")
     latest = {other.span: other for other in results.committed(home.data_root, home.name, "statistics")}
     if how == "season":
         spans = [span for span in (home.span - int(number),) if span in latest]

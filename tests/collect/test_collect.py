@@ -342,7 +342,7 @@ def test_types_of_parquet_files_that_nothing_holds_together_are_told(tmp_path):
     (tmp_path / "in").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "in/b.parquet")
     pq.write_table(pa.table({"x": ["t"]}), tmp_path / "in/c.parquet")
-    with pytest.raises(HeadwaterError, match="column 'x' is string, and int64 in .*b.parquet"):
+    with pytest.raises(HeadwaterError, match="column 'x' is string here and int64 in .*b.parquet"):
         collect(tmp_path / "in", tmp_path / "out")
 
 

@@ -134,7 +134,7 @@ def test_a_shard_that_does_not_read_back_is_told(monkeypatch):
     writer.write(batch, np.zeros(2, np.uint64))
     other = pa.array([[("k", None)], [("k", 2)]], pa.map_(pa.string(), pa.int64()))
     writer._first = pa.RecordBatch.from_arrays([batch.column(0), other], batch.schema.names)
-    with pytest.raises(HeadwaterError, match=r"column 'm', which is map<string, int64.*is not read back as it was"):
+    with pytest.raises(HeadwaterError, match=r"column 'm' is map<string, int64.*does not read back as it was"):
         writer.close()
 
 

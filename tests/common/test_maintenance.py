@@ -273,7 +273,7 @@ def test_gc_tells_first_and_removes_when_told(root, capsys):
     [
         (["--min-age", "soon"], "'soon' is not a duration"),
         (["--min-age=-1d"], "is not a duration"),
-        (["--keep-spans", "0"], "keep-spans: at least 1"),
+        (["--keep-spans", "0"], "keep-spans: must be at least 1"),
         (["--older-than", "0d"], "older-than: must be more than 0"),
     ],
 )

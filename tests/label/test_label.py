@@ -387,7 +387,7 @@ def test_no_steps_pass_the_dataset_on(collected, trips, tmp_path):
         (steps(sharpness=1), "steps.0.sharpness: there is no such setting; the settings are functions, gold"),
         (steps({"name": "a", "sql": "CASE WHEN"}), "cannot be estimated from their votes; give at least 3 functions"),
         (steps({"name": "a"}, {"name": "b"}), "has none"),
-        (steps(*[{"name": "a", "sql": "NULL"}] * 3), "another function has this name"),
+        (steps(*[{"name": "a", "sql": "NULL"}] * 3), "another function already has this name"),
         (steps({"name": "x", "sql": "wind >"}, *steps()[0]["functions"]), "'x'.*is not a single scalar SQL expression"),
         (steps({"name": "x", "sql": "winds"}, *steps()[0]["functions"]), "there is no column 'winds'; the columns are"),
         (steps({"name": "x", "sql": "random()"}, *steps()[0]["functions"]), r"random\(\) is not allowed"),

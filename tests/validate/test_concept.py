@@ -825,7 +825,7 @@ def test_the_verdict_says_how_often_to_label_from_all_spans(tmp_path):
     assert told[2]["labelling"]["days"] == pytest.approx(5, abs=1) and told[2]["labelling"]["speed"] == "days"
     page = found[2].read("page.html").decode()
     assert "label every 5 days, from direct feedback and weak supervision" in page.replace("Label every", "label every")
-    assert "Where the same inputs have other labels now" in page and "train: concept" in page
+    assert "Where the same inputs have different labels now" in page and "train: concept" in page
 
 
 def test_without_days_between_spans_the_verdict_gives_no_advice(tmp_path):

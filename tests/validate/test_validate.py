@@ -383,6 +383,6 @@ def test_the_page_shows_verdict_and_drift_and_keeps_hostile_values_as_text(spans
     frame = spoilt().rename(columns={"quantity": "<img src=x onerror=alert(2)>"})
     frame.loc[::9, "kind"] = "<script>alert(1)</script>{{ 7 * 7 }}"
     page = spans.run(frame).read("page.html").decode()
-    assert "not blessed" in page and "Every change" in page and "<svg" in page
+    assert "not blessed" in page and "All changes" in page and "<svg" in page
     assert "<script" not in page and "<img" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 7 }}" in page

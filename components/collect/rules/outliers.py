@@ -62,8 +62,7 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
         if extreme > EXTREME and 0 < share <= MOST_FAR and not _is_heavy(z):
             message = (
                 f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({share:.2%} of the "
-                "rows "
-                "lie far out)"
+                "rows are outliers)"
             )
             findings.append(finding("outlier", "info", name, message, round(extreme, 2), EXTREME))
     isolated, worst = _isolate(scores, sample.num_rows, seed)

@@ -164,7 +164,7 @@ def check_functions(where: str, functions: Sequence[Function], classes: Sequence
     for number, function in enumerate(functions):
         key = f"{where}.functions.{number} ({function.name!r})"
         if function.name in names:
-            raise HeadwaterError(f"{key}: another function has this name")
+            raise HeadwaterError(f"{key}: another function already has this name")
         names.add(function.name)
         for vote in _votes_of(function):
             if vote not in classes:
