@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.components.common import storage
-from headwater.components.common.errors import HeadwaterError, ended_by_sigterm
+from headwater.components.common.ending import ended_cleanly
+from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, find
 from headwater.pipelines.arguments import (
     SOURCES,
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with ended_by_sigterm():
+        with ended_cleanly():
             return options.command(options)
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)

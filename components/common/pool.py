@@ -8,12 +8,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
 
 WORKED, FAILED = b"\0", b"\1"
+
+# A process that is ended by a signal leaves semaphores, which the tracker removes; it need not tell the user.
+_UNTOLD = {"PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}
+_SERVER = "headwater.components.common.worker_server"
 
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
@@ -128,6 +134,17 @@ def _send(sender: Any, environment: dict[str, str], work: Callable[[Any], bytes]
 def _adopt(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    # It may be known from an earlier environment.
+    tempfile.tempdir = None
+    # A worker whose parent was killed would wait for work for ever, and its server with it.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _start_server(preload: Sequence[str]) -> Any:
@@ -135,9 +152,9 @@ def _start_server(preload: Sequence[str]) -> Any:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    added = {name: value for name, value in _ONE_THREAD.items() if name not in os.environ}
-    # It is read when the server imports numpy.
+    context.set_forkserver_preload([_SERVER, *preload])
+    added = {name: value for name, value in {**_ONE_THREAD, **_UNTOLD}.items() if name not in os.environ}
+    # They are read when the server imports numpy, and when the tracker starts.
     os.environ.update(added)
     try:
         with _without_main():

@@ -12,7 +12,8 @@ from steps import KINDS, LINES, Steps, check_clear, prepare
 
 from headwater.components.common import results, storage, stores
 from headwater.components.common.dataset import load_dataset, open_dataset, read_element
-from headwater.components.common.errors import TERMINATED, HeadwaterError
+from headwater.components.common.ending import TERMINATED
+from headwater.components.common.errors import HeadwaterError
 
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 DENIED = {"s3": Fault(status=400, body=EXPIRED), "gs": Fault(status=401, body=b'{"error": {"code": 401}}')}

@@ -1,0 +1,166 @@
+"""Commands leave nothing in the temporary folder, and no process, however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import pytest
+
+from headwater.components.common.ending import TERMINATED
+
+_SECONDS = 120.0
+
+
+@pytest.fixture
+def temporary():
+    """An empty folder for TMPDIR. Its path is short, for a socket's path has about 100 characters."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="t-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def start(*command: object, temporary: pathlib.Path, cwd: pathlib.Path) -> subprocess.Popen:
+    # Worker processes that were left behind would hold the pipe open, and `communicate` would not return.
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def headwater(*arguments: object, temporary: pathlib.Path, cwd: pathlib.Path) -> tuple[int, str]:
+    process = start("-m", "headwater.pipelines.cli", *arguments, temporary=temporary, cwd=cwd)
+    output, _ = process.communicate(timeout=_SECONDS)
+    return process.returncode, output
+
+
+def terminated(
+    *arguments: object, when: Callable[[], bool], temporary: pathlib.Path, cwd: pathlib.Path
+) -> tuple[int, str]:
+    process = start("-m", "headwater.pipelines.cli", *arguments, temporary=temporary, cwd=cwd)
+    wait_for(lambda: when() or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=_SECONDS)
+    return process.returncode, output
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def left(folder: pathlib.Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def orders(path: pathlib.Path, rows: int) -> pathlib.Path:
+    chance = random.Random(1)
+    lines = (f"{row},{chance.gauss(10, 1):.3f},{chance.choice(['book', 'film'])}" for row in range(rows))
+    path.write_text("\n".join(["id,amount,kind", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory) -> pathlib.Path:
+    """Orders that take two workers some seconds."""
+    return orders(tmp_path_factory.mktemp("big") / "big.csv", 600_000)
+
+
+def test_commands_that_succeed_leave_nothing(temporary, tmp_path):
+    for day in ("monday", "tuesday"):
+        orders(tmp_path / f"{day}.csv", 2000)
+    functions = [
+        {"name": "dear", "threshold": {"column": "amount", "above": 10.5, "vote": "high"}},
+        {"name": "cheap", "threshold": {"column": "amount", "below": 9.5, "vote": "low"}},
+    ]
+    step = {"method": "weak_supervision", "classes": ["low", "high"], "label": "value", "model": "majority"}
+    (tmp_path / "steps.json").write_text(json.dumps([{**step, "functions": functions}]))
+    for command in (
+        ("collect", "monday.csv", "tuesday.csv", "--output", "data", "--workers", "2"),
+        ("label", "data", "--steps", "steps.json", "--output", "labels", "--workers", "2"),
+        ("generate-statistics", "data", "--output", "statistics", "--workers", "2"),
+        ("infer-schema", "statistics", "--output", "schema"),
+        ("validate", "statistics", "schema", "--output", "anomalies"),
+    ):
+        code, output = headwater(*command, temporary=temporary, cwd=tmp_path)
+        assert code == 0, output
+        assert left(temporary) == [], command
+
+
+def test_commands_that_fail_leave_nothing(temporary, tmp_path):
+    orders(tmp_path / "ok.csv", 2000)
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1" + bytes(1000) + b"PAR1")
+    (tmp_path / "ragged.csv").write_text("a,b\n" + "1,2\n" * 50 + "1\n" * 10)
+    for sources, expected in ((["ok.csv", "bad.parquet"], 2), (["bad.parquet"], 2), (["ragged.csv"], 1)):
+        command = ("collect", *sources, "--output", "data", "--workers", "2")
+        code, output = headwater(*command, temporary=temporary, cwd=tmp_path)
+        assert code == expected, output
+        assert left(temporary) == []
+
+
+def test_a_command_that_is_terminated_leaves_nothing(temporary, tmp_path, big):
+    code, output = terminated(
+        *("collect", big, "--output", "data", "--workers", "2"),
+        when=lambda: any(temporary.glob("*/beam-pipeline-temp*")) and any(temporary.glob("pymp-*/listener-*")),
+        temporary=temporary,
+        cwd=tmp_path,
+    )
+    assert code == TERMINATED, output
+    assert output.splitlines()[-1].startswith("error: stopped by SIGTERM")
+    assert left(temporary) == []
+
+
+def test_workers_and_their_server_end_with_a_driver_that_is_killed(temporary, tmp_path):
+    """Neither the driver nor anything above it can clean up here."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from headwater.components.common.pool import Pool\n"
+        "pool = Pool(2, ())\n"
+        "pool.submit(os.getpid).result()\n"
+        "pool.submit(time.sleep, 600)\n"
+        "os._exit(3) if sys.argv[1] == 'exit' else os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for how, code in (("exit", 3), ("kill", -signal.SIGKILL)):
+        process = start("-c", script, how, temporary=temporary, cwd=tmp_path)
+        output, _ = process.communicate(timeout=_SECONDS)
+        assert (process.returncode, output) == (code, "")
+        wait_for(lambda: not left(temporary))
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_leaves_nothing(temporary, tmp_path):
+    orders(tmp_path / "monday.csv", 2000)
+    code, output = headwater("run", "monday.csv", "--workers", "2", temporary=temporary, cwd=tmp_path)
+    assert code == 0, output
+    assert left(temporary) == []
+    (tmp_path / "monday.csv").write_bytes(b"PAR1" + bytes(1000) + b"PAR1")
+    code, output = headwater("run", "monday.csv", "--workers", "2", temporary=temporary, cwd=tmp_path)
+    assert code == 2, output
+    assert left(temporary) == []
+
+
+@pytest.mark.slow
+def test_a_pipeline_that_is_terminated_ends_its_task_as_well(temporary, tmp_path, big):
+    code, output = terminated(
+        *("run", big, "--workers", "2"),
+        when=lambda: any(temporary.glob("headwater-*/headwater-*/beam-pipeline-temp*")),
+        temporary=temporary,
+        cwd=tmp_path,
+    )
+    assert code == TERMINATED, output
+    assert left(temporary) == []
