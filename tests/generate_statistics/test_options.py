@@ -552,7 +552,7 @@ def test_what_cannot_be_merged_says_why(spans, source, tmp_path):
         HeadwaterError, match="split 'all': states cannot be merged: max_exact_values is 1000 in one and 65536"
     ):
         merge_statistics([parts[0].folder, other.folder], str(tmp_path / "no"))
-    with pytest.raises(HeadwaterError, match="named twice"):
+    with pytest.raises(HeadwaterError, match="given twice"):
         merge_statistics([parts[0].folder] * 2, str(tmp_path / "no"))
     with pytest.raises(HeadwaterError, match="at least one result"):
         merge_statistics([], str(tmp_path / "no"))
