@@ -135,7 +135,7 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
         (["ok.csv", "--base-schema", "span:3"], "'span:3' does not exist: there is no such schema"),
         pytest.param(
             ["ok.csv", "--base-schema", "nowhere.pbtxt"],
-            "neither a schema file nor a folder with schema.pbtxt is here",
+            "there is neither a schema file nor a folder with schema.pbtxt here",
             marks=pytest.mark.slow,
         ),
         (["ok.csv", "--curation", "bad.json"], "curation.features.a.colour: there is no such setting"),
