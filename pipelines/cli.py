@@ -11,7 +11,7 @@ from typing import Any
 from headwater.components.common import storage
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.results import Home, find
+from headwater.components.common.results import Home, Result, find
 from headwater.pipelines.arguments import (
     SOURCES,
     add_baseline,
@@ -120,13 +120,7 @@ def _collect(options: argparse.Namespace) -> int:
         f"{result.uri}: {accounts['read']:,} read, {accounts['written']:,} written, {accounts['rejected']:,} rejected"
         + (f", {filtered:,} filtered" if filtered else "")
     )
-    for found in result.body["findings"]:
-        print(f"{found['severity']:7} {found['rule']}: {found['message']}")
-    print(f"page    {result.locate(result.body['page'])}")
-    if not result.body["accepted"]:
-        print(f"not accepted: {result.body['refusal']}", file=sys.stderr)
-        return NOT_BLESSED
-    return 0
+    return _print_findings(result)
 
 
 def _label(options: argparse.Namespace) -> int:
@@ -154,6 +148,11 @@ def _label(options: argparse.Namespace) -> int:
     accounts = result.body["accounts"]
     carried = f", {accounts['carried']:,} carried to the next span" if accounts["carried"] else ""
     print(f"{result.uri}: {accounts['written']:,} rows, {classes}, {labels['abstained']:,} abstain{carried}")
+    return _print_findings(result)
+
+
+def _print_findings(result: Result) -> int:
+    """What collect or label found, and the exit code."""
     for found in result.body["findings"]:
         print(f"{found['severity']:7} {found['rule']}: {found['message']}")
     print(f"page    {result.locate(result.body['page'])}")

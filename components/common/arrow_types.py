@@ -65,6 +65,20 @@ def is_same(first: pa.DataType, second: pa.DataType) -> bool:
     )
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are text, by one of its names."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_utf8(values: pa.Array) -> bool:
+    """Whether all values of a binary array are UTF-8."""
+    try:
+        values.cast(pa.large_string() if pa.types.is_large_binary(values.type) else pa.string())
+        return True
+    except pa.ArrowInvalid:
+        return False
+
+
 def _parts(kind: pa.DataType) -> Iterator[pa.Field]:
     if pa.types.is_struct(kind):
         yield from kind

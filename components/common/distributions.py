@@ -68,10 +68,21 @@ def read(content: bytes) -> dict[tuple[str, ...], Feature]:
     Raises:
       HeadwaterError: it is no state, or one of a format that is not understood.
     """
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
-    except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is not a state of statistics: it is not an Arrow file") from None
+    table, about = open_state(content)
+    parts = dict(zip(table["name"].to_pylist(), table["content"]))
+    tables = {name: _all_rows(pa.ipc.open_stream(parts[name].as_buffer()).read_all()) for name in _WANTED}
+    paths = [tuple(path) for path in about["paths"]]
+    rules = {tuple(path): text for path, text in about["rules"]}
+    return _features(paths, rules, about["examples"][0][0], tables)
+
+
+def open_state(content: bytes) -> tuple[pa.Table, dict[str, Any]]:
+    """The table of a state's parts, and what the state says about itself.
+
+    Raises:
+      HeadwaterError: it is no state, or one of a format that is not understood.
+    """
+    table = read_table(content, "statistics")
     metadata = table.schema.metadata or {}
     version = metadata.get(b"headwater.state", b"").decode()
     if version not in FORMATS:
@@ -79,12 +90,19 @@ def read(content: bytes) -> dict[tuple[str, ...], Feature]:
             f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {FORMATS[-1]!r}; "
             "compute the statistics again"
         )
-    about = json.loads(metadata[b"headwater.about"])
-    parts = dict(zip(table["name"].to_pylist(), table["content"]))
-    tables = {name: _all_rows(pa.ipc.open_stream(parts[name].as_buffer()).read_all()) for name in _WANTED}
-    paths = [tuple(path) for path in about["paths"]]
-    rules = {tuple(path): text for path, text in about["rules"]}
-    return _features(paths, rules, about["examples"][0][0], tables)
+    return table, json.loads(metadata[b"headwater.about"])
+
+
+def read_table(content: bytes, what: str) -> pa.Table:
+    """The Arrow file that a state of `what` is.
+
+    Raises:
+      HeadwaterError: it is no such file.
+    """
+    try:
+        return pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    except (pa.ArrowInvalid, OSError):
+        raise HeadwaterError(f"this is not a state of {what}: it is not an Arrow file") from None
 
 
 _WANTED = ("numbers", "levels", "points", "counts", "rests")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common import hashing
+from headwater.components.common.arrow_types import is_text
 
 KEY = np.dtype([("first", "<u8"), ("second", "<u8")])
 """A key as a record."""
@@ -69,7 +70,7 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if all(is_number(each) for each in (one, other)):
         return pa.float64()
     for fits, kind in (
-        (lambda each: pa.types.is_string(each) or pa.types.is_large_string(each), pa.string()),
+        (is_text, pa.string()),
         (lambda each: pa.types.is_timestamp(each) and not each.tz, pa.timestamp("us")),
         (lambda each: pa.types.is_timestamp(each) and each.tz, pa.timestamp("us", "UTC")),
         (pa.types.is_date, pa.date32()),

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.components.common import results, storage
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.pool import warm_up
@@ -134,7 +135,7 @@ def compute_statistics(
         },
         "conversions": {name: text for name, text in conversions.items() if name in kept},
         "private": {
-            name: private.rule("text" if _is_text(plan.schema.field(name).type) else "number")
+            name: private.rule("text" if is_text(plan.schema.field(name).type) else "number")
             for name in sorted(private.columns & set(kept))
         },
     }
@@ -296,7 +297,3 @@ def _recorded(settings: Settings, private: Private) -> dict[str, Any]:
     if settings.custom_statistics:
         given["code"] = {custom.function: code_of(custom.function) for custom in settings.custom_statistics}
     return {**given, "hidden": sorted(private.columns), "keyed": private.keyed} if private.columns else given
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import decoded, value_type
 
@@ -41,10 +42,10 @@ def check_kind(where: str, name: str, kind: pa.DataType) -> None:
       HeadwaterError: values of the type are no names of classes.
     """
     own = value_type(kind)
-    is_text = pa.types.is_string(own) or pa.types.is_large_string(own)
+    text = is_text(own)
     # Integers with missing values come as floats from pandas, and a column that is empty everywhere as null.
     is_number = pa.types.is_integer(own) or pa.types.is_float32(own) or pa.types.is_float64(own)
-    if not (is_text or is_number or pa.types.is_boolean(own) or pa.types.is_null(own)):
+    if not (text or is_number or pa.types.is_boolean(own) or pa.types.is_null(own)):
         raise HeadwaterError(
             f"{where}: column {name!r} is {kind}, which cannot hold classes; give text, integers, booleans or a "
             "dictionary of text"

@@ -25,7 +25,7 @@ from headwater.components.label.gold import by_key, outside
 from headwater.components.label.manifest import describe_labels, findings_of, write_indexes
 from headwater.components.label.methods import METHODS, Context, Item, Labeller, Prepared, Step
 from headwater.components.label.page import render_page
-from headwater.components.label.reuse import adopt, check_home, keyed
+from headwater.components.label.reuse import adopt, check_home, check_only_labels, keyed
 from headwater.components.label.settings import as_json, check_as_of, check_steps
 from headwater.components.label.writer import Plan, merge, write_labels
 
@@ -258,11 +258,7 @@ def _check_output(output: str, read: Sequence[Result]) -> None:
     for each in read:
         if output in (each.folder.rstrip("/"), each.uri.rstrip("/")):
             raise HeadwaterError(f"output: {output} is the folder of the input; give another folder")
-    if storage.exists(storage.join(output, results.MANIFEST)):
-        try:
-            results.load(output, "labels")
-        except HeadwaterError as error:
-            raise HeadwaterError(f"output: {error}; give another folder") from None
+    check_only_labels(output)
 
 
 def _clear(folder: str) -> None:

@@ -224,16 +224,21 @@ def _identities(elements: Sequence[Element]) -> dict[str, str]:
     return found
 
 
-def _check_place(opened: Dataset, folder: str, base: str, others: Sequence[Dataset]) -> None:
-    files = [element.plain.file.uri for _, element in _pairs(opened)]
-    for uri in [*files, *(other.result.folder for other in others)]:
-        if uri == base or uri.startswith(f"{base}/"):
-            raise HeadwaterError(f"output: {uri} is an input of this run, which writes {base}; give another folder")
+def check_only_labels(folder: str) -> None:
+    """Refuses to write over a result that is not labels."""
     if storage.exists(storage.join(folder, results.MANIFEST)):
         try:
             results.load(folder, "labels")
         except HeadwaterError as error:
             raise HeadwaterError(f"output: {error}; give another folder") from None
+
+
+def _check_place(opened: Dataset, folder: str, base: str, others: Sequence[Dataset]) -> None:
+    files = [element.plain.file.uri for _, element in _pairs(opened)]
+    for uri in [*files, *(other.result.folder for other in others)]:
+        if uri == base or uri.startswith(f"{base}/"):
+            raise HeadwaterError(f"output: {uri} is an input of this run, which writes {base}; give another folder")
+    check_only_labels(folder)
     source = opened.result.folder.rstrip("/")
     if folder == source:
         raise HeadwaterError(f"output: {folder} is the folder of the input; give another folder")

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 import pydantic
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 
@@ -229,7 +230,7 @@ def _wanted(action: Action, kind: pa.DataType) -> str:
             not pa.types.is_nested(kind) and not pa.types.is_float16(kind) and not isinstance(kind, pa.ExtensionType)
         )
         return "" if single else "text, binary, numbers, dates and times"
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    text = is_text(kind)
     instant = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     real = pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_decimal(kind)
     if way in ("characters", "network"):
@@ -251,7 +252,3 @@ def _wanted(action: Action, kind: pa.DataType) -> str:
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

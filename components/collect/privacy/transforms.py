@@ -21,9 +21,9 @@ from headwater.components.collect.privacy.actions import (
     Keep,
     Redact,
     Truncate,
-    is_text,
     output_type,
 )
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 
 _HASH_CHARACTERS = 32
@@ -95,7 +95,7 @@ def _texts(values: pa.Array) -> list[bytes]:
         return [value.encode() for value in text.to_pylist()]
     if pa.types.is_duration(kind):
         values = values.cast(pa.int64())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         values = values.cast(pa.large_binary())
     elif (
         not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind) and not pa.types.is_fixed_size_binary(kind)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common.arrow_types import is_text
+
 
 def leaves(array: pa.Array) -> Iterator[pa.Array]:
     """The values of an array without nesting: of the array's own rows alone, missing ones included."""
@@ -61,7 +63,7 @@ def invalid_text(array: pa.Array) -> np.ndarray:
 
 def _has_invalid_text(parts: list[pa.Array]) -> bool:
     for leaf in leaves(parts[0]):
-        if _is_text(leaf.type):
+        if is_text(leaf.type):
             try:
                 leaf.validate(full=True)
             except pa.ArrowInvalid:
@@ -80,8 +82,4 @@ def _holds_text(kind: pa.DataType) -> bool:
         return any(_holds_text(field.type) for field in kind)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _holds_text(kind.value_type)
-    return _is_text(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_text(kind)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.sources import inferring
 
 _MOST_DIGITS = 40
@@ -78,7 +79,7 @@ def fit(value: Any, kind: pa.DataType) -> Any:
     """
     if value is None:
         return None
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         return value if isinstance(value, str) and not isinstance(value, Number) else dump(value)
     if pa.types.is_struct(kind) and isinstance(value, dict):
         return {field.name: fit(value.get(field.name), field.type) for field in kind}

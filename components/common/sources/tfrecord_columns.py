@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common.arrow_types import is_utf8
 from headwater.components.common.sources import example
 from headwater.components.common.sources.rejections import Rejection, clip
 
@@ -50,7 +51,7 @@ class Chunk(NamedTuple):
 
 def kinds_of(chunk: Chunk) -> Iterator[tuple[str, pa.DataType]]:
     features = chunk.features
-    all_text = _is_text(example.gather_bytes(chunk.data, features.places, features.lengths))
+    all_text = is_utf8(example.gather_bytes(chunk.data, features.places, features.lengths))
     for number, name in enumerate(features.names):
         own = slice(features.edges[number], features.edges[number + 1])
         count, kind = features.counts[own], features.kind[own]
@@ -61,11 +62,11 @@ def kinds_of(chunk: Chunk) -> Iterator[tuple[str, pa.DataType]]:
                 chosen = kind == present
                 places = example.spread(features.first[own][chosen], count[chosen])
                 texts = example.gather_bytes(chunk.data, features.places[places], features.lengths[places])
-            kinds.append(_kind_of(present, texts is None or _is_text(texts)))
+            kinds.append(_kind_of(present, texts is None or is_utf8(texts)))
         yield name, _column_type(kinds, int(count.max(initial=0)))
     for record in chunk.parsed:
         for name, (form, values) in record.items():
-            text = form != example.BYTES or _is_text(pa.array(values, pa.binary()))
+            text = form != example.BYTES or is_utf8(pa.array(values, pa.binary()))
             yield name, _column_type([_kind_of(form, text)] if values else [], len(values))
 
 
@@ -87,14 +88,6 @@ def _widen_values(first: pa.DataType, second: pa.DataType) -> pa.DataType:
         if pa.types.is_binary(one) or (pa.types.is_string(one) and not pa.types.is_binary(other)):
             return one
     return pa.float64()
-
-
-def _is_text(values: pa.Array) -> bool:
-    try:
-        values.cast(pa.string())
-        return True
-    except pa.ArrowInvalid:
-        return False
 
 
 def build_batch(chunk: Chunk, schema: pa.Schema, first_row: int) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
@@ -138,7 +131,7 @@ def _value_at(chunk: Chunk, place: int, name: str, numbers: Mapping[str, int]) -
         entry = int(edges.start + np.searchsorted(features.record[edges], place))
         kind, values = _values_of(chunk, entry, 16)
     if kind == example.BYTES:
-        return clip(values[0]) if _is_text(pa.array(values[:1], pa.binary())) else None
+        return clip(values[0]) if is_utf8(pa.array(values[:1], pa.binary())) else None
     return clip(str(values if len(values) > 1 else values[0]))
 
 

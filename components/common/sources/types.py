@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 
 _PARAMETRIC = re.compile(r"(timestamp|time32|time64|duration|decimal128|dictionary)\[([^\]]*)\]")
@@ -88,8 +89,8 @@ def cast_values(values: pa.Array, target: pa.DataType) -> pa.Array:
     Raises:
       ArrowInvalid: a value cannot be kept.
     """
-    is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-    if is_text and pa.types.is_integer(target) and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
+    text = is_text(values.type)
+    if text and pa.types.is_integer(target) and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
         raise pa.ArrowInvalid(f"hexadecimal text is not a valid {target}")
     return pc.cast(values, target)
 

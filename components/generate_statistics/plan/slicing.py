@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import evaluate
 from headwater.components.generate_statistics.measure.conversion import is_list
@@ -138,7 +139,7 @@ def check_sliceable(column: str, kind: pa.DataType) -> None:
     inner = kind
     while is_list(inner) or pa.types.is_dictionary(inner):
         inner = inner.value_type
-    text = pa.types.is_string(inner) or pa.types.is_large_string(inner)
+    text = is_text(inner)
     if not (text or pa.types.is_integer(inner) or pa.types.is_boolean(inner) or pa.types.is_date(inner)):
         raise HeadwaterError(
             f"slices: column {column!r} is {kind}; only text, whole numbers, booleans and dates can be sliced by; use a "

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from headwater.components.common.arrow_types import is_utf8
 from headwater.components.generate_statistics.measure import semantics as meaning
 from headwater.components.generate_statistics.measure.conversion import RULE
 from headwater.components.generate_statistics.measure.cross_features import TOGETHER
@@ -331,7 +332,7 @@ class _Filler:
         """Adds the values that occur most, by falling count, then value."""
         most = max(self._sizes.num_top_values, self._sizes.num_rank_histogram_buckets)
         values = self._state.counts.values[start:stop]
-        if not counting.is_text(values):
+        if not is_utf8(values):
             values, held = _as_shown(values, held)
         places = _most_frequent(values, held, np.flatnonzero(held >= threshold), most)
         texts = values.take(pa.array(places)).to_pylist()

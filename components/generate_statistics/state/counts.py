@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.arrow_types import is_utf8
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.measure.ordering import by_key_and_value
@@ -75,7 +76,7 @@ def as_counted(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """
     content = distinct.cast(pa.large_binary())
     lost = np.zeros(len(content), bool)
-    if not is_text(content):
+    if not is_utf8(content):
         # Only distinct values of a column that is not text throughout come here.
         lost = np.array([not _is_text(value) for value in content.to_pylist()], bool)
     long = np.flatnonzero(pc.greater(pc.binary_length(content), LONGEST).to_numpy(zero_copy_only=False))
@@ -89,15 +90,6 @@ def as_counted(distinct: pa.Array) -> tuple[pa.Array, np.ndarray]:
     places = np.arange(len(content))
     places[long] = len(content) + np.arange(len(long))
     return pa.concat_arrays([content, marked]).take(pa.array(places)), lost
-
-
-def is_text(values: pa.Array) -> bool:
-    """Whether all values are UTF-8."""
-    try:
-        values.cast(pa.large_string())
-        return True
-    except pa.ArrowInvalid:
-        return False
 
 
 def shown(value: bytes) -> str:

@@ -24,15 +24,14 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.common.distributions import HASH_BINS
-from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.distributions import FORMATS, HASH_BINS, open_state
 from headwater.components.generate_statistics.measure import semantics as meaning
 from headwater.components.generate_statistics.state.counts import Counts, Hashes, Rests
 from headwater.components.generate_statistics.state.limits import Limits
 from headwater.components.generate_statistics.state.points import Points
 from headwater.components.generate_statistics.state.state import LEVELS, NUMBERS, PAIRS, ROLES, L, N, State
 
-VERSION = "3"
+VERSION = FORMATS[-1]
 
 
 def encode(state: State) -> bytes:
@@ -107,18 +106,7 @@ def decode(content: bytes) -> State:
     Raises:
       HeadwaterError: it is no state, or one of another format.
     """
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
-    except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is not a state of statistics: it is not an Arrow file") from None
-    metadata = table.schema.metadata or {}
-    version = metadata.get(b"headwater.state", b"").decode()
-    if version != VERSION:
-        raise HeadwaterError(
-            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {VERSION!r}; compute "
-            "the statistics again"
-        )
-    about = json.loads(metadata[b"headwater.about"])
+    table, about = open_state(content)
     contents = dict(zip(table["name"].to_pylist(), table["content"]))
     tables = {name: pa.ipc.open_stream(part.as_buffer()).read_all() for name, part in contents.items()}
     paths = [tuple(path) for path in about["paths"]]

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.distributions import read_table
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.generate_statistics.measure.conversion import to_lists
 from headwater.components.generate_statistics.worst_slices.bins import MOST_PAIRED, Bins, Column
@@ -148,10 +149,7 @@ def decode(content: bytes) -> State:
     Raises:
       HeadwaterError: it is no state, or one of another format.
     """
-    try:
-        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
-    except (pa.ArrowInvalid, OSError):
-        raise HeadwaterError("this is not a state of slices: it is not an Arrow file") from None
+    table = read_table(content, "slices")
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     version = metadata.get("headwater.worst_slices", "unknown")
     if version != VERSION:

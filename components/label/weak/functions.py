@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
 from headwater.components.common.keys import is_number, value_type
@@ -204,7 +205,7 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
             # Of 256 bits DuckDB knows none.
             if kind == "number" and (not is_number(own) or pa.types.is_decimal256(own)):
                 raise HeadwaterError(f"{key}: column {column!r} must hold numbers, but it is {given}")
-            if kind == "text" and not (pa.types.is_string(own) or pa.types.is_large_string(own)):
+            if kind == "text" and not is_text(own):
                 raise HeadwaterError(f"{key}: column {column!r} must hold text, but it is {given}")
         read = check_expression(f"{key}: {function.way}", _sql(function), schema.names)
         # Types that do not go together are reported before the work.

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common import hashing, storage
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.dataset import read_element
 from headwater.components.common.keys import as_key, decoded
 from headwater.components.validate.rows.rules import Monotone
@@ -185,7 +186,7 @@ def _sortable(array: pa.Array) -> pa.Array:
         return pa.array(array.to_numpy(zero_copy_only=False).astype(np.float64), mask=_missing(array))
     if pa.types.is_temporal(kind):
         return array.view(pa.int32() if kind.bit_width == 32 else pa.int64()).cast(pa.int64())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         return array.cast(pa.large_string()).cast(pa.large_binary())
     return array.cast(pa.large_binary()) if pa.types.is_binary(kind) else array
 

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Final, Literal
 import pyarrow as pa
 import pydantic
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate
 from headwater.components.common.keys import value_type
@@ -372,7 +373,7 @@ def _comparable(kind: pa.DataType) -> object:
     kind = value_type(kind)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return "number"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         return "text"
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return "bytes"

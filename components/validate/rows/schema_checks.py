@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.arrow_types import is_text
 from headwater.components.common.keys import value_type
 from headwater.components.validate.rows.schema_rules import SchemaRule
 
@@ -138,7 +139,7 @@ def _of_wrong_count(rule: SchemaRule, spread: _Spread) -> np.ndarray:
 def _as_text(values: pa.Array) -> pa.Array:
     """Values as the bytes that a domain of text has, large_binary."""
     kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(kind):
         return values.cast(pa.large_string()).cast(pa.large_binary())
     if pa.types.is_fixed_size_binary(kind):
         values = values.cast(pa.binary())
@@ -184,7 +185,7 @@ def _as_numbers(values: pa.Array, whole: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _as_utf8(values: pa.Array) -> pa.Array | None:
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if is_text(values.type):
         return values.cast(pa.large_string())
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         try:
