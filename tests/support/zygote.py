@@ -9,7 +9,9 @@ It answers with the child's process id, and when it has ended with its exit code
 from __future__ import annotations
 
 import json
+import multiprocessing.util
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -75,6 +77,7 @@ def _run(command: dict) -> None:
         traceback.print_exc()
         code = 70
     sys.stdout.flush()
+    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
     os._exit(code)
 
 
