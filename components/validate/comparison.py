@@ -9,7 +9,7 @@ from headwater.components.validate import drift
 from headwater.components.validate.checks.base import Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
-from headwater.components.validate.findings import DRIFT, SKEW, finding
+from headwater.components.validate.findings import finding
 
 
 class Side(NamedTuple):
@@ -20,12 +20,14 @@ class Side(NamedTuple):
       title: what the other side is, as in "the earlier span".
       rows: of the other side; None where it has no such split.
       read: gives its distributions; None where it has no such split.
+      statistics: gives its TFDV statistics, for the page; None where there are none.
     """
 
     split: str
     title: str
     rows: float | None
     read: Callable[[], drift.Features | None]
+    statistics: Callable[[], Any]
 
 
 def run(
@@ -70,12 +72,23 @@ def run(
             message = drift.sentence(each, title, hidden)
             more = {"effect": each.change.effect}
             outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))
+    for side in sides:
+        outcome.drawn.update(_draw(context, kind, side, outcome.findings))
     return outcome
 
 
-def may_be_drawn(context: Context, found: dict[str, Any]) -> bool:
-    """Whether a finding is of a change whose distributions the page may show."""
-    return found["kind"] in (DRIFT, SKEW) and found["feature"] not in context.hidden
+def _draw(context: Context, kind: str, side: Side, findings: list[dict[str, Any]]) -> dict[Any, tuple[Any, Any]]:
+    """Both sides' statistics of what moved in a split, where the page may show them; read once, and only if it does."""
+    moved = [
+        each["feature"]
+        for each in findings
+        if each["kind"] == kind and each["split"] == side.split and each["feature"] not in context.hidden
+    ]
+    other = side.statistics() if moved else None
+    if other is None:
+        return {}
+    current = context.read(side.split)
+    return {(side.split, feature, kind): (other, current) for feature in moved}
 
 
 def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[drift.Compared]]:

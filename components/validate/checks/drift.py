@@ -41,17 +41,16 @@ def run(context: Context) -> Outcome:
     if baseline is None:
         return Outcome(skipped="no baseline: there is no earlier span to compare with")
     sides = [
-        comparison.Side(split, baseline.title, baseline.rows(split), functools.partial(baseline.features, split))
+        comparison.Side(
+            split,
+            baseline.title,
+            baseline.rows(split),
+            functools.partial(baseline.features, split),
+            functools.partial(baseline.statistics, split),
+        )
         for split in context.splits
     ]
-    learnt = functools.partial(_learnt, context)
-    outcome = comparison.run(context, DRIFT, sides, learnt)
-    for each in outcome.findings:
-        statistics = baseline.statistics(each["split"]) if comparison.may_be_drawn(context, each) else None
-        if statistics is not None:
-            key = (each["split"], each["feature"], each["kind"])
-            outcome.drawn[key] = (statistics, context.read(each["split"]))
-    return outcome
+    return comparison.run(context, DRIFT, sides, functools.partial(_learnt, context))
 
 
 def _learnt(context: Context, split: str, feature: str) -> float | None:
