@@ -111,7 +111,18 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 
 def project_of(options: argparse.Namespace, sources: Sequence[str] = (), data_root: str = "") -> Project:
-    """The settings of a command: its project file, `--set` and its flags, checked.
+    """As `load_of`, and checked.
+
+    Raises:
+      HeadwaterError: names file, line and key, what is wrong and what would be right.
+    """
+    project = load_of(options, sources, data_root)
+    project.check()
+    return project
+
+
+def load_of(options: argparse.Namespace, sources: Sequence[str] = (), data_root: str = "") -> Project:
+    """The settings of a command: its project file, `--set` and its flags.
 
     Args:
       options: parsed.
@@ -119,7 +130,7 @@ def project_of(options: argparse.Namespace, sources: Sequence[str] = (), data_ro
       data_root: the durable home where no setting names another.
 
     Raises:
-      HeadwaterError: names file, line and key, what is wrong and what would be right.
+      HeadwaterError: the file is not there or does not parse.
     """
     given: list[tuple[Path, Any]] = []
     for flag, path in FLAGS.items():
@@ -127,10 +138,9 @@ def project_of(options: argparse.Namespace, sources: Sequence[str] = (), data_ro
         if value is not None and value != []:
             given.append((path, dict(value) if flag in ("types", "inputs") else value))
     project = load(options.project, options.set, given, sources)
-    project.check()
-    if data_root and not project.settings.get("platform", {}).get("data_root"):
-        platform = {**project.settings.get("platform", {}), "data_root": data_root}
-        project.settings["platform"] = platform
+    platform = project.settings.get("platform") or {}
+    if data_root and isinstance(platform, dict) and not platform.get("data_root"):
+        project.settings["platform"] = {**platform, "data_root": data_root}
     return project
 
 

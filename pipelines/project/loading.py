@@ -52,9 +52,10 @@ class Project:
         try:
             yield
         except HeadwaterError as error:
-            raise self._placed(error) from None
+            raise self.placed(error) from None
 
-    def _placed(self, error: HeadwaterError) -> HeadwaterError:
+    def placed(self, error: HeadwaterError) -> HeadwaterError:
+        """The error with its file and line before it."""
         key = str(error).partition(": ")[0]
         if any(key == each or key.startswith(f"{each}.") for each in self.set):
             return HeadwaterError(f"--set {error}")

@@ -69,7 +69,9 @@ def check(project: Mapping[str, Any]) -> None:
 @functools.cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a project file, as editors take it."""
-    schema = project_model().model_json_schema(by_alias=True)
+    from headwater.pipelines.project.describing import Described
+
+    schema = project_model().model_json_schema(by_alias=True, schema_generator=Described)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Headwater's project file"}
 
 
