@@ -28,11 +28,12 @@ _MERGED = [f"generate_statistics/{name}" for name in ("test_state.py", "test_sta
 MODULES: dict[str, tuple[list[str], list[str], str]] = {
     "hashing": (["common/hashing"], ["common/test_hashing.py"], ""),
     "results": (["common/results"], ["common/test_results.py"], ""),
-    "merging": (_STATE, _MERGED, "test_state or test_statistics or merged"),
-    "distances": (["validate/distances"], ["validate/test_distances.py"], ""),
-    "model": (["label/weak/model", "label/weak/tally"], ["label/test_model.py"], ""),
+    "merging": (_STATE, _MERGED, "test_state or states_of or counts_ or merged"),
+    "distances": (["validate/distances"], ["validate/test_distances.py"], "not looks_unchanged"),
+    "model": (["label/weak/model", "label/weak/tally"], ["label/test_model.py"], "not oracle and not leaps"),
 }
-"""Files to change, below `components`, without suffix; the tests that should notice, below `tests`; which of these."""
+"""Files to change, below `components`, without suffix; the tests that should notice, below `tests`; which of them, where
+some are slow."""
 
 
 def mutants(names: Sequence[str], most: int) -> Iterator[tuple[str, str, str]]:

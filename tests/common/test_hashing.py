@@ -145,6 +145,30 @@ def test_second_hashes_tell_texts_apart_wherever_they_stand(kind):
     assert (hashing.second_hash([array.slice(5, 9)]) == hashes[5:14]).all()
 
 
+def _unmix(value):
+    """The number that `mix` gives this value for."""
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        value ^= value >> shift ^ value >> 2 * shift
+        value = value * pow(factor, -1, 2**64) % 2**64
+    return value
+
+
+def test_texts_of_one_hash_have_two_second_hashes():
+    """Of texts of two words the second word is chosen so that the first hashes are equal."""
+    first, place = (hashing.mix(np.array([n], np.uint64) + hashing._TEXT) for n in (0, 1))
+
+    def mixed(word, at):
+        return int(hashing.mix(np.array([word], np.uint64) + at)[0])
+
+    one, other = 0x1111, 0x2222
+    goal = (mixed(one, first) + mixed(7, place) - mixed(other, first)) % 2**64
+    words = [one, 7, other, (_unmix(goal) - int(place[0])) % 2**64]
+    content = b"".join(word.to_bytes(8, "little") for word in words)
+    texts = pa.array([content[:16], content[16:]], pa.binary())
+    assert texts[0] != texts[1] and len(set(hashing.hash_values(texts).tolist())) == 1
+    assert len(set(hashing.second_hash([texts]).tolist())) == 2
+
+
 def test_second_hashes_know_columns_and_their_order():
     one, other = pa.array([1, 2, None, 1]), pa.array(["1", "x", "x", "1"])
     hashes = hashing.second_hash([one, other])
@@ -160,6 +184,12 @@ def test_digests_add_up_in_any_order_and_partition(values, random, cut):
     random.shuffle(values)
     parts = [np.array(values[:cut], np.uint64), np.array(values[cut:], np.uint64)]
     assert hashing.add_digests([hashing.digest(part) for part in parts]) == whole
+
+
+def test_the_halves_of_a_digest_do_not_carry_over():
+    assert hashing.add_digests([2**64 - 1, 1]) == 0
+    assert hashing.add_digests([2**128 - 1, 2**64 + 1, 5]) == 5
+    assert hashing.add_digests([]) == hashing.digest(np.empty(0, np.uint64)) == 0
 
 
 def test_a_digest_counts_rows_that_are_twice_there():
