@@ -93,6 +93,9 @@ def test_a_second_attempt_learns_that_the_first_has_committed(tmp_path):
     assert results.commit(place, "schema", manifest)
     again = results.encode({"format_version": "2.0", "kind": "schema", "fingerprint": "f", "attempt": 2})
     assert not results.commit(place, "schema", again)
+    for other in ("e", "g"):
+        with pytest.raises(HeadwaterError, match="another run's schema was committed here"):
+            results.commit(place, "schema", results.encode({"fingerprint": other}))
     assert storage.read_bytes(storage.join(place.folder("schema"), results.MANIFEST)) == manifest
 
 
