@@ -41,7 +41,7 @@ def _init(options: argparse.Namespace) -> int:
         check_name(options.name)
     target = storage.normalise(options.output)
     if storage.exists(target) and not options.force:
-        raise HeadwaterError(f"{options.output}: the file is there already; --force replaces it")
+        raise HeadwaterError(f"{options.output}: the file exists; --force replaces it")
     with progress(options):
         found = looking.look(options.source)
     looking.need_rows(found)

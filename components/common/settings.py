@@ -63,6 +63,16 @@ def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str,
     like."""
     found = [(each, _place(each["loc"], settings)) for each in error.errors()]
     first, place = found[0]
+    if first["type"] == "missing":
+        # A wrong key beside it is most often the one that is missing.
+        first, place = next(
+            (
+                (each, other)
+                for each, other in found
+                if each["type"] == "extra_forbidden" and other[:-1] == place[: len(other) - 1]
+            ),
+            found[0],
+        )
     own = [(each, other) for each, other in found if other[: len(place)] == place]
     # Models come last among the kinds, and only a mapping looks like one.
     return own[-1] if isinstance(first["input"], Mapping) and len(own) > 1 else (first, place)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
+import functools
 import importlib.util
 import os
 import sys
@@ -73,12 +75,12 @@ def check_all(project: Project) -> Iterator[Checked]:
     )
     for place, source in enumerate(project.settings.get("sources") or []):
         if isinstance(source, str):
-            yield _checked(project, f"source {source}", lambda source=source: _readable(source))
+            yield _checked(project, f"source {source}", functools.partial(_readable, source))
         elif isinstance(source, Mapping):
             yield from _check_database(f"sources.{place}", source)
     for path, uri in model.places(project.settings):
         if path[0] != "sources":
-            yield _checked(project, f"{'.'.join(map(str, path))} {uri}", lambda uri=uri, path=path: _there(path, uri))
+            yield _checked(project, f"{'.'.join(map(str, path))} {uri}", functools.partial(_there, path, uri))
     yield _checked(project, "references", lambda: check_references(project), "")
     yield from _check_variables(project)
     yield from _check_expressions(project)
@@ -181,55 +183,55 @@ def _check_expressions(project: Project) -> Iterator[Checked]:
     """SQL of settings: parsed, and its columns looked for where the data names them at its beginning."""
     from headwater.components.common.expressions import check_expression
 
+    yield from _check_columns(project)
+    for where, text, columns in _expressions(project.settings, _columns(project)):
+
+        def work(where: str = where, text: str = text, columns: list[str] = columns) -> None:
+            check_expression(where, text, columns)
+
+        yield _checked(project, where, work)
+
+
+def _check_columns(project: Project) -> Iterator[Checked]:
+    """Whether the columns that settings name are there, where the data names its columns at its beginning."""
     collect = project.settings.get("collect") or {}
     known = _columns(project)
-    columns: list[str] = known if known is not None else _AnyColumn()
-    if known is not None:
-        for name in [*_names(collect.get("key")), *_names(collect.get("types")), *_names(collect.get("formats"))]:
-            if name not in [*columns, *(collect.get("rename") or {}).values()]:
-                where = next(key for key in ("key", "types", "formats") if name in _names(collect.get(key)))
-                problem = HeadwaterError(
-                    f"collect.{where}: there is no column {name!r}; the columns are {', '.join(columns[:30])}"
+    for key in ("key", "types", "formats", "missing"):
+        for name in _names(collect.get(key)):
+            if known is not None and name not in [*known, *(collect.get("rename") or {}).values()]:
+                error = HeadwaterError(
+                    f"collect.{key}: there is no column {name!r}; the columns are {', '.join(known[:30])}"
                 )
-                yield Checked(f"collect.{where}", "", str(project.placed(problem)))
-        columns = [(collect.get("rename") or {}).get(name, name) for name in columns]
-    lookups = collect.get("lookups") or {}
-    if any(isinstance(each, Mapping) and not each.get("columns") for each in lookups.values()):
-        columns = _AnyColumn()
-    for each in lookups.values():
-        columns += [f"{each.get('prefix', '')}{name}" for name in each.get("columns") or ()]
-    for kind, key in (("derived", "expression"), ("filters", "keep")):
-        for place, each in enumerate(_mappings(collect.get(kind))):
-            where = f"collect.{kind}.{place}.{key}"
-            text = str(each.get(key, ""))
-            yield _checked(project, where, lambda w=where, t=text, c=list_of(columns): check_expression(w, t, c) and "")
-            if kind == "derived":
-                columns.append(str(each.get("name")))
-    labels = (project.settings.get("label") or {}).get("steps")
-    final: list[str] = columns if not labels else _AnyColumn()
-    rules = ((project.settings.get("validate") or {}).get("rows") or {}).get("rules")
+                yield Checked(f"collect.{key}", "", str(project.placed(error)))
+
+
+def _expressions(settings: Mapping[str, Any], known: list[str] | None) -> Iterator[tuple[str, str, list[str]]]:
+    """Each expression with its key and the columns that it may name; `known` are those of the data."""
+    collect = settings.get("collect") or {}
+    columns: list[str] = _AnyColumn()
+    lookups = [each for each in (collect.get("lookups") or {}).values() if isinstance(each, Mapping)]
+    if known is not None and all(each.get("columns") for each in lookups):
+        columns = [(collect.get("rename") or {}).get(name, name) for name in known]
+        columns += [f"{each.get('prefix', '')}{name}" for each in lookups for name in each["columns"]]
+    for place, each in enumerate(_mappings(collect.get("derived"))):
+        yield f"collect.derived.{place}.expression", str(each.get("expression")), copy.copy(columns)
+        columns.append(str(each.get("name")))
+    for place, each in enumerate(_mappings(collect.get("filters"))):
+        yield f"collect.filters.{place}.keep", str(each.get("keep")), columns
+    steps = _mappings((settings.get("label") or {}).get("steps"))
+    final = _AnyColumn() if steps else columns
+    rules = ((settings.get("validate") or {}).get("rows") or {}).get("rules")
     for place, each in enumerate(_mappings(rules)):
         if each.get("row"):
-            where = f"validate.rows.rules.{place}.row"
-            yield _checked(project, where, lambda w=where, t=str(each["row"]): check_expression(w, t, final) and "")
-    for place, each in enumerate(_mappings((project.settings.get("statistics") or {}).get("slices"))):
-        where = f"statistics.slices.{place}.where"
-        yield _checked(project, where, lambda w=where, t=str(each.get("where")): check_expression(w, t, final) and "")
-    for place, step in enumerate(_mappings(labels)):
+            yield f"validate.rows.rules.{place}.row", str(each["row"]), final
+    for place, each in enumerate(_mappings((settings.get("statistics") or {}).get("slices"))):
+        yield f"statistics.slices.{place}.where", str(each.get("where")), final
+    for place, step in enumerate(steps):
+        if step.get("outcome"):
+            yield f"label.steps.{place}.outcome", str(step["outcome"]), _AnyColumn()
         for number, function in enumerate(_mappings(step.get("functions"))):
             if function.get("sql"):
-                where = f"label.steps.{place}.functions.{number}.sql"
-                text = str(function["sql"])
-                yield _checked(project, where, lambda w=where, t=text: check_expression(w, t, _AnyColumn()) and "")
-        if step.get("outcome"):
-            where = f"label.steps.{place}.outcome"
-            text = str(step["outcome"])
-            yield _checked(project, where, lambda w=where, t=text: check_expression(w, t, _AnyColumn()) and "")
-
-
-def list_of(columns: list[str]) -> list[str]:
-    """The columns as they are now."""
-    return columns if isinstance(columns, _AnyColumn) else list(columns)
+                yield f"label.steps.{place}.functions.{number}.sql", str(function["sql"]), columns
 
 
 def _names(value: Any) -> list[str]:

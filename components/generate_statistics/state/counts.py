@@ -60,7 +60,7 @@ class Rests(NamedTuple):
     counts: np.ndarray
 
 
-EMPTY = Counts(np.empty(0, np.int64), pa.nulls(0, pa.large_binary()), np.empty(0, np.int64), np.empty(0))
+EMPTY = Counts(np.empty(0, np.int64), pa.array([], pa.large_binary()), np.empty(0, np.int64), np.empty(0))
 NO_HASHES = Hashes(np.empty(0, np.int64), np.empty(0, np.uint64))
 NO_RESTS = Rests(np.empty(0, np.int64), np.empty(0, np.int64))
 
