@@ -14,7 +14,13 @@ def run(context: Context) -> Outcome:
     if serving is None:
         return Outcome(skipped="no serving data: set config.serving")
     side = comparison.Side(
-        context.splits[0], "serving data", serving.rows, serving.distributions, lambda: serving.statistics
+        context.splits[0],
+        "serving data",
+        "from serving to training data",
+        serving.rows,
+        serving.distributions,
+        lambda: serving.statistics,
+        context.silent,
     )
     return comparison.run(context, SKEW, [side])
 
