@@ -25,13 +25,11 @@ class Baseline:
 
     Attributes:
       results: at least one.
-      title: what they are, as in "the earlier span".
-      since: the same in a finding, as in "since span 1".
+      title: what they are, as in "span 3" or "the earlier span".
     """
 
     results: tuple[Result, ...]
     title: str
-    since: str
 
     def reference(self) -> dict[str, object]:
         """The reference for a manifest: of the latest, with the others beside it."""
@@ -97,7 +95,7 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     match = _OF_SPANS.fullmatch(reference.strip())
     if not match:
         found = results.find(reference, "statistics", home)
-        return Baseline((found,), "the earlier span", _since(found)) if found else None
+        return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
     how, number = match.groups()
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
@@ -112,11 +110,4 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
         title = f"the {len(spans)} spans before"
     if not spans:
         return None
-    found_all = tuple(results.load(latest[span].folder("statistics"), "statistics") for span in spans)
-    since = f"since span {spans[0]}" if len(spans) == 1 else f"since spans {spans[0]} to {spans[-1]}"
-    return Baseline(found_all, title, since)
-
-
-def _since(result: Result) -> str:
-    span = result.body["dataset"]["span"]
-    return "since the baseline" if span is None else f"since span {span}"
+    return Baseline(tuple(results.load(latest[span].folder("statistics"), "statistics") for span in spans), title)

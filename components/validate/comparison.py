@@ -10,7 +10,7 @@ from headwater.components.validate import drift
 from headwater.components.validate.checks.base import Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
-from headwater.components.validate.findings import COMPARISON_IMPOSSIBLE, finding
+from headwater.components.validate.findings import COMPARISON_IMPOSSIBLE, SKEW, finding
 
 
 class Side(NamedTuple):
@@ -19,7 +19,6 @@ class Side(NamedTuple):
     Attributes:
       split: of this span.
       title: what the other side is, as in "the earlier span".
-      since: the same in a finding, as in "since span 1".
       rows: of the other side; None where it has no such split.
       read: gives its distributions; None where it has no such split.
       statistics: gives its TFDV statistics, for the page; None where there are none.
@@ -28,7 +27,6 @@ class Side(NamedTuple):
 
     split: str
     title: str
-    since: str
     rows: float | None
     read: Callable[[], drift.Features | None]
     statistics: Callable[[], Any]
@@ -62,6 +60,7 @@ def run(
         outcome.findings += found
         compared += own
     judged = drift.judge(compared, max_false=settings.max_false, least_effect=settings.least_effect, learnt=learnt)
+    title = sides[0].title
     for each in (_with_fixed_threshold(one, settings) for one in judged):
         hidden = each.feature in context.hidden
         outcome.changes.append({**drift.as_dict(each, hidden), "against": kind})
@@ -73,7 +72,7 @@ def run(
         if each.impossible:
             outcome.findings.append(_impossible(each.split, each.feature, each.impossible))
         if each.alarm and each.change:
-            message = drift.sentence(each, sides[0].since, hidden)
+            message = drift.sentence(each, title, hidden, skew=kind == SKEW)
             changed = drift.as_dict(each, hidden)
             more = {name: changed[name] for name in ("effect", "threshold", "set_by", "most_changed")}
             outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))

@@ -170,27 +170,28 @@ def _bin(change: Change, hidden: bool) -> tuple[str, float, float]:
     return (name if not hidden or name in (MISSING, NAN) else "(private)"), baseline, current
 
 
-def sentence(each: Compared, since: str, hidden: bool = False) -> str:
+def sentence(each: Compared, title: str, hidden: bool = False, skew: bool = False) -> str:
     """What changed, for a person to act on.
 
     Args:
       each: an alarm.
-      since: what it is compared with, as in "since span 1".
+      title: what it is compared with, as in "span 3".
       hidden: whether values must not be shown.
+      skew: whether that is serving data, and no earlier span.
     """
     change = each.change
     if change is None:
         raise ValueError(f"{each.feature}: nothing was measured")
-    moved = f"{_moved(*_bin(change, hidden))} {since}"
+    moved = _moved(*_bin(change, hidden), title, skew)
     if each.fixed:
         return (
             f"{moved}; {each.fixed.measure} {each.fixed.value:.3g}{_by_chance(each.fixed)}, threshold "
             f"{each.threshold:g}, set in drift"
         )
-    divergence = next(distance for distance in change.distances if distance.measure == PSI)
+    index = next(distance for distance in change.distances if distance.measure == PSI)
     by = ", learned from earlier spans" if each.set_by == "learnt" else ""
     return (
-        f"{moved}; PSI {divergence.value:.3g}{_by_chance(divergence)}; effect {change.effect:.3g}, threshold "
+        f"{moved}; PSI {index.value:.3g}{_by_chance(index)}; effect {change.effect:.3g}, threshold "
         f"{each.threshold:.3g}{by}"
     )
 
@@ -199,11 +200,13 @@ def _by_chance(distance: Distance) -> str:
     return f" (chance alone: < {distance.chance:.2g})" if distance.chance is not None else ""
 
 
-def _moved(name: str, baseline: float, current: float) -> str:
-    """One bin's share in the baseline and now, in words."""
+def _moved(name: str, baseline: float, current: float, title: str, skew: bool) -> str:
+    """One bin's share in the baseline and now."""
     what = {MISSING: "missing", NAN: "NaN"}.get(name, repr(name))
-    return f"{what}: {_share(baseline)} → {_share(current)} of rows"
+    if skew:
+        return f"{what}: {_share(baseline)} of rows in {title}, {_share(current)} here"
+    return f"{what}: {_share(baseline)} → {_share(current)} of rows since {title}"
 
 
 def _share(share: float) -> str:
-    return "0 %" if not share else f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"

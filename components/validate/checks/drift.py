@@ -44,7 +44,6 @@ def run(context: Context) -> Outcome:
         comparison.Side(
             split,
             baseline.title,
-            baseline.since,
             baseline.rows(split),
             functools.partial(baseline.features, split),
             functools.partial(baseline.statistics, split),

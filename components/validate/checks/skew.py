@@ -16,7 +16,6 @@ def run(context: Context) -> Outcome:
     side = comparison.Side(
         context.splits[0],
         "serving data",
-        "from serving to training data",
         serving.rows,
         serving.distributions,
         lambda: serving.statistics,
