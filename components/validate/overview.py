@@ -12,6 +12,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import anchor, number, render
 from headwater.components.common.results import Home, Result
+from headwater.components.validate.actions import accept_command
 from headwater.components.validate.history import Past
 from headwater.components.validate.page import summary_strip
 
@@ -129,7 +130,7 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 def _next_steps(body: Mapping[str, Any], schema: Result, statistics: Result, home: Home) -> list[tuple[str, str]]:
     """What a person does next, each with a command or none."""
-    accept = f'headwater accept --name {home.name} --span {home.span} --reason "…"'
+    accept = accept_command(home)
     dataset = statistics.body["dataset"]["uri"]
     split = next(iter(statistics.body["splits"]))
     use = ("Use the data, for example to train", f'open_dataset("{dataset}", "{split}")')
