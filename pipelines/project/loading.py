@@ -73,6 +73,8 @@ class Project:
 
     def _whole(self, key: str) -> str | None:
         """The key with its section, where it is of one only: what a component says at work begins within its section."""
+        if self._has(key):
+            return key
         for own, section in _OWN.items():
             if key == own or key.startswith(f"{own}."):
                 return section + key[len(own) :] if self._has(section + key[len(own) :]) else None
