@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import example, tfrecord, tfrecord_columns
+from headwater.components.common.sources.formats import example, tfrecord, tfrecord_columns
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MAX, MIN = 2**63 - 1, -(2**63)
@@ -134,7 +134,7 @@ def read_all(uri, kinds=None):
             for name, kind in tfrecord.infer_types(uri, start, stop).items():
                 kinds[name] = tfrecord_columns.widen_types(kinds.get(name, pa.null()), kind)
     schema = pa.schema(kinds)
-    rows, rejected, first = {}, {}, tfrecord.FIRST_ROW
+    rows, rejected, first = {}, {}, 1
     for start, stop, records in ranges:
         seen = 0
         for batch, numbers, rejections in tfrecord.read_rows(uri, start, stop, schema, first):

@@ -15,6 +15,7 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.sources import SourceFile
+from headwater.components.common.sources.formats import parquet
 
 _KINDS: dict[str, type[PostgresSource | BigQuerySource]] = {"postgres": PostgresSource, "bigquery": BigQuerySource}
 
@@ -59,7 +60,7 @@ def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: An
             )
         for place, line in enumerate(lines.splitlines()):
             size = json.loads(line)
-            files.append(SourceFile(f"{source.uri}#{place:04d}", "parquet", size, place=items[place][1]))
+            files.append(SourceFile(f"{source.uri}#{place:04d}", parquet.FORMAT.name, size, place=items[place][1]))
     return files
 
 
