@@ -138,12 +138,14 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
         for level in ("error", "warning")
         if level in severities
     ]
-    parts = [", ".join(counts) or "nothing found"]
+    verdict = "Passed" if body["blessed"] else "Rejected"
+    found = f"{verdict}: {', '.join(counts)}" if counts else verdict
+    notes = []
     if not body["baseline"]:
-        parts.append("no baseline: there is no earlier span to compare with")
+        notes.append("First run: nothing to compare with yet")
     if inferred:
-        parts.append("the schema was inferred from the same data")
-    return f"{'blessed' if body['blessed'] else 'NOT blessed'}: {'; '.join(parts)}"
+        notes.append("the schema was inferred from this data" if notes else "The schema was inferred from this data")
+    return f"{found}. {'; '.join(notes)}" if notes else found
 
 
 def _alert(result: Result, context: Context) -> None:
