@@ -23,6 +23,7 @@ from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.discovery import discover
 from headwater.components.common.sources.files import Element, Misfit, Notice, Reading, SourceFile, merge_notices
 from headwater.components.common.sources.formats import FORMATS
+from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
@@ -172,11 +173,24 @@ def read_element(
     # Without a column there would be no rows.
     names = [name for name in file.names if only is None or name in only] or list(file.names[:1])
     kinds = {name: schema.field(name).type if name in schema.names else None for name in names}
-    for batch, rows, rejections in form.read(element, kinds, guessed):
+    for batch, rows, rejections in _read(form, element, kinds, guessed):
         if not form.converts:
             batch, rows, refused = _cast_batch(batch, rows, schema)
             rejections = [*rejections, *refused]
         yield _conform(batch, schema, file), rows, rejections
+
+
+def _read(
+    form: Format, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+) -> Iterator[Rows]:
+    reading = form.read(element, kinds, guessed)
+    while True:
+        # Only what reading raises is about the file.
+        with clear_errors(element.file.uri, form.name):
+            found = next(reading, None)
+        if found is None:
+            return
+        yield found
 
 
 def reads_columns(element: Element) -> bool:

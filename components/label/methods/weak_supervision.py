@@ -32,6 +32,7 @@ LEAST_SOURCES = 3
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _SHARE = 1e-6
+_MOST_PAIRS = 20
 
 
 class Settings(pydantic.BaseModel):
@@ -333,3 +334,17 @@ def _check_gold(where: str, settings: Settings, counted: tally.Tally) -> None:
 
 def _votes_at(scratch: str, number: int) -> str:
     return storage.join(scratch, f"votes-{number:06d}")
+
+
+def show(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    """A step's report with what `weak_supervision.html` shows of it."""
+    pairs = sorted(step["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))
+    return {
+        **step,
+        "pairs": [pair for pair in pairs if pair["conflict"]][:_MOST_PAIRS],
+        "pairs_have_gold": any(pair.get("gold") for pair in pairs),
+        "functions": [
+            {**each, "polarity": ", ".join(name for name in classes if name in each["votes"]) or "–"}
+            for each in step["functions"]
+        ],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import storage
+from headwater.components.common.arrow_types import canonical_schema
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import files, inferring
 from headwater.components.common.sources.files import Element, Reading, SourceFile
@@ -116,8 +118,9 @@ class Format:
         """
         if block.start:
             return {}
-        found = self.open(block.file.content)
-        schema = pa.schema(found.kinds) if found.kinds else None
+        with clear_errors(block.file.uri, self.name):
+            found = self.open(block.file.content)
+        schema = canonical_schema(pa.schema(found.kinds)) if found.kinds else None
         return {
             "ranges": found.ranges,
             "names": found.names,
@@ -215,6 +218,21 @@ class Lines(Format):
     ) -> Iterator[Rows]:
         """As `Format.read`."""
         yield self.read_lines(content_of(element), as_text(kinds), element.first_row)
+
+
+@contextlib.contextmanager
+def clear_errors(uri: str, name: str) -> Iterator[None]:
+    """What a format's library says of a damaged file, as an error that names the file.
+
+    Args:
+      uri: the file.
+      name: of its format.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise HeadwaterError(f"{uri}: cannot be read as {name}; it may be damaged: {reason}") from None
 
 
 def content_of(element: Element) -> bytes:
