@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import results, storage
+from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Result
 from headwater.components.validate import checks
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
-from headwater.components.validate.findings import SEVERITIES
 from headwater.components.validate.page import render_page
 from headwater.components.validate.settings import check_settings
 

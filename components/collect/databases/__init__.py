@@ -5,9 +5,10 @@ What stands in a database moves; what was exported does not, so it has a fingerp
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headwater.components.collect.databases.bigquery import BigQuerySource
 from headwater.components.collect.databases.postgres import PostgresSource
@@ -17,22 +18,50 @@ from headwater.components.common.settings import checked
 from headwater.components.common.sources import SourceFile
 from headwater.components.common.sources.formats import parquet
 
-_KINDS: dict[str, type[PostgresSource | BigQuerySource]] = {"postgres": PostgresSource, "bigquery": BigQuerySource}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Part(Protocol):
+    """A part of a database's rows; it pickles."""
+
+    def read(self) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+        """The rows, for as long as this lasts. Runs on a worker."""
+
+
+class Database(Protocol):
+    """The settings of one database, a pydantic model. A new kind is a module here, and its line in `DATABASES`."""
+
+    @property
+    def uri(self) -> str:
+        """What lineage records: never a credential."""
+
+    def snapshot(self) -> contextlib.AbstractContextManager[Sequence[Part]]:
+        """The parts, all of which see the database as it is now, for as long as this lasts."""
+
+
+DATABASES: dict[str, type[Any]] = {
+    "postgres": PostgresSource,
+    "bigquery": BigQuerySource,
+}
+"""By the names that settings have."""
 
 ROWS_OF_GROUP = 1 << 17
 """The most rows of a row group of an export."""
 
 
-def parse_source(given: Mapping[str, Any]) -> PostgresSource | BigQuerySource:
+def parse_source(given: Mapping[str, Any]) -> Database:
     """A database source as a user gives it: `{"postgres": {…}}` or `{"bigquery": {…}}`.
 
     Raises:
       HeadwaterError: names the key that is wrong.
     """
-    if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in _KINDS:
-        raise HeadwaterError(f"databases: each must be one of {', '.join(_KINDS)} with its settings; given: {given!r}")
+    if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in DATABASES:
+        raise HeadwaterError(
+            f"databases: each must be one of {', '.join(DATABASES)} with its settings; given: {given!r}"
+        )
     [(kind, settings)] = given.items()
-    return checked(_KINDS[kind], settings, f"databases.{kind}")
+    return checked(DATABASES[kind], settings, f"databases.{kind}")
 
 
 def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: Any) -> list[SourceFile]:

@@ -19,9 +19,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pydantic
 
 from headwater.components.common.dataset import Dataset
 from headwater.components.common.errors import HeadwaterError
+
+STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+"""How every method's `Settings` are configured."""
 
 
 class Labels(NamedTuple):

@@ -32,9 +32,8 @@ from headwater.components.label.attribution import Coded, Joined, Other
 from headwater.components.label.attribution.columns import On, match_columns
 from headwater.components.label.attribution.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.classes import ABSTAIN, AsText, coded
-from headwater.components.label.methods import Context, Item, Labels, Step, certain
+from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
 
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 _MICROSECONDS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -72,7 +71,7 @@ class Settings(pydantic.BaseModel):
         window it falls.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     feedback: _Text
     served: _Text

@@ -23,14 +23,13 @@ from headwater.components.common.partitions import Found
 from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
 from headwater.components.label.gold import ByKey, by_key, outside
-from headwater.components.label.methods import Context, Item, Labels, Step
+from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 
 LEAST_SOURCES = 3
 """Fewer sources than this tell nothing about each other without gold."""
 
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _SHARE = 1e-6
 _MOST_PAIRS = 20
 
@@ -54,7 +53,7 @@ class Settings(pydantic.BaseModel):
         takes half at most while there are others.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     functions: Annotated[list[Function], pydantic.Field(min_length=1)]
     gold: str = ""
