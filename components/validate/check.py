@@ -74,7 +74,7 @@ def check_statistics(
         check.prepare(context)
     outcomes = {check: check.run(context) for check in checks.CHECKS}
     body = _body(context, outcomes)
-    drawn = {place: sides for outcome in outcomes.values() for place, sides in outcome.drawn.items()}
+    drawn = {place: plot for outcome in outcomes.values() for place, plot in outcome.drawn.items()}
     result = results.save(
         "anomalies",
         output,
@@ -91,7 +91,7 @@ def check_statistics(
             **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts"}),
         },
         home=context.statistics.home,
-        page=render_page(body, context.statistics, drawn, context.past),
+        page=render_page(body, context.statistics, drawn, context.past, context.schema),
     )
     _alert(result, context)
     return result

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.components.common.dataset import load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources.formats import example, tfrecord, tfrecord_columns
 
@@ -424,3 +425,17 @@ def test_the_messages_are_in_no_pool_that_tensorflow_uses():
     for name in ("headwater.Example", "headwater.Features"):
         with pytest.raises(KeyError):
             descriptor_pool.Default().FindMessageTypeByName(name)
+
+
+def test_a_few_columns_of_a_plain_file_are_read(tmp_path):
+    """Also one alone, or none that the file has, where the number of rows is all that is wanted."""
+    uri = write(
+        tmp_path / "t.tfrecord", [encode([("a", [1, 2]), ("b", [b"x"])]), encode([("a", [3]), ("b", [b"\xff"])])]
+    )
+    opened = load_dataset(uri, workers=1)
+    [element] = opened.elements("all")
+    for names in (["a"], ["b"], ["b", "a"], []):
+        schema = pa.schema([opened.schema.field(name) for name in names])
+        [batch] = read_element(element, schema)
+        assert batch.schema.names == names
+    assert opened.schema.field("a").type == pa.list_(pa.int64())
