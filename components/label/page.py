@@ -7,17 +7,21 @@ from typing import Any
 
 from headwater.components.common import charts
 from headwater.components.common.pages import render
-from headwater.components.common.results import Result
+from headwater.components.common.results import Home, Result, relative_page
 from headwater.components.label.methods import METHODS
 
 
-def render_page(body: Mapping[str, Any], dataset: Result) -> str:
+def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = None) -> str:
     """Renders the page.
 
     Args:
       body: of the labels' manifest.
       dataset: what was labelled.
+      here: where the labels lie, to link to the other pages of the run; None outside a `data_root`.
     """
+    links = [("Overview", "../reports/index.html")] if here else []
+    if here and dataset.home:
+        links.append(("Data", relative_page(dataset, here)))
     labelled = body["labelled"]
     rows = max(1, body["accounts"]["written"])
     return render(
@@ -25,6 +29,7 @@ def render_page(body: Mapping[str, Any], dataset: Result) -> str:
         "page.html",
         title=body["name"] or dataset.uri,
         body=body,
+        links=links,
         rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,
