@@ -17,6 +17,7 @@ from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.report import report
 from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shape import duplicates, lookups, shaping
+from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import Outcome, Plan, write_range
 from headwater.components.common import results, sources, storage
@@ -202,7 +203,8 @@ class _Collection:
     def _what_shapes(self) -> dict[str, Any]:
         """The settings that the dataset's content is a function of."""
         settings = self._settings
-        unset = {"span"} if settings.span == AUTO else set()
+        # Whether files are refused shapes nothing of what is written.
+        unset = {"union", *(["span"] if settings.span == AUTO else [])}
         found = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
         found["types"] = dict(sorted(found["types"].items()))
         # Where a lookup lies does not shape anything; what it holds is an input.
@@ -236,6 +238,8 @@ class _Collection:
         for exact in (False, True):
             types = {**settings.types, **{name: "string" for name in settings.formats}}
             opened = sources.open_sources(scans, types=types, exact=exact, **self._beam)
+            if not settings.union:
+                check_one_table(opened.columns)
             shape = shaping.Shape(settings, opened.schema, opened.guessed, places)
             schema = shaping.check_shape(shape)
             shaping.check_splits(settings, schema)

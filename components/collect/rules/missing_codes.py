@@ -81,8 +81,8 @@ def missing_codes(evidence: Evidence) -> Found:
             "missing_code",
             "warning",
             name,
-            f"{told} {'looks like a missing value' if len(codes) == 1 else 'look like missing values'} in {name!r} "
-            f"({rows:,} of {len(column):,} sampled rows; {codes[0].why})",
+            f"{told} {'looks like a missing value' if len(codes) == 1 else 'look like missing values'}: "
+            f"{rows:,} of {len(column):,} sampled rows; {codes[0].why}",
             round(rows / len(column), 6),
         )
         findings.append({**each, "action": f"add {setting} to collect's settings, or leave it if it is a value"})
