@@ -19,6 +19,7 @@ from headwater.components.common import results, storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.results import Result
+from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -61,6 +62,7 @@ def run_locally(parameters: Mapping[str, Any], verbose: bool = False) -> Outcome
     Raises:
       HeadwaterError: the pipeline could not do its work.
     """
+    warm_up()
     parameters = dict(parameters)
     data_root = storage.normalise(parameters["data_root"])
     parameters["data_root"] = _shield(data_root)
@@ -170,7 +172,7 @@ def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bo
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
     try:
-        with contextlib.redirect_stdout(relay):
+        with contextlib.redirect_stdout(relay), warm_tasks():
             headwater_pipeline(**parameters)
         return True
     except RuntimeError:
