@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
@@ -22,7 +22,7 @@ _LIBRARY = f"{_PACKAGE}.pywrap.tensorflow_data_validation_extension"
 _ALL_EXAMPLES = "All Examples"
 _VALUES = ("num_stats", "string_stats", "bytes_stats", "struct_stats")
 
-_Statistics = statistics_pb2.DatasetFeatureStatisticsList
+_Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 
 def infer_schema(statistics: _Statistics, max_string_domain_size: int = 100) -> schema_pb2.Schema:
