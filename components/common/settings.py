@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +14,18 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+MOST_LISTED = 12
+"""How many of a model's settings an error lists, where none is like the wrong one."""
+
+_LIKE = 0.65
+
+PLACE = pydantic.Field(json_schema_extra={"format": "uri-reference"})
+"""Marks a setting that is a path or a URI: in a project file a path is taken from the file's folder."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 4
 
 
 def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") -> Model:
@@ -31,14 +45,14 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
         first, place = _first(error, settings)
         key = ".".join(part for part in (where, *map(str, place)) if part)
         if first["type"] == "extra_forbidden":
-            known = ", ".join(_model_at(model, place[:-1]).model_fields)
-            problem = HeadwaterError(f"{key}: there is no such setting; the settings are {known}")
+            known = settings_of(_model_at(model, place[:-1]))
+            problem = HeadwaterError(f"{key}: there is no such setting{_meant(str(place[-1]), known)}")
         else:
             message = first["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
             # Where several settings do not go together, all of them are the input.
             if not isinstance(first["input"], Mapping):
-                message = f"{message}; given: {first['input']!r}"
+                message = f"{message}; given: {_SHORT.repr(first['input'])}"
             problem = HeadwaterError(f"{key}: {message}" if key else message)
         problem.place = place
         raise problem from None
@@ -71,30 +85,75 @@ def _place(loc: Sequence[Any], value: Any) -> tuple[Any, ...]:
     return tuple(kept)
 
 
+def settings_of(model: type[pydantic.BaseModel]) -> list[str]:
+    """The names of a model's settings, as users write them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _meant(key: str, known: Sequence[str]) -> str:
+    """What a wrong key may have been meant for, as the rest of a sentence."""
+    near = difflib.get_close_matches(key, known, 1, _LIKE)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    more = ", …" if len(known) > MOST_LISTED else ""
+    return f"; the settings are {', '.join(known[:MOST_LISTED])}{more}"
+
+
 def read_config(uri: str) -> dict[str, Any]:
     """The settings of a YAML (or JSON) file.
 
     Raises:
       HeadwaterError: the file does not parse; names the line.
     """
+    try:
+        text = storage.read_bytes(storage.normalise(uri)).decode()
+    except UnicodeDecodeError as error:
+        raise HeadwaterError(f"{uri}: is not valid YAML: {error}") from None
+    return parse_config(uri, text)
+
+
+def parse_config(uri: str, text: str) -> Any:
+    """The settings of a YAML (or JSON) text.
+
+    Args:
+      uri: where it is from, for errors.
+      text: the text.
+
+    Raises:
+      HeadwaterError: the text does not parse, or a key is given twice; names the line.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """YAML 1.2's booleans: `on` is a word, and so is the country code `no`."""
+        """YAML 1.2's core: `on` is a word, and so is the country code `no`; a date is the text that it is written as."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            lines: dict[Any, int] = {}
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                    continue
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise HeadwaterError(
+                        f"{uri}, line {line}: the key {key.value!r} is given twice; line {lines[key.value]} has it too"
+                    )
+                lines[key.value] = line
+            return super().construct_mapping(node, deep)
 
     Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:bool"]
+        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in ("bool", "timestamp")]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
-    content = storage.read_bytes(storage.normalise(uri))
     try:
-        found = yaml.load(content.decode(), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place else ""
         raise HeadwaterError(f"{uri}{where}: is not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    return found or {}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise HeadwaterError(f"{uri}: is not valid YAML: {error}") from None
+    return {} if found is None else found
 
 
 def line_of(uri: str, place: Sequence[Any]) -> int | None:

@@ -13,6 +13,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import Dataset, load_dataset
+from headwater.components.common.origins import describe
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
@@ -128,6 +129,7 @@ def compute_statistics(
             "name": opened.home.name if opened.home else "",
             "span": opened.home.span if opened.home else None,
             "key": opened.key,
+            "about": describe(opened.result),
         },
         "splits": {
             split: {"rows": proto.datasets[0].num_examples, "features": len(kept)}
@@ -155,7 +157,7 @@ def compute_statistics(
         inputs={"dataset": opened.result},
         settings=_recorded(settings, private),
         home=opened.home,
-        page=render_page(body, statistics),
+        page=render_page(body, statistics, encoded, _links(opened)),
     )
 
 
@@ -289,6 +291,15 @@ def _find_worst(
         if split in found
     }
     return listed, looked
+
+
+def _links(opened: Dataset) -> list[tuple[str, str]]:
+    """The pages of what was measured, under a `data_root`."""
+    here = opened.home
+    if here is None:
+        return []
+    name = "Labels" if opened.result.kind == "labels" else "Data"
+    return [("Overview", "../reports/index.html"), (name, results.relative_page(opened.result, here))]
 
 
 def _recorded(settings: Settings, private: Private) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -25,7 +25,7 @@ class Baseline:
 
     Attributes:
       results: at least one.
-      title: what they are, as in "the earlier span".
+      title: what they are, as in "span 3" or "the earlier span".
     """
 
     results: tuple[Result, ...]
@@ -64,6 +64,16 @@ class Baseline:
         paths = functools.reduce(lambda one, other: {**one, **other}, own)
         return {path: distributions.add([each[path] for each in own if path in each]) for path in paths}
 
+    @property
+    def span(self) -> int | None:
+        """The number of the latest; None where it has none."""
+        return self.results[-1].body["dataset"]["span"]
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        """What each one's dataset says of its columns, see `origins.describe`."""
+        return [result.body["dataset"].get("about") or {} for result in self.results]
+
     def _with(self, split: str) -> list[Result]:
         return [result for result in self.results if split in result.body["splits"]]
 
@@ -85,7 +95,7 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     match = _OF_SPANS.fullmatch(reference.strip())
     if not match:
         found = results.find(reference, "statistics", home)
-        return Baseline((found,), "the earlier span") if found else None
+        return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
     how, number = match.groups()
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")

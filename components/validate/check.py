@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.results import Result
-from headwater.components.validate import checks
+from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
-from headwater.components.validate.findings import SEVERITIES
+from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
 from headwater.components.validate.page import render_page
 from headwater.components.validate.settings import check_settings
 
@@ -74,7 +74,7 @@ def check_statistics(
         check.prepare(context)
     outcomes = {check: check.run(context) for check in checks.CHECKS}
     body = _body(context, outcomes)
-    drawn = {place: sides for outcome in outcomes.values() for place, sides in outcome.drawn.items()}
+    drawn = {place: plot for outcome in outcomes.values() for place, plot in outcome.drawn.items()}
     result = results.save(
         "anomalies",
         output,
@@ -91,22 +91,23 @@ def check_statistics(
             **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts"}),
         },
         home=context.statistics.home,
-        page=render_page(body, context.statistics, drawn, context.past),
+        page=render_page(body, context.statistics, drawn, context.past, context.schema),
     )
     _alert(result, context)
     return result
 
 
 def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> dict[str, Any]:
-    findings = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
-    # The gravest first, and of what moved, what moved most.
-    findings.sort(key=lambda each: (SEVERITIES.index(each["severity"]), -each.get("effect", math.inf)))
+    found = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
+    findings = grouping.group(found, _alike(context), context.about.get("labels", ()))
+    for each in findings:
+        each["action"] = actions.action(each, context.statistics.home)
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,
         "schema": context.schema.reference(),
         "serving": context.serving.result.reference() if context.serving else None,
-        "checks": [_counts(check, outcome) for check, outcome in outcomes.items()],
+        "checks": [_counts(check, outcome, findings) for check, outcome in outcomes.items()],
         "findings": findings,
         "measures": [each for outcome in outcomes.values() for each in outcome.measures],
         "changes": [each for outcome in outcomes.values() for each in outcome.changes],
@@ -115,8 +116,22 @@ def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> 
     return {**body, "verdict": _verdict(body, inferred=context.inferred)}
 
 
-def _counts(check: checks.Check, outcome: checks.Outcome) -> dict[str, Any]:
-    severities = [each["severity"] for each in outcome.findings]
+def _alike(context: Context) -> dict[str, grouping.Alike]:
+    """Which features went together before anything changed: in the baseline, and for serving data in training data."""
+    earlier = context.baseline.about if context.baseline else []
+    pairs = {
+        DRIFT: {frozenset(pair) for about in earlier for pair in about.get("together", ())},
+        SKEW: {frozenset(pair) for pair in context.about.get("together", ())},
+    }
+    return {kind: functools.partial(_are_pair, known) for kind, known in pairs.items()}
+
+
+def _are_pair(pairs: Collection[frozenset[str]], one: str, other: str) -> bool:
+    return frozenset((one, other)) in pairs
+
+
+def _counts(check: checks.Check, outcome: checks.Outcome, findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    severities = [each["severity"] for each in findings if each["check"] == check.name]
     return {
         "name": check.name,
         "title": check.title,
@@ -138,12 +153,14 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
         for level in ("error", "warning")
         if level in severities
     ]
-    parts = [", ".join(counts) or "nothing found"]
+    verdict = "Passed" if body["blessed"] else "Rejected"
+    found = f"{verdict}: {', '.join(counts)}" if counts else verdict
+    notes = []
     if not body["baseline"]:
-        parts.append("no baseline: there is no earlier span to compare with")
+        notes.append("First run: nothing to compare with yet")
     if inferred:
-        parts.append("the schema was inferred from the same data")
-    return f"{'blessed' if body['blessed'] else 'NOT blessed'}: {'; '.join(parts)}"
+        notes.append("the schema was inferred from this data" if notes else "The schema was inferred from this data")
+    return f"{found}. {'; '.join(notes)}" if notes else found
 
 
 def _alert(result: Result, context: Context) -> None:

@@ -213,7 +213,7 @@ def test_private_features_show_no_value(spans, tmp_path):
         ({"features": {"age": {"drift_threshold": {"l_infinity": 0.1}}}}, "the feature is INT"),
         ({"remove": ["nothing"]}, "curation.remove: the schema has no feature"),
         ({"growth": {"min": -1}}, "curation.growth.min"),
-        ({"featurs": {}}, "there is no such setting; the settings are features, environments"),
+        ({"featurs": {}}, "curation.featurs: there is no such setting; did you mean 'features'"),
     ],
 )
 def test_what_is_wrong_is_told(spans, curation, message):

@@ -124,7 +124,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"base_schema": "span:9"}, "'span:9' does not exist"),
         ({"base_schema": "/nowhere/schema.pbtxt"}, "neither a schema file nor a folder"),
         ({"max_string_domain_size": -1}, "max_string_domain_size: must be 0 or more"),
-        ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; the settings are features"),
+        ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; did you mean 'features'"),
         (
             {"curation": {"features": {"kind": {"colour": 1}}}},
             "curation.features.kind.colour: there is no such setting; the settings are type, domain",

@@ -574,7 +574,7 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
         (step(outcome="kind >"), "steps.0.outcome: 'kind >' is not a single scalar SQL expression"),
         (step(outcome="kind"), "steps.0.outcome: its value is not one of the classes for .* events of 'events'; the classes are no, buy"),
         (step(conflict="best"), "steps.0.conflict"),
-        (step(speed=1), "steps.0.speed: there is no such setting; the settings are feedback, served"),
+        (step(speed=1), "steps.0.speed: there is no such setting; did you mean 'served'?"),
         (step(truth="id"), "steps.0: the step reads 'id', which the labels are to be evaluated against"),
         (step(carried_from="span:7"), "steps.0.carried_from: 'span:7' does not exist"),
     ],

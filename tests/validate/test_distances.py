@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from headwater.components.generate_statistics.state.limits import Limits
 from headwater.components.generate_statistics.state.state import merge
 from headwater.components.generate_statistics.state.state_file import encode
 from headwater.components.validate import distances, drift
+from headwater.components.validate.by_construction import reason
 from headwater.components.validate.tables import MISSING, NAN, RARE, tabulate
 
 
@@ -147,6 +149,110 @@ def test_bins_of_few_rows_are_judged_exactly(baseline, current):
     assert own == pytest.approx(min(1.0, 2 * min(lower, upper)), rel=1e-6)
 
 
+def table(baseline, current, slack=0.0):
+    """A table of bins as they are given."""
+    names = [str(place) for place in range(len(baseline))]
+    return distances.Table(np.array(baseline, float), np.array(current, float), names, slack)
+
+
+def test_chance_is_that_of_the_formulas():
+    n, m, bins = 40_000, 90_000, 16
+    found = by_name(distances.measure(table([n / bins] * bins, [m / bins] * bins)))
+    unit = 1 / n + 1 / m
+    assert found["PSI"].chance == pytest.approx(stats.chi2.ppf(0.95, bins - 1) * unit)
+    assert found["Jensen-Shannon"].chance == pytest.approx(stats.chi2.ppf(0.95, bins - 1) * unit / (8 * math.log(2)))
+    share = 1 / bins
+    normal = stats.norm.ppf(1 - 0.05 / (2 * bins)) * math.sqrt(share * (1 - share) * unit)
+    assert found["L-infinity"].chance == pytest.approx(normal)
+    one, other = (feature(np.random.default_rng(9).normal(size=rows)) for rows in (200, 300))
+    by_ranks = by_name(change(one, other))
+    assert by_ranks["Kolmogorov-Smirnov"].chance == pytest.approx(
+        stats.kstwobign.ppf(0.95) * math.sqrt(1 / 200 + 1 / 300)
+    )
+    assert by_ranks["Wasserstein"].chance is None and by_ranks["Wasserstein"].p_value is None
+
+
+@pytest.mark.parametrize("most", [0, 12_000])
+def test_chance_of_few_rows_is_the_binomials(most):
+    """Forty bins of 200 rows, alone or beside one that most rows are in and that the normal distribution judges."""
+    n, m = 3000 + most, 5000 + most
+    own = [most] if most else []
+    found = by_name(distances.measure(table([*own, *[75] * 40], [*own, *[125] * 40])))
+    share, tail, bins = n / (n + m), 0.05 / 2 / (40 + len(own)), 40 + len(own)
+    ends = stats.binom.ppf([tail, 1 - tail], 200, share)
+    expected = np.abs(ends / n - (200 - ends) / m).max()
+    if most:
+        r = 2 * most / (n + m)
+        expected = max(expected, stats.norm.ppf(1 - 0.05 / 2 / bins) * math.sqrt(r * (1 - r) * (1 / n + 1 / m)))
+    assert found["L-infinity"].chance == pytest.approx(expected)
+
+
+def test_the_p_value_is_the_least_of_the_tests_times_their_number():
+    for rows, together in ((380, False), (400, True)):
+        moved = np.where(np.arange(20) % 2, 5.0, -5.0)
+        found = distances.measure(table(rows / 20 + moved, rows / 20 - moved))
+        by_bin, by_square = (by_name(found)[name].p_value for name in ("L-infinity", "PSI"))
+        assert 1e-5 < by_square < 0.001 < by_bin
+        # The χ² of few rows is too far from its limit to count.
+        assert found.p_value == pytest.approx(2 * by_square if together else by_bin)
+    alone = distances.measure(table([900], [800]))
+    assert (alone.p_value, alone.effect, alone.bin) == (1, 0, ("0", 1, 1))
+
+
+def test_many_rows_are_judged_by_the_normal_distribution():
+    found = distances.measure(table([5000, 5000], [5150, 4850]))
+    z = 0.015 / math.sqrt(0.5075 * 0.4925 * 2 / 10_000)
+    assert by_name(found)["L-infinity"].p_value == pytest.approx(2 * 2 * stats.norm.sf(z))
+    assert found.bin == ("0", 0.5, 0.515)
+
+
+def test_what_inexact_ranks_may_account_for_is_taken_off():
+    for one, other in (([500, 500], [540, 460]), ([40, 960], [20, 980])):
+        for slack in (0.04, 0.05):
+            found = distances.measure(table(one, other, slack))
+            assert (found.p_value, found.effect) == (1, 0)
+    # Of 60 rows in a bin half would be the baseline's: 10 more than that, of which ranks account for 5.
+    for sides in (([40, 960], [20, 980]), ([20, 980], [40, 960])):
+        of_bin = distances._of_bins(*np.array(sides, float), np.array([0.01, 0.01]), np.array([0.03, 0.97]), 0.002)[0]
+        assert of_bin == pytest.approx(2 * stats.binom.sf(34, 60, 0.5))
+    many = distances.measure(table([5000, 5000], [5150, 4850], slack=0.005))
+    z = 0.01 / math.sqrt(0.5075 * 0.4925 * 2 / 10_000)
+    assert by_name(many)["L-infinity"].p_value == pytest.approx(2 * 2 * stats.norm.sf(z))
+
+
+def test_a_bin_that_is_new_counts_as_half_a_row_before():
+    found = by_name(distances.measure(table([100, 0], [50, 150])))
+    p, q = np.array([1, 0.5 / 100]), np.array([0.25, 0.75])
+    assert found["PSI"].value == pytest.approx(((p - q) * np.log(p / q)).sum())
+    assert found["Jensen-Shannon"].value == pytest.approx(jensenshannon([1, 0], q, base=2) ** 2)
+
+
+def test_a_lists_values_count_as_one_row():
+    chance = np.random.default_rng(10)
+    values = [chance.normal(shift, 1, (rows, 4)) for rows, shift in ((200, 0), (150, 0.2))]
+    one, other = (feature(pa.array([*each.tolist(), None], pa.list_(pa.float64()))) for each in values)
+    found = by_name(change(one, other))["Kolmogorov-Smirnov"]
+    root = math.sqrt(1 / 200 + 1 / 150)
+    assert found.value == pytest.approx(stats.ks_2samp(*(each.ravel() for each in values)).statistic)
+    assert found.chance == pytest.approx(stats.kstwobign.ppf(0.95) * root)
+    assert found.p_value == pytest.approx(stats.kstwobign.sf(found.value / root))
+    # Lists of few values say no more than their values.
+    short = feature(pa.array([[1.0], [], [], [2.0]] * 50, pa.list_(pa.float64())))
+    assert by_name(change(short, short))["Kolmogorov-Smirnov"].chance == pytest.approx(
+        stats.kstwobign.ppf(0.95) * math.sqrt(2 / 100)
+    )
+
+
+@pytest.mark.parametrize(
+    "side",
+    [[1.0] * 50, [1.0, math.inf] * 50, [math.inf] * 50, [1e308, -1e308] * 50],
+    ids=["constant", "infinite", "all infinite", "too far apart"],
+)
+def test_an_area_without_a_unit_is_not_given(side):
+    """A baseline that has no spread, or none that is finite."""
+    assert "Wasserstein" not in by_name(change(feature(side), feature([1.0, 2.0] * 50)))
+
+
 DRAWS = {
     "normal": lambda chance, rows: chance.normal(size=rows),
     "heavy tails": lambda chance, rows: chance.standard_cauchy(rows),
@@ -205,18 +311,48 @@ def test_real_changes_are_found(name):
     chance = np.random.default_rng(6)
     before, after = CHANGES[name]
     found = change(feature(before(chance, 100_000)), feature(after(chance, 100_000)))
-    assert found.p_value < 1e-6 and found.effect > 0.03
+    assert found.p_value < 1e-6 and found.effect > 0.03**2
     if "missing" in name:
         assert found.bin[0] == MISSING and found.bin[2] == pytest.approx(0.05, abs=0.01)
     if "category" in name:
         assert found.bin[0] == "7"
 
 
-def test_the_effect_is_cohens_less_chance():
+def test_the_effect_is_psis_first_term_less_chance():
     baseline, current = feature(["a"] * 5000 + ["b"] * 5000), feature(["a"] * 6000 + ["b"] * 4000)
-    expected = 0.1**2 / 0.55 + 0.1**2 / 0.45 - 1 * (1 / 10_000 + 1 / 10_000)
-    assert change(baseline, current).effect == pytest.approx(math.sqrt(expected))
+    unit = 1 / 10_000 + 1 / 10_000
+    found = change(baseline, current)
+    assert found.effect == pytest.approx(0.1**2 / 0.55 + 0.1**2 / 0.45 - unit)
+    assert found.effect + unit == pytest.approx(by_name(found)["PSI"].value, rel=0.01)
     assert change(baseline, baseline).effect == 0
+
+
+@pytest.mark.parametrize(("rows", "others"), [(1_000, 1_000), (1_000, 10_000), (100_000, 1_000)])
+def test_the_effect_of_a_new_value_is_the_same_at_any_size(rows, others):
+    baseline = feature(["a"] * others)
+    current = feature(["a"] * (rows * 9 // 10) + ["new"] * (rows // 10))
+    # PSI of the same grows with the logarithm of the rows.
+    assert change(baseline, current).effect == pytest.approx(0.2 + 0.01 / 0.95, abs=0.003)
+
+
+@pytest.mark.parametrize("measured", ["Jensen-Shannon", "Wasserstein", "Kolmogorov-Smirnov"])
+def test_what_equals_a_psi_of_a_tenth_in_a_shifted_normal(measured):
+    chance = np.random.default_rng(11)
+    shift = distances.equals(0.1)["Wasserstein"]
+    baseline, current = (feature(chance.normal(mean, size=400_000)) for mean in (0.0, shift))
+    found = change(baseline, current)
+    # Twenty bins, less what inexact ranks may account for, see a little less than all of a shift.
+    assert 0.085 < found.effect < 0.105
+    assert by_name(found)[measured].value == pytest.approx(distances.equals(0.1)[measured], rel=0.1)
+
+
+def test_what_equals_a_psi_of_a_tenth_in_one_value():
+    moved = distances.equals(0.1)["L-infinity"]
+    sides = [feature(["a"] * round(10_000 * share) + ["b"] * round(10_000 * (1 - share)))
+             for share in (0.5 - moved / 2, 0.5 + moved / 2)]  # fmt: skip
+    found = change(*sides)
+    assert by_name(found)["L-infinity"].value == pytest.approx(moved, abs=1e-3)
+    assert found.effect == pytest.approx(0.1, rel=0.01)
 
 
 def test_false_discoveries_are_held():
@@ -279,5 +415,11 @@ def test_extreme_values_have_finite_distances(values):
 
 
 def test_a_key_is_not_compared():
-    found = drift.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
+    found = drift.compare(
+        "s",
+        {("x",): feature([1, 2])},
+        {("x",): feature([3, 4])},
+        "the earlier span",
+        functools.partial(reason, key=["x"]),
+    )
     assert found[0].change is None and found[0].note == "it is part of the key, whose values are new in every span"

@@ -164,7 +164,7 @@ def test_keys_that_never_meet_are_a_finding(tmp_path):
         ({"tolerance": {"x": {"absolute": -1.0}}}, "feature_skew.tolerance.x.absolute"),
         ({"tolerance": {"id": {}}}, "'id' is not compared"),
         ({"max_share": 2.0}, "feature_skew.max_share"),
-        ({"kye": ["id"]}, "there is no such setting; the settings are serving, key"),
+        ({"kye": ["id"]}, "feature_skew.kye: there is no such setting; did you mean 'key'"),
         ({"key": []}, "name the columns that identify a row; _row_id comes from"),
         ({"columns": ["clash"]}, "'clash' is int64 in training and string in serving"),
     ],

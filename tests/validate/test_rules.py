@@ -50,7 +50,7 @@ def broken(text: str, table: pa.Table, environment: str = "") -> dict[str, list[
         ({"row": "fare > 0", "tolerance": -0.1}, "greater than or equal to 0"),
         ({"row": "fare > 0", "tolerance": float("nan")}, "tolerance"),
         ({"row": "fare > 0", "severity": "fatal"}, "'error' or 'warning'"),
-        ({"row": "fare > 0", "rows": 1}, "rows: there is no such setting; the settings are name, severity"),
+        ({"row": "fare > 0", "rows": 1}, "rows: there is no such setting; did you mean 'row'"),
         ({"name": "schema:zone:domain", "row": "fare > 0"}, "is reserved for rules that come from a schema"),
         (
             {"references": {"columns": ["zone"], "dataset": "x", "to": ["a", "b"]}},

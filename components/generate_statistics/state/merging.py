@@ -91,6 +91,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
             "name": " and ".join(name for name in names if name),
             "span": None,
             "key": found[0].body["dataset"]["key"],
+            "about": found[-1].body["dataset"].get("about", {}),
         },
         "splits": {
             split: {
@@ -111,7 +112,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         inputs={f"statistics_{place:05d}": result for place, result in enumerate(found)},
         settings=telling,
         home=None,
-        page=render_page(body, statistics),
+        page=render_page(body, statistics, {split: files[STATE.format(split=split)] for split in statistics}),
     )
 
 
