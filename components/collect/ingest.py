@@ -26,6 +26,7 @@ from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
+from headwater.components.common.tables_in_memory import Tabular, as_uris
 
 _FIRST_SPAN = 1
 # pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
@@ -33,7 +34,7 @@ _PRELOAD = ("headwater.components.collect.write.shards", "pandas")
 
 
 def collect_dataset(
-    source: str | Sequence[str] = (),
+    source: Tabular | Sequence[Tabular] = (),
     output: str = "",
     *,
     databases: Sequence[Mapping[str, Any]] = (),
@@ -45,7 +46,8 @@ def collect_dataset(
     """Collects files and tables into a dataset.
 
     Args:
-      source: path, folder, glob or URI, or several; `{SPAN}`, `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
+      source: path, folder, glob or URI, or a table of pandas, polars or Arrow, or several of these; `{SPAN}`,
+        `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
       output: folder for the dataset; with `data_root`, only its small files (`_…`) go there.
       databases: queries and tables, as `databases.parse_source` takes them.
       data_root: durable home of all datasets; its shards are written there.
@@ -76,7 +78,7 @@ def collect_dataset(
         "preload": _PRELOAD,
     }
     warm_up(_PRELOAD)
-    given = [source] if isinstance(source, str) else list(source)
+    given = as_uris(source)
     chosen = _choose_spans(given, checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
