@@ -78,8 +78,7 @@ def collect_dataset(
         "preload": _PRELOAD,
     }
     warm_up(_PRELOAD)
-    given = as_uris(source)
-    chosen = _choose_spans(given, checked)
+    chosen = _choose_spans(as_uris(source), checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
 
@@ -309,8 +308,7 @@ def _body(
 ) -> dict[str, Any]:
     read = sum(record["read"] for record in records)
     if not read:
-        names = ", ".join(file.uri for file in opened.files)
-        raise HeadwaterError(f"{names}: there are columns but no rows")
+        raise HeadwaterError(f"{', '.join(file.uri for file in opened.files)}: there are columns but no rows")
     rejected = sum(record["rejected"] for record in records)
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
     filtered = _sum(record["filtered"] for record in records)

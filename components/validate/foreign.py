@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import google_crc32c
 from google.protobuf import message, text_format
@@ -25,7 +25,7 @@ from headwater.components.common.results import Result
 
 STATISTICS, STATE, SCHEMA = "Split-{split}/FeatureStats.pb", "Split-{split}/State.arrow", "schema.pbtxt"
 
-_List = statistics_pb2.DatasetFeatureStatisticsList
+_List: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _ALL_EXAMPLES = "All Examples"
 _IN_SPLIT = re.compile(r"(?:^|/)Split-([^/]+)/([^/]+)$")
 _NAMES = ("FeatureStats.pb", "stats.tfrecord", "stats_tfrecord")
