@@ -133,7 +133,7 @@ def _of_feature(feature: Any, rows: int) -> dict[str, Any]:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     kind = feature.WhichOneof("stats")
-    values = getattr(feature, kind) if kind else None
+    values: Any = getattr(feature, kind) if kind else None
     found: dict[str, Any] = {
         "feature": ".".join(feature.path.step) or feature.name,
         "type": statistics_pb2.FeatureNameStatistics.Type.Name(feature.type),

@@ -166,8 +166,7 @@ def _parse(uri: str, content: bytes) -> _List:
         return text_format.Parse(content.decode(), _List())
     except (text_format.ParseError, UnicodeDecodeError):
         raise HeadwaterError(
-            f"{uri}: not statistics: the file is no DatasetFeatureStatisticsList, neither as a proto, nor in a TFRecord, nor "
-            "as text"
+            f"{uri}: not statistics: it is not a DatasetFeatureStatisticsList as a binary proto, in a TFRecord or as text"
         ) from None
 
 

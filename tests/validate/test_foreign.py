@@ -132,7 +132,7 @@ def test_rows_are_judged_where_they_are_given(day, schema, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pb", b"\xff\xff\xff", "not statistics: the file is no DatasetFeatureStatisticsList"),
+        ("a.pb", b"\xff\xff\xff", "not statistics: it is not a DatasetFeatureStatisticsList"),
         ("a.pb", b"", "these statistics hold no dataset"),
         ("none", None, "no statistics are here: neither _manifest.json"),
     ],
