@@ -21,6 +21,7 @@ from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.settings import fail_on
 from headwater.pipelines.closing import finding_lines, findings_of
+from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -69,6 +70,7 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
         raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
     own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
     level = fail_on(own)
+    warm_up()
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
         passed = _run_pipeline(marked(own), root, relay)
@@ -165,7 +167,7 @@ def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
     try:
-        with contextlib.redirect_stdout(relay):
+        with contextlib.redirect_stdout(relay), warm_tasks():
             headwater_pipeline(project=dict(project))
         return True
     except RuntimeError:

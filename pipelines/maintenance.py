@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from headwater.pipelines.arguments import add_command as add
+from headwater.pipelines.closing import progress
 
 NOT_WHOLE = 1
 """Exit code: something that was written is missing or altered."""
@@ -43,7 +44,9 @@ def add_commands(commands: Any, data_root: str) -> None:
     )
     freed.add_argument("--keep-spans", type=int, metavar="N", help="keep the latest N spans of each dataset")
     freed.add_argument("--keep-versions", type=int, metavar="N", help="keep the latest N versions of each span")
-    freed.add_argument("--older-than", metavar="AGE", help="remove versions not written to for this long, as in 90d")
+    freed.add_argument(
+        "--older-than", metavar="AGE", help="remove versions not written to for this long, for example 90d"
+    )
 
 
 def _ls(options: argparse.Namespace) -> int:
@@ -78,7 +81,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     from headwater.components.common.maintenance import verify
 
-    found = verify(options.uri)
+    with progress(options):
+        found = verify(options.uri)
     if options.json:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:
@@ -93,7 +97,7 @@ def _lineage(options: argparse.Namespace) -> int:
     from headwater.components.common.maintenance import lineage, trace
 
     nodes = trace(options.uri)
-    if options.format == "text":
+    if options.format == "text" and not options.json:
         print(lineage.as_text(nodes))
     else:
         summary = lineage.as_json(nodes)

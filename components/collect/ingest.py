@@ -27,6 +27,7 @@ from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
+from headwater.components.common.tables_in_memory import Tabular, as_uris
 
 _FIRST_SPAN = 1
 # pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
@@ -34,7 +35,7 @@ _PRELOAD = ("headwater.components.collect.write.shards", "pandas")
 
 
 def collect_dataset(
-    source: str | Sequence[str] = (),
+    source: Tabular | Sequence[Tabular] = (),
     output: str = "",
     *,
     databases: Sequence[Mapping[str, Any]] = (),
@@ -46,7 +47,8 @@ def collect_dataset(
     """Collects files and tables into a dataset.
 
     Args:
-      source: path, folder, glob or URI, or several; `{SPAN}`, `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
+      source: path, folder, glob or URI, or a table of pandas, polars or Arrow, or several of these; `{SPAN}`,
+        `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
       output: folder for the dataset; with `data_root`, only its small files (`_…`) go there.
       databases: queries and tables, as `databases.parse_source` takes them.
       data_root: durable home of all datasets; its shards are written there.
@@ -77,8 +79,7 @@ def collect_dataset(
         "preload": _PRELOAD,
     }
     warm_up(_PRELOAD)
-    given = [source] if isinstance(source, str) else list(source)
-    chosen = _choose_spans(given, checked)
+    chosen = _choose_spans(as_uris(source), checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
 
@@ -311,8 +312,7 @@ def _body(
 ) -> dict[str, Any]:
     read = sum(record["read"] for record in records)
     if not read:
-        names = ", ".join(file.uri for file in opened.files)
-        raise HeadwaterError(f"{names}: there are columns but no rows")
+        raise HeadwaterError(f"{', '.join(file.uri for file in opened.files)}: there are columns but no rows")
     rejected = sum(record["rejected"] for record in records)
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
     filtered = _sum(record["filtered"] for record in records)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset
-from headwater.components.collect.settings import parse_splits
+from headwater.components.collect.shape.splitting import parse_splits
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element, rejected
 from headwater.components.common.dataset_index import decode_schema, shard_index

@@ -35,6 +35,7 @@ from headwater.components.common.sources.types import (
     parse_type,
     widen,
 )
+from headwater.components.common.tables_in_memory import named
 
 __all__ = [
     "Element",
@@ -148,7 +149,7 @@ def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
       rows: how many each of its elements has.
     """
     found: dict[str, dict[str, Any]] = {
-        file.uri: {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
+        file.uri: {"uri": named(file.uri), "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
         for file in opened.files
     }
     for file in opened.files:
