@@ -11,9 +11,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from headwater.components.common import distributions, results, storage
+from headwater.components.common import tfdv_library as tfdv
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
-from headwater.components.common.tfdv import tfdv
 from headwater.components.infer_schema.curation import (
     Curation,
     apply_curation,
