@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -164,6 +165,31 @@ def check_curation(curation: Mapping[str, Any]) -> Curation:
     return checked(Curation, whole_numbers(curation), "curation")
 
 
+def as_json(curation: Curation) -> dict[str, Any]:
+    """A curation as a manifest holds it."""
+    return json.loads(json.dumps(curation.model_dump(exclude_none=True), sort_keys=True))
+
+
+def newer(curation: Curation, before: Mapping[str, Any]) -> Curation:
+    """What a curation says that an earlier one, by `as_json`, did not say: of a feature all or nothing."""
+    now = as_json(curation)
+    of_parts = {
+        part: {name: getattr(curation, part)[name] for name in now[part] if now[part][name] != _of(before, part, name)}
+        for part in ("features", "weights")
+    }
+    same = {
+        part: None
+        for part in ("environments", "min_examples", "max_examples", "growth")
+        if now.get(part) == before.get(part)
+    }
+    removed = [name for name in curation.remove if name not in before.get("remove", ())]
+    return curation.model_copy(update={**of_parts, **same, "remove": removed})
+
+
+def _of(before: Mapping[str, Any], part: str, name: str) -> Any:
+    return before.get(part, {}).get(name)
+
+
 def read_curation(uri: str) -> dict[str, Any]:
     """A curation from a YAML or JSON file, checked.
 
@@ -270,6 +296,8 @@ def _set_domain(feature: schema_pb2.Feature, changes: FeatureCuration, where: st
         if feature.type != schema_pb2.BYTES:
             raise HeadwaterError(f"{where}.domain: the feature is not text; numbers take min and max")
         feature.string_domain.CopyFrom(schema_pb2.StringDomain(name=feature.name, value=changes.domain))
+        # What an inferred domain bears beside its values is not agreed.
+        feature.ClearField("distribution_constraints")
     if changes.min_domain_mass is not None:
         feature.distribution_constraints.min_domain_mass = changes.min_domain_mass
     if changes.categorical is not None:

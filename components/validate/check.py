@@ -34,9 +34,9 @@ def check_statistics(
 ) -> Result:
     """Validates each split's statistics, and rows where the settings ask for it; succeeds whatever it finds.
 
-    A finding is an error where it breaks what was agreed: a schema that was there before this data, a threshold that
-    the schema sets. It is a warning where it breaks what was guessed: a schema inferred from this very data, a change
-    that is significant, or above a default threshold.
+    A finding is an error where it breaks what was agreed: a schema that somebody accepted, curated or gave, a threshold
+    that the schema sets. It is a warning where it breaks what was guessed: a schema that was inferred, from this data or
+    an earlier span's, and not accepted yet; a change that is significant, or above a default threshold.
 
     Args:
       statistics: path or URI of a result of generate-statistics.
@@ -73,6 +73,8 @@ def check_statistics(
     for check in checks.CHECKS:
         check.prepare(context)
     outcomes = {check: check.run(context) for check in checks.CHECKS}
+    for check, outcome in outcomes.items():
+        outcome.findings = context.acknowledgements.applied(check.name, outcome.findings)
     body = _body(context, outcomes)
     drawn = {place: sides for outcome in outcomes.values() for place, sides in outcome.drawn.items()}
     result = results.save(
@@ -88,7 +90,8 @@ def check_statistics(
             "environment": environment,
             "dataset": dataset,
             # Who is alerted changes nothing of what is found.
-            **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts"}),
+            **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts", "acknowledged", "as_of"}),
+            **context.acknowledgements.settings(),
         },
         home=context.statistics.home,
         page=render_page(body, context.statistics, drawn, context.past),
@@ -104,15 +107,19 @@ def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> 
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,
-        "schema": context.schema.reference(),
+        "schema": {
+            **context.schema.reference(),
+            **_state(context.schema.body),
+        },
         "serving": context.serving.result.reference() if context.serving else None,
         "checks": [_counts(check, outcome) for check, outcome in outcomes.items()],
         "findings": findings,
+        "acknowledged": context.acknowledgements.entries,
         "measures": [each for outcome in outcomes.values() for each in outcome.measures],
         "changes": [each for outcome in outcomes.values() for each in outcome.changes],
         **{check.name: outcome.summary for check, outcome in outcomes.items() if outcome.summary is not None},
     }
-    return {**body, "verdict": _verdict(body, inferred=context.inferred)}
+    return {**body, "verdict": _verdict(body, context.span)}
 
 
 def _counts(check: checks.Check, outcome: checks.Outcome) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def _inputs(context: Context) -> dict[str, Result]:
     return {"statistics": context.statistics, "schema": context.schema, **serving, **baseline}
 
 
-def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
+def _verdict(body: Mapping[str, Any], span: int) -> str:
     severities = [each["severity"] for each in body["findings"]]
     counts = [
         f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}"
@@ -141,9 +148,30 @@ def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
     parts = [", ".join(counts) or "nothing found"]
     if not body["baseline"]:
         parts.append("no baseline: there is no earlier span to compare with")
-    if inferred:
-        parts.append("the schema was inferred from the same data")
+    acknowledged = sum("acknowledged" in each for each in body["findings"])
+    if acknowledged:
+        parts.append(f"{acknowledged} acknowledged")
+    parts.append(_origin(body["schema"], span))
     return f"{'blessed' if body['blessed'] else 'NOT blessed'}: {'; '.join(parts)}"
+
+
+def _state(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the schema is a guess, or who accepted it; what of this span was accepted is marked in the findings."""
+    accepted = schema["accepted"] or {}
+    kept = {key: value for key, value in accepted.items() if key != "findings"}
+    return {"inferred": schema["inferred"], "inferred_on": schema["inferred_on"], "accepted": kept or None}
+
+
+def _origin(schema: Mapping[str, Any], span: int) -> str:
+    """Whether the schema is a guess, or who accepted it, in words."""
+    if schema["inferred"]:
+        on = schema["inferred_on"]
+        where = f"on span {on}" if on is not None and on != span else "from this data"
+        return f"the schema was inferred {where}, not accepted yet"
+    accepted = schema["accepted"]
+    if accepted["how"] == "accept":
+        return f"the schema was accepted by {accepted['who']} on {accepted['when'][:10]}"
+    return "the schema was curated" if accepted["how"] == "curation" else "the schema was given"
 
 
 def _alert(result: Result, context: Context) -> None:

@@ -10,6 +10,7 @@ import pydantic
 
 from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate import checks
+from headwater.components.validate.acknowledging import Acknowledged, Day
 from headwater.components.validate.alerts.settings import Alert
 
 
@@ -17,7 +18,8 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
     """Checks settings before any work starts.
 
     Args:
-      settings: by name, as the checks in `checks.CHECKS` define them; and `alerts`, see `alerts.settings`.
+      settings: by name, as the checks in `checks.CHECKS` define them; `alerts`, see `alerts.settings`; `acknowledged` and
+        `as_of`, see `acknowledging`.
 
     Returns:
       A pydantic model with an attribute for each setting.
@@ -31,4 +33,11 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
 @functools.cache
 def _model(known: tuple[checks.Check, ...]) -> type[pydantic.BaseModel]:
     fields: dict[str, Any] = {name: field for check in known for name, field in check.settings.items()}
-    return pydantic.create_model("Settings", __config__=checks.base.STRICT, **fields, alerts=(list[Alert], []))
+    return pydantic.create_model(
+        "Settings",
+        __config__=checks.base.STRICT,
+        **fields,
+        acknowledged=(list[Acknowledged], []),
+        as_of=(Day | None, None),
+        alerts=(list[Alert], []),
+    )
