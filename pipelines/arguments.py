@@ -41,15 +41,13 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=TYPE",
         help="declare a column's Arrow type, as in zip=string; the others are inferred",
     )
-    group.add_argument(
-        "--delimiter", default="", help="the character that separates the values of a CSV file (default: detected)"
-    )
+    group.add_argument("--delimiter", default="", help="field separator of a CSV (default: detected)")
     group.add_argument(
         "--max-rejected-share",
         type=float,
         default=0.01,
         metavar="X",
-        help="greatest share of rejected records with which the data is accepted (default: %(default)s)",
+        help="maximum share of rejected records with which the data is accepted (default: %(default)s)",
     )
     group.add_argument(
         "--config", metavar="FILE", help="YAML file with more settings; the README of collect lists them"

@@ -136,9 +136,7 @@ def _label_lines(body: Mapping[str, Any]) -> list[str]:
     lines = []
     carried, taken_over = body["accounts"]["carried"], body["carried"]["taken_over"]
     if carried or taken_over:
-        lines.append(
-            f"            {carried:,} too young, carried to the next span; {taken_over:,} came from an earlier one"
-        )
+        lines.append(f"            {carried:,} wait for the next span; {taken_over:,} waited from the earlier one")
     truth = body["truth"]
     if truth and truth["labelled"]:
         lines.append(f"            right on {truth['accuracy']:.1%} of the {truth['labelled']:,} whose class is known")

@@ -45,7 +45,7 @@ def headwater_pipeline(
         splits: Names and weights of the splits; the first one trains and gives the schema.
         key: Columns that identify a row; none to have `_row_id` made.
         types: Declared Arrow types by column; the others are inferred.
-        delimiter: The character between the values of a CSV; detected by default.
+        delimiter: Field separator of a CSV; detected by default.
         max_rejected_share: The run stops when a larger share of the records is rejected.
         collect_config: Further settings of collect, as its README lists them.
         label_steps: Methods that label the rows, as label's README lists them; none to leave them as they are.

@@ -40,7 +40,7 @@ def collect(
         splits: Names and weights of the splits; the first one trains.
         key: Columns that identify a row; none to have `_row_id` made.
         types: Declared Arrow types by column; the others are inferred.
-        delimiter: The character between the values of a CSV; detected by default.
+        delimiter: Field separator of a CSV; detected by default.
         max_rejected_share: The dataset is not accepted when a larger share of its records is rejected.
         config: Further settings by name, as the README lists them: databases, missing values, formats, units, lookups,
             derived columns, filters, splits by column or time, duplicates, privacy, health.

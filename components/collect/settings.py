@@ -103,7 +103,7 @@ class Settings(pydantic.BaseModel):
       key: columns that identify a row; none to have `_row_id` made.
       duplicates: "keep", or "drop" to keep the first row of each key and count the others (`duplicate_key`).
       types: declared types by source column.
-      delimiter: one character between the values of a CSV, detected by default; a `.tsv` has tabs when it is given.
+      delimiter: field separator of a CSV, one character, detected by default; a `.tsv` has tabs when it is given.
       quote: one character around values of a CSV that hold delimiters or line ends; empty for none; detected by default.
       escape: one character that makes the next one part of the value; empty for none; detected by default.
       comment: one character that begins lines of a CSV which are no records; empty for none.

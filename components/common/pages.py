@@ -72,8 +72,8 @@ def reading(value: float, unit: str) -> str:
 
     Args:
       value: in days or seconds, as the unit says.
-      unit: "" for a plain number; "date" for days and "moment" for seconds since 1970-01-01; "time" for seconds since
-        midnight; "duration" for seconds. A moment outside of the years 1 to 9999 is written as a number.
+      unit: "" for a plain number; "date" for days and "timestamp" for seconds since 1970-01-01; "time" for seconds since
+        midnight; "duration" for seconds. A timestamp outside of the years 1 to 9999 is written as a number.
     """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞" if value > 0 else "−∞"
@@ -82,7 +82,7 @@ def reading(value: float, unit: str) -> str:
     try:
         if unit == "date":
             return str((_EPOCH + datetime.timedelta(days=value)).date())
-        if unit in ("moment", "time"):
+        if unit in ("timestamp", "time"):
             moment = _EPOCH + datetime.timedelta(seconds=round(value))
             return f"{moment:%H:%M:%S}" if unit == "time" else f"{moment:%Y-%m-%d %H:%M:%S}".rjust(19, "0")
     except OverflowError:

@@ -12,7 +12,7 @@ from headwater.components.common.pages import number, render, visible
 from headwater.components.infer_schema.diff import compatibility, sentence
 
 _TYPES = {
-    schema_pb2.INT: "whole number",
+    schema_pb2.INT: "integer",
     schema_pb2.FLOAT: "number",
     schema_pb2.BYTES: "text",
     schema_pb2.STRUCT: "struct",

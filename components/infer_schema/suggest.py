@@ -25,7 +25,7 @@ _EPOCHS = [("seconds", 1e9, 3e9), ("milliseconds", 1e12, 3e12), ("microseconds",
 # With the marks that a person writes: 20200101 may be any number.
 _DATES: list[tuple[str, str, Callable[[str], Any]]] = [
     ("a date", r"\d{4}-\d\d-\d\d", datetime.date.fromisoformat),
-    ("a moment", r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*", datetime.datetime.fromisoformat),
+    ("a timestamp", r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*", datetime.datetime.fromisoformat),
     ("a time of day", r"\d\d:\d\d.*", datetime.time.fromisoformat),
 ]
 
@@ -137,7 +137,7 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
     few = whole and not feature.slack and 2 < len(points) <= _MOST_CATEGORIES and not categorical
     if few and rows >= _ROWS_A_CATEGORY * len(points) and len(points) <= feature.high - feature.low + 1:
         yield (
-            "a category with whole numbers as codes",
+            "a category with integers as codes",
             f"{len(points)} different numbers in {rows:,.0f} rows",
             "low",
             {"categorical": True},

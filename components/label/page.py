@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from headwater.components.common import charts
-from headwater.components.common.pages import render
+from headwater.components.common.pages import duration, render
 from headwater.components.common.results import Result
 
 _MOST_PAIRS = 20
 
 _FATES = {
-    "used": "gave a row its label",
-    "repeated": "repeated what another event of the row says",
+    "used": "labelled a row",
+    "repeated": "repeated another event of the same row",
     "conflicting": "contradicted the event that counts",
-    "late": "came after the window",
-    "early": "came before any prediction of their key",
-    "orphan": "match no row",
+    "late": "arrived after the window",
+    "early": "arrived before any prediction of their key",
+    "orphan": "matched no row",
     "carried": "wait for the next span",
-    "no_class": "give no class",
+    "no_class": "have no class",
     "no_key": "have no key",
     "no_time": "have no time",
 }
@@ -66,11 +66,11 @@ def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "ends": [min(by_octave), max(by_octave)] if by_octave else [],
         "fates": [(_FATES[name], events[name]) for name in _FATES if events[name]],
         "states": [
-            *((f"{name}, by an event", step["by_event"][name]) for name in classes if step["by_event"][name]),
-            (f"{step['silence'] or 'no label'}, as no event came within the window", step["silent"]),
-            ("no label, because events contradict each other", step["disputed"]),
-            ("no label, because the row has no key", step["no_key"]),
-            ("no label, because the row has no time", step["no_time"]),
+            *((f"{name} (event)", step["by_event"][name]) for name in classes if step["by_event"][name]),
+            (f"{step['silence'] or 'no label'} (no event within {duration(step['window'])})", step["silent"]),
+            ("no label (events contradict each other)", step["disputed"]),
+            ("no label (the row has no key)", step["no_key"]),
+            ("no label (the row has no time)", step["no_time"]),
         ],
     }
 

@@ -25,7 +25,7 @@ class Baseline:
 
     Attributes:
       results: at least one.
-      title: what they are, as in "the earlier span".
+      title: what they are, as in "span 3" or "the earlier span".
     """
 
     results: tuple[Result, ...]
@@ -85,7 +85,7 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     match = _OF_SPANS.fullmatch(reference.strip())
     if not match:
         found = results.find(reference, "statistics", home)
-        return Baseline((found,), "the earlier span") if found else None
+        return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
     how, number = match.groups()
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")

@@ -145,14 +145,16 @@ def _verdict(body: Mapping[str, Any], span: int) -> str:
         for level in ("error", "warning")
         if level in severities
     ]
-    parts = [", ".join(counts) or "nothing found"]
-    if not body["baseline"]:
-        parts.append("no baseline: there is no earlier span to compare with")
     acknowledged = sum("acknowledged" in each for each in body["findings"])
-    if acknowledged:
-        parts.append(f"{acknowledged} acknowledged")
-    parts.append(_origin(body["schema"], span))
-    return f"{'blessed' if body['blessed'] else 'NOT blessed'}: {'; '.join(parts)}"
+    counts += [f"{acknowledged} acknowledged"] if acknowledged else []
+    verdict = "Passed" if body["blessed"] else "Rejected"
+    found = f"{verdict}: {', '.join(counts)}" if counts else verdict
+    notes = []
+    if not body["baseline"]:
+        notes.append("first run: nothing to compare with yet")
+    notes.append(_origin(body["schema"], span))
+    told = "; ".join(notes)
+    return f"{found}. {told[0].upper()}{told[1:]}"
 
 
 def _state(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from headwater.components.validate import drift
 from headwater.components.validate.checks.base import Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
-from headwater.components.validate.findings import finding
+from headwater.components.validate.findings import SKEW, finding
 
 
 class Side(NamedTuple):
@@ -69,7 +69,7 @@ def run(
         if each.impossible:
             outcome.findings.append(_impossible(each.split, each.feature, each.impossible))
         if each.alarm and each.change:
-            message = drift.sentence(each, title, hidden)
+            message = drift.sentence(each, title, hidden, skew=kind == SKEW)
             more = {"effect": each.change.effect}
             outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))
     for side in sides:

@@ -166,40 +166,37 @@ def _bin(change: Change, hidden: bool) -> tuple[str, float, float]:
     return (name if not hidden or name in (MISSING, NAN) else "(private)"), baseline, current
 
 
-def sentence(each: Compared, since: str, hidden: bool = False) -> str:
+def sentence(each: Compared, title: str, hidden: bool = False, skew: bool = False) -> str:
     """What changed, for a person to act on.
 
     Args:
       each: an alarm.
-      since: what it is compared with, as in "the earlier span".
+      title: what it is compared with, as in "span 3".
       hidden: whether values must not be shown.
+      skew: whether that is serving data, and no earlier span.
     """
     change = each.change
     if change is None:
         raise ValueError(f"{each.feature}: nothing was measured")
-    name, baseline, current = _bin(change, hidden)
+    moved = _moved(*_bin(change, hidden), title, skew)
     if each.fixed:
         measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
-        return (
-            f"{_moved(name, baseline, current)}, compared with {since}; {measured}, above the threshold of "
-            f"{each.threshold:g}"
-        )
+        return f"{moved}; {measured}, above the threshold of {each.threshold:g}"
     by = "learned from earlier spans" if each.set_by == "learnt" else "the default"
     divergence = next(distance for distance in change.distances if distance.measure == "Jensen-Shannon")
     return (
-        f"{_moved(name, baseline, current)}, compared with {since}; Jensen-Shannon {divergence.value:.3g}, by chance "
-        f"at most {divergence.chance:.3g}; effect {change.effect:.3g}, above the threshold of {each.threshold:.3g}, "
-        f"{by}"
+        f"{moved}; Jensen-Shannon {divergence.value:.3g} (chance alone: < {divergence.chance:.3g}); effect "
+        f"{change.effect:.3g}, above the threshold of {each.threshold:.3g}, {by}"
     )
 
 
-def _moved(name: str, baseline: float, current: float) -> str:
-    """One bin's share in the baseline and now, in words."""
-    if name in (MISSING, NAN):
-        what = "missing" if name == MISSING else "NaN"
-        return f"{_share(current)} of rows are {what}, and {_share(baseline)} were"
-    return f"{name!r} has {_share(current)} of rows, and {'was unseen' if not baseline else f'had {_share(baseline)}'}"
+def _moved(name: str, baseline: float, current: float, title: str, skew: bool) -> str:
+    """One bin's share in the baseline and now."""
+    what = {MISSING: "missing", NAN: "NaN"}.get(name, repr(name))
+    if skew:
+        return f"{what}: {_share(baseline)} of rows in {title}, {_share(current)} here"
+    return f"{what}: {_share(baseline)} → {_share(current)} of rows since {title}"
 
 
 def _share(share: float) -> str:
-    return "none" if not share else f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"

@@ -83,7 +83,7 @@ def test_what_needs_an_eye_comes_first(opened):
     first = opened.run("document.querySelector('#features > tbody').innerText")
     assert "all values are missing" in first and "train" in first
     text = opened.run("document.body.innerText")
-    assert "4 of 8 need an eye" in text and re.search(r"\d\d % (to \d\d % )?missing", text)
+    assert "4 of 8 features need attention (listed first)" in text and re.search(r"\d\d % (to \d\d % )?missing", text)
     assert "nearly every value is different" in text
 
 

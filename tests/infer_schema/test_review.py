@@ -49,7 +49,7 @@ def schema(text):
         (
             "feature { name: 'x' type: INT int_domain { max: 5 } }",
             "feature { name: 'x' type: INT int_domain { max: 3 } }",
-            "x: greatest value narrowed from 5 to 3",
+            "x: maximum value narrowed from 5 to 3",
             "forward",
         ),
         (

@@ -52,7 +52,7 @@ def test_the_first_run_has_no_baseline_and_passes(two_runs):
     _, first, _ = two_runs
     assert first.returncode == 0, first.stdout + first.stderr
     assert "collected   2,000 rows from monday.csv as data, span 1: train" in first.stdout
-    assert "no baseline" in first.stdout
+    assert "nothing to compare with yet" in first.stdout
     assert "rejected    none" in first.stdout
     assert "gate        passed" in first.stdout
     assert ".headwater/data/span=1/version=1/reports/statistics.html" in first.stdout
@@ -178,7 +178,7 @@ def test_each_component_alone_on_the_command_line(tmp_path):
         run = headwater(*step, cwd=tmp_path)
         assert run.returncode == 0, (step, run.stderr)
     assert (tmp_path / "schema/schema.pbtxt").exists()
-    assert "no baseline" in run.stdout
+    assert "nothing to compare with yet" in run.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "collect", "generate-statistics", "infer-schema", "validate", "gate"])

@@ -118,7 +118,7 @@ def test_the_page_opens_without_a_network(chain):
     with Browser() as browser:
         browser.open(verdict.locate("page.html"))
         text = browser.run("document.body.innerText")
-        assert text.index("NOT blessed") < text.index("Findings") < text.index("All changes")
+        assert text.index("Rejected") < text.index("Findings") < text.index("All changes")
         assert "<script>alert(1)</script>{{ 7 * 7 }}" in text
         # Both distributions of what moved lie over each other.
         drawn = "[...document.querySelectorAll('.sides svg')].map(s => [...s.querySelectorAll('path')].map(p => p.getBBox().height > 0))"

@@ -57,7 +57,7 @@ def unmatched_lookups(evidence: Evidence) -> Found:
                 "unmatched",
                 "info",
                 None,
-                f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows have no match",
+                f"lookup {name!r}: {found['unmatched']:,} of {read:,} rows had no match",
                 found["unmatched"] / read,
             )
             for name, found in evidence.body["lookups"].items()

@@ -127,8 +127,7 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
             "duplicate_column",
             "warning" if kind == "equal" else "info",
             two,
-            f"{two!r} {'equals' if kind == 'equal' else 'carries nearly the same information as'} {one!r} in the "
-            "sampled rows",
+            f"{two!r} {'equals' if kind == 'equal' else 'is almost determined by'} {one!r} in the sampled rows",
             round(measure, 4),
             NEAR,
         )
@@ -169,7 +168,9 @@ def explain_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str
             }
         )
         if score is not None and score >= LEAK:
-            message = f"{name!r} alone predicts the label {label!r} (held-out score {score:.3f}); it may leak the label"
+            message = (
+                f"{name!r} predicts the label {label!r} almost perfectly (held-out score {score:.3f}): possible leakage"
+            )
             findings.append(finding("leak", "warning", name, message, round(score, 4), LEAK))
     measured.sort(key=lambda each: (-(each["normalised"] or 0), each["column"]))
     return {"column": label, "entropy": round(entropy, 6), "columns": measured}, findings

@@ -67,7 +67,7 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
             findings.append(finding("outlier", "info", name, message, round(extreme, 2), EXTREME))
     isolated, worst = _isolate(scores, sample.num_rows, seed)
     if isolated:
-        message = f"{isolated:,} of {sample.num_rows:,} sampled rows are isolated across the numeric columns"
+        message = f"{isolated:,} of {sample.num_rows:,} sampled rows are multivariate outliers"
         findings.append(finding("isolated_rows", "info", None, message, isolated / sample.num_rows, ISOLATED))
     return {"findings": findings, "columns": columns, "rows": isolated, "worst": worst}
 

@@ -17,7 +17,7 @@ from headwater.components.generate_statistics.report.protos import COUNTED, HIDD
 MOST_SLICE_CELLS = 1500
 """So many pairs of a feature and a slice are on the page at most; the statistics themselves hold all."""
 
-_TYPES = {0: "whole number", 1: "number", 2: "text", 3: "bytes", 4: "struct"}
+_TYPES = {0: "integer", 1: "number", 2: "text", 3: "bytes", 4: "struct"}
 # Wide data gets fewer values and quantiles of each feature, so that the page stays small.
 _MANY_FEATURES = 300
 _TOP_VALUES, _TOP_VALUES_OF_MANY = 10, 5
@@ -32,7 +32,7 @@ _DAY = 86_400.0
 _MICROSECOND = 1e-6
 # What a rule of conversion says of the numbers: how a person reads them, and how many seconds or days one is.
 _UNITS = [
-    ("microseconds since 1970-01-01", "moment", _MICROSECOND),
+    ("microseconds since 1970-01-01", "timestamp", _MICROSECOND),
     ("days since 1970-01-01", "date", 1.0),
     ("microseconds since midnight", "time", _MICROSECOND),
     ("INT, microseconds", "duration", _MICROSECOND),
@@ -203,7 +203,7 @@ def _row(feature: _Feature, unit: _Unit) -> dict[str, str]:
     elif feature.HasField("bytes_stats"):
         stats = feature.bytes_stats
         row["mean bytes"] = number(stats.avg_num_bytes)
-        row["least and most bytes"] = f"{count(stats.min_num_bytes)} and {count(stats.max_num_bytes)}"
+        row["min to max bytes"] = f"{count(stats.min_num_bytes)} to {count(stats.max_num_bytes)}"
     return row
 
 
@@ -222,9 +222,7 @@ def _quantiles(mine: Mapping[str, _Feature], unit: _Unit, parts: int) -> dict[st
     if not rows:
         return {}
     kept = _evenly(most, parts)
-    heads = [
-        "least" if place == 0 else "greatest" if place == most - 1 else f"{place / (most - 1):.3g}" for place in kept
-    ]
+    heads = ["min" if place == 0 else "max" if place == most - 1 else f"{place / (most - 1):.3g}" for place in kept]
     summary = [
         (name, [unit.read(bounds[place * (len(bounds) - 1) // (most - 1)]) for place in kept]) for name, bounds in rows
     ]
@@ -318,7 +316,7 @@ def _sliced(path: tuple[str, ...], features: Sequence[_Feature]) -> dict[str, An
         else:
             cells = [_gist(feature, unit)]
         rows.append([drawn, percent(missing_share(feature)), *cells])
-    heads = ["Least", "Median", "Mean", "Greatest", "Std"] if features[0].HasField("num_stats") else ["Values"]
+    heads = ["Min", "Median", "Mean", "Max", "Std"] if features[0].HasField("num_stats") else ["Values"]
     return {"name": _named(path), "heads": heads, "rows": rows}
 
 

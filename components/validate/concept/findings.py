@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headwater.components.common.pages import percent
 from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.features import CLASSES_HELD, Found
@@ -133,9 +134,12 @@ def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[s
     if not shifted:
         return []
     ordered = sorted(shifted, key=lambda each: (-each.shift[3], each.feature.name))
-    names = [f"{each.feature.name} ({each.shift[3]:.1%} of its rows)" for each in ordered[:5]]
-    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
-    message = f"the inputs changed: {', '.join(names)}{more} fall into different bins than before"
+    first, *others = [(each.feature.name, percent(each.shift[3])) for each in ordered[:5]]
+    message = f"{first[0]} shifted: {first[1]} of rows moved"
+    if others:
+        message += f"; so did {', '.join(f'{name} ({share})' for name, share in others)}"
+    if len(ordered) > 5:
+        message += f" and {len(ordered) - 5} more"
     effects = {each.feature.name: each.shift[3] for each in ordered}
     return [finding(ordered[0].feature.name, "COVARIATE_DRIFT", message, effects=effects)]
 
