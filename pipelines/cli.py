@@ -12,7 +12,9 @@ from headwater.components.common import storage
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result, find
+from headwater.pipelines.accepting import add_commands as add_accepting_commands
 from headwater.pipelines.arguments import (
+    DATA_ROOT,
     SOURCES,
     add_baseline,
     add_beam,
@@ -25,9 +27,6 @@ from headwater.pipelines.arguments import (
 )
 from headwater.pipelines.maintenance import add_commands as add_upkeep_commands
 from headwater.pipelines.schemas import add_commands as add_schema_commands
-
-DATA_ROOT = ".headwater"
-"""Where `headwater run` keeps datasets and results by default."""
 
 NOT_BLESSED, FAILED = 1, 2
 """Exit codes: the data must not go on; the work could not be done."""
@@ -324,6 +323,7 @@ def _parser() -> argparse.ArgumentParser:
     add_output(merge)
 
     add_schema_commands(commands)
+    add_accepting_commands(commands)
 
     validate = add_command(commands, "validate", _validate, "statistics and a schema → a verdict, anomalies and a page")
     assert isinstance(validate, _Parser), "subparsers are of their parser's class"

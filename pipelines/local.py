@@ -19,6 +19,8 @@ from headwater.components.common import results, storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.results import Result
+from headwater.components.validate.enforcement import ways_on
+from headwater.pipelines.arguments import DATA_ROOT
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -150,12 +152,15 @@ def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
     lines = [f"validation  {body['verdict']}"]
     if body["baseline"]:
         lines.append(f"            compared with {body['baseline']['uri']}")
-    for finding in body["findings"][:_MOST_FINDINGS]:
+    findings = [finding for finding in body["findings"] if "acknowledged" not in finding]
+    for finding in findings[:_MOST_FINDINGS]:
         where = f"{finding['split']}/{finding['feature']}" if finding["feature"] else finding["split"]
         lines.append(f"            {finding['severity']:7}  {where}: {finding['message']}")
-    if len(body["findings"]) > _MOST_FINDINGS:
-        lines.append(f"            … and {len(body['findings']) - _MOST_FINDINGS} more on the page")
+    if len(findings) > _MOST_FINDINGS:
+        lines.append(f"            … and {len(findings) - _MOST_FINDINGS} more on the page")
     lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
+    for what, command in ways_on(anomalies, storage.normalise(DATA_ROOT)).items():
+        lines.append(f"{'to ' + what:12}{command}")
     return lines
 
 

@@ -117,7 +117,8 @@ def span_of(data_root: str, name: str, span: int | None = None) -> Home:
     data_root = storage.normalise(data_root)
     homes = results.committed(data_root, name, "schema")
     if not homes:
-        names = ", ".join(sorted(storage.list_folders(data_root))) or "none"
+        folders = [folder for folder in storage.list_folders(data_root) if not folder.startswith("_")]
+        names = ", ".join(sorted(folders)) or "none"
         raise HeadwaterError(f"--name: {data_root} has no dataset {name!r} with a schema; it has {names}")
     found = [home for home in homes if span is None or home.span == span]
     if not found:
@@ -174,7 +175,7 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
     before, after = read_schema(made.folder), read_schema(made.folder, CANDIDATE)
     # The latest span's, or what is agreed on would be passed over by spans that were there already.
     home = current.home if current is not None and current.home else made.home
-    signed = {"who": who, "why": reason, "span": home.span if home else None, "findings": []}
+    signed: dict[str, Any] = {"who": who, "why": reason, "span": home.span if home else None, "findings": []}
     change = _Change(content, after, diff_schemas(before, after))
     return _save(output, home, made, {"proposal": made}, change, signed)
 

@@ -19,6 +19,7 @@ def infer_schema(
     base_schema: str = "auto",
     curation: Dict = {},
     max_string_domain_size: int = 100,
+    infer: str = "headwater",
 ) -> NamedTuple("Outputs", uri=str):
     """Infers a schema from the first split, or keeps the one that was agreed.
 
@@ -33,6 +34,8 @@ def infer_schema(
             span's, if there is one).
         curation: Changes by feature, as in {"features": {"carrier": {"drift_threshold": 0.05}}}.
         max_string_domain_size: An inferred text column with more distinct values has no closed domain.
+        infer: How a schema is inferred: `headwater`, TFDV's with the domains that the data closes, or `tfdv`, exactly
+            TFDV's.
 
     Returns:
         uri: The schema's exact URI.
@@ -49,6 +52,7 @@ def infer_schema(
             base_schema=base_schema,
             curation=curation,
             max_string_domain_size=max_string_domain_size,
+            infer=infer,
         )
         copy_page(result, page.path)
     uri = result.uri if result.home else schema.uri

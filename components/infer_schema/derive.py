@@ -30,7 +30,6 @@ CANDIDATE = "candidate.pbtxt"
 DIFF = "diff.json"
 SUGGESTIONS = "suggestions.json"
 MODES = ("auto", "infer", "frozen", "propose")
-WAYS = ("headwater", "tfdv")
 ACCEPTED = "accepted"
 """The mode of a schema that `headwater accept` or `accept_schema` wrote."""
 
@@ -119,8 +118,8 @@ def derive_schema(
     """
     if mode not in MODES:
         raise HeadwaterError(f"mode: {mode!r} is not one of {', '.join(MODES)}")
-    if infer not in WAYS:
-        raise HeadwaterError(f"infer: {infer!r} is not one of {', '.join(WAYS)}")
+    if infer not in fitting.WAYS:
+        raise HeadwaterError(f"infer: {infer!r} is not one of {', '.join(fitting.WAYS)}")
     if max_string_domain_size < 0:
         raise HeadwaterError(f"max_string_domain_size: must be 0 or more; given: {max_string_domain_size}")
     checked = check_curation({} if curation is None else curation)
@@ -138,9 +137,9 @@ def derive_schema(
     shaping = as_json(checked)
     before = base.curation if base else {}
     curated = checked != Curation() and before != shaping
-    if used == "frozen" and not curated and base and _is_of_this_span(base, measured):
+    if used == "frozen" and not curated and base and (accepted := _accepted_for(base, measured)):
         # It was accepted for this very span, after the span was judged.
-        return results.bring(base.result, output)
+        return results.bring(accepted, output)
     split = next(iter(measured.body["splits"]))
     places = [_first_split(result) for result in all_measured]
     if base is None:
@@ -246,11 +245,12 @@ def _find_base(reference: str, measured: Result) -> _Base | None:
     return _given(_open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA))
 
 
-def _is_of_this_span(base: _Base, measured: Result) -> bool:
+def _accepted_for(base: _Base, measured: Result) -> Result | None:
+    """The base, where it is a schema that was accepted for the span of the statistics."""
     made, home = base.result, measured.home
     if made is None or made.home is None or home is None or made.body["mode"] != ACCEPTED:
-        return False
-    return (made.home.data_root, made.home.name, made.home.span) == (home.data_root, home.name, home.span)
+        return None
+    return made if dataclasses.replace(made.home, version=home.version) == home else None
 
 
 def _given(base: _Base) -> _Base:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -14,7 +14,7 @@ from headwater.components.common.tfdv import tfdv
 from headwater.components.infer_schema.domains import fit_domains
 from headwater.components.infer_schema.union import unite
 
-Way: TypeAlias = Literal["headwater", "tfdv"]
+WAYS = ("headwater", "tfdv")
 """How to infer: as TFDV does with the domains that the data closes (see `domains`), or exactly as TFDV does."""
 
 Place: TypeAlias = tuple[Result, str]
@@ -23,12 +23,12 @@ Place: TypeAlias = tuple[Result, str]
 _KEPT = ("annotation", "lifecycle_stage", "in_environment", "not_in_environment")
 
 
-def infer(places: Sequence[Place], way: Way, max_string_domain_size: int) -> schema_pb2.Schema:
+def infer(places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
     """The schema of all rows of some splits together.
 
     Args:
       places: at least one.
-      way: how to infer.
+      way: how to infer, one of `WAYS`.
       max_string_domain_size: text with more distinct values has no closed domain.
 
     Raises:
@@ -42,7 +42,7 @@ def infer(places: Sequence[Place], way: Way, max_string_domain_size: int) -> sch
     return schema
 
 
-def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: Way, max_string_domain_size: int) -> schema_pb2.Schema:
+def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
     """A schema changed as far as it takes to accept each of some splits.
 
     The changes are those of TFDV's own update, but for these: a feature whose type changed is described as the data has

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Result
 
 LEVELS = ("error", "warning", "none")
 """What a gate can fail on, from the gravest on; `none` lets everything pass."""
@@ -26,7 +29,8 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     """
     if fail_on not in LEVELS:
         raise HeadwaterError(f"fail_on: {fail_on!r} is not one of {', '.join(LEVELS)}")
-    body = results.load(anomalies, "anomalies").body
+    verdict = results.load(anomalies, "anomalies")
+    body = verdict.body
     failing = LEVELS[: LEVELS.index(fail_on) + 1] if fail_on != "none" else ()
     stopping = [finding for finding in body["findings"] if finding["severity"] in failing]
     if not stopping:
@@ -34,7 +38,26 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     lines = [f"{finding['severity']}: {where(finding)}: {finding['message']}" for finding in stopping[:_MOST]]
     if len(stopping) > _MOST:
         lines.append(f"… and {len(stopping) - _MOST} more")
+    lines += [f"to {what}: {command}" for what, command in ways_on(verdict).items()]
     raise HeadwaterError("\n  ".join([body["verdict"], *lines]))
+
+
+def ways_on(anomalies: Result, data_root: str = "") -> dict[str, str]:
+    """The commands that accept what was found, by what they do.
+
+    Args:
+      anomalies: a result of validate.
+      data_root: the command's default, which need not be named.
+
+    Returns:
+      Nothing where nothing was found, or where there is no `data_root` that could keep what is accepted.
+    """
+    home = anomalies.home
+    if home is None or all(finding["severity"] == "info" for finding in anomalies.body["findings"]):
+        return {}
+    place = f" --data-root {shlex.quote(home.data_root)}" if home.data_root != data_root else ""
+    which = f"--name {home.name} --span {home.span}{place}"
+    return {"accept": f'headwater accept {which} --reason "…"', "review": f"headwater review {which}"}
 
 
 def where(finding: dict) -> str:
