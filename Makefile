@@ -108,6 +108,12 @@ test-newer: $(VENV)/.ready
 fuzz: $(VENV)/.ready
 	HEADWATER_MUTATIONS=2500 $(PY) -m pytest -q tests/collect/test_mutations.py
 
+# How many changes of five modules their unit tests notice; beside the environment, since no lock has the tool.
+.PHONY: mutants
+mutants: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --no-deps --target $(VENV)/mutants cosmic-ray==8.7.0 parso==0.8.7 stevedore==5.10.0
+	PYTHONPATH=$(VENV)/mutants $(PY) tests/bench/mutants.py
+
 bench: $(VENV)/.ready
 	$(PY) tests/bench/collect.py
 	$(PY) tests/bench/generate_statistics.py

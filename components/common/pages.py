@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
+import re
 import unicodedata
 from typing import Any
 
@@ -12,6 +14,15 @@ import jinja2
 import markupsafe
 
 _EPOCH = datetime.datetime(1970, 1, 1)
+_DAY = 86_400.0
+_MICROSECOND = 1e-6
+# What a rule of conversion says of the numbers: how a person reads them, and how many seconds or days one is.
+_UNITS = [
+    ("microseconds since 1970-01-01", "timestamp", _MICROSECOND),
+    ("days since 1970-01-01", "date", 1.0),
+    ("microseconds since midnight", "time", _MICROSECOND),
+    ("INT, microseconds", "duration", _MICROSECOND),
+]
 _SPANS = [(86_400.0, "days"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
 
 
@@ -40,6 +51,7 @@ def render(package: str, template: str, **context: Any) -> str:
     environment.filters["percent"] = percent
     environment.filters["duration"] = duration
     environment.filters["visible"] = visible
+    environment.globals["anchor"] = anchor
     return environment.get_template(template).render(**context)
 
 
@@ -88,6 +100,44 @@ def reading(value: float, unit: str) -> str:
     except OverflowError:
         pass
     return number(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """How the numbers of a feature are read.
+
+    Attributes:
+      name: as in `reading`.
+      size: how many days or seconds one is.
+    """
+
+    name: str = ""
+    size: float = 1.0
+
+    def read(self, value: float) -> str:
+        """A value as a person reads it."""
+        return reading(value * self.size, self.name)
+
+    def spread(self, deviation: float) -> str:
+        """A standard deviation: of timestamps, a length of time."""
+        if not self.name:
+            return number(deviation)
+        return duration(deviation * self.size * (_DAY if self.name == "date" else 1.0))
+
+
+def unit_of(rule: str) -> Unit:
+    """The unit of numbers that were converted by a rule; a plain number's where it is none of times."""
+    return next((Unit(name, size) for phrase, name, size in _UNITS if phrase in rule), Unit())
+
+
+def anchor(*parts: str) -> str:
+    """An id of an element, the same for the same parts and different for different ones, that a link can name as it is."""
+    return "-".join(
+        re.sub(
+            r"[^A-Za-z0-9_]", lambda match: "".join(f".{byte:02x}" for byte in match[0].encode(errors="replace")), part
+        )
+        for part in parts
+    )
 
 
 def duration(seconds: float) -> str:

@@ -62,7 +62,7 @@ class Home:
         return storage.join(self._version_folder(), FOLDERS[kind])
 
     def report(self, kind: str) -> str:
-        """URI of the page of `kind` here."""
+        """URI of the page of `kind` here; "index" is the run's overview."""
         return storage.join(self._version_folder(), "reports", f"{kind}.html")
 
     def _version_folder(self) -> str:
@@ -136,6 +136,19 @@ class Result:
         """The exact URI and checksums that a later result records as its input, and the files of plain input."""
         summary = {"uri": self.uri, "sha256": self.sha256, "fingerprint": self.fingerprint}
         return summary if "format_version" in self.manifest else {**summary, "sources": self.body["lineage"]["sources"]}
+
+
+def relative_page(result: Result, here: Home) -> str:
+    """The address of a result's page, relative to any page of the same dataset and span, whatever its version.
+
+    Args:
+      result: with a home.
+      here: that of the page that links.
+    """
+    home = result.home
+    assert home is not None, "only what lies under a data_root has pages to link to"
+    within = f"version={home.version}/reports/{result.kind}.html"
+    return f"../../{within}" if home.span == here.span else f"../../../span={home.span}/{within}"
 
 
 def check(uri: str, content: bytes, expected: str) -> None:

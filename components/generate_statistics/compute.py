@@ -155,7 +155,7 @@ def compute_statistics(
         inputs={"dataset": opened.result},
         settings=_recorded(settings, private),
         home=opened.home,
-        page=render_page(body, statistics),
+        page=render_page(body, statistics, encoded, _links(opened)),
     )
 
 
@@ -289,6 +289,15 @@ def _find_worst(
         if split in found
     }
     return listed, looked
+
+
+def _links(opened: Dataset) -> list[tuple[str, str]]:
+    """The pages of what was measured, under a `data_root`."""
+    here = opened.home
+    if here is None:
+        return []
+    name = "Labels" if opened.result.kind == "labels" else "Data"
+    return [("Overview", "../reports/index.html"), (name, results.relative_page(opened.result, here))]
 
 
 def _recorded(settings: Settings, private: Private) -> dict[str, Any]:

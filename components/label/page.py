@@ -59,7 +59,7 @@ def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     for end, within in summary["histogram"]:
         by_octave[2.0 ** math.ceil(math.log2(end) - 1e-9)] = within
     shares = np.diff([0.0, *by_octave.values()]).tolist()
-    [outline] = charts.bars([shares]) if shares else [""]
+    outline = charts.bars(shares)
     return {
         **step,
         "outline": outline,

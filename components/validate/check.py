@@ -76,7 +76,7 @@ def check_statistics(
     for check, outcome in outcomes.items():
         outcome.findings = context.acknowledgements.applied(check.name, outcome.findings)
     body = _body(context, outcomes)
-    drawn = {place: sides for outcome in outcomes.values() for place, sides in outcome.drawn.items()}
+    drawn = {place: plot for outcome in outcomes.values() for place, plot in outcome.drawn.items()}
     result = results.save(
         "anomalies",
         output,
@@ -94,7 +94,7 @@ def check_statistics(
             **context.acknowledgements.settings(),
         },
         home=context.statistics.home,
-        page=render_page(body, context.statistics, drawn, context.past),
+        page=render_page(body, context.statistics, drawn, context.past, context.schema),
     )
     _alert(result, context)
     return result

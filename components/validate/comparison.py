@@ -20,14 +20,12 @@ class Side(NamedTuple):
       title: what the other side is, as in "the earlier span".
       rows: of the other side; None where it has no such split.
       read: gives its distributions; None where it has no such split.
-      statistics: gives its TFDV statistics, for the page; None where there are none.
     """
 
     split: str
     title: str
     rows: float | None
     read: Callable[[], drift.Features | None]
-    statistics: Callable[[], Any]
 
 
 def run(
@@ -61,6 +59,8 @@ def run(
     for each in (_with_fixed_threshold(one, settings) for one in judged):
         hidden = each.feature in context.hidden
         outcome.changes.append({**drift.as_dict(each, hidden), "against": kind})
+        if each.plot and not hidden:
+            outcome.drawn[each.split, each.feature, kind] = each.plot
         if each.change:
             outcome.measures += [_measure(kind, each, distance) for distance in each.change.distances]
         # A threshold of the schema stands in place of the test.
@@ -72,23 +72,7 @@ def run(
             message = drift.sentence(each, title, hidden, skew=kind == SKEW)
             more = {"effect": each.change.effect}
             outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))
-    for side in sides:
-        outcome.drawn.update(_draw(context, kind, side, outcome.findings))
     return outcome
-
-
-def _draw(context: Context, kind: str, side: Side, findings: list[dict[str, Any]]) -> dict[Any, tuple[Any, Any]]:
-    """Both sides' statistics of what moved in a split, where the page may show them; read once, and only if it does."""
-    moved = [
-        each["feature"]
-        for each in findings
-        if each["kind"] == kind and each["split"] == side.split and each["feature"] not in context.hidden
-    ]
-    other = side.statistics() if moved else None
-    if other is None:
-        return {}
-    current = context.read(side.split)
-    return {(side.split, feature, kind): (other, current) for feature in moved}
 
 
 def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[drift.Compared]]:

@@ -13,6 +13,7 @@ from typing import Any
 from headwater.components.common.distributions import Feature
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.distances import Change, Distance, measure
+from headwater.components.validate.plots import Plot, plot_of
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
 _MOMENT = "since 1970-01-01"
@@ -41,6 +42,7 @@ class Compared:
       alarm: whether it is too much.
       numeric: whether its values are numbers.
       fixed: the distance that a fixed threshold is for, with its value; it then stands in place of the test.
+      plot: the bins that were tested, for the page.
     """
 
     split: str
@@ -54,6 +56,7 @@ class Compared:
     alarm: bool = False
     numeric: bool = False
     fixed: Distance | None = None
+    plot: Plot | None = None
 
 
 def compare(split: str, baseline: Features, current: Features, title: str, key: Sequence[str] = ()) -> list[Compared]:
@@ -95,7 +98,8 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
         return Compared(split, name, None, note=_TOO_FEW)
     change = measure(table, baseline, current)
     lists = any(side.values > side.rows - side.missing for side in (baseline, current))
-    return Compared(split, name, change, note=_LISTS if lists else "", numeric=baseline.numeric)
+    plot = plot_of(table, baseline, current, change.bin[0])
+    return Compared(split, name, change, note=_LISTS if lists else "", numeric=baseline.numeric, plot=plot)
 
 
 def _kind(feature: Feature) -> str:

@@ -1,54 +1,64 @@
-"""The verdict's page: verdict and reasons first, both distributions of what moved, then every change over the spans."""
+"""The verdict's page: the verdict in one strip, findings as cards with what was tested, then every change over the spans."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwater.components.common.charts import HEIGHT, WIDTH, bars, outlines
-from headwater.components.common.pages import render, visible
-from headwater.components.common.results import Result
+from headwater.components.common.pages import anchor, render
+from headwater.components.common.results import Result, relative_page
+from headwater.components.validate import plots
+from headwater.components.validate.explanations import kind_words, why
+from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
 from headwater.components.validate.history import Past
+from headwater.components.validate.plots import Plot
 
-_MOST_VALUES = 8
-_LONGEST = 80
+MEASURES = ("L-infinity", "Jensen-Shannon", "PSI", "Kolmogorov-Smirnov", "Wasserstein")
+"""Distances that the page lists, in order."""
+
 _MOST_CHANGES = 1000
+_MOST_MEMBERS = 50
 _TREND_WIDTH, _TREND_HEIGHT = 160, 36
+
+Drawn = Mapping[tuple[str, str, str], Plot]
 
 
 def render_page(
-    body: Mapping[str, Any],
-    measured: Result,
-    drawn: Mapping[tuple[str, str, str], tuple[Any, Any]],
-    past: Sequence[Past],
+    body: Mapping[str, Any], measured: Result, drawn: Drawn, past: Sequence[Past], schema: Result | None = None
 ) -> str:
     """Renders the page.
 
     Args:
       body: of the anomalies' manifest.
       measured: the statistics.
-      drawn: of each feature that moved, by split, name and kind of finding: the other side's statistics, and ours.
+      drawn: of each feature that was compared, by split, name and kind of finding: the bins that were tested.
       past: earlier runs, for trends.
+      schema: what the data was validated against, to be linked to.
     """
     span = measured.body["dataset"]["span"]
     ranked = sorted(body["changes"], key=lambda each: (not each["alarm"], -(each["effect"] or 0.0), each["feature"]))
+    changes = {(each["split"], each["feature"], each["against"]): each for each in ranked}
     measures: dict[tuple[str, str, str], dict[str, Any]] = {}
     for each in body["measures"]:
-        if each["set_by"] != "schema":
-            measures.setdefault((each["split"], each["feature"], each["against"]), {})[each["measure"]] = each
+        measures.setdefault((each["split"], each["feature"], each["against"]), {})[each["measure"]] = each
+    cards = [_card(each, body, drawn, changes, measures) for each in body["findings"]]
+    _number(cards)
     return render(
         "headwater.components.validate",
         "page.html",
         title=measured.body["dataset"]["name"] or measured.body["dataset"]["uri"],
         span=span,
         body=body,
-        drawn={
-            key: shapes for key, sides in drawn.items() if (shapes := _compare(sides, key[1].split("."))) is not None
-        },
+        links=_links(measured, schema),
+        strip=summary_strip(body, measured),
+        cards=cards,
+        severities=[level for level in SEVERITIES if any(card["severity"] == level for card in cards)],
+        kinds=sorted({card["kind_words"] for card in cards}),
+        splits=list(dict.fromkeys(split for card in cards for split in card["splits"])),
         changes=[
             {
                 **each,
-                "trend": _trend(past, each, span) if each["against"] == "DRIFT" else "",
+                "trend": _trend(past, each, span) if each["against"] == DRIFT else "",
                 "distances": measures.get((each["split"], each["feature"], each["against"]), {}),
             }
             for each in ranked[:_MOST_CHANGES]
@@ -58,36 +68,120 @@ def render_page(
         left_out=[each for each in ranked if each["effect"] is None and each["note"]],
         more=max(0, len(ranked) - _MOST_CHANGES),
         spans=len(past),
-        width=WIDTH,
-        height=HEIGHT,
+        measures=MEASURES,
         trend_width=_TREND_WIDTH,
         trend_height=_TREND_HEIGHT,
     )
 
 
-def _compare(sides: tuple[Any, Any], path: list[str]) -> dict[str, Any] | None:
-    """Both distributions of a feature: outlines, and shares of text values."""
-    features = [
-        next((feature for feature in side.datasets[0].features if ".".join(feature.path.step) == ".".join(path)), None)
-        for side in sides
+def summary_strip(body: Mapping[str, Any], measured: Result) -> list[tuple[str, str]]:
+    """What the run was about, as pairs of a name and a value.
+
+    Args:
+      body: of the anomalies' manifest.
+      measured: the statistics.
+    """
+    dataset, home = measured.body["dataset"], measured.home
+    splits = [(name, entry["rows"]) for name, entry in measured.body["splits"].items()]
+    rows = f"{sum(count for _, count in splits):,}"
+    if len(splits) > 1:
+        rows += f" ({', '.join(f'{name} {count:,}' for name, count in splits)})"
+    counts = [sum(each["severity"] == level for each in body["findings"]) for level in SEVERITIES]
+    names = ("error", "warning", "note")
+    found = ", ".join(f"{count:,} {name}{'s' * (count > 1)}" for count, name in zip(counts, names) if count)
+    facts = [("Findings", found or "none"), ("Rows", rows)]
+    if dataset["span"] is not None:
+        facts.append(("Span", str(dataset["span"])))
+    if dataset.get("until"):
+        facts.append(("Data until", dataset["until"]))
+    if home:
+        facts.append(("Version", str(home.version)))
+    return [*facts, ("Compared with", _place(body["baseline"]) or "nothing: no baseline"), ("Schema", _schema(body))]
+
+
+def _schema(body: Mapping[str, Any]) -> str:
+    state = body["schema"].get("state", "")
+    return " · ".join(part for part in (state, _place(body["schema"]) or body["schema"]["uri"]) if part)
+
+
+def _place(reference: Mapping[str, Any] | None) -> str:
+    """The span and version of a result by its URI, where it has them; else the URI."""
+    if not reference:
+        return ""
+    parts = dict(part.split("=", 1) for part in reference["uri"].split("/") if part.count("=") == 1)
+    if not {"span", "version"} <= set(parts):
+        return str(reference["uri"])
+    others = f" and {len(reference['others'])} spans before it" if reference.get("others") else ""
+    return f"span {parts['span']}, version {parts['version']}{others}"
+
+
+def _links(measured: Result, schema: Result | None) -> list[tuple[str, str]]:
+    if not measured.home:
+        return []
+    found = [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, measured.home))]
+    if schema and schema.home:
+        found.append(("Schema", relative_page(schema, measured.home)))
+    return found
+
+
+def _card(
+    finding: Mapping[str, Any],
+    body: Mapping[str, Any],
+    drawn: Drawn,
+    changes: Mapping[tuple[str, str, str], Mapping[str, Any]],
+    measures: Mapping[tuple[str, str, str], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A finding as the page shows it: with plots of each split, why it matters, what to do, and details."""
+    splits = list(finding.get("splits") or [part for part in [finding["split"]] if part])
+    feature = finding["feature"]
+    against = finding["kind"] if finding["kind"] in (DRIFT, SKEW) else DRIFT
+    sides = _sides(body, against)
+    charts = [
+        (split, found)
+        for split in splits
+        if (plot := drawn.get((split, feature, against))) and (found := plots.chart(feature, plot, sides))
     ]
-    if any(feature is None for feature in features):
-        return None
-    shares = [_shares(feature) for feature in features]
-    # Those that moved most; by name among equals, so that pages are the same.
-    moved = {value: abs(shares[0].get(value, 0.0) - shares[1].get(value, 0.0)) for value in {*shares[0], *shares[1]}}
-    values = sorted(moved, key=lambda value: (-moved[value], value))[:_MOST_VALUES]
-    table = [(visible(value, _LONGEST), *[side.get(value, 0.0) for side in shares]) for value in values]
-    paths = outlines(features)
-    if not any(paths) and values:
-        paths = bars([[side.get(value, 0.0) for value in values] for side in shares])
-    return {"outlines": paths, "table": table}
+    # What moved most is seen first.
+    charts.sort(key=lambda each: -((changes.get((each[0], feature, against)) or {}).get("effect") or 0.0))
+    return {
+        **finding,
+        "splits": splits,
+        "kind_words": kind_words(finding["kind"]),
+        "why": why(finding),
+        "action": finding.get("action", ""),
+        "by_split": dict(finding.get("by_split") or {}),
+        "members": list(finding.get("members") or [])[:_MOST_MEMBERS],
+        "charts": charts,
+        "sides": sides,
+        "acknowledged": finding.get("acknowledged") or finding.get("muted"),
+        "facts": [
+            (split, change, measures.get((split, feature, against), {}))
+            for split in splits
+            if (change := changes.get((split, feature, against))) and change["effect"] is not None
+        ],
+    }
 
 
-def _shares(feature: Any) -> dict[str, float]:
-    buckets = feature.string_stats.rank_histogram.buckets
-    total = feature.string_stats.common_stats.tot_num_values or 1
-    return {bucket.label: bucket.sample_count / total for bucket in buckets}
+def _number(cards: list[dict[str, Any]]) -> None:
+    """Gives each card an id: of its feature for the first of a feature, and of what it is for all."""
+    seen: set[str] = set()
+    for card in cards:
+        own = anchor("feature", card["feature"]) if card["feature"] else ""
+        card["feature_id"] = own if own and own not in seen else ""
+        seen.add(own)
+        wanted, number = anchor("finding", card["feature"] or card["split"], card["kind"].lower()), 1
+        card["id"] = wanted
+        while card["id"] in seen:
+            number += 1
+            card["id"] = f"{wanted}-{number}"
+        seen.add(card["id"])
+
+
+def _sides(body: Mapping[str, Any], against: str) -> list[str]:
+    if against == SKEW:
+        return ["serving", "training"]
+    place = _place(body["baseline"])
+    return [place.split(",")[0] if place.startswith("span ") else "earlier", "now"]
 
 
 def _trend(past: Sequence[Past], change: Mapping[str, Any], span: int | None) -> dict[str, Any] | str:

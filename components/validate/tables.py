@@ -42,6 +42,7 @@ class Table:
       names: what each bin holds, in words.
       slack: by how much the share of any bin may be off because ranks are not exact, in [0, 1].
       quantiles: whether a bin lies between two quantiles of the baseline, bool[bins]; none by default.
+      bounds: the ends of bins of numbers, float64[bins, 2]; NaN for bins that are not on the number line.
     """
 
     baseline: np.ndarray
@@ -49,6 +50,7 @@ class Table:
     names: Sequence[str]
     slack: float = 0.0
     quantiles: np.ndarray | None = None
+    bounds: np.ndarray | None = None
 
     @property
     def sizes(self) -> tuple[float, float]:
@@ -64,9 +66,9 @@ class Table:
 
 def tabulate(baseline: Feature, current: Feature) -> Table:
     """The table of a feature that is of one kind on both sides, rare bins put together."""
-    quantiles = np.zeros(0, bool)
+    quantiles, bounds = np.zeros(0, bool), np.zeros((0, 2))
     if baseline.numeric or current.numeric:
-        values, names, slack, quantiles = _numbers(baseline, current)
+        values, names, slack, quantiles, bounds = _numbers(baseline, current)
     elif not any(side.numeric or len(side.texts) or side.rest.any() for side in (baseline, current)):
         # Of bytes and structs only whether they are there.
         values, names, slack = [np.array([side.values - side.nan]) for side in (baseline, current)], [PRESENT], 0.0
@@ -80,14 +82,16 @@ def tabulate(baseline: Feature, current: Feature) -> Table:
     ]
     between = np.zeros(len(columns[0]), bool)
     between[: len(quantiles)] = quantiles
-    return _without_rare(Table(columns[0], columns[1], [*names, NAN, MISSING], slack, between))
+    ends = np.full((len(columns[0]), 2), np.nan)
+    ends[: len(bounds)] = bounds
+    return _without_rare(Table(columns[0], columns[1], [*names, NAN, MISSING], slack, between, ends))
 
 
 def _present(side: Feature) -> float:
     return side.rows - side.missing
 
 
-def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[str], float, np.ndarray]:
+def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[str], float, np.ndarray, np.ndarray]:
     slack = baseline.slack + current.slack
     # A baseline of NaN alone has no edges to give.
     base = baseline if baseline.numeric else current
@@ -105,7 +109,8 @@ def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], lis
             names.append(_name(edge))
             above = edges[place + 1] if place + 1 < len(edges) else None
             names.append(f"above {_name(edge)}" if above is None else f"between {_name(edge)} and {_name(above)}")
-        return columns, names, slack, np.zeros(len(names), bool)
+        ends = np.concatenate([[-np.inf], np.repeat(edges, 2), [np.inf]])
+        return columns, names, slack, np.zeros(len(names), bool), np.stack([ends[:-1], ends[1:]], axis=1)
     upto = np.cumsum(base.weights)
     bins = int(np.clip(min(_present(baseline), _present(current)) // (2 * LEAST_EXPECTED), 1, NUMBER_BINS))
     wanted = np.searchsorted(upto, upto[-1] * np.arange(1, bins) / bins * (1 - 1e-12))
@@ -122,7 +127,9 @@ def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], lis
     names += [f"{_name(bounds[place])} to {_name(bounds[place + 1])}" for place in range(len(bounds) - 1)]
     quantiles = np.ones(len(columns[0]), bool)
     quantiles[[0, -1]] = False
-    return columns, [*names, f"above {_name(high)}"], slack, quantiles
+    ends = np.concatenate([[-np.inf], bounds, [np.inf]])
+    ends = np.stack([ends[:-1], ends[1:]], axis=1)
+    return columns, [*names, f"above {_name(high)}"], slack, quantiles, ends
 
 
 def _name(number: float) -> str:
@@ -178,7 +185,9 @@ def _without_rare(table: Table) -> Table:
     baseline, current = (np.append(column[kept], column[rare].sum()) for column in (table.baseline, table.current))
     names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
     quantiles = np.append(between[kept], False)
+    bounds = None if table.bounds is None else np.append(table.bounds[kept], [[np.nan, np.nan]], axis=0)
     if (baseline[-1] + current[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
         # Too few to judge even together.
-        return Table(baseline[:-1], current[:-1], names, table.slack, quantiles[:-1])
-    return Table(baseline, current, [*names, RARE], table.slack, quantiles)
+        ends = None if bounds is None else bounds[:-1]
+        return Table(baseline[:-1], current[:-1], names, table.slack, quantiles[:-1], ends)
+    return Table(baseline, current, [*names, RARE], table.slack, quantiles, bounds)

@@ -42,6 +42,69 @@ def test_a_result_has_its_place_under_data_root(tmp_path):
     assert (tmp_path / "root/flights/span=1/version=1/reports/statistics.html").read_text() == "<p>"
 
 
+def test_the_manifest_alone_is_passed_on_and_its_files_are_read_at_home(tmp_path):
+    save(tmp_path / "out", home(tmp_path))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_manifest.json"]
+    loaded = results.load(str(tmp_path / "out"), "statistics")
+    assert loaded.read("Split-train/FeatureStats.pb") == b"content" and loaded.read("page.html") == b"<p>"
+    # What a task was given beside its manifest is nearer than its home.
+    (tmp_path / "out/page.html").write_bytes(b"<p>")
+    assert loaded.locate("page.html") == str(tmp_path / "out/page.html")
+    assert loaded.locate("Split-train/FeatureStats.pb").startswith(str(tmp_path / "root"))
+
+
+def test_a_file_that_a_result_has_not_is_named_beside_those_that_it_has(tmp_path):
+    saved = save(tmp_path / "out")
+    with pytest.raises(HeadwaterError, match="this statistics has no file x; it has Split-train/FeatureStats.pb, page"):
+        saved.read("x")
+
+
+def test_the_manifest_records_files_settings_and_inputs(tmp_path):
+    first = save(tmp_path / "a", home(tmp_path))
+    second = save(tmp_path / "b", settings={"x": [1]}, inputs={"statistics": first}, kind="schema")
+    manifest = json.loads((tmp_path / "b/_manifest.json").read_text())
+    assert manifest["files"]["page.html"] == {"bytes": 3, "sha256": storage.sha256(b"<p>")}
+    assert (manifest["kind"], manifest["settings"], manifest["home"]) == ("schema", {"x": [1]}, None)
+    assert manifest["inputs"] == {
+        "statistics": {"uri": first.uri, "sha256": first.sha256, "fingerprint": first.fingerprint}
+    }
+    assert second.home is None and second.body == {"n": 1} and first.home == home(tmp_path)
+    # Plain input has no manifest: what it was read from is recorded in its place.
+    plain = results.Result("x", {"kind": "dataset", "fingerprint": "f", "body": {"lineage": {"sources": [7]}}}, "s")
+    assert plain.reference() == {"uri": "x", "sha256": "s", "fingerprint": "f", "sources": [7]}
+
+
+def test_a_fingerprint_is_of_kind_inputs_and_settings():
+    one = results.fingerprint("schema", {"a": "1", "b": "2"}, {"x": 1})
+    assert one == results.fingerprint("schema", {"b": "2", "a": "1"}, {"x": 1})
+    others = [("anomalies", {"a": "1", "b": "2"}, {"x": 1}), ("schema", {"a": "2", "b": "1"}, {"x": 1})]
+    others += [("schema", {"a": "1", "b": "2"}, {"x": 2}), ("schema", {}, {"x": 1})]
+    assert len({one, *(results.fingerprint(*each) for each in others)}) == 5
+
+
+def test_a_manifest_holds_numbers_only():
+    assert results.encode({"x": 1.5}) == b'{\n "x": 1.5\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.encode({"x": float("nan")})
+
+
+def test_a_second_attempt_learns_that_the_first_has_committed(tmp_path):
+    place, manifest = home(tmp_path), results.encode({"format_version": "2.0", "kind": "schema", "fingerprint": "f"})
+    assert results.commit(place, "schema", manifest)
+    again = results.encode({"format_version": "2.0", "kind": "schema", "fingerprint": "f", "attempt": 2})
+    assert not results.commit(place, "schema", again)
+    for other in ("e", "g"):
+        with pytest.raises(HeadwaterError, match="another run's schema was committed here"):
+            results.commit(place, "schema", results.encode({"fingerprint": other}))
+    assert storage.read_bytes(storage.join(place.folder("schema"), results.MANIFEST)) == manifest
+
+
+def test_a_claim_takes_the_first_version_that_is_free(tmp_path):
+    assert [results.claim(home(tmp_path), "schema", each).version for each in "aabba"] == [1, 1, 2, 2, 1]
+    assert results.claim(home(tmp_path, version=2), "schema", "a").version == 3
+    assert results.claim(home(tmp_path), "anomalies", "b").version == 1
+
+
 def test_the_same_inputs_and_settings_adopt_what_is_there(tmp_path):
     first = save(tmp_path / "a", home(tmp_path), {"x": 1})
     manifest = tmp_path / "root/flights/span=1/version=1/statistics/_manifest.json"
@@ -135,6 +198,33 @@ def test_an_altered_file_is_refused(tmp_path):
         saved.read("Split-train/FeatureStats.pb")
 
 
+def test_only_committed_results_are_listed_by_rising_numbers(tmp_path):
+    for span, version in ((10, 1), (9, 1), (2, 10), (2, 9)):
+        place = home(tmp_path, span, version)
+        storage.write_bytes(storage.join(place.folder("schema"), results.MANIFEST), b"{}")
+    storage.write_bytes(str(tmp_path / "root/flights/span=3/version=1/statistics/_manifest.json"), b"{}")
+    storage.write_bytes(str(tmp_path / "root/flights/span=4/version=1/schema/_claim.json"), b"{}")
+    storage.write_bytes(str(tmp_path / "root/flights/span=x/version=1/schema/_manifest.json"), b"{}")
+    storage.write_bytes(str(tmp_path / "root/flights/spans=5/version=1/schema/_manifest.json"), b"{}")
+    found = results.committed(str(tmp_path / "root"), "flights", "schema")
+    assert [(each.span, each.version) for each in found] == [(2, 9), (2, 10), (9, 1), (10, 1)]
+
+
+def test_a_manifest_is_brought_and_a_page_copied(tmp_path):
+    saved = save(tmp_path / "a", home(tmp_path))
+    brought = results.bring(saved, str(tmp_path / "b"))
+    assert (brought.sha256, brought.uri) == (saved.sha256, saved.uri)
+    results.copy_page(brought, str(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").read_text() == "<p>"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/own.html").write_text("<i>")
+    named = results.Result(str(tmp_path / "data"), {"kind": "dataset", "body": {"page": "own.html"}}, "")
+    results.copy_page(named, str(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").read_text() == "<i>"
+    results.copy_page(results.Result("x", {"kind": "dataset", "body": {}}, ""), str(tmp_path / "page.html"))
+    assert "This dataset has no page of its own" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -162,6 +252,11 @@ def test_what_is_no_manifest_is_refused(tmp_path, content):
     (tmp_path / "_manifest.json").write_text(content)
     with pytest.raises(HeadwaterError, match="_manifest.json: not a"):
         results.load(str(tmp_path), "statistics")
+
+
+@pytest.mark.parametrize("name", ["a", "7", "Flights_2013.v-1"])
+def test_letters_digits_and_some_marks_name_a_dataset(name):
+    results.check_name(name)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "_x", "a b", "-x"])

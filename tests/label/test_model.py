@@ -194,6 +194,59 @@ def test_intervals_hold_the_accuracy():
     assert model.wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
 
 
+def test_accuracies_are_means_of_posteriors_as_sure_as_those_are():
+    _, votes, _ = generate("A", 3_000, 4)
+    found = counted(np.column_stack([votes[:, :4], np.full(3_000, -1)]).astype(np.int8))
+    fitted = fitting.fit(found, pairs=False)
+    estimate, low, high = fitted.accuracies(found)
+    rows, _, weights = tally.rows_of(found)
+    posterior = fitted.predict(rows).astype(float)
+    unsure = [-sum(p * np.log(p) for p in row) for row in posterior]
+    sure = 1 - np.array(unsure) / -sum(p * np.log(p) for p in fitted.prior)
+    for number in range(4):
+        own = [place for place, row in enumerate(rows) if row[number] >= 0]
+        share = sum(posterior[place, rows[place, number]] * weights[place] for place in own) / weights[own].sum()
+        trials = sum(min(max(sure[place], 0), 1) * weights[place] for place in own)
+        expected = (share, *model.wilson(share, trials))
+        assert (estimate[number], low[number], high[number]) == pytest.approx(expected, rel=1e-4)
+    assert np.isnan([estimate[4], low[4], high[4]]).all()
+
+
+def test_wilsons_interval():
+    assert model.wilson(0.9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert model.wilson(0.25, 40) == pytest.approx((0.1419, 0.4019), abs=1e-4)
+    assert model.wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert model.wilson(1, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+    assert model.wilson(0.5, 0) == model.wilson(0.5, -1) == (0, 1) and model.wilson(0.5, 0.5) > (0, 1)
+
+
+def test_loss_is_weighted_and_finite():
+    posterior, truth = np.array([[0.5, 0.5], [0.1, 0.9], [1.0, 0.0]]), np.array([0, 1, 0])
+    assert model.log_loss(posterior, truth) == pytest.approx((np.log(2) - np.log(0.9)) / 3)
+    assert model.log_loss(posterior, truth, np.array([3, 1, 0])) == pytest.approx((3 * np.log(2) - np.log(0.9)) / 4)
+    assert model.log_loss(posterior[2:], np.array([1])) == pytest.approx(9 * np.log(10))
+
+
+def test_majority_counts_the_prior_as_one_vote_more():
+    found = model.majority(np.array([[0, 0, 1], [-1, -1, -1], [1, -1, -1]], np.int8), np.array([0.7, 0.3]))
+    assert found == pytest.approx(np.array([[2.7 / 4, 1.3 / 4], [0.7, 0.3], [0.35, 0.65]]))
+
+
+def test_logits_of_many_functions_are_sums_of_their_tables():
+    """More functions than one table holds, copies among them."""
+    _, votes, _ = generate("A", 4_000, 0)
+    fitted = fitting.fit(counted(votes))
+    assert any(len(group) > 1 for group in fitted.groups) and len(fitted.groups) > 10
+    expected = np.tile(np.log(fitted.prior), (len(votes), 1))
+    for group, table in zip(fitted.groups, fitted.tables):
+        code = functools.reduce(lambda code, number: 4 * code + votes[:, number] + 1, group, np.zeros(len(votes), int))
+        expected += table[code]
+    assert fitted.logits(votes) == pytest.approx(expected, abs=1e-3)
+    shares = np.exp(expected - expected.max(1, keepdims=True))
+    assert fitted.predict(votes) == pytest.approx(shares / shares.sum(1, keepdims=True), abs=1e-4)
+    assert model.softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]])).tolist() == [[0.5, 0.5], [0, 1]]
+
+
 def test_expected_cost_decides():
     posterior = np.array([[0.8, 0.2], [0.95, 0.05]], np.float32)
     assert costs.decide(posterior, None).tolist() == [0, 0]
@@ -229,9 +282,59 @@ def test_parts_keep_their_share_of_the_sample():
         for start, rows in ((0, 40_000), (40_000, 15_000), (55_000, 4_990), (59_990, 10))
     ]
     assert [len(part.hashes) < part.rows for part in parts] == [True, True, True, False]
+    # A share of 6,667, and six times its standard deviation more.
+    assert 6_667 + 400 < len(parts[0].hashes) < 6_667 + 600
     merged = functools.reduce(tally.merge, parts)
     whole = tally.tally(votes, gold, spread, 3, 10_000)
     assert np.array_equal(merged.hashes, whole.hashes) and np.array_equal(merged.votes, whole.votes)
+
+
+def test_a_tally_of_several_chunks_counts_all_rows():
+    _, votes, _ = generate("A", 20_000, 6)
+    votes = np.where(np.arange(20_000)[:, None] % 7, votes, -1).astype(np.int8)
+    found = counted(votes)
+    cast = votes >= 0
+    split = np.where(cast, votes, -1).max(1) > np.where(cast, votes, 3).min(1)
+    assert (found.covered, found.contested) == (cast.any(1).sum(), split.sum())
+    assert found.overlaps.tolist() == (cast & (cast.sum(1) > 1)[:, None]).sum(0).tolist()
+    assert found.conflicts.tolist() == (cast & split[:, None]).sum(0).tolist()
+    ones = (votes[:, :, None] + 1 == np.arange(4)).reshape(len(votes), -1).astype(float)
+    assert (found.pairs == ones.T @ ones).all()
+
+
+def test_patterns_give_way_to_the_sample_where_they_are_too_many():
+    _, votes, _ = generate("A", 60_000, 7)
+    assert len(np.unique(votes[:30_000], axis=0)) > tally.MOST_PATTERNS // 2
+    gold, spread = votes[:, 0].copy(), hashes(60_000)
+    one, other = (tally.tally(votes[part], gold[part], spread[part], 3, 500) for part in (slice(30_000), slice(30_000, None)))  # fmt: skip
+    assert one.is_exact and other.is_exact and one.counts.sum() == 30_000
+    merged, whole = tally.merge(one, other), tally.tally(votes, gold, spread, 3, 500)
+    for found in (merged, whole, tally.merge(merged, counted(votes[:3], size=500))):
+        assert not found.is_exact and found.patterns.shape == (0, 21) and len(found.counts) == 0
+    for name, value in vars(whole).items():
+        assert np.array_equal(value, getattr(merged, name)), name
+    few = np.tile(votes[:200], (300, 1))
+    assert counted(few).is_exact and counted(few).counts.sum() == 60_000
+    assert tally.rows_of(merged)[0].shape == tally.sample_of(merged)[0].shape
+
+
+def test_a_sample_holds_the_rows_of_the_lowest_hashes_and_their_gold():
+    chance = np.random.default_rng(8)
+    votes, spread = chance.integers(-1, 3, (1_000, 3)).astype(np.int8), hashes(1_000)
+    gold = np.where(chance.random(1_000) < 0.1, chance.integers(0, 3, 1_000), -1).astype(np.int8)
+    rows, classes, weights = tally.sample_of(tally.tally(votes, gold, spread, 3, 40))
+    order = np.argsort(spread)
+    lowest, golden = order[:40], order[gold[order] >= 0][:40]
+    expected = [*lowest, *(place for place in golden if place not in lowest)]
+    assert 40 < len(expected) < 80 and (gold[lowest] >= 0).any()
+    assert (rows == votes[expected]).all() and (classes == gold[expected]).all() and (weights == 1).all()
+
+
+@pytest.mark.parametrize(("rows", "cells"), [(0, 5), (1, 1), (10_000, 60), (200_000, 3), (5_000, 1_000_000)])
+def test_chunks_hold_every_row_once(rows, cells):
+    places = [list(range(rows))[part] for part in tally.chunks(rows, cells)]
+    assert [place for part in places for place in part] == list(range(rows))
+    assert all(len(part) * cells <= 500_000 or len(part) <= 2_000 for part in places)
 
 
 @settings(max_examples=60, deadline=None)

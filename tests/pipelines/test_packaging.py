@@ -54,6 +54,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/collect/component.yaml",
         "components/collect/templates/page.html",
         "components/common/templates/base.html",
+        "components/common/templates/chart.html",
         "components/generate_statistics/component.yaml",
         "components/generate_statistics/templates/page.html",
         "components/generate_statistics/templates/page.js",
@@ -64,6 +65,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/validate/component.yaml",
         "components/validate/gate.yaml",
         "components/validate/templates/page.html",
+        "components/validate/templates/page.js",
         "pipelines/headwater.yaml",
     ]
 

@@ -147,6 +147,110 @@ def test_bins_of_few_rows_are_judged_exactly(baseline, current):
     assert own == pytest.approx(min(1.0, 2 * min(lower, upper)), rel=1e-6)
 
 
+def table(baseline, current, slack=0.0):
+    """A table of bins as they are given."""
+    names = [str(place) for place in range(len(baseline))]
+    return distances.Table(np.array(baseline, float), np.array(current, float), names, slack)
+
+
+def test_chance_is_that_of_the_formulas():
+    n, m, bins = 40_000, 90_000, 16
+    found = by_name(distances.measure(table([n / bins] * bins, [m / bins] * bins)))
+    unit = 1 / n + 1 / m
+    assert found["PSI"].chance == pytest.approx(stats.chi2.ppf(0.95, bins - 1) * unit)
+    assert found["Jensen-Shannon"].chance == pytest.approx(stats.chi2.ppf(0.95, bins - 1) * unit / (8 * math.log(2)))
+    share = 1 / bins
+    normal = stats.norm.ppf(1 - 0.05 / (2 * bins)) * math.sqrt(share * (1 - share) * unit)
+    assert found["L-infinity"].chance == pytest.approx(normal)
+    one, other = (feature(np.random.default_rng(9).normal(size=rows)) for rows in (200, 300))
+    by_ranks = by_name(change(one, other))
+    assert by_ranks["Kolmogorov-Smirnov"].chance == pytest.approx(
+        stats.kstwobign.ppf(0.95) * math.sqrt(1 / 200 + 1 / 300)
+    )
+    assert by_ranks["Wasserstein"].chance is None and by_ranks["Wasserstein"].p_value is None
+
+
+@pytest.mark.parametrize("most", [0, 12_000])
+def test_chance_of_few_rows_is_the_binomials(most):
+    """Forty bins of 200 rows, alone or beside one that most rows are in and that the normal distribution judges."""
+    n, m = 3000 + most, 5000 + most
+    own = [most] if most else []
+    found = by_name(distances.measure(table([*own, *[75] * 40], [*own, *[125] * 40])))
+    share, tail, bins = n / (n + m), 0.05 / 2 / (40 + len(own)), 40 + len(own)
+    ends = stats.binom.ppf([tail, 1 - tail], 200, share)
+    expected = np.abs(ends / n - (200 - ends) / m).max()
+    if most:
+        r = 2 * most / (n + m)
+        expected = max(expected, stats.norm.ppf(1 - 0.05 / 2 / bins) * math.sqrt(r * (1 - r) * (1 / n + 1 / m)))
+    assert found["L-infinity"].chance == pytest.approx(expected)
+
+
+def test_the_p_value_is_the_least_of_the_tests_times_their_number():
+    for rows, together in ((380, False), (400, True)):
+        moved = np.where(np.arange(20) % 2, 5.0, -5.0)
+        found = distances.measure(table(rows / 20 + moved, rows / 20 - moved))
+        by_bin, by_square = (by_name(found)[name].p_value for name in ("L-infinity", "PSI"))
+        assert 1e-5 < by_square < 0.001 < by_bin
+        # The χ² of few rows is too far from its limit to count.
+        assert found.p_value == pytest.approx(2 * by_square if together else by_bin)
+    alone = distances.measure(table([900], [800]))
+    assert (alone.p_value, alone.effect, alone.bin) == (1, 0, ("0", 1, 1))
+
+
+def test_many_rows_are_judged_by_the_normal_distribution():
+    found = distances.measure(table([5000, 5000], [5150, 4850]))
+    z = 0.015 / math.sqrt(0.5075 * 0.4925 * 2 / 10_000)
+    assert by_name(found)["L-infinity"].p_value == pytest.approx(2 * 2 * stats.norm.sf(z))
+    assert found.bin == ("0", 0.5, 0.515)
+
+
+def test_what_inexact_ranks_may_account_for_is_taken_off():
+    for one, other in (([500, 500], [540, 460]), ([40, 960], [20, 980])):
+        for slack in (0.04, 0.05):
+            found = distances.measure(table(one, other, slack))
+            assert (found.p_value, found.effect) == (1, 0)
+    # Of 60 rows in a bin half would be the baseline's: 10 more than that, of which ranks account for 5.
+    for sides in (([40, 960], [20, 980]), ([20, 980], [40, 960])):
+        of_bin = distances._of_bins(*np.array(sides, float), np.array([0.01, 0.01]), np.array([0.03, 0.97]), 0.002)[0]
+        assert of_bin == pytest.approx(2 * stats.binom.sf(34, 60, 0.5))
+    many = distances.measure(table([5000, 5000], [5150, 4850], slack=0.005))
+    z = 0.01 / math.sqrt(0.5075 * 0.4925 * 2 / 10_000)
+    assert by_name(many)["L-infinity"].p_value == pytest.approx(2 * 2 * stats.norm.sf(z))
+
+
+def test_a_bin_that_is_new_counts_as_half_a_row_before():
+    found = by_name(distances.measure(table([100, 0], [50, 150])))
+    p, q = np.array([1, 0.5 / 100]), np.array([0.25, 0.75])
+    assert found["PSI"].value == pytest.approx(((p - q) * np.log(p / q)).sum())
+    assert found["Jensen-Shannon"].value == pytest.approx(jensenshannon([1, 0], q, base=2) ** 2)
+
+
+def test_a_lists_values_count_as_one_row():
+    chance = np.random.default_rng(10)
+    values = [chance.normal(shift, 1, (rows, 4)) for rows, shift in ((200, 0), (150, 0.2))]
+    one, other = (feature(pa.array([*each.tolist(), None], pa.list_(pa.float64()))) for each in values)
+    found = by_name(change(one, other))["Kolmogorov-Smirnov"]
+    root = math.sqrt(1 / 200 + 1 / 150)
+    assert found.value == pytest.approx(stats.ks_2samp(*(each.ravel() for each in values)).statistic)
+    assert found.chance == pytest.approx(stats.kstwobign.ppf(0.95) * root)
+    assert found.p_value == pytest.approx(stats.kstwobign.sf(found.value / root))
+    # Lists of few values say no more than their values.
+    short = feature(pa.array([[1.0], [], [], [2.0]] * 50, pa.list_(pa.float64())))
+    assert by_name(change(short, short))["Kolmogorov-Smirnov"].chance == pytest.approx(
+        stats.kstwobign.ppf(0.95) * math.sqrt(2 / 100)
+    )
+
+
+@pytest.mark.parametrize(
+    "side",
+    [[1.0] * 50, [1.0, math.inf] * 50, [math.inf] * 50, [1e308, -1e308] * 50],
+    ids=["constant", "infinite", "all infinite", "too far apart"],
+)
+def test_an_area_without_a_unit_is_not_given(side):
+    """A baseline that has no spread, or none that is finite."""
+    assert "Wasserstein" not in by_name(change(feature(side), feature([1.0, 2.0] * 50)))
+
+
 DRAWS = {
     "normal": lambda chance, rows: chance.normal(size=rows),
     "heavy tails": lambda chance, rows: chance.standard_cauchy(rows),

@@ -191,11 +191,11 @@ def _distance(one: Any, other: Any) -> float:
     ends = ends[np.isfinite(ends)]
     if not len(ends):
         return 0.0
-    return float(np.max(np.abs(_upto(both[0], ends) - _upto(both[1], ends))))
+    return float(np.max(np.abs(upto(both[0], ends) - upto(both[1], ends))))
 
 
-def _upto(histogram: Any, ends: np.ndarray) -> np.ndarray:
-    """The share of values that are no greater than each of `ends`, evenly spread within a bucket."""
+def upto(histogram: Any, ends: np.ndarray) -> np.ndarray:
+    """The share of values that are at most each of `ends`, where they spread evenly within a bucket."""
     total, shares = 0.0, np.zeros(len(ends))
     for bucket in histogram.buckets:
         low, high, held = bucket.low_value, bucket.high_value, bucket.sample_count

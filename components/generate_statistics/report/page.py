@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.common.charts import HEIGHT, WIDTH, bars, outlines
-from headwater.components.common.pages import count, duration, embedded, number, percent, reading, render, visible
+from headwater.components.common import charts, distributions
+from headwater.components.common.pages import Unit, count, embedded, number, percent, render, unit_of, visible
 from headwater.components.generate_statistics.measure.conversion import RULE
-from headwater.components.generate_statistics.report.attention import common_of, deciles, missing_share, reasons
+from headwater.components.generate_statistics.report import shapes
+from headwater.components.generate_statistics.report.attention import common_of, deciles, missing_share, reasons, upto
 from headwater.components.generate_statistics.report.protos import COUNTED, HIDDEN, RANKED
 
 MOST_SLICE_CELLS = 1500
@@ -22,56 +23,39 @@ _TYPES = {0: "integer", 1: "number", 2: "text", 3: "bytes", 4: "struct"}
 _MANY_FEATURES = 300
 _TOP_VALUES, _TOP_VALUES_OF_MANY = 10, 5
 _QUANTILES, _QUANTILES_OF_MANY = 10, 5
-_BARS = 8
+_BINS_OF_MANY = 8
+_BARS, _BARS_OF_MANY = 5, 3
 _LEAST_DRAWN = 0.01
 _LONGEST = 80
 _LONGEST_NAME = 200
 _MOST_PAIRS, _LIFTS_A_PAIR = 50, 5
 _LEVELS = "level_"
-_DAY = 86_400.0
-_MICROSECOND = 1e-6
-# What a rule of conversion says of the numbers: how a person reads them, and how many seconds or days one is.
-_UNITS = [
-    ("microseconds since 1970-01-01", "timestamp", _MICROSECOND),
-    ("days since 1970-01-01", "date", 1.0),
-    ("microseconds since midnight", "time", _MICROSECOND),
-    ("INT, microseconds", "duration", _MICROSECOND),
-]
 
 _Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 _Statistics = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Unit:
-    """How the numbers of a feature are read."""
-
-    name: str = ""
-    size: float = 1.0
-
-    def read(self, value: float) -> str:
-        return reading(value * self.size, self.name)
-
-    def spread(self, deviation: float) -> str:
-        """A standard deviation: of moments, a length of time."""
-        if not self.name:
-            return number(deviation)
-        return duration(deviation * self.size * (_DAY if self.name == "date" else 1.0))
-
-
-def render_page(body: Mapping[str, Any], statistics: _Statistics) -> str:
+def render_page(
+    body: Mapping[str, Any], statistics: _Statistics, states: Mapping[str, bytes], links: Sequence[tuple[str, str]] = ()
+) -> str:
     """Renders the page.
 
     Args:
       body: of the statistics' manifest.
       statistics: by split, in the dataset's order; each with all rows first, then slices.
+      states: their states, by split.
+      links: names and addresses of other pages of the run.
     """
+    known = {split: distributions.read(content) for split, content in states.items()}
     found: dict[tuple[str, ...], dict[str, _Feature]] = {}
     for split, proto in statistics.items():
         for feature in proto.datasets[0].features:
             found.setdefault(tuple(feature.path.step), {})[split] = feature
     many = len(found) > _MANY_FEATURES
-    features = [_feature(place, path, mine, many) for place, (path, mine) in enumerate(found.items())]
+    features = [
+        _feature(place, path, mine, {split: known[split][path] for split in mine if path in known.get(split, {})}, many)
+        for place, (path, mine) in enumerate(found.items())
+    ]
     ranked = sorted(features, key=lambda each: (-sum(10**reason.weight for reason in each["reasons"]), each["place"]))
     slices, shown = _slices(statistics, found)
     crosses, pairs_left = _crosses(statistics)
@@ -94,32 +78,35 @@ def render_page(body: Mapping[str, Any], statistics: _Statistics) -> str:
         slice_splits=[split for split, proto in statistics.items() if len(proto.datasets) > 1],
         crosses=crosses,
         pairs_left=pairs_left,
-        width=WIDTH,
-        height=HEIGHT,
+        links=links,
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
     )
 
 
-def _feature(place: int, path: tuple[str, ...], mine: Mapping[str, _Feature], many: bool) -> dict[str, Any]:
+def _feature(
+    place: int,
+    path: tuple[str, ...],
+    mine: Mapping[str, _Feature],
+    known: Mapping[str, distributions.Feature],
+    many: bool,
+) -> dict[str, Any]:
     first = next(iter(mine.values()))
     summary = {custom.name: custom.str for custom in first.custom_stats if custom.str}
-    unit = _unit(summary.get(RULE, ""))
+    unit = unit_of(summary.get(RULE, ""))
     kind = "category" if first.type == 0 and first.HasField("string_stats") else _TYPES.get(first.type, "")
     tables = _values(mine, _TOP_VALUES_OF_MANY if many else _TOP_VALUES)
-    drawn = outlines(list(mine.values()))
-    if not any(drawn) and tables:
-        # Weighted columns are another measure, so they are not drawn.
-        plain = [place for place, head in enumerate(tables["heads"]) if head in mine]
-        shares = [[own[place] or 0.0 for _, own in tables["rows"][:_BARS]] for place in plain]
-        # Bars of values that hardly ever occur would say nothing.
-        drawn = bars(shares) if max(map(max, shares)) >= _LEAST_DRAWN else []
+    bins, ticks = shapes.bins_of(known, unit, _BINS_OF_MANY if many else shapes.BINS) if known else ([], [])
+    drawn = charts.steps(_named(path), bins, list(known), ticks, read=unit.read)
+    if drawn is None and tables:
+        drawn = _bars(path, mine, tables, _BARS_OF_MANY if many else _BARS)
     gists = {split: _gist(feature, unit) for split, feature in mine.items()}
     return {
         "place": place,
         "name": _named(path),
         "kind": unit.name or kind,
         "reasons": reasons(mine, bool(unit.name)),
-        "drawn": [(split, path) for split, path in zip(mine, drawn)] if any(drawn) else [],
-        "numeric": any(feature.HasField("num_stats") for feature in mine.values()),
+        "drawn": drawn,
         "missing": {split: missing_share(feature) for split, feature in mine.items()},
         "gists": gists,
         "facts": _facts(mine, unit),
@@ -144,11 +131,24 @@ def _named(path: Sequence[str]) -> str:
     return visible(" › ".join(path), _LONGEST_NAME)
 
 
-def _unit(rule: str) -> _Unit:
-    return next((_Unit(name, size) for phrase, name, size in _UNITS if phrase in rule), _Unit())
+def _bars(
+    path: tuple[str, ...], mine: Mapping[str, _Feature], tables: Mapping[str, Any], most: int
+) -> dict[str, Any] | None:
+    """The chart of the top values; None where these hardly ever occur, so that bars would say nothing."""
+    # Weighted columns are another measure, so they are not drawn.
+    plain = [place for place, head in enumerate(tables["heads"]) if head in mine]
+    bins = [charts.Bin(value, tuple(own[place] or 0.0 for place in plain)) for value, own in tables["rows"][:most]]
+    if max(share for each in bins for share in each.shares) < _LEAST_DRAWN:
+        return None
+    left = max(feature.string_stats.unique for feature in mine.values()) - len(bins)
+    if left > 0:
+        rest = tuple(max(0.0, 1 - sum(each.shares[place] for each in bins)) for place in range(len(plain)))
+        bins.append(charts.Bin("", rest))
+    sides = [tables["heads"][place] for place in plain]
+    return charts.rows(_named(path), bins, sides, most_rows=len(bins) - (left > 0), others=f"{left:,} more")
 
 
-def _gist(feature: _Feature, unit: _Unit) -> str:
+def _gist(feature: _Feature, unit: Unit) -> str:
     """A feature of one split in a few words."""
     common = common_of(feature)
     if feature.HasField("num_stats") and common.tot_num_values and deciles(feature):
@@ -170,7 +170,7 @@ def _shown(value: str, longest: int = _LONGEST) -> str:
     return visible(value, longest) if value else "(empty)"
 
 
-def _facts(mine: Mapping[str, _Feature], unit: _Unit) -> dict[str, Any]:
+def _facts(mine: Mapping[str, _Feature], unit: Unit) -> dict[str, Any]:
     """A table of what is known of each split beside quantiles and values: heads, and rows of cells."""
     rows = [(name, _row(feature, unit)) for name, feature in mine.items()]
     for split, feature in mine.items():
@@ -183,7 +183,7 @@ def _facts(mine: Mapping[str, _Feature], unit: _Unit) -> dict[str, Any]:
     return {"heads": heads, "rows": [(name, [row.get(head, "–") for head in heads]) for name, row in rows]}
 
 
-def _row(feature: _Feature, unit: _Unit) -> dict[str, str]:
+def _row(feature: _Feature, unit: Unit) -> dict[str, str]:
     common = common_of(feature)
     row = {"values": count(common.tot_num_values), "missing": count(common.num_missing)}
     if common.max_num_values > 1:
@@ -207,7 +207,7 @@ def _row(feature: _Feature, unit: _Unit) -> dict[str, str]:
     return row
 
 
-def _quantiles(mine: Mapping[str, _Feature], unit: _Unit, parts: int) -> dict[str, Any]:
+def _quantiles(mine: Mapping[str, _Feature], unit: Unit, parts: int) -> dict[str, Any]:
     rows, most = [], 0
     for split, feature in mine.items():
         for name, histograms in (
@@ -306,9 +306,9 @@ def _slices(
 
 def _sliced(path: tuple[str, ...], features: Sequence[_Feature]) -> dict[str, Any]:
     rule = next((custom.str for custom in features[0].custom_stats if custom.name == RULE), "")
-    unit = _unit(rule)
+    unit = unit_of(rule)
     rows = []
-    for feature, drawn in zip(features, outlines(features)):
+    for feature, drawn in zip(features, charts.outlines(_by_deciles(features))):
         stats, cells = feature.num_stats, []
         if feature.HasField("num_stats"):
             known = [unit.read(value) for value in (stats.min, stats.median, stats.mean, stats.max)]
@@ -318,6 +318,19 @@ def _sliced(path: tuple[str, ...], features: Sequence[_Feature]) -> dict[str, An
         rows.append([drawn, percent(missing_share(feature)), *cells])
     heads = ["Min", "Median", "Mean", "Max", "Std"] if features[0].HasField("num_stats") else ["Values"]
     return {"name": _named(path), "heads": heads, "rows": rows}
+
+
+def _by_deciles(features: Sequence[_Feature]) -> list[list[float]]:
+    """The share of each slice between the deciles of all rows, which come first."""
+    histograms = [deciles(feature) for feature in features]
+    if histograms[0] is None:
+        return [[] for _ in features]
+    bounds = [end for bucket in histograms[0].buckets for end in (bucket.low_value, bucket.high_value)]
+    ends = np.unique([end for end in bounds if np.isfinite(end)])
+    if not len(ends):
+        return [[] for _ in features]
+    ends = ends[1:] if len(ends) > 1 else ends
+    return [[] if each is None else np.diff(upto(each, ends), prepend=0.0).tolist() for each in histograms]
 
 
 def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:

@@ -111,7 +111,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         inputs={f"statistics_{place:05d}": result for place, result in enumerate(found)},
         settings=telling,
         home=None,
-        page=render_page(body, statistics),
+        page=render_page(body, statistics, {split: files[STATE.format(split=split)] for split in statistics}),
     )
 
 

@@ -94,9 +94,9 @@
   const draw = (paths, label) => {
     const space = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(space, "svg");
-    svg.setAttribute("viewBox", "0 0 200 48");
-    svg.setAttribute("width", "200");
-    svg.setAttribute("height", "48");
+    svg.setAttribute("viewBox", "0 0 240 56");
+    svg.setAttribute("width", "240");
+    svg.setAttribute("height", "56");
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", label);
     paths.forEach((path, place) => {

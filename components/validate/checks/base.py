@@ -10,6 +10,7 @@ import pydantic
 
 if TYPE_CHECKING:
     from headwater.components.validate.context import Context
+    from headwater.components.validate.plots import Plot
 
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 """How every model of settings is configured."""
@@ -25,8 +26,7 @@ class Outcome:
       summary: what the manifest holds under the check's name; None for nothing.
       measures: distances, as the manifest lists them.
       changes: features that were compared, as the manifest lists them.
-      drawn: statistics that the page draws beside a finding: the other side's and this span's, by the finding's split,
-        feature and kind.
+      drawn: what the page draws of each feature that was compared and may be shown, by split, feature and kind.
     """
 
     findings: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -34,7 +34,7 @@ class Outcome:
     summary: dict[str, Any] | None = None
     measures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     changes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    drawn: dict[tuple[str, str, str], tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    drawn: dict[tuple[str, str, str], Plot] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

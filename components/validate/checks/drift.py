@@ -46,7 +46,6 @@ def run(context: Context) -> Outcome:
             baseline.title,
             baseline.rows(split),
             functools.partial(baseline.features, split),
-            functools.partial(baseline.statistics, split),
         )
         for split in context.splits
     ]

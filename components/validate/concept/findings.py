@@ -134,8 +134,8 @@ def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[s
     if not shifted:
         return []
     ordered = sorted(shifted, key=lambda each: (-each.shift[3], each.feature.name))
-    first, *others = [(each.feature.name, percent(each.shift[3])) for each in ordered[:5]]
-    message = f"{first[0]} shifted: {first[1]} of rows moved"
+    most, *others = [(each.feature.name, percent(each.shift[3])) for each in ordered[:5]]
+    message = f"{most[0]} shifted: {most[1]} of rows moved"
     if others:
         message += f"; so did {', '.join(f'{name} ({share})' for name, share in others)}"
     if len(ordered) > 5:
