@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.pipelines.arguments import DATA_ROOT, add_command
+from headwater.components.validate.actions import DATA_ROOT
+from headwater.pipelines.arguments import add_command
 
 
 def add_commands(commands: Any) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-DATA_ROOT = ".headwater"
-"""Where datasets and results are kept by default."""
-
 SOURCES = "CSV, TSV, JSONL, Parquet, Avro or TFRecord files, folders or globs"
 
 

@@ -12,9 +12,9 @@ from headwater.components.common import storage
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result, find
+from headwater.components.validate.actions import DATA_ROOT
 from headwater.pipelines.accepting import add_commands as add_accepting_commands
 from headwater.pipelines.arguments import (
-    DATA_ROOT,
     SOURCES,
     add_baseline,
     add_beam,

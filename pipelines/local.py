@@ -20,7 +20,6 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
-from headwater.pipelines.arguments import DATA_ROOT
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -159,7 +158,7 @@ def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
     if len(findings) > _MOST_FINDINGS:
         lines.append(f"            … and {len(findings) - _MOST_FINDINGS} more on the page")
     lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
-    for what, command in ways_on(anomalies, storage.normalise(DATA_ROOT)).items():
+    for what, command in ways_on(anomalies).items():
         lines.append(f"{'to ' + what:12}{command}")
     return lines
 

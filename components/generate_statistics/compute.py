@@ -13,6 +13,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import Dataset, load_dataset
+from headwater.components.common.origins import describe
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.user_code import code_of
@@ -128,6 +129,7 @@ def compute_statistics(
             "name": opened.home.name if opened.home else "",
             "span": opened.home.span if opened.home else None,
             "key": opened.key,
+            "about": describe(opened.result),
         },
         "splits": {
             split: {"rows": proto.datasets[0].num_examples, "features": len(kept)}

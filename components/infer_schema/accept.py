@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import getpass
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from google.protobuf import text_format
@@ -21,8 +21,6 @@ from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
 
 _COUNTED = ("error", "warning")
-_PLACE = ("check", "kind", "split", "feature")
-"""What tells a finding from the others of a verdict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +85,7 @@ def accept_span(
     change = _fitted(current, measured, features)
     # Whether the changed schema leaves something of a finding is seen when the run is repeated, so all are named.
     findings = _accepted_on(home.span, current)
-    findings += [place for each in chosen if (place := {key: each[key] for key in _PLACE}) not in findings]
+    findings += [place for each in chosen for place in _places(each) if place not in findings]
     beside = [each for each in chosen if each["check"] != "schema"]
     accepted = current.body.get("accepted") or {}
     if accepted.get("how") == "accept" and not change.changes and findings == _accepted_on(home.span, current):
@@ -211,6 +209,15 @@ def _accepted_on(span: int, schema: Result) -> list[Mapping[str, Any]]:
     """The findings that were accepted for a span so far."""
     accepted = schema.body.get("accepted") or {}
     return list(accepted.get("findings", ())) if accepted.get("span") == span else []
+
+
+def _places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a finding is about, split by split, and all that has the same cause."""
+    for each in (finding, *finding["members"]):
+        for split in each["splits"] or [""]:
+            yield {"kind": each["kind"], "feature": each["feature"], "split": split} | (
+                {"rule": each["rule"]} if "rule" in each else {}
+            )
 
 
 def _fitted(current: Result, measured: Result, features: Collection[str] | None) -> _Change:

@@ -33,6 +33,7 @@ class Acknowledged(pydantic.BaseModel):
       feature: the feature that it is about; empty for the dataset or the split as a whole.
       split: the split that it is about; None for any.
       check: the check that reports it; None for any.
+      rule: the rule on rows that it is about; None for any.
       reason: why it does not count.
       until: the last day on which it does not.
     """
@@ -43,15 +44,14 @@ class Acknowledged(pydantic.BaseModel):
     feature: str
     split: str | None = None
     check: str | None = None
+    rule: str | None = None
     reason: _Text
     until: Day
 
-    def names(self, finding: Mapping[str, Any], check: str) -> bool:
-        """Whether it is about a finding of a check."""
-        asked = {"kind": self.kind, "feature": self.feature, "split": self.split}
-        return self.check in (None, check) and all(
-            value is None or finding[key] == value for key, value in asked.items()
-        )
+    def names(self, finding: Mapping[str, Any]) -> bool:
+        """Whether it is about a finding, which has its `check`."""
+        asked = {name: getattr(self, name) for name in ("kind", "feature", "split", "check", "rule")}
+        return all(value is None or finding.get(name) == value for name, value in asked.items())
 
 
 class Acknowledgements:
@@ -89,22 +89,34 @@ class Acknowledgements:
         entries = [{name: entry[name] for name in entry if name != "findings"} for entry in self.entries]
         return {"acknowledged": entries} if entries else {}
 
-    def applied(self, check: str, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """A check's findings, those that do not count marked."""
-        return [self._applied(check, finding) for finding in findings]
+    def of_splits(self, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Findings of single splits: those marked that do not count because of an entry with a split, or because they
+        were accepted."""
+        return [self._marked(each, self._of_entry(each, True) or self._of_acceptance(each)) for each in findings]
 
-    def _applied(self, check: str, finding: dict[str, Any]) -> dict[str, Any]:
+    def of_causes(self, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Findings of all splits, with what has the same cause: those marked that an entry without a split is about.
+
+        What does not count stands last.
+        """
+        marked = [self._marked(each, self._of_entry(each, False)) for each in findings]
+        return sorted(marked, key=lambda each: "acknowledged" in each)
+
+    def _of_entry(self, finding: Mapping[str, Any], of_split: bool) -> dict[str, Any] | None:
         told = None
         for entry, given in zip(self.entries, self._given):
-            if given.names(finding, check):
+            if (given.split is not None) == of_split and given.names(finding):
                 entry["findings"] += 1
                 if not entry["expired"] and told is None:
                     told = {"reason": given.reason, "until": entry["until"]}
-        if told is None and any(
-            each["check"] == check and all(each[key] == finding[key] for key in ("kind", "split", "feature"))
-            for each in self._accepted
-        ):
-            told = self._signed
+        return told
+
+    def _of_acceptance(self, finding: Mapping[str, Any]) -> dict[str, Any] | None:
+        place = {name: finding[name] for name in ("kind", "feature", "split", "rule") if name in finding}
+        return self._signed if place in self._accepted else None
+
+    @staticmethod
+    def _marked(finding: dict[str, Any], told: dict[str, Any] | None) -> dict[str, Any]:
         if told is None or finding["severity"] == "info":
             return finding
         return {**finding, "severity": "info", "acknowledged": {"severity": finding["severity"], **told}}

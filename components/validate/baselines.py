@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -63,6 +63,16 @@ class Baseline:
             return None
         paths = functools.reduce(lambda one, other: {**one, **other}, own)
         return {path: distributions.add([each[path] for each in own if path in each]) for path in paths}
+
+    @property
+    def span(self) -> int | None:
+        """The number of the latest; None where it has none."""
+        return self.results[-1].body["dataset"]["span"]
+
+    @property
+    def about(self) -> list[dict[str, Any]]:
+        """What each one's dataset says of its columns, see `origins.describe`."""
+        return [result.body["dataset"].get("about") or {} for result in self.results]
 
     def _with(self, split: str) -> list[Result]:
         return [result for result in self.results if split in result.body["splits"]]

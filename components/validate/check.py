@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import results, storage
 from headwater.components.common.results import Result
-from headwater.components.validate import checks
+from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
-from headwater.components.validate.findings import SEVERITIES
+from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
 from headwater.components.validate.page import render_page
 from headwater.components.validate.settings import check_settings
 
@@ -73,8 +73,6 @@ def check_statistics(
     for check in checks.CHECKS:
         check.prepare(context)
     outcomes = {check: check.run(context) for check in checks.CHECKS}
-    for check, outcome in outcomes.items():
-        outcome.findings = context.acknowledgements.applied(check.name, outcome.findings)
     body = _body(context, outcomes)
     drawn = {place: plot for outcome in outcomes.values() for place, plot in outcome.drawn.items()}
     result = results.save(
@@ -101,29 +99,46 @@ def check_statistics(
 
 
 def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> dict[str, Any]:
-    findings = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
-    # The gravest first, and of what moved, what moved most.
-    findings.sort(key=lambda each: (SEVERITIES.index(each["severity"]), -each.get("effect", math.inf)))
+    known = context.acknowledgements
+    found = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
+    found = known.of_splits(found)
+    findings = known.of_causes(grouping.group(found, _alike(context), context.about.get("labels", ())))
+    for each in findings:
+        each["action"] = "" if "acknowledged" in each else actions.action(each, context.statistics.home)
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,
         "schema": {
             **context.schema.reference(),
-            **_state(context.schema.body),
+            **_state(context),
         },
         "serving": context.serving.result.reference() if context.serving else None,
-        "checks": [_counts(check, outcome) for check, outcome in outcomes.items()],
+        "checks": [_counts(check, outcome, findings) for check, outcome in outcomes.items()],
         "findings": findings,
-        "acknowledged": context.acknowledgements.entries,
+        "acknowledged": known.entries,
         "measures": [each for outcome in outcomes.values() for each in outcome.measures],
         "changes": [each for outcome in outcomes.values() for each in outcome.changes],
         **{check.name: outcome.summary for check, outcome in outcomes.items() if outcome.summary is not None},
     }
-    return {**body, "verdict": _verdict(body, context.span)}
+    return {**body, "verdict": _verdict(body)}
 
 
-def _counts(check: checks.Check, outcome: checks.Outcome) -> dict[str, Any]:
-    severities = [each["severity"] for each in outcome.findings]
+def _alike(context: Context) -> dict[str, grouping.Alike]:
+    """Which features went together before anything changed: in the baseline, and for serving data in training data."""
+    earlier = context.baseline.about if context.baseline else []
+    pairs = {
+        DRIFT: {frozenset(pair) for about in earlier for pair in about.get("together", ())},
+        SKEW: {frozenset(pair) for pair in context.about.get("together", ())},
+    }
+    return {kind: functools.partial(_are_pair, known) for kind, known in pairs.items()}
+
+
+def _are_pair(pairs: Collection[frozenset[str]], one: str, other: str) -> bool:
+    return frozenset((one, other)) in pairs
+
+
+def _counts(check: checks.Check, outcome: checks.Outcome, findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    severities = [each["severity"] for each in findings if each["check"] == check.name]
     return {
         "name": check.name,
         "title": check.title,
@@ -138,7 +153,7 @@ def _inputs(context: Context) -> dict[str, Result]:
     return {"statistics": context.statistics, "schema": context.schema, **serving, **baseline}
 
 
-def _verdict(body: Mapping[str, Any], span: int) -> str:
+def _verdict(body: Mapping[str, Any]) -> str:
     severities = [each["severity"] for each in body["findings"]]
     counts = [
         f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}"
@@ -152,28 +167,23 @@ def _verdict(body: Mapping[str, Any], span: int) -> str:
     notes = []
     if not body["baseline"]:
         notes.append("first run: nothing to compare with yet")
-    notes.append(_origin(body["schema"], span))
+    notes.append(f"the schema was {body['schema']['state']}")
     told = "; ".join(notes)
     return f"{found}. {told[0].upper()}{told[1:]}"
 
 
-def _state(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _state(context: Context) -> dict[str, Any]:
     """Whether the schema is a guess, or who accepted it; what of this span was accepted is marked in the findings."""
-    accepted = schema["accepted"] or {}
-    kept = {key: value for key, value in accepted.items() if key != "findings"}
-    return {"inferred": schema["inferred"], "inferred_on": schema["inferred_on"], "accepted": kept or None}
-
-
-def _origin(schema: Mapping[str, Any], span: int) -> str:
-    """Whether the schema is a guess, or who accepted it, in words."""
-    if schema["inferred"]:
-        on = schema["inferred_on"]
-        where = f"on span {on}" if on is not None and on != span else "from this data"
-        return f"the schema was inferred {where}, not accepted yet"
-    accepted = schema["accepted"]
-    if accepted["how"] == "accept":
-        return f"the schema was accepted by {accepted['who']} on {accepted['when'][:10]}"
-    return "the schema was curated" if accepted["how"] == "curation" else "the schema was given"
+    body = context.schema.body
+    accepted = {key: value for key, value in (body["accepted"] or {}).items() if key != "findings"}
+    if body["inferred"]:
+        on = body["inferred_on"]
+        words = f"inferred {f'on span {on}' if on not in (None, context.span) else 'from this data'}, not accepted yet"
+    elif accepted["how"] == "accept":
+        words = f"accepted by {accepted['who']} on {accepted['when'][:10]}"
+    else:
+        words = "curated" if accepted["how"] == "curation" else "given"
+    return {"state": words, **{key: body[key] for key in ("inferred", "inferred_on")}, "accepted": accepted or None}
 
 
 def _alert(result: Result, context: Context) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from headwater.components.common.distributions import Feature
 from headwater.components.validate import drift
 from headwater.components.validate.checks.base import Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.distances import JENSEN_SHANNON, L_INFINITY, Distance
-from headwater.components.validate.findings import SKEW, finding
+from headwater.components.validate.findings import COMPARISON_IMPOSSIBLE, SKEW, finding
 
 
 class Side(NamedTuple):
@@ -20,12 +21,14 @@ class Side(NamedTuple):
       title: what the other side is, as in "the earlier span".
       rows: of the other side; None where it has no such split.
       read: gives its distributions; None where it has no such split.
+      silent: why a feature is not compared on purpose, see `drift.compare`.
     """
 
     split: str
     title: str
     rows: float | None
     read: Callable[[], drift.Features | None]
+    silent: Callable[[str, Feature, Feature], str]
 
 
 def run(
@@ -70,7 +73,8 @@ def run(
             outcome.findings.append(_impossible(each.split, each.feature, each.impossible))
         if each.alarm and each.change:
             message = drift.sentence(each, title, hidden, skew=kind == SKEW)
-            more = {"effect": each.change.effect}
+            changed = drift.as_dict(each, hidden)
+            more = {name: changed[name] for name in ("effect", "threshold", "set_by", "most_changed")}
             outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))
     return outcome
 
@@ -88,15 +92,14 @@ def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[d
             f"only with at least {drift.LEAST_ROWS} rows on each side"
         )
         return [finding(split, "", "TOO_FEW_ROWS", "info", message)], []
-    key = context.statistics.body["dataset"]["key"]
-    found = drift.compare(split, side.read() or {}, context.distributions(split), title, key)
+    found = drift.compare(split, side.read() or {}, context.distributions(split), title, side.silent)
     if not any(each.change for each in found):
         return [_impossible(split, "", f"no feature can be compared with {title}")], found
     return [], found
 
 
 def _impossible(split: str, feature: str, message: str) -> dict[str, Any]:
-    return finding(split, feature, "COMPARISON_IMPOSSIBLE", "warning", message)
+    return finding(split, feature, COMPARISON_IMPOSSIBLE, "warning", message)
 
 
 def _with_fixed_threshold(each: drift.Compared, settings: Any) -> drift.Compared:

@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from headwater.components.common import distributions, results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
-from headwater.components.validate import history
+from headwater.components.validate import by_construction, history
 from headwater.components.validate.acknowledging import Acknowledgements, today
 from headwater.components.validate.baselines import Baseline, find_baseline
 
@@ -113,6 +113,25 @@ class Context:
     def read(self, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
         """TFDV's statistics of a split."""
         return read_statistics(self.statistics, split)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What this span's dataset says of its columns, see `origins.describe`."""
+        return self.statistics.body["dataset"].get("about") or {}
+
+    def silent(self, name: str, baseline: distributions.Feature, current: distributions.Feature) -> str:
+        """Why a feature is not compared with the other side on purpose, see `by_construction.reason`."""
+        earlier = self.baseline.about if self.baseline else []
+        numbers = (self.baseline.span if self.baseline else None, self.statistics.body["dataset"]["span"])
+        return by_construction.reason(
+            name,
+            baseline,
+            current,
+            key=self.statistics.body["dataset"]["key"],
+            about=self.about,
+            carried=(sum(each.get("carried", 0) for each in earlier), self.about.get("carried", 0)),
+            spans=(numbers[0], numbers[1]) if numbers[0] is not None and numbers[1] is not None else None,
+        )
 
     def need_rows(self) -> None:
         """Raises HeadwaterError where the statistics name no dataset and none was given."""

@@ -15,6 +15,25 @@ With n and m rows, bins i with shares p and q and pooled share r:
 The χ² that PSI stands for is computed as Pearson's. With bins of a few rows PSI itself comes out above its quantile in
 some 13 of 100 comparisons of unchanged data, not 5 (seen by simulation: 300 categories, 1,000 rows). All this holds for
 rows that are independent; rows of one user or one minute are not, and a list's values count as one row.
+
+How much is too much: the field takes a PSI of 0.1 for a change worth a look and 0.25 for a large one (Siddiqi, "Credit
+risk scorecards", 2006; Yurdakul, 2018). With x = (p - q)/(p + q), ln(p/q) = 2 artanh x, so that
+
+    PSI = Σ (p - q)²/((p + q)/2) · (1 + x²/3 + x⁴/5 + …),
+
+and its first term is the *effect* here, less what chance adds: (bins - 1)(1/n + 1/m). For shares that change by a factor
+of two it is 4 % below PSI. Where a bin is empty on one side PSI is infinite, or whatever stands for nothing makes of it,
+and grows with the number of rows; the effect is 2p there, at most 4 in all, and the same at any size and ratio of sizes.
+What else equals a PSI of 0.1 (`equals`):
+
+    Jensen-Shannon  0.1/(8 ln 2) = 0.018 bits, by the same expansion (Cohen's w is √0.1 = 0.32).
+    Wasserstein     of a normal distribution that is shifted by d standard deviations PSI is d² (Jeffreys, 1946) and the
+                    area is d: 0.32.
+    Kolmogorov-     of the same shift 2Φ(d/2) - 1 = 0.126.
+      Smirnov
+    L-infinity      of a value with share p whose share becomes q: |p - q| where (p - q)²/(m(1 - m)) = 0.1 with m in the
+                    middle, so √(0.1 m(1 - m)): 0.16 at a half, 0.095 at a tenth. What a single value of many may move
+                    says little of the whole, so the greatest is meant.
 """
 
 from __future__ import annotations
@@ -66,8 +85,7 @@ class Change:
       distances: all that are measured.
       p_value: of any change: of the bins one by one, of all bins together (χ²) where both sides have `_ASYMPTOTIC_ROWS`
         rows, and of numbers by Kolmogorov and Smirnov; the least of them, times their number.
-      effect: √Σ (p - q)²/r, less what chance adds to it; 0.1 is small, 0.3 medium, 0.5 large (Cohen, "Statistical
-        power analysis", 1988).
+      effect: PSI to its first term, less what chance adds, in [0, 4]: 0.1 is worth a look, 0.25 large.
       bin: the name of the bin that changed most against chance, with its shares in the baseline and now.
     """
 
@@ -107,13 +125,29 @@ def measure(table: Table, baseline: Feature | None = None, current: Feature | No
     if baseline is not None and current is not None and baseline.numeric and current.numeric:
         distances += _of_numbers(baseline, current, table.slack)
         tests += [each.p_value for each in distances if each.measure == KOLMOGOROV_SMIRNOV and each.p_value is not None]
-    effect = math.sqrt(max(square - freedom * unit, 0.0))
+    effect = max(float((apart**2 / ((p + q) / 2)).sum()) - freedom * unit, 0.0)
     return Change(
         tuple(distances),
         min(1.0, len(tests) * min(tests)),
         effect,
         (table.names[most], float(p[most]), float(q[most])),
     )
+
+
+def equals(psi: float) -> dict[str, float]:
+    """The value of each distance that is worth as much as a PSI, small as in the module's derivation.
+
+    Args:
+      psi: at most 0.5.
+    """
+    shift = math.sqrt(psi)
+    return {
+        PSI: psi,
+        JENSEN_SHANNON: psi / (8 * math.log(2)),
+        WASSERSTEIN: shift,
+        KOLMOGOROV_SMIRNOV: float(special.erf(shift / 2 / math.sqrt(2))),
+        L_INFINITY: shift / 2,
+    }
 
 
 def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:

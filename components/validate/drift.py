@@ -1,22 +1,22 @@
 """What changed between two periods, feature by feature: every distance, and which changes are no chance.
 
 A change is an alarm when it is significant among all features that were compared (Benjamini and Hochberg), and its
-effect is above a threshold: one learnt from earlier spans, or else a least effect that is worth an eye.
+effect is above a threshold: one learnt from earlier spans, or else a least effect that is worth a look.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headwater.components.common.distributions import Feature
 from headwater.components.common.significance import benjamini_hochberg
-from headwater.components.validate.distances import Change, Distance, measure
+from headwater.components.validate.by_construction import reason
+from headwater.components.validate.distances import PSI, Change, Distance, measure
 from headwater.components.validate.plots import Plot, plot_of
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
-_MOMENT = "since 1970-01-01"
 LEAST_ROWS = 20
 """With fewer rows on a side hardly any change of a feature is significant among several, and false alarms are (seen: on a
 quarter of the pairs of 10 and 10,000 unchanged rows of 100 columns)."""
@@ -59,25 +59,31 @@ class Compared:
     plot: Plot | None = None
 
 
-def compare(split: str, baseline: Features, current: Features, title: str, key: Sequence[str] = ()) -> list[Compared]:
+def compare(
+    split: str,
+    baseline: Features,
+    current: Features,
+    title: str,
+    silent: Callable[[str, Feature, Feature], str] = reason,
+) -> list[Compared]:
     """Measures all features of this span.
 
     Args:
       split: its name.
       baseline, current: the distributions.
       title: what `baseline` is, as in "the earlier span".
-      key: columns that tell rows apart; they are not compared.
+      silent: why a feature is not compared on purpose, by its name and both distributions; "" when it is.
     """
     found = []
     # The absence of a feature is the schema's to report.
     for path in sorted(current):
         name = ".".join(path)
-        if name in key:
-            found.append(Compared(split, name, None, note="it is part of the key, whose values are new in every span"))
-        elif path in baseline:
-            found.append(_compare(split, name, baseline[path], current[path], title))
-        else:
+        if path not in baseline:
             found.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
+        elif note := silent(name, baseline[path], current[path]):
+            found.append(Compared(split, name, None, note=note))
+        else:
+            found.append(_compare(split, name, baseline[path], current[path], title))
     return found
 
 
@@ -87,8 +93,6 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
             return Compared(split, name, None, impossible=f"it has no rows in {side}")
         if feature.missing >= feature.rows:
             return Compared(split, name, None, impossible=f"it has no values in {side}")
-    if _MOMENT in current.rule and _MOMENT in baseline.rule:
-        return Compared(split, name, None, note="it holds times, which advance from span to span")
     if _kind(baseline) != _kind(current):
         return Compared(
             split, name, None, impossible=f"it holds {_kind(current)} here and {_kind(baseline)} in {title}"
@@ -120,7 +124,7 @@ def judge(
     Args:
       compared: all features of all splits.
       max_false: the share of alarms that may be false, in (0, 1).
-      least_effect: the least effect that is worth an eye.
+      least_effect: the least effect that is worth a look.
       learnt: the threshold that earlier spans taught, by split and feature, if they did.
     """
     changed = [(place, each.change) for place, each in enumerate(compared) if each.change]
@@ -184,14 +188,20 @@ def sentence(each: Compared, title: str, hidden: bool = False, skew: bool = Fals
         raise ValueError(f"{each.feature}: nothing was measured")
     moved = _moved(*_bin(change, hidden), title, skew)
     if each.fixed:
-        measured = f"{each.fixed.measure} {each.fixed.value:.3g}"
-        return f"{moved}; {measured}, above the threshold of {each.threshold:g}"
-    by = "learned from earlier spans" if each.set_by == "learnt" else "the default"
-    divergence = next(distance for distance in change.distances if distance.measure == "Jensen-Shannon")
+        return (
+            f"{moved}; {each.fixed.measure} {each.fixed.value:.3g}{_by_chance(each.fixed)}, threshold "
+            f"{each.threshold:g}, set in drift"
+        )
+    index = next(distance for distance in change.distances if distance.measure == PSI)
+    by = ", learned from earlier spans" if each.set_by == "learnt" else ""
     return (
-        f"{moved}; Jensen-Shannon {divergence.value:.3g} (chance alone: < {divergence.chance:.3g}); effect "
-        f"{change.effect:.3g}, above the threshold of {each.threshold:.3g}, {by}"
+        f"{moved}; PSI {index.value:.3g}{_by_chance(index)}; effect {change.effect:.3g}, threshold "
+        f"{each.threshold:.3g}{by}"
     )
+
+
+def _by_chance(distance: Distance) -> str:
+    return f" (chance alone: < {distance.chance:.2g})" if distance.chance is not None else ""
 
 
 def _moved(name: str, baseline: float, current: float, title: str, skew: bool) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
+from headwater.components.validate.actions import accept_command, review_command
 
 LEVELS = ("error", "warning", "none")
 """What a gate can fail on, from the gravest on; `none` lets everything pass."""
@@ -42,12 +41,11 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     raise HeadwaterError("\n  ".join([body["verdict"], *lines]))
 
 
-def ways_on(anomalies: Result, data_root: str = "") -> dict[str, str]:
-    """The commands that accept what was found, by what they do.
+def ways_on(anomalies: Result) -> dict[str, str]:
+    """The commands that settle what was found, by what they do.
 
     Args:
       anomalies: a result of validate.
-      data_root: the command's default, which need not be named.
 
     Returns:
       Nothing where nothing was found, or where there is no `data_root` that could keep what is accepted.
@@ -55,9 +53,7 @@ def ways_on(anomalies: Result, data_root: str = "") -> dict[str, str]:
     home = anomalies.home
     if home is None or all(finding["severity"] == "info" for finding in anomalies.body["findings"]):
         return {}
-    place = f" --data-root {shlex.quote(home.data_root)}" if home.data_root != data_root else ""
-    which = f"--name {home.name} --span {home.span}{place}"
-    return {"accept": f'headwater accept {which} --reason "…"', "review": f"headwater review {which}"}
+    return {"accept": accept_command(home), "review": review_command(home)}
 
 
 def where(finding: dict) -> str:

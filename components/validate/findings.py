@@ -10,6 +10,12 @@ SEVERITIES = ("error", "warning", "info")
 DRIFT, SKEW = "DRIFT", "SKEW"
 """Kinds of findings on distributions: against the baseline, and against serving data."""
 
+LABEL_DRIFT, CONCEPT_DRIFT, COVARIATE_DRIFT = "LABEL_DRIFT", "CONCEPT_DRIFT", "COVARIATE_DRIFT"
+"""Kinds of findings on labels: their shares, what the same inputs are labelled, and the inputs."""
+
+COMPARISON_IMPOSSIBLE = "COMPARISON_IMPOSSIBLE"
+"""The kind of a finding that two sides cannot be compared."""
+
 
 def finding(split: str, feature: str, kind: str, severity: str, message: str, **more: Any) -> dict[str, Any]:
     """Makes one finding.

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from headwater.components.common.tfdv import tfdv
+from headwater.components.validate.by_construction import EMPTY
 from headwater.components.validate.findings import DRIFT, SKEW, finding
 
 _MEASURES = {
@@ -111,7 +112,7 @@ def check(
                 compared[kind].add(feature.name)
                 continue
             feature.ClearField(field)
-            if reason and known:
+            if reason and known and reason != EMPTY:
                 comparisons[kind].append(finding(split, feature.name, "COMPARISON_IMPOSSIBLE", "warning", reason))
     anomalies = _validate(
         _as_needed(current, copy),
@@ -289,6 +290,8 @@ def _incomparable(
 ) -> str:
     if other is None:
         return f"{title} has no such feature"
+    if not _values(current) and not _values(other):
+        return EMPTY
     # First, for a feature without values has no type of its own.
     for side, feature in ((title, other), ("this span", current)):
         if not _values(feature):

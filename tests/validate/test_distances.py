@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from headwater.components.generate_statistics.state.limits import Limits
 from headwater.components.generate_statistics.state.state import merge
 from headwater.components.generate_statistics.state.state_file import encode
 from headwater.components.validate import distances, drift
+from headwater.components.validate.by_construction import reason
 from headwater.components.validate.tables import MISSING, NAN, RARE, tabulate
 
 
@@ -309,18 +311,48 @@ def test_real_changes_are_found(name):
     chance = np.random.default_rng(6)
     before, after = CHANGES[name]
     found = change(feature(before(chance, 100_000)), feature(after(chance, 100_000)))
-    assert found.p_value < 1e-6 and found.effect > 0.03
+    assert found.p_value < 1e-6 and found.effect > 0.03**2
     if "missing" in name:
         assert found.bin[0] == MISSING and found.bin[2] == pytest.approx(0.05, abs=0.01)
     if "category" in name:
         assert found.bin[0] == "7"
 
 
-def test_the_effect_is_cohens_less_chance():
+def test_the_effect_is_psis_first_term_less_chance():
     baseline, current = feature(["a"] * 5000 + ["b"] * 5000), feature(["a"] * 6000 + ["b"] * 4000)
-    expected = 0.1**2 / 0.55 + 0.1**2 / 0.45 - 1 * (1 / 10_000 + 1 / 10_000)
-    assert change(baseline, current).effect == pytest.approx(math.sqrt(expected))
+    unit = 1 / 10_000 + 1 / 10_000
+    found = change(baseline, current)
+    assert found.effect == pytest.approx(0.1**2 / 0.55 + 0.1**2 / 0.45 - unit)
+    assert found.effect + unit == pytest.approx(by_name(found)["PSI"].value, rel=0.01)
     assert change(baseline, baseline).effect == 0
+
+
+@pytest.mark.parametrize(("rows", "others"), [(1_000, 1_000), (1_000, 10_000), (100_000, 1_000)])
+def test_the_effect_of_a_new_value_is_the_same_at_any_size(rows, others):
+    baseline = feature(["a"] * others)
+    current = feature(["a"] * (rows * 9 // 10) + ["new"] * (rows // 10))
+    # PSI of the same grows with the logarithm of the rows.
+    assert change(baseline, current).effect == pytest.approx(0.2 + 0.01 / 0.95, abs=0.003)
+
+
+@pytest.mark.parametrize("measured", ["Jensen-Shannon", "Wasserstein", "Kolmogorov-Smirnov"])
+def test_what_equals_a_psi_of_a_tenth_in_a_shifted_normal(measured):
+    chance = np.random.default_rng(11)
+    shift = distances.equals(0.1)["Wasserstein"]
+    baseline, current = (feature(chance.normal(mean, size=400_000)) for mean in (0.0, shift))
+    found = change(baseline, current)
+    # Twenty bins, less what inexact ranks may account for, see a little less than all of a shift.
+    assert 0.085 < found.effect < 0.105
+    assert by_name(found)[measured].value == pytest.approx(distances.equals(0.1)[measured], rel=0.1)
+
+
+def test_what_equals_a_psi_of_a_tenth_in_one_value():
+    moved = distances.equals(0.1)["L-infinity"]
+    sides = [feature(["a"] * round(10_000 * share) + ["b"] * round(10_000 * (1 - share)))
+             for share in (0.5 - moved / 2, 0.5 + moved / 2)]  # fmt: skip
+    found = change(*sides)
+    assert by_name(found)["L-infinity"].value == pytest.approx(moved, abs=1e-3)
+    assert found.effect == pytest.approx(0.1, rel=0.01)
 
 
 def test_false_discoveries_are_held():
@@ -383,5 +415,11 @@ def test_extreme_values_have_finite_distances(values):
 
 
 def test_a_key_is_not_compared():
-    found = drift.compare("s", {("x",): feature([1, 2])}, {("x",): feature([3, 4])}, "the earlier span", ["x"])
+    found = drift.compare(
+        "s",
+        {("x",): feature([1, 2])},
+        {("x",): feature([3, 4])},
+        "the earlier span",
+        functools.partial(reason, key=["x"]),
+    )
     assert found[0].change is None and found[0].note == "it is part of the key, whose values are new in every span"

@@ -91,6 +91,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
             "name": " and ".join(name for name in names if name),
             "span": None,
             "key": found[0].body["dataset"]["key"],
+            "about": found[-1].body["dataset"].get("about", {}),
         },
         "splits": {
             split: {

@@ -20,7 +20,7 @@ class Drift(pydantic.BaseModel):
 
     Attributes:
       max_false: the share of alarms that may be false, over all features that are compared; in (0, 1).
-      least_effect: the effect that is worth an eye where history has taught no other, see `distances.Change`.
+      least_effect: the effect that is worth a look where history has taught no other: PSI less chance, see `distances`.
       categorical: a fixed threshold for the L-infinity distance of text, in [0, 1], in place of the test.
       numeric: one for the Jensen-Shannon divergence of numbers.
       season: spans in a season, such as 7 for days of a week; learnt thresholds then know the phase.
@@ -28,7 +28,7 @@ class Drift(pydantic.BaseModel):
 
     model_config = STRICT
     max_false: _Share = 0.01
-    least_effect: Annotated[float, pydantic.Field(ge=0)] = 0.03
+    least_effect: Annotated[float, pydantic.Field(ge=0)] = 0.1
     categorical: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
     numeric: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
     season: Annotated[int, pydantic.Field(ge=0)] = 0
@@ -46,6 +46,7 @@ def run(context: Context) -> Outcome:
             baseline.title,
             baseline.rows(split),
             functools.partial(baseline.features, split),
+            context.silent,
         )
         for split in context.splits
     ]

@@ -26,7 +26,7 @@ def send(verdict: Verdict, findings: Findings, alert: Alert, key: str) -> None:
 def event(verdict: Verdict, namespace: str) -> dict[str, Any]:
     """A run event with data-quality facets of the dataset; the same for every attempt but for its time."""
     assertions = []
-    for finding in verdict["findings"]:
+    for finding in [one for each in verdict["findings"] for one in (each, *each.get("members", ()))]:
         own = {"column": finding["feature"]} if finding["feature"] else {}
         assertions.append({"assertion": finding["kind"], "success": False, **own})
     if not assertions:

@@ -1,0 +1,40 @@
+"""What a dataset's own manifests say of its columns, for those who only see its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater.components.common.dataset import base_of
+from headwater.components.common.results import Result
+
+
+def describe(result: Result) -> dict[str, Any]:
+    """What is known of a dataset's columns.
+
+    Args:
+      result: a dataset, labels, or plain files.
+
+    Returns:
+      JSON values: `split_by`, the columns whose values say which split a row belongs to; `event_time`, that of the time of
+      a row, or ""; `labels`, the columns that are to be learnt; `carried`, how many rows waited for their labels since an
+      earlier span; `together`, pairs of columns that say nearly the same, as collect's analysis has them.
+    """
+    labels: list[str] = []
+    carried = 0
+    if result.kind == "labels":
+        labels.append(result.body["label"])
+        carried = result.body["carried"]["taken_over"]
+        result = base_of(result, result.body["bases"][0]).result
+    settings: Mapping[str, Any] = result.manifest.get("settings") or {}
+    split = settings.get("split") or {}
+    if settings.get("label"):
+        labels.append(settings["label"])
+    analysis = result.body.get("analysis") or {}
+    return {
+        "split_by": [split["column"]] if split.get("column") else [],
+        "event_time": settings.get("event_time") or "",
+        "labels": list(dict.fromkeys(labels)),
+        "carried": carried,
+        "together": [each["columns"] for each in [*analysis.get("duplicates", ()), *analysis.get("associations", ())]],
+    }

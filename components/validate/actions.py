@@ -1,0 +1,125 @@
+"""What to do about a finding: one sentence, with the command or the setting."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headwater.components.common.results import Home
+from headwater.components.validate.findings import (
+    COMPARISON_IMPOSSIBLE,
+    CONCEPT_DRIFT,
+    COVARIATE_DRIFT,
+    DRIFT,
+    LABEL_DRIFT,
+    SKEW,
+)
+
+DATA_ROOT = ".headwater"
+"""Where the command line keeps results by default."""
+
+Finding = Mapping[str, Any]
+
+
+def action(finding: Finding, home: Home | None) -> str:
+    """What a person can do.
+
+    Args:
+      finding: with its `check`, `kind` and `feature`.
+      home: where the data that was validated lies; None outside a `data_root`.
+    """
+    by_kind = _BY_KIND.get(finding["kind"])
+    if by_kind is not None:
+        return by_kind(finding, home)
+    if finding["check"] in ("schema", "dataset_constraints", "serving_schema"):
+        return _schema(finding, home)
+    if finding["check"] == "rows":
+        return "correct the rows at the source (the quarantine holds them), or set the rule's tolerance"
+    if finding["check"] == "feature_skew":
+        return (
+            f"compare how training and serving compute {finding['feature']!r}; where a difference is fine, set "
+            "feature_skew.tolerance"
+        )
+    return "look at the page of validate"
+
+
+def accept_command(home: Home | None) -> str:
+    """The command that accepts a span: its schema as it should become, and what was found on it."""
+    return f'headwater accept{_options(home)} --reason "…"'
+
+
+def review_command(home: Home | None) -> str:
+    """The command that goes through a span's findings one by one."""
+    return f"headwater review{_options(home)}"
+
+
+def _options(home: Home | None) -> str:
+    if home is None:
+        return ""
+    # Who works in the folder of the default data root need not name it.
+    usual = posixpath.basename(home.data_root) == DATA_ROOT
+    place = "" if usual else f" --data-root {shlex.quote(home.data_root)}"
+    return f" --name {home.name} --span {home.span}{place}"
+
+
+def _schema(finding: Finding, home: Home | None) -> str:
+    if finding["kind"] == "SCHEMA_MISSING_COLUMN":
+        return f"if the column is gone for good: {accept_command(home)}; if not, look at the source"
+    if finding["kind"] == "SCHEMA_NEW_COLUMN":
+        return f"if the column is meant: {accept_command(home)}; if not, leave it out by collect's setting columns"
+    return f"if the data is right: {accept_command(home)}; if not, correct it at the source"
+
+
+def _drift(finding: Finding, home: Home | None) -> str:
+    if finding["severity"] == "error":
+        return (
+            "look for what changed at the source; if the change is right, retrain on recent rows and curate the "
+            "feature's drift_threshold"
+        )
+    return (
+        "look for what changed at the source; if the change is right, retrain on recent rows, or raise "
+        "drift.least_effect"
+    )
+
+
+def _skew(finding: Finding, home: Home | None) -> str:
+    return f"compare how training and serving make {finding['feature']!r}, and retrain on rows like those served"
+
+
+def _label(finding: Finding, home: Home | None) -> str:
+    return "check how labels were made in both spans; if they are right, retrain on recent rows"
+
+
+def _concept(finding: Finding, home: Home | None) -> str:
+    return "label recent rows and retrain; look first at the slices on the page"
+
+
+def _inputs(finding: Finding, home: Home | None) -> str:
+    return "retrain on recent rows, or weight the earlier ones; look at the page for what moved"
+
+
+def _impossible(finding: Finding, home: Home | None) -> str:
+    if finding["check"] == "concept":
+        return "look at config.concept: the label, its columns and the baseline"
+    if not finding["feature"]:
+        return "compare with a span that has the same splits: --baseline span:<n>"
+    return "look why the column has other values at the source; the next span is compared with this one"
+
+
+def _few(finding: Finding, home: Home | None) -> str:
+    return "collect more rows per span, or compare with several spans: --baseline window:7"
+
+
+_BY_KIND: dict[str, Callable[[Finding, Home | None], str]] = {
+    DRIFT: _drift,
+    SKEW: _skew,
+    LABEL_DRIFT: _label,
+    CONCEPT_DRIFT: _concept,
+    COVARIATE_DRIFT: _inputs,
+    COMPARISON_IMPOSSIBLE: _impossible,
+    "TOO_FEW_ROWS": _few,
+    "EMPTY_SPLIT": lambda finding, home: "look at the weights of collect's splits, and whether the source has rows",
+    "RULE_NOT_JUDGED": lambda finding, home: "correct the rule, or the columns that it names",
+}

@@ -1,0 +1,141 @@
+"""One finding a cause: over splits, checks and features; in the order in which a person should read them."""
+
+from __future__ import annotations
+
+from headwater.components.validate.actions import action
+from headwater.components.validate.grouping import group
+
+
+def drift(feature, effect, split="train", **more):
+    return {
+        "split": split,
+        "feature": feature,
+        "kind": "DRIFT",
+        "severity": "warning",
+        "message": f"{feature} moved",
+        "check": "drift",
+        "effect": effect,
+        **more,
+    }
+
+
+def other(kind, feature, severity="warning", split="train", check="concept", **more):
+    return {
+        "split": split,
+        "feature": feature,
+        "kind": kind,
+        "severity": severity,
+        "message": f"{kind} of {feature} in {split}",
+        "check": check,
+        **more,
+    }
+
+
+def together(*pairs):
+    known = {frozenset(pair) for pair in pairs}
+    return {"DRIFT": lambda one, two: frozenset((one, two)) in known}
+
+
+def places(found):
+    return [(each["kind"], each["feature"], each["splits"]) for each in found]
+
+
+def test_the_same_in_two_splits_is_one_finding_with_the_message_of_the_greater():
+    [found] = group([drift("x", 0.2), drift("x", 0.5, "eval", message="more")], {})
+    assert found["splits"] == ["train", "eval"] and found["split"] == "train, eval"
+    assert found["message"] == "more" and found["effect"] == 0.5
+    assert found["by_split"] == {"train": "x moved", "eval": "more"}
+    [alone] = group([drift("x", 0.2)], {})
+    assert alone["splits"] == ["train"] and "by_split" not in alone and alone["members"] == []
+    [whole] = group([other("TOO_MANY", "", split="")], {})
+    assert whole["splits"] == [] and whole["split"] == ""
+
+
+def test_two_things_of_one_split_stay_two():
+    found = group([other("RULE", "x", check="rows", rule=name) for name in ("one", "two")], {})
+    assert len(found) == 2
+    found = group([other("SAME", "x"), other("SAME", "x", message="something else")], {})
+    assert len(found) == 2
+
+
+def test_an_error_does_not_hide_among_warnings():
+    found = group([drift("x", 0.9), drift("x", 0.1, "eval", severity="error")], {})
+    assert [(each["severity"], each["splits"]) for each in found] == [("error", ["eval"]), ("warning", ["train"])]
+
+
+def test_errors_come_first_then_the_label_then_the_concept_then_what_moved_most():
+    given = [
+        drift("a", 0.2),
+        drift("b", 0.9),
+        other("COVARIATE_DRIFT", "c"),
+        other("CONCEPT_DRIFT", "a", effect=0.01),
+        other("LABEL_DRIFT", "y", effect=0.1),
+        other("SCHEMA_NEW_COLUMN", "n", check="schema"),
+        other("SCHEMA_MISSING_COLUMN", "m", "error", check="schema"),
+    ]
+    assert [each["feature"] for each in group(given, {})] == ["m", "y", "a", "n", "b", "a", "c"]
+
+
+def test_features_that_go_together_stand_under_the_one_that_moved_most():
+    given = [drift("hour", 0.2), drift("sched", 0.4), drift("sched", 0.3, "eval"), drift("price", 0.1)]
+    lead, alone = group(given, together(("hour", "sched")))
+    assert lead["feature"] == "sched" and lead["splits"] == ["train", "eval"]
+    assert lead["message"] == "sched moved; hour moved along"
+    assert lead["members"] == [
+        {"split": "train", "feature": "hour", "kind": "DRIFT", "severity": "warning", "message": "hour moved",
+         "effect": 0.2}
+    ]  # fmt: skip
+    assert alone["feature"] == "price" and not alone["members"]
+    assert len(group(given, {})) == 3
+
+
+def test_a_group_is_no_chain():
+    # a goes with b and b with c, but c not with a, which moved most.
+    found = group([drift("a", 0.5), drift("b", 0.4), drift("c", 0.3)], together(("a", "b"), ("b", "c")))
+    assert [(each["feature"], [one["feature"] for one in each["members"]]) for each in found] == [
+        ("a", ["b"]),
+        ("c", []),
+    ]
+
+
+def test_features_that_went_missing_together_are_one():
+    lost = {"most_changed": {"bin": "(missing)", "baseline": 0.001, "current": 0.3}}
+    more = {"most_changed": {"bin": "(missing)", "baseline": 0.001, "current": 0.5}}
+    found = group([drift("temp", 0.5, **lost), drift("wind", 0.4, **lost), drift("visib", 0.6, **more)], {})
+    assert [(each["feature"], len(each["members"])) for each in found] == [("visib", 0), ("temp", 1)]
+
+
+def test_one_feature_with_one_cause_is_one_finding():
+    found = group([drift("y", 0.3), drift("y", 0.3, "eval"), other("LABEL_DRIFT", "y", effect=0.1)], {})
+    assert places(found) == [("LABEL_DRIFT", "y", ["train", "eval"])]
+    found = group([drift("x", 0.3), other("COVARIATE_DRIFT", "x")], {})
+    assert places(found) == [("DRIFT", "x", ["train"])]
+    found = group([other("CONCEPT_DRIFT", "x", effect=0.2), other("CONCEPT_DRIFT", "z", effect=0.1, split="eval")], {})
+    assert places(found) == [("CONCEPT_DRIFT", "x", ["train", "eval"])]
+    # In one split they are two places where the concept changed.
+    assert len(group([other("CONCEPT_DRIFT", "x", effect=0.2), other("CONCEPT_DRIFT", "z", effect=0.1)], {})) == 2
+
+
+def test_what_the_schema_refuses_is_not_told_again():
+    gone = other("SCHEMA_MISSING_COLUMN", "x", "error", check="schema")
+    impossible = other("COMPARISON_IMPOSSIBLE", "x", check="drift")
+    assert places(group([gone, impossible], {})) == [("SCHEMA_MISSING_COLUMN", "x", ["train"])]
+    # Of another split it may have another cause.
+    assert len(group([gone, {**impossible, "split": "eval"}], {})) == 2
+    new = other("ENUM_TYPE_UNEXPECTED_STRING_VALUES", "x", "error", check="schema")
+    unseen = {"most_changed": {"bin": "new", "baseline": 0.0, "current": 0.4}}
+    known = {"most_changed": {"bin": "old", "baseline": 0.2, "current": 0.4}}
+    assert len(group([new, drift("x", 0.5, **unseen)], {})) == 1
+    assert len(group([new, drift("x", 0.5, **known)], {})) == 2
+
+
+def test_every_finding_says_what_to_do():
+    from headwater.components.common.results import Home
+
+    home = Home("root", "adult", 2, 1)
+    kinds = ["DRIFT", "SKEW", "LABEL_DRIFT", "CONCEPT_DRIFT", "COVARIATE_DRIFT", "COMPARISON_IMPOSSIBLE", "EMPTY_SPLIT"]
+    told = [action(other(kind, "x", check="drift"), home) for kind in [*kinds, "TOO_FEW_ROWS", "RULE_NOT_JUDGED"]]
+    told += [action(other("KIND", "x", check=check), home) for check in ("schema", "rows", "feature_skew", "mine")]
+    assert all(told) and not any(each.endswith(".") for each in told)
+    assert "--name adult --span 2" in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), home)
+    assert "--name" not in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), None)
