@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "--project",
         default="",
         metavar="FILE",
-        help="project file for settings (default: headwater.yaml, which is made if there is none)",
+        help="project file for settings (default: headwater.yaml, created if missing)",
     )
 
 

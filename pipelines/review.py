@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -18,9 +18,12 @@ from headwater.components.common.settings import parse_config
 from headwater.components.infer_schema import read_schema
 from headwater.components.infer_schema.accept import schema_of, span_of, verdict_of
 from headwater.components.infer_schema.curation import FeatureCuration, check_curation
+from headwater.components.validate.enforcement import where
 from headwater.components.validate.settings import check_settings
 from headwater.pipelines.accepting import accept
 from headwater.pipelines.project import NAME, amend, append, find
+
+Finding: TypeAlias = Mapping[str, Any]
 
 _DAYS = 30
 _TOLERANCE = "0.05"
@@ -29,18 +32,6 @@ _COUNTED = ("error", "warning")
 
 class _End(Exception):
     """There are no more answers, or no more are wanted."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Item:
-    """The findings of one kind on one feature, of all splits; they have one cause."""
-
-    places: tuple[int, ...]
-    findings: tuple[Mapping[str, Any], ...]
-
-    @property
-    def first(self) -> Mapping[str, Any]:
-        return self.findings[0]
 
 
 @dataclasses.dataclass
@@ -99,7 +90,7 @@ def review(
     verdict = verdict_of(home)
     if verdict is None:
         raise HeadwaterError(f"--span: there is no verdict on span {home.span} of dataset {name!r} to review")
-    items = _items(verdict.body["findings"])
+    found = [(place, each) for place, each in enumerate(verdict.body["findings"]) if each["severity"] in _COUNTED]
     say(f"{name}, span {home.span}: {verdict.body['verdict']}")
     work = _Review(
         contract=read_schema(schema_of(home, verdict).folder),
@@ -110,8 +101,8 @@ def review(
         say=say,
     )
     try:
-        for number, item in enumerate(items, 1):
-            _settle(work, item, f"{number} of {len(items)}")
+        for number, (place, finding) in enumerate(found, 1):
+            _settle(work, finding, place, f"{number} of {len(found)}")
     except _End:
         say("the rest is left as it is")
     if work.accepted:
@@ -122,45 +113,42 @@ def review(
         say("run the same command again to see the new verdict")
 
 
-def _items(findings: Sequence[Mapping[str, Any]]) -> list[_Item]:
-    groups: dict[tuple[str, str, str], list[int]] = {}
-    for place, each in enumerate(findings):
-        if each["severity"] in _COUNTED:
-            groups.setdefault((each["check"], each["kind"], each["feature"]), []).append(place)
-    return [_Item(tuple(places), tuple(findings[place] for place in places)) for places in groups.values()]
-
-
-def _settle(work: _Review, item: _Item, number: str) -> None:
+def _settle(work: _Review, finding: Finding, place: int, number: str) -> None:
     work.say("")
-    for each in item.findings:
-        where = "/".join(part for part in (each["split"], each["feature"]) if part)
-        work.say(f"{number}  {each['severity']}  {visible(where, 200)}: {visible(each['message'], 1000)}")
-    ways = {"a": _accept, "c": _curate, "i": _ignore, "q": _quarantine, "s": None, "x": None}
-    words = ["[a]ccept", "[c]urate", "[i]gnore until a date", "[q]uarantine the rows", "[s]kip", "e[x]it"]
-    if item.first["feature"] not in {feature.name for feature in work.contract.feature}:
+    work.say(f"{number}  {finding['severity']}  {visible(where(finding), 200)}: {visible(finding['message'], 1000)}")
+    for each in finding["members"]:
+        work.say(f"      and with it  {visible(where(each), 200)}: {visible(each['message'], 300)}")
+    if finding["action"]:
+        work.say(f"      to do: {visible(finding['action'], 500)}")
+    ways = dict(_WAYS)
+    if finding["feature"] not in {feature.name for feature in work.contract.feature}:
         # What the schema does not know has no curation, and no demand that rows could break.
-        ways, words = {key: way for key, way in ways.items() if key not in "cq"}, [words[0], words[2], *words[4:]]
+        ways = {key: way for key, way in ways.items() if way.of_any}
     while True:
-        answer = work.ask(f"{', '.join(words)}?", "s").lower()[:1]
-        if answer == "x":
-            raise _End
+        answer = work.ask(f"{', '.join(way.words for way in ways.values())}?", "s").lower()[:1]
         if answer not in ways:
             continue
-        way = ways[answer]
         try:
-            if way is not None:
-                way(work, item)
+            ways[answer].follow(work, finding, place)
             return
         except HeadwaterError as error:
             work.say(f"error: {error}")
 
 
-def _accept(work: _Review, item: _Item) -> None:
-    work.accepted += item.places
+def _accept(work: _Review, finding: Finding, place: int) -> None:
+    work.accepted.append(place)
 
 
-def _curate(work: _Review, item: _Item) -> None:
-    feature = item.first["feature"]
+def _skip(work: _Review, finding: Finding, place: int) -> None:
+    work.say("left as it is")
+
+
+def _end(work: _Review, finding: Finding, place: int) -> None:
+    raise _End
+
+
+def _curate(work: _Review, finding: Finding, place: int) -> None:
+    feature = finding["feature"]
     work.say(f"keys: {', '.join(FeatureCuration.model_fields)}")
     answer = work.ask(f"what is agreed about {feature}, as in min: 0, max: 120", "")
     given = parse_config("the answer", f"{{{answer.strip().removeprefix('{').removesuffix('}')}}}")
@@ -172,19 +160,19 @@ def _curate(work: _Review, item: _Item) -> None:
     work.written = True
 
 
-def _ignore(work: _Review, item: _Item) -> None:
-    entry = _entry(item, work.ask("why does it not count", ""), _until(work))
+def _ignore(work: _Review, finding: Finding, place: int) -> None:
+    entry = _entry(finding, work.ask("why does it not count", ""), _until(work))
     check_settings({"acknowledged": [entry]})
     append(work.project, ("validate", "acknowledged"), entry)
     work.written = True
 
 
-def _quarantine(work: _Review, item: _Item) -> None:
-    feature = item.first["feature"]
+def _quarantine(work: _Review, finding: Finding, place: int) -> None:
+    feature = finding["feature"]
     demand = work.ask("rows are good when, in SQL", _demand(work.contract, feature))
     share = work.ask("a share of rows put aside that is no finding", _TOLERANCE)
     rule = {"name": f"{feature} since {work.span}", "row": demand, "tolerance": parse_config("the answer", share)}
-    entry = _entry(item, "its rows are quarantined", _until(work))
+    entry = _entry(finding, "its rows are quarantined", _until(work))
     check_settings({"acknowledged": [entry], "rows": {"rules": [rule]}})
     append(work.project, ("validate", "rows", "rules"), rule)
     append(work.project, ("validate", "acknowledged"), entry)
@@ -195,15 +183,27 @@ def _until(work: _Review) -> str:
     return work.ask("until and with which day", str(work.day + datetime.timedelta(days=_DAYS)))
 
 
-def _entry(item: _Item, reason: str, until: str) -> dict[str, Any]:
-    first = item.first
-    return {
-        "kind": first["kind"],
-        "feature": first["feature"],
-        "check": first["check"],
-        "reason": reason,
-        "until": until,
-    }
+def _entry(finding: Finding, reason: str, until: str) -> dict[str, Any]:
+    named = {name: finding[name] for name in ("kind", "feature", "check", "rule") if name in finding}
+    return {**named, "reason": reason, "until": until}
+
+
+class _Way(NamedTuple):
+    """What can become of a finding: in words, by what it is done, and whether it can be done to any finding."""
+
+    words: str
+    follow: Callable[[_Review, Finding, int], None]
+    of_any: bool
+
+
+_WAYS = {
+    "a": _Way("[a]ccept", _accept, True),
+    "c": _Way("[c]urate", _curate, False),
+    "i": _Way("[i]gnore until a date", _ignore, True),
+    "q": _Way("[q]uarantine the rows", _quarantine, False),
+    "s": _Way("[s]kip", _skip, True),
+    "x": _Way("e[x]it", _end, True),
+}
 
 
 def _demand(contract: schema_pb2.Schema, name: str) -> str:

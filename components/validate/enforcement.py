@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
@@ -56,6 +59,6 @@ def ways_on(anomalies: Result) -> dict[str, str]:
     return {"accept": accept_command(home), "review": review_command(home)}
 
 
-def where(finding: dict) -> str:
+def where(finding: Mapping[str, Any]) -> str:
     """The place a finding is about, as in `train/carrier`."""
     return "/".join(part for part in (finding["split"], finding["feature"]) if part)

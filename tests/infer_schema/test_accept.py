@@ -159,7 +159,7 @@ def test_what_no_schema_speaks_of_is_accepted_for_its_span_alone(days):
         "when": accepted["when"],
     }
     page = repeated.read("page.html").decode()
-    assert "for this span, by Ada" in page and "prices rose" in page
+    assert "Acknowledged error for this span by Ada on" in page and "prices rose" in page
     assert errors(judge(3, orders(3))) == {("amount", "DRIFT")}
 
 

@@ -117,7 +117,7 @@ def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):
     with pytest.raises(HeadwaterError, match="rows.rules.0: a rule must have exactly one"):
         chain.run(trips(1), config={"rows": {"rules": [{"name": "x"}]}})
     with pytest.raises(
-        HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; the settings are name"
+        HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; did you mean 'severity'"
     ):
         chain.run(trips(2), config={"rows": {"rules": [{"name": "x", "row": "fare > 0", "sverity": 1}]}})
     with pytest.raises(HeadwaterError, match="'fair'"):
