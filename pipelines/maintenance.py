@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-from collections.abc import Callable
 from typing import Any
+
+from headwater.pipelines.arguments import add_command as add
 
 NOT_WHOLE = 1
 """Exit code: something that was written is missing or altered."""
@@ -15,11 +16,10 @@ _SHOWN = 20
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
-def add_commands(add: Callable[..., argparse.ArgumentParser], commands: Any, data_root: str) -> None:
+def add_commands(commands: Any, data_root: str) -> None:
     """Adds the commands.
 
     Args:
-      add: adds one: commands, name, function and what it does.
       commands: where to.
       data_root: the default.
     """
@@ -29,10 +29,8 @@ def add_commands(add: Callable[..., argparse.ArgumentParser], commands: Any, dat
     )
     listed.add_argument("data_root", nargs="?", default=data_root, help=root)
     listed.add_argument("--name", default="", help="list only this dataset (default: all)")
-    listed.add_argument("--json", action="store_true", help="print JSON")
     checked = add(commands, "verify", _verify, "check checksums, row counts and accounts; exit 1 if one is wrong")
     checked.add_argument("uri", nargs="?", default=data_root, help=f"a result's folder, or a data_root ({data_root})")
-    checked.add_argument("--json", action="store_true", help="print JSON")
     traced = add(commands, "lineage", _lineage, "trace an output back to its sources, over all spans in between")
     traced.add_argument("uri", help="folder of a result, or of a version under a data_root")
     traced.add_argument("--format", choices=["text", "json", "openlineage"], default="text")
@@ -46,7 +44,6 @@ def add_commands(add: Callable[..., argparse.ArgumentParser], commands: Any, dat
     freed.add_argument("--keep-spans", type=int, metavar="N", help="keep the latest N spans of each dataset")
     freed.add_argument("--keep-versions", type=int, metavar="N", help="keep the latest N versions of each span")
     freed.add_argument("--older-than", metavar="AGE", help="remove versions not written to for this long, as in 90d")
-    freed.add_argument("--json", action="store_true", help="print one line of JSON per file")
 
 
 def _ls(options: argparse.Namespace) -> int:

@@ -16,12 +16,12 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import visible
 from headwater.components.common.settings import parse_config
 from headwater.components.infer_schema import read_schema
-from headwater.components.infer_schema.accept import schema_of, span_of, verdict_of
+from headwater.components.infer_schema.accept import Acceptance, accept_span, schema_of, span_of, verdict_of
 from headwater.components.infer_schema.curation import FeatureCuration, check_curation
+from headwater.components.validate.acknowledging import today
 from headwater.components.validate.enforcement import where
 from headwater.components.validate.settings import check_settings
-from headwater.pipelines.accepting import accept
-from headwater.pipelines.project import NAME, amend, append, find
+from headwater.pipelines.project import NAME, amend, append
 
 Finding: TypeAlias = Mapping[str, Any]
 
@@ -32,6 +32,19 @@ _COUNTED = ("error", "warning")
 
 class _End(Exception):
     """There are no more answers, or no more are wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reviewed:
+    """What came of a review.
+
+    Attributes:
+      accepted: what was accepted; None for nothing.
+      written: the project file, where settings were written into it.
+    """
+
+    accepted: Acceptance | None
+    written: str
 
 
 @dataclasses.dataclass
@@ -66,10 +79,10 @@ def review(
     *,
     reason: str = "",
     who: str = "",
-    project: str = "",
+    project: str = NAME,
     ask: Callable[[str, str], str] | None = None,
     say: Callable[[str], None] = print,
-) -> None:
+) -> Reviewed:
     """Asks for each finding of a span's latest verdict what becomes of it, and does that.
 
     Args:
@@ -78,10 +91,13 @@ def review(
       span: its number; None for the latest.
       reason: why what is accepted is accepted; asked for where it is empty.
       who: who accepts; by default the user that runs this.
-      project: the project file to write to; by default the one of the working folder, which is made if there is none.
+      project: the project file to write to, created if missing.
       ask: shows a question with its default, and gives the answer; by default from standard input, whose end is the
         end of the review.
       say: shows a line.
+
+    Returns:
+      What was accepted, and which file was written to.
 
     Raises:
       HeadwaterError: there is no such span, or no verdict on it; or a file cannot be written.
@@ -95,8 +111,8 @@ def review(
     work = _Review(
         contract=read_schema(schema_of(home, verdict).folder),
         span=f"{name}, span {home.span}",
-        day=datetime.datetime.now(datetime.UTC).date(),
-        project=project or find() or NAME,
+        day=today(),
+        project=project,
         ask=ask or _ask,
         say=say,
     )
@@ -105,12 +121,11 @@ def review(
             _settle(work, finding, place, f"{number} of {len(found)}")
     except _End:
         say("the rest is left as it is")
-    if work.accepted:
-        say(accept(data_root, name, home.span, reason=reason or _reason(work), who=who, only=work.accepted))
-    if work.written:
-        say(f"written to {work.project}, which `headwater run` reads")
-    if work.accepted or work.written:
-        say("run the same command again to see the new verdict")
+    written = project if work.written else ""
+    if not work.accepted:
+        return Reviewed(None, written)
+    reason = reason or _reason(work)
+    return Reviewed(accept_span(data_root, name, home.span, reason=reason, who=who, only=work.accepted), written)
 
 
 def _settle(work: _Review, finding: Finding, place: int, number: str) -> None:

@@ -7,6 +7,7 @@ import pathlib
 import sys
 import tempfile
 import zipfile
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,8 +62,8 @@ FUNCTIONS = (
 """What somebody who flies knows of late arrivals."""
 
 
-def settings(weather: pathlib.Path) -> dict[str, object]:
-    """The pipeline's settings beside sources and span: each flight with its weather, labelled by how it arrived.
+def project(weather: pathlib.Path) -> dict[str, Any]:
+    """The project, less sources and span: each flight with its weather, labelled by how it arrived.
 
     Args:
       weather: a CSV of the weather at each origin by the hour.
@@ -70,8 +71,8 @@ def settings(weather: pathlib.Path) -> dict[str, object]:
     columns = ["precip", "visib", "wind_speed"]
     return {
         "name": "flights",
-        "key": list(_KEY),
-        "collect_config": {
+        "collect": {
+            "key": list(_KEY),
             "lookups": {
                 "weather": {
                     "source": str(weather),
@@ -81,10 +82,12 @@ def settings(weather: pathlib.Path) -> dict[str, object]:
                 }
             },
         },
-        "label_steps": [dict(FEEDBACK)],
-        "validate_config": {"concept": {"label": "arrival", "columns": ["carrier", "origin", "hour", "dep_delay"]}},
-        # A demonstration shows what is found; `headwater run` would stop here with exit code 1.
-        "fail_on": "none",
+        "label": {"steps": [dict(FEEDBACK)]},
+        "validate": {
+            "concept": {"label": "arrival", "columns": ["carrier", "origin", "hour", "dep_delay"]},
+            # A demonstration shows what is found; `headwater run` would stop here with exit code 1.
+            "fail_on": "none",
+        },
     }
 
 
@@ -171,16 +174,11 @@ def main() -> int:
         landings, checked = write_landings(folder), write_checked(folder)
         for month, title in _MONTHS.items():
             print(f"\n── {title} 2013: span {month} ──", flush=True)
-            outcome = run_locally(
-                {
-                    **settings(weather),
-                    "sources": [str(files[month])],
-                    "data_root": data_root,
-                    "span": month,
-                    "label_inputs": {"landings": str(landings[month])},
-                    "label_as_of": _ENDS[month],
-                }
-            )
+            flights = project(weather)
+            flights["collect"]["span"] = month
+            flights["label"].update(inputs={"landings": str(landings[month])}, as_of=_ENDS[month])
+            given = {**flights, "sources": [str(files[month])], "platform": {"data_root": data_root}}
+            outcome = run_locally(given)
             print(outcome.summary, flush=True)
             print(
                 "\nthe same flights labelled without waiting, by functions on weather, carrier and departure",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from headwater.pipelines.arguments import (
     add_base_schema,
     add_command,
     add_output,
+    add_project,
+    project_of,
 )
+from headwater.pipelines.closing import Closing, close, findings_of, page_of, print_json, progress
 
 
 def add_commands(commands: Any) -> None:
@@ -20,7 +22,6 @@ def add_commands(commands: Any) -> None:
     add_output(schema)
     schema.add_argument(
         "--mode",
-        default="auto",
         choices=("auto", "infer", "frozen", "propose"),
         help="propose writes a widened candidate next to the agreed schema (default: frozen with a base, else infer)",
     )
@@ -28,23 +29,21 @@ def add_commands(commands: Any) -> None:
     schema.add_argument(
         "--max-string-domain-size",
         type=int,
-        default=100,
         metavar="N",
-        help="most distinct values of text with a closed domain (default: %(default)s)",
+        help="most distinct values of text with a closed domain (default: 100)",
     )
     schema.add_argument(
         "--infer",
-        default="headwater",
         choices=("headwater", "tfdv"),
-        help="how to infer: with the domains that the data closes, or exactly as TFDV does (default: %(default)s)",
+        help="how to infer: with the domains that the data closes, or exactly as TFDV does (default: headwater)",
     )
+    add_project(schema)
 
     agreed = commands.add_parser("schema", help="compare two schemas, or export one")
     parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
     diff = add_command(parts, "diff", _diff, "what differs between two schemas, and whether they are compatible")
     diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
     diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
-    diff.add_argument("--json", action="store_true", help="print JSON")
     show = add_command(parts, "show", _show, "export a schema for pyarrow, as JSON Schema, or as SQL")
     show.add_argument("schema", help="schema.pbtxt, or a folder that has one")
     show.add_argument("--as", dest="form", choices=["arrow", "json", "duckdb", "postgres", "bigquery"], default="arrow")
@@ -54,19 +53,16 @@ def add_commands(commands: Any) -> None:
 
 def _infer_schema(options: argparse.Namespace) -> int:
     from headwater.components.infer_schema import derive_schema
-    from headwater.components.infer_schema.curation import read_curation
+    from headwater.components.infer_schema.curation import from_project
 
-    result = derive_schema(
-        options.statistics,
-        options.output,
-        mode=options.mode,
-        base_schema=options.base_schema,
-        curation=read_curation(options.curation) if options.curation else {},
-        max_string_domain_size=options.max_string_domain_size,
-        infer=options.infer,
-    )
-    print(f"{result.uri}: {result.body['mode']}, {', '.join(result.files())}")
-    return 0
+    project = project_of(options)
+    with progress(options):
+        result = derive_schema(options.statistics, options.output, **from_project(project.settings))
+    how = {"infer": "inferred from the data", "frozen": "the agreed one", "propose": "the agreed one, and a proposal"}
+    mode = result.body["mode"]
+    done = [("schema", how.get(mode, mode)), ("result", result.uri)]
+    more = {"mode": mode, "files": list(result.files())}
+    return close(options, Closing(done, result.uri, page_of(result), findings_of(result), more=more))
 
 
 def _diff(options: argparse.Namespace) -> int:
@@ -75,7 +71,7 @@ def _diff(options: argparse.Namespace) -> int:
 
     changes = diff_schemas(read_schema(options.before), read_schema(options.after))
     if options.json:
-        print(json.dumps(changes, indent=1))
+        print_json(changes)
         return 0
     for change in changes:
         print(sentence(change))
@@ -89,5 +85,9 @@ def _show(options: argparse.Namespace) -> int:
     from headwater.components.infer_schema.exports import as_text
 
     conversions = results.load(options.statistics, "statistics").body["conversions"] if options.statistics else {}
-    print(as_text(read_schema(options.schema), options.form, options.table, conversions), end="")
+    text = as_text(read_schema(options.schema), options.form, options.table, conversions)
+    if options.json:
+        print_json({"command": "schema show", "exit_code": 0, "form": options.form, "schema": text})
+    else:
+        print(text, end="")
     return 0

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
 
+from headwater.components.collect.databases import BigQuerySource, PostgresSource, parse_source
 from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.shape.consistency import Format, Unit
 from headwater.components.collect.shape.lookups import Lookup
 from headwater.components.collect.shape.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import beam_options, listed, platform, section, unmarked
 from headwater.components.common.results import check_name
-from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.settings import checked
 from headwater.components.common.sources.files import Reading
 from headwater.components.common.sources.types import parse_type
 from headwater.components.common.times import seconds
@@ -91,11 +93,45 @@ class Anonymity(pydantic.BaseModel):
     suppress: bool = False
 
 
-class Settings(pydantic.BaseModel):
-    """What shapes a dataset, other than its sources. The order of the fields from `missing` on is that of the work.
+def parse_splits(text: str) -> dict[str, float]:
+    """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
+
+    Raises:
+      HeadwaterError: the text has another form.
+    """
+    splits: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            raise HeadwaterError(f"splits: {part.strip()!r} should be NAME=WEIGHT, as in train=0.8,eval=0.2") from None
+        if name in splits:
+            raise HeadwaterError(f"splits: {name!r} is named twice")
+        splits[name] = number
+    return splits
+
+
+def _split_weights(given: Any) -> Any:
+    try:
+        return parse_splits(given) if isinstance(given, str) else given
+    except HeadwaterError as error:
+        raise ValueError(str(error).removeprefix("splits: ")) from None
+
+
+_Splits = Annotated[
+    dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]],
+    pydantic.BeforeValidator(_split_weights),
+    pydantic.WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "number"}}]}
+    ),
+]
+
+
+class Section(pydantic.BaseModel):
+    """What shapes a dataset, other than its sources and name. The order of the fields from `missing` on is that of the work.
 
     Attributes:
-      name: the dataset's name; one path segment.
       span: the span's number, 0 or more, or `AUTO`.
       window: how many spans that paths tell are taken together, up to and including `span`.
       splits: names and weights, in order; the first split trains. Weights need not add up to anything.
@@ -137,10 +173,9 @@ class Settings(pydantic.BaseModel):
 
     model_config = _STRICT
 
-    name: str = "data"
     span: Annotated[int, pydantic.Field(ge=AUTO)] = AUTO
     window: Annotated[int, pydantic.Field(ge=1)] = 1
-    splits: dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]] = {"train": 0.8, "eval": 0.2}
+    splits: _Splits = {"train": 0.8, "eval": 0.2}
     split: SplitRule = HashRule()
     key: list[str] = []
     duplicates: Literal["keep", "drop"] = "keep"
@@ -175,11 +210,6 @@ class Settings(pydantic.BaseModel):
     label: str = ""
     groups: list[str] = []
     analyse: bool = True
-
-    @pydantic.field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        return _valid(check_name, name)
 
     @pydantic.field_validator("splits")
     @classmethod
@@ -271,7 +301,7 @@ class Settings(pydantic.BaseModel):
         return text
 
     @pydantic.model_validator(mode="after")
-    def _together(self) -> Settings:
+    def _together(self) -> Section:
         if self.duplicates == "drop" and not self.key:
             raise ValueError("duplicates: set key too, as duplicates are rows with the same key")
         if self.max_age and not self.event_time:
@@ -297,52 +327,69 @@ class Settings(pydantic.BaseModel):
         return Reading(**{**fields, "column_names": tuple(self.column_names)})
 
 
-def parse_splits(text: str) -> dict[str, float]:
-    """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
+class Settings(Section):
+    """What shapes a dataset, and its name.
 
-    Raises:
-      HeadwaterError: the text has another form.
+    Attributes:
+      name: the dataset's name; one path segment.
     """
-    splits: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
-        try:
-            number = float(weight)
-        except ValueError:
-            raise HeadwaterError(f"splits: {part.strip()!r} should be NAME=WEIGHT, as in train=0.8,eval=0.2") from None
-        if name in splits:
-            raise HeadwaterError(f"splits: {name!r} is named twice")
-        splits[name] = number
-    return splits
+
+    name: str = "data"
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        return _valid(check_name, name)
 
 
-def with_config(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of their own and settings from a config file or parameter, as one.
+class Database(pydantic.BaseModel):
+    """A source that is a database; exactly one of the attributes is given.
+
+    Attributes:
+      postgres: a query or a table of PostgreSQL.
+      bigquery: a query or a table of BigQuery.
+    """
+
+    model_config = _STRICT
+
+    postgres: PostgresSource | None = None
+    bigquery: BigQuerySource | None = None
+
+
+def from_project(project: Mapping[str, Any], sources: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments of `collect_dataset`, less `output`, from the sections name, sources, collect and platform.
 
     Args:
-      given: settings by name, those that were left at their defaults included.
-      config: settings by name; also `databases`. `splits` may be text. Whole numbers may be floats, as KFP makes them.
-
-    Returns:
-      The settings; `databases` among them if there are any.
+      project: the settings of a pipeline.
+      sources: paths and URIs in place of those of the project.
 
     Raises:
-      HeadwaterError: a setting is named twice, with two values.
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
-    if not isinstance(config, Mapping):
-        raise HeadwaterError("config: must be a mapping of settings, as in {missing: {age: [0]}}")
-    result = dict(given)
-    for name, value in whole_numbers(config).items():
-        if name == "splits" and isinstance(value, str):
-            value = parse_splits(value)
-        if (
-            name in result
-            and name in Settings.model_fields
-            and result[name] not in (Settings.model_fields[name].get_default(), value)
-        ):
-            raise HeadwaterError(f"config: {name} is also set outside of the config, to another value; set it once")
-        result[name] = value
-    return result
+    given = section(project, "collect")
+    splits = given.get("splits")
+    if isinstance(splits, Mapping) and len(splits) > 1:
+        raise HeadwaterError(
+            "collect.splits: write it as text, as in train=0.8,eval=0.2: the first split trains, and Kubeflow keeps no "
+            "order of a mapping"
+        )
+    checked(Section, given, "collect")
+    name = unmarked(project.get("name", Settings.model_fields["name"].default))
+    checked(Settings, {"name": name})
+    found = listed({**project, "sources": list(sources)} if sources else project, "sources")
+    for place, each in enumerate(found):
+        if isinstance(each, Mapping):
+            parse_source(each, f"sources.{place}")
+        elif not isinstance(each, str) or not each:
+            raise HeadwaterError(f"sources.{place}: must be a path or URI, or a mapping `postgres` or `bigquery`")
+    return {
+        "source": [each for each in found if isinstance(each, str)],
+        "databases": [each for each in found if isinstance(each, Mapping)],
+        "name": name,
+        **given,
+        "data_root": platform(project).data_root,
+        **beam_options(project),
+    }
 
 
 def check_settings(**settings: object) -> Settings:

@@ -186,10 +186,13 @@ def outlines(sides: Sequence[Sequence[float]]) -> list[str]:
 def _position(value: float, bins: Sequence[Bin]) -> float:
     """Where a value lies, in bins from the left."""
     for place, each in enumerate(bins):
+        if each.low == value == each.high:
+            return place + 0.5
+    for place, each in enumerate(bins):
         if value < each.low:
             return float(place)
         if value <= each.high:
-            if each.low == each.high or math.isinf(each.low) or math.isinf(each.high):
+            if math.isinf(each.low) or math.isinf(each.high):
                 return place + 0.5
             # Halves, because the difference of two doubles can be infinite.
             return place + (value / 2 - each.low / 2) / (each.high / 2 - each.low / 2)

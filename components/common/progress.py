@@ -10,6 +10,9 @@ from typing import TextIO
 TERMINAL = "HEADWATER_TERMINAL"
 """Environment variable that names the terminal to draw on, for a task whose own output is piped."""
 
+QUIET = "HEADWATER_QUIET"
+"""Environment variable that is set where no bar shall be drawn."""
+
 _BAR = 24
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_DRAWS = 0.1
@@ -71,6 +74,8 @@ class Progress:
 
 
 def _open_terminal() -> tuple[TextIO | None, bool]:
+    if os.environ.get(QUIET):
+        return None, False
     if sys.stderr.isatty():
         return sys.stderr, False
     name = os.environ.get(TERMINAL)

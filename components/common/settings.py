@@ -46,7 +46,7 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
         key = ".".join(part for part in (where, *map(str, place)) if part)
         if first["type"] == "extra_forbidden":
             known = settings_of(_model_at(model, place[:-1]))
-            problem = HeadwaterError(f"{key}: there is no such setting{_meant(str(place[-1]), known)}")
+            problem = HeadwaterError(f"{key}: there is no such setting{meant(str(place[-1]), known)}")
         else:
             message = first["msg"].removeprefix("Value error, ")
             message = f"{message[0].lower()}{message[1:]}"
@@ -63,6 +63,16 @@ def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str,
     like."""
     found = [(each, _place(each["loc"], settings)) for each in error.errors()]
     first, place = found[0]
+    if first["type"] == "missing":
+        # A wrong key beside it is most often the one that is missing.
+        first, place = next(
+            (
+                (each, other)
+                for each, other in found
+                if each["type"] == "extra_forbidden" and other[:-1] == place[: len(other) - 1]
+            ),
+            found[0],
+        )
     own = [(each, other) for each, other in found if other[: len(place)] == place]
     # Models come last among the kinds, and only a mapping looks like one.
     return own[-1] if isinstance(first["input"], Mapping) and len(own) > 1 else (first, place)
@@ -90,13 +100,13 @@ def settings_of(model: type[pydantic.BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _meant(key: str, known: Sequence[str]) -> str:
+def meant(key: str, known: Sequence[str], kind: str = "settings") -> str:
     """What a wrong key may have been meant for, as the rest of a sentence."""
     near = difflib.get_close_matches(key, known, 1, _LIKE)
     if near:
         return f"; did you mean {near[0]!r}?"
     more = ", …" if len(known) > MOST_LISTED else ""
-    return f"; the settings are {', '.join(known[:MOST_LISTED])}{more}"
+    return f"; the {kind} are {', '.join(known[:MOST_LISTED])}{more}"
 
 
 def read_config(uri: str) -> dict[str, Any]:

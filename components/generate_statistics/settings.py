@@ -12,7 +12,8 @@ import pydantic
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression
-from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.project import beam_options, section
+from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.common.user_code import find_function
 from headwater.components.generate_statistics.measure.conversion import measured
 from headwater.components.generate_statistics.plan.custom import Custom
@@ -87,7 +88,7 @@ class Settings(pydantic.BaseModel):
     max_slices: _Count = 1000
     sample_rate: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
     seed: int = 0
-    schema_: Annotated[str, pydantic.Field(alias="schema")] = ""
+    schema_: Annotated[str, pydantic.Field(alias="schema", json_schema_extra=PLACE.json_schema_extra)] = ""
     num_top_values: Annotated[int, pydantic.Field(ge=0)] = 20
     frequency_threshold: _Count = 1
     weighted_frequency_threshold: Annotated[float, pydantic.Field(gt=0)] = 1.0
@@ -146,15 +147,30 @@ class Steering:
     private: frozenset[str] = frozenset()
 
 
-def check_settings(given: Mapping[str, Any]) -> Settings:
+def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `compute_statistics`, less `dataset` and `output`, from the sections statistics and platform.
+
+    Raises:
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
+    """
+    given = section(project, "statistics")
+    check_settings(given, "statistics")
+    return {"config": given, **beam_options(project)}
+
+
+def check_settings(given: Mapping[str, Any], where: str = "config") -> Settings:
     """The settings, checked by themselves.
+
+    Args:
+      given: by name.
+      where: the key that they stand under, for errors.
 
     Raises:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
     if not isinstance(given, Mapping):
         raise HeadwaterError("config: must be a mapping of settings, as in {sample_rate: 0.1}")
-    settings = checked(Settings, whole_numbers(given), "config")
+    settings = checked(Settings, whole_numbers(given), where)
     for custom in settings.custom_statistics:
         find_function("custom_statistics", custom.function)
     return settings

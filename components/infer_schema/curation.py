@@ -11,7 +11,9 @@ import pydantic
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import section
 from headwater.components.common.settings import (
+    PLACE,
     checked,
     line_of,
     read_config,
@@ -154,6 +156,41 @@ class Curation(pydantic.BaseModel):
     growth: Growth | None = None
     weights: dict[str, Weights] = {}
     remove: list[str] = []
+
+
+class Section(Curation):
+    """How the schema comes about, and changes to it.
+
+    Attributes:
+      mode: `infer` (there is no base), `frozen` (the base with these changes, never widened), `propose` (frozen, and the
+        widened schema beside it for review), or `auto`: frozen where there is a base, else infer.
+      base_schema: the agreed schema: a path or URI, `latest`, `previous`, `span:<n>`, `none`, or `auto`: the previous
+        span's, if there is one.
+      max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
+      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes, or `tfdv`, exactly TFDV's.
+    """
+
+    mode: Literal["auto", "infer", "frozen", "propose"] = "auto"
+    base_schema: Annotated[str, PLACE] = "auto"
+    max_string_domain_size: _Count = 100
+    infer: Literal["headwater", "tfdv"] = "headwater"
+
+
+def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `derive_schema`, less `statistics` and `output`, from the section schema.
+
+    Raises:
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
+    """
+    given = section(project, "schema")
+    settings = checked(Section, given, "schema")
+    return {
+        "mode": settings.mode,
+        "base_schema": settings.base_schema,
+        "curation": {key: value for key, value in given.items() if key in Curation.model_fields},
+        "max_string_domain_size": settings.max_string_domain_size,
+        "infer": settings.infer,
+    }
 
 
 def check_curation(curation: Mapping[str, Any]) -> Curation:

@@ -194,8 +194,16 @@ def derive_schema(
             "infer": infer,
         },
         home=measured.home,
-        page=render_page(measured.body["dataset"], body, agreed, changes, suggestions),
+        page=render_page(measured.body["dataset"], body, agreed, changes, suggestions, _links(measured)),
     )
+
+
+def _links(measured: Result) -> list[tuple[str, str]]:
+    """The pages of what the schema is of, under a `data_root`."""
+    here = measured.home
+    if here is None:
+        return []
+    return [("Overview", "../reports/index.html"), ("Statistics", results.relative_page(measured, here))]
 
 
 def read_schema(uri: str, name: str = SCHEMA) -> schema_pb2.Schema:

@@ -27,6 +27,7 @@ def render_page(
     schema: schema_pb2.Schema,
     changes: Sequence[dict[str, Any]] | None,
     suggestions: Sequence[dict[str, Any]] | None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Renders the page.
 
@@ -36,6 +37,7 @@ def render_page(
       schema: the agreed one.
       changes: to the candidate; None where there is none.
       suggestions: of `suggest.suggest`; None likewise.
+      links: names and addresses of other pages of the run.
     """
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
     summary = compatibility(changes) if changes is not None else None
@@ -45,6 +47,7 @@ def render_page(
         title=dataset["name"] or dataset["uri"],
         span=dataset["span"],
         body=body,
+        links=links,
         environments=list(schema.default_environment),
         features=[_feature(feature, domains) for feature in schema.feature],
         changes=[{**change, "sentence": visible(sentence(change), 1000)} for change in changes or ()],

@@ -120,7 +120,7 @@ def _lines(
     yield ""
     yield f"{'function':30}{'coverage':>10}{'overlap':>10}{'conflict':>10}{'accuracy':>10}{'gold':>16}  votes for"
     for each in report["functions"]:
-        accuracy = percent(each["accuracy"][0]) if each["accuracy"] else "–"
+        accuracy = percent(each["accuracy"][0]) if each["accuracy"] else "not known"
         gold = f"{percent(each['gold']['accuracy'][0])} of {each['gold']['rows']:,}" if each["gold"] else "–"
         failed = f"; failed on {each['failed']:,} rows" if each["failed"] else ""
         yield (

@@ -3,7 +3,7 @@
 # KFP reads the outputs from a NamedTuple that is made in the signature.
 # mypy: disable-error-code="valid-type"
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, NamedTuple
 
 from kfp import dsl
 
@@ -16,12 +16,8 @@ def label(
     labels: dsl.Output[dsl.Dataset],
     page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
-    steps: List = [],
-    inputs: Dict = {},
+    project: Dict = {},
     as_of: str = "",
-    data_root: str = "",
-    beam_pipeline_args: List[str] = [],
-    workers: int = 0,
 ) -> NamedTuple("Outputs", uri=str):
     """Labels the rows of a dataset by one or several methods, with the evidence for each label.
 
@@ -31,13 +27,9 @@ def label(
         page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
             and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
-        steps: Methods with their settings, as the README lists them, run in order; with none the dataset passes as it
-            is.
-        inputs: URIs of further data, by the names that steps use.
-        as_of: The time that the labels are of, ISO 8601; by default the end of a span whose paths name dates.
-        data_root: Durable home of the label table; by default the dataset's own.
-        beam_pipeline_args: Beam's options.
-        workers: Processes per Beam worker; 0 for one per core.
+        project: The settings of a pipeline, as in `headwater.yaml`; label and platform are read. Without steps the
+            dataset passes as it is.
+        as_of: The time that the labels are of, ISO 8601, in place of that of the project.
 
     Returns:
         uri: The exact URI of the dataset that is passed on.
@@ -45,21 +37,12 @@ def label(
     from headwater.components.common.errors import clear_errors
     from headwater.components.common.results import copy_page
     from headwater.components.label import label_dataset, pass_on
+    from headwater.components.label.settings import from_project
 
     with clear_errors():
-        if steps:
-            result = label_dataset(
-                dataset.path,
-                labels.path,
-                steps=steps,
-                inputs=inputs,
-                as_of=as_of,
-                data_root=data_root,
-                beam_pipeline_args=beam_pipeline_args,
-                workers=workers,
-            )
-        else:
-            result = pass_on(dataset.path, labels.path)
+        settings = from_project(project, as_of)
+        steps = settings["steps"]
+        result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)
         copy_page(result, page.path)
     uri = result.uri if result.home else labels.uri
     labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)

@@ -158,7 +158,7 @@ def label_dataset(
         "splits": write_indexes("carried", plan, found, items, bases, ()),
         "events": waiting,
     }
-    page = render_page(body, opened.result)
+    page = render_page(body, opened.result, home)
     body["page"] = f"_page{suffix}.html"
     storage.write_bytes(storage.join(base, body["page"]), page.encode())
     manifest = results.encode(

@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.components.common import charts
 from headwater.components.common.pages import duration, render
-from headwater.components.common.results import Result
+from headwater.components.common.results import Home, Result, relative_page
 
 _MOST_PAIRS = 20
 
@@ -28,13 +28,17 @@ _FATES = {
 }
 
 
-def render_page(body: Mapping[str, Any], dataset: Result) -> str:
+def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = None) -> str:
     """Renders the page.
 
     Args:
       body: of the labels' manifest.
       dataset: what was labelled.
+      here: where the labels lie, to link to the other pages of the run; None outside a `data_root`.
     """
+    links = [("Overview", "../reports/index.html")] if here else []
+    if here and dataset.home:
+        links.append(("Data", relative_page(dataset, here)))
     labelled = body["labelled"]
     rows = max(1, body["accounts"]["written"])
     return render(
@@ -42,6 +46,7 @@ def render_page(body: Mapping[str, Any], dataset: Result) -> str:
         "page.html",
         title=body["name"] or dataset.uri,
         body=body,
+        links=links,
         rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,

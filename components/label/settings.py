@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.project import beam_options, section
+from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.label.classes import ClassName, as_text
 from headwater.components.label.methods import METHODS, Step
 
@@ -41,17 +42,70 @@ class _Common(pydantic.BaseModel):
     carried_from: str = "auto"
 
 
-def check_steps(steps: Sequence[Mapping[str, Any]]) -> list[Step]:
+class Section(pydantic.BaseModel):
+    """How rows are labelled.
+
+    Attributes:
+      steps: methods with their settings, run in order; a row keeps the first label that it gets. None to label nothing.
+      inputs: paths or URIs of further data, by the names that the steps use.
+      as_of: the time that the labels are of, ISO 8601: until when feedback is known. By default the end of a span whose
+        paths name dates.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    steps: list[dict[Any, Any]] = []
+    inputs: dict[str, Annotated[str, PLACE]] = {}
+    as_of: str = ""
+
+
+def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
+    """The arguments of `label_dataset`, less `dataset` and `output`, from the sections label and platform.
+
+    Args:
+      project: the settings of a pipeline.
+      as_of: a time in place of that of the project.
+
+    Raises:
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
+    """
+    given = checked(Section, section(project, "label"), "label")
+    if given.steps:
+        check_steps(given.steps, "label.steps")
+    check_as_of(as_of or given.as_of)
+    return {
+        "steps": given.steps,
+        "inputs": given.inputs,
+        "as_of": as_of or given.as_of,
+        **beam_options(project),
+    }
+
+
+def step_models() -> list[type[pydantic.BaseModel]]:
+    """A model of each method's steps, for those who describe the settings."""
+    models = []
+    for name, method in METHODS.items():
+        own: Any = (Literal[name], ...)
+        base = (_Common, method.Settings)
+        models.append(pydantic.create_model(name, __base__=base, __doc__=method.__doc__, method=own))
+    return models
+
+
+def check_steps(steps: Sequence[Mapping[str, Any]], key: str = "steps") -> list[Step]:
     """The steps as their methods' settings.
+
+    Args:
+      steps: methods with their settings.
+      key: what they stand under, for errors.
 
     Raises:
       HeadwaterError: names the step and the key, what is wrong with it and what is allowed.
     """
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
-        raise HeadwaterError(f"steps: must be a list with at least one step; given: {steps!r}")
+        raise HeadwaterError(f"{key}: must be a list with at least one step; given: {steps!r}")
     found: list[Step] = []
     for number, given in enumerate(steps):
-        where = f"steps.{number}"
+        where = f"{key}.{number}"
         if not isinstance(given, Mapping):
             raise HeadwaterError(
                 f"{where}: must be a mapping with `method`, `classes` and the method's settings; given: {given!r}"

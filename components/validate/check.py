@@ -12,6 +12,7 @@ from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
 from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
+from headwater.components.validate.overview import write_overview
 from headwater.components.validate.page import render_page
 from headwater.components.validate.settings import check_settings
 
@@ -94,6 +95,7 @@ def check_statistics(
         home=context.statistics.home,
         page=render_page(body, context.statistics, drawn, context.past, context.schema),
     )
+    write_overview(result, context.statistics, context.schema, context.past)
     _alert(result, context)
     return result
 

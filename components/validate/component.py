@@ -3,7 +3,7 @@
 # KFP reads the outputs from a NamedTuple that is made in the signature.
 # mypy: disable-error-code="valid-type"
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, NamedTuple
 
 from kfp import dsl
 
@@ -20,11 +20,7 @@ def validate(
     passed: dsl.Output[dsl.Dataset],
     quarantine: dsl.Output[dsl.Dataset],
     dataset: str = "",
-    baseline: str = "auto",
-    environment: str = "",
-    config: Dict = {},
-    beam_pipeline_args: List[str] = [],
-    workers: int = 0,
+    project: Dict = {},
 ) -> NamedTuple("Outputs", uri=str, blessed=bool):
     """Validates statistics against a schema and against an earlier span. It succeeds whatever it finds: `gate` fails.
 
@@ -34,15 +30,10 @@ def validate(
         anomalies: `Split-<name>/SchemaDiff.pb` and the verdict; its metadata key `kind` is `headwater.anomalies`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
-        passed: Rows that break no rule, where `config` has rules for rows.
+        passed: Rows that break no rule, where the project has rules for rows.
         quarantine: The other rows, with the names of the rules that each broke in `_rules`.
         dataset: URI of the rows that the statistics are of; by default the one that they name.
-        baseline: Statistics to measure drift from: a URI, `latest`, `previous`, `span:<n>`, `none`, or `auto` (the
-            previous span's, if there is one).
-        environment: The schema environment to validate in; empty for none.
-        config: Further settings, as README lists them.
-        beam_pipeline_args: Beam's options.
-        workers: Processes per Beam worker; 0 for one per core.
+        project: The settings of a pipeline, as in `headwater.yaml`; validate, alerts and platform are read.
 
     Returns:
         uri: The anomalies' exact URI.
@@ -51,20 +42,17 @@ def validate(
     from headwater.components.common.errors import clear_errors
     from headwater.components.common.results import copy_page
     from headwater.components.validate import check_statistics
+    from headwater.components.validate.settings import from_project
 
     with clear_errors():
         result = check_statistics(
             statistics.path,
             schema.path,
             anomalies.path,
-            baseline=baseline,
-            environment=environment,
-            config=config,
             dataset=dataset,
             passed=passed.path,
             quarantine=quarantine.path,
-            beam_pipeline_args=beam_pipeline_args,
-            workers=workers,
+            **from_project(project),
         )
         copy_page(result, page.path)
     severities = [finding["severity"] for finding in result.body["findings"]]
@@ -82,15 +70,17 @@ def validate(
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def gate(anomalies: dsl.Input[dsl.Artifact], fail_on: str = "error"):
+def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
     """Fails, with the findings in its error, when the data must not go on.
 
     Args:
         anomalies: validate's output.
-        fail_on: The least severity that fails: `error`, `warning`, or `none` to let everything pass.
+        project: The settings of a pipeline, as in `headwater.yaml`; `validate.fail_on` is the lowest severity that fails:
+            `error`, `warning`, or `none` to let everything pass.
     """
     from headwater.components.common.errors import clear_errors
     from headwater.components.validate import enforce
+    from headwater.components.validate.settings import fail_on
 
     with clear_errors():
-        print(enforce(anomalies.path, fail_on=fail_on))
+        print(enforce(anomalies.path, fail_on=fail_on(project)))

@@ -36,6 +36,9 @@ class Past:
       effects: by split and feature.
       alarms: the splits and features among them that were alarms.
       concept: of labels that were compared: how many spans apart the two periods lie, and the effect.
+      thresholds: of those effects, by split and feature.
+      version: the version of the verdict.
+      verdict: in words.
     """
 
     span: int
@@ -43,6 +46,9 @@ class Past:
     effects: dict[tuple[str, str], float]
     alarms: frozenset[tuple[str, str]]
     concept: tuple[int, float] | None = None
+    thresholds: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    version: int = 1
+    verdict: str = ""
 
 
 def read(home: Home | None) -> list[Past]:
@@ -54,14 +60,18 @@ def read(home: Home | None) -> list[Past]:
     found = []
     for span in spans:
         body = results.load(latest[span].folder("anomalies"), "anomalies").body
-        effects, alarms = {}, set()
+        effects, alarms, thresholds = {}, set(), {}
         for change in body.get("changes", []):
             key = (change["split"], change["feature"])
             if change["effect"] is not None:
                 effects[key] = change["effect"]
+                thresholds[key] = change["threshold"]
             if change["alarm"]:
                 alarms.add(key)
-        found.append(Past(span, body["blessed"], effects, frozenset(alarms), concept_of(body.get("concept"))))
+        concept, version = concept_of(body.get("concept")), latest[span].version
+        found.append(
+            Past(span, body["blessed"], effects, frozenset(alarms), concept, thresholds, version, body["verdict"])
+        )
     return found
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
-from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.project import beam_options, listed, section
+from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.validate import checks
 from headwater.components.validate.acknowledging import Acknowledged, Day
 from headwater.components.validate.alerts.settings import Alert
@@ -18,8 +19,8 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
     """Checks settings before any work starts.
 
     Args:
-      settings: by name, as the checks in `checks.CHECKS` define them; `alerts`, see `alerts.settings`; `acknowledged` and
-        `as_of`, see `acknowledging`.
+      settings: by name, as the checks in `checks.CHECKS` define them; `acknowledged` and `as_of`, as `Judging` has them; and
+        `alerts`, see `alerts.settings`.
 
     Returns:
       A pydantic model with an attribute for each setting.
@@ -30,13 +31,88 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
     return checked(_model(checks.CHECKS), whole_numbers(settings), "config")
 
 
+class Judging(pydantic.BaseModel):
+    """How the verdict comes about, beside the settings of the checks.
+
+    Attributes:
+      baseline: statistics to measure drift from: a path or URI, `latest`, `previous`, `span:<n>`, `season:<n>` (the span
+        n before), `window:<n>` (the n spans before, as one), `none`, or `auto`: the previous span's, if there is one.
+      environment: the schema environment to validate in; empty for none.
+      fail_on: the lowest severity of a finding that fails the gate.
+      acknowledged: findings that are known, and do not count until a date has passed.
+      as_of: the day that their dates are compared with, as in 2026-12-31; by default the day of the run, UTC.
+    """
+
+    model_config = checks.base.STRICT
+
+    baseline: Annotated[str, PLACE] = "auto"
+    environment: str = ""
+    fail_on: Literal["error", "warning", "none"] = "error"
+    acknowledged: list[Acknowledged] = []
+    as_of: Day | None = None
+
+
+class Alerts(pydantic.BaseModel):
+    """Where verdicts are sent.
+
+    Attributes:
+      alerts: channels; none by default.
+    """
+
+    model_config = checks.base.STRICT
+
+    alerts: list[Alert] = []
+
+
+def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `check_statistics` that are settings, from the sections validate, alerts and platform.
+
+    Raises:
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
+    """
+    given = section(project, "validate")
+    settings = checked(section_model(), given, "validate")
+    alerts = listed(project, "alerts")
+    checked(Alerts, {"alerts": alerts})
+    own = {key: value for key, value in given.items() if key not in ("baseline", "environment", "fail_on")}
+    return {
+        "baseline": settings.baseline,
+        "environment": settings.environment,
+        "config": {**own, "alerts": alerts} if alerts else own,
+        **beam_options(project),
+    }
+
+
+def fail_on(project: Mapping[str, Any]) -> str:
+    """The lowest severity that fails the gate.
+
+    Raises:
+      HeadwaterError: there is no such severity.
+    """
+    given = {"fail_on": section(project, "validate").get("fail_on", Judging.model_fields["fail_on"].default)}
+    return checked(Judging, given, "validate").fail_on
+
+
+def section_model() -> type[Judging]:
+    """The model of the section validate."""
+    return _section(checks.CHECKS)
+
+
+@functools.cache
+def _section(known: tuple[checks.Check, ...]) -> type[Judging]:
+    return pydantic.create_model("Section", __base__=Judging, __doc__=Judging.__doc__, **_fields(known))
+
+
+def _fields(known: tuple[checks.Check, ...]) -> dict[str, Any]:
+    return {name: field for check in known for name, field in check.settings.items()}
+
+
 @functools.cache
 def _model(known: tuple[checks.Check, ...]) -> type[pydantic.BaseModel]:
-    fields: dict[str, Any] = {name: field for check in known for name, field in check.settings.items()}
     return pydantic.create_model(
         "Settings",
         __config__=checks.base.STRICT,
-        **fields,
+        **_fields(known),
         acknowledged=(list[Acknowledged], []),
         as_of=(Day | None, None),
         alerts=(list[Alert], []),

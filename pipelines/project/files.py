@@ -93,7 +93,7 @@ def amend(uri: str, path: Sequence[str | int], value: Any) -> None:
 def append(uri: str, path: Sequence[str | int], entry: Any) -> None:
     """Adds an entry to a list in a project file, as `amend` does."""
     text = read(uri) if storage.exists(storage.normalise(uri)) else ""
-    found = _at(parse_config(uri, text), path)
+    found = at(parse_config(uri, text), path)
     if found is not None and not isinstance(found, list):
         raise HeadwaterError(f"{uri}: {'.'.join(map(str, path))}: must be a list")
     _write(uri, _amended(uri, text, (*path, len(found or [])), entry))
@@ -103,7 +103,8 @@ def _write(uri: str, text: str) -> None:
     storage.write_bytes(storage.normalise(uri), text.encode())
 
 
-def _at(value: Any, path: Sequence[str | int]) -> Any:
+def at(value: Any, path: Sequence[str | int]) -> Any:
+    """What a path of keys leads to; None where it leads nowhere."""
     for part in path:
         if isinstance(value, dict):
             value = value.get(part)
@@ -175,17 +176,17 @@ def _edit(text: str, node: Any, path: tuple[str | int, ...], value: Any, wanted:
     for place, part in enumerate(path):
         # What stands in braces, or is empty, is written anew as a whole.
         if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
-            return _replaced(text, node, _at(wanted, path[:place]))
+            return _replaced(text, node, at(wanted, path[:place]))
         within = node.value
         if isinstance(node, yaml.MappingNode):
             inner = next((inner for key, inner in within if key.value == str(part)), None)
             column = within[0][0].start_mark.column
-            entry = {part: _at(wanted, path[: place + 1])}
+            entry: Any = {part: at(wanted, path[: place + 1])}
         else:
             inner = within[part] if isinstance(part, int) and part < len(within) else None
             # The column is that of the items' text, two after their dashes.
             column = text.rfind("-", 0, within[0].start_mark.index) - _line_start(text, within[0].start_mark.index)
-            entry = [_at(wanted, path[: place + 1])]
+            entry = [at(wanted, path[: place + 1])]
         if inner is None:
             end = _end_of(text, node)
             return _Edit(end, end, ("" if text[:end].endswith("\n") else "\n") + _block(entry, column))

@@ -357,7 +357,7 @@ def test_a_header_alone_among_others_is_a_finding(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"colour": 1}, "colour: there is no such setting; the settings are name, span"),
+        ({"colour": 1}, "colour: there is no such setting; the settings are span, window"),
         ({"span": "3"}, "span: .*integer.*'3'"),
         ({"span": -2}, "span: .*greater than or equal to -1"),
         ({"splits": {}}, "splits: needs at least one split"),

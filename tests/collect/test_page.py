@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset
-from headwater.components.collect.report.page import _BARS, HEIGHT, _bars
 
 
 def page_of(tmp_path, text, **settings):
@@ -48,7 +46,8 @@ def test_accounts_findings_and_columns_are_told(tmp_path):
 def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):
     evil = "<script>alert(1)</script>"
     page = page_of(tmp_path, f'"<b>{evil}",x\n' + f'"{evil}{{{{7*7}}}}",1\n' * 200)
-    assert "<script" not in page and "<b>" not in page
+    # One of ours, in base.html.
+    assert page.count("<script") == 1 and "<b>" not in page
     assert "{{7*7}}" in page and "&lt;script&gt;" in page
     assert not re.search(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//', page)
 
@@ -81,10 +80,3 @@ def test_values_at_the_ends_of_their_type_have_a_page(tmp_path, values):
     assert "60" in page and "nan" not in page.lower()
     if pa.types.is_date(values.type):
         assert str(2**30) in page
-
-
-def test_bars_hold_all_values_and_far_ones_do_not_press_the_others_together():
-    values = np.append(np.linspace(0, 1, 2_400), [1e20, np.inf, np.nan])
-    heights = [height for _, _, height in _bars(values)]
-    assert len(heights) == _BARS and min(heights) > 0.7 * (HEIGHT - 2)
-    assert [height for _, _, height in _bars(np.full(9, 2.0**53 + 2))].count(HEIGHT - 2.0) == 1

@@ -340,16 +340,21 @@ def test_a_late_version_of_an_old_span_is_a_finding(tmp_path):
 
 
 def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
-    from headwater.components.collect.settings import with_config
+    from headwater.components.collect.settings import from_project
     from headwater.components.common.settings import read_config
 
     path = write(
         tmp_path / "c.yaml",
         "key: [id]\nsplits: train=3,eval=1\nmissing: {price: [0]}\nfilters:\n- {name: cheap, keep: price < 100}\nseason: 7.0\n",
     )
-    config = read_config(str(path))
-    merged = with_config({"name": "orders", "key": [], "splits": {"train": 0.8, "eval": 0.2}}, config)
-    assert merged["season"] == 7 and merged["splits"] == {"train": 3.0, "eval": 1.0}
+    project = {
+        "name": "orders",
+        "sources": [str(orders)],
+        "collect": {**read_config(str(path)), "analyse": False},
+        "platform": {"workers": 1},
+    }
+    merged = from_project(project)
+    assert merged["season"] == 7 and merged["source"] == [str(orders)]
     direct = collect(
         orders,
         tmp_path / "a",
@@ -360,10 +365,10 @@ def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
         filters=[{"name": "cheap", "keep": "price < 100"}],
         season=7,
     )
-    through = collect(orders, tmp_path / "b", **merged)
+    through = collect_dataset(output=str(tmp_path / "b"), **merged)
     assert direct.fingerprint == through.fingerprint
-    with pytest.raises(HeadwaterError, match="config: key is also set outside"):
-        with_config({"key": ["shop"]}, config)
+    with pytest.raises(HeadwaterError, match="collect.splits: write it as text, as in train=0.8,eval=0.2"):
+        from_project({"collect": {"splits": {"train": 3, "eval": 1}}})
 
 
 def test_on_and_no_are_words_in_a_config(tmp_path):

@@ -448,8 +448,8 @@ def test_nothing_can_be_labelled_yet_and_the_next_step_says_why(served, tmp_path
         compute_statistics(result.uri, str(tmp_path / "statistics"))
     import yaml
 
-    (tmp_path / "steps.yaml").write_text(yaml.safe_dump(given))
-    arguments = ["label", data.uri, "--steps", str(tmp_path / "steps.yaml"), "--input", f"events={whole}"]
+    (tmp_path / "steps.yaml").write_text(yaml.safe_dump({"label": {"steps": given}}))
+    arguments = ["label", data.uri, "--project", str(tmp_path / "steps.yaml"), "--input", f"events={whole}"]
     code = main([*arguments, "--as-of", as_of(1), "--output", str(tmp_path / "cli")])
     printed = capsys.readouterr()
     assert code == NOT_BLESSED and "1,200 carried to the next span" in printed.out and "not accepted" in printed.err

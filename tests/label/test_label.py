@@ -512,24 +512,23 @@ def test_the_page_opens_without_a_network(trips, tmp_path):
 def test_the_command_line_labels_and_analyses(trips, tmp_path, capsys):
     import yaml
 
-    (tmp_path / "steps.yaml").write_text(yaml.safe_dump(steps()))
-    (tmp_path / "one.yaml").write_text(yaml.safe_dump(steps()[0]))
+    (tmp_path / "steps.yaml").write_text(yaml.safe_dump({"label": {"steps": steps()}}))
     (tmp_path / "none.yaml").write_text("{}")
     data, out = str(tmp_path / "data"), str(tmp_path / "out")
     assert main(["collect", str(trips), "--output", data, "--key", "id"]) == 0
-    command = ["label", data, "--steps", str(tmp_path / "steps.yaml")]
+    command = ["label", data, "--project", str(tmp_path / "steps.yaml")]
     assert main([*command, "--analyse", "--rows", "500"]) == 0
     assert "500 rows" in capsys.readouterr().out and not (tmp_path / "out").exists()
     assert main([*command, "--output", out, "--as-of", "2026-01-01", "--workers", "1"]) == 0
     told = capsys.readouterr().out
-    assert f"{out}: 3,000 rows, fine" in told and "_page.html" in told
+    assert "labelled    3,000 rows, fine" in told and f"result      {out}\n" in told and "_page.html" in told
     assert results.load(out, "labels").manifest["settings"]["as_of"] == "2026-01-01T00:00:00+00:00"
     root = str(tmp_path / "root")
-    assert main(["label", data, "--steps", str(tmp_path / "one.yaml"), "--output", out, "--data-root", root]) == 0
+    assert main(["label", data, "--project", str(tmp_path / "steps.yaml"), "--output", out, "--data-root", root]) == 0
     assert results.load(out, "labels").home.data_root == root
     assert main(command) == FAILED and "--output" in capsys.readouterr().err
-    assert main(["label", data, "--steps", str(tmp_path / "none.yaml"), "--output", out]) == FAILED
-    assert "must be a list of steps" in capsys.readouterr().err
+    assert main(["label", data, "--project", str(tmp_path / "none.yaml"), "--output", out]) == FAILED
+    assert "label.steps: the project has no steps" in capsys.readouterr().err
 
 
 def test_label_never_imports_tensorflow(collected, tmp_path):

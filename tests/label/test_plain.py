@@ -412,14 +412,14 @@ def test_gold_by_key_is_refused_where_rows_have_no_key_of_their_own(few_flights,
 
 
 def test_the_command_line_takes_plain_files(few_flights, tmp_path, capsys):
-    (tmp_path / "steps.yaml").write_text(yaml.safe_dump(weak()))
-    command = ["label", str(few_flights), "--steps", str(tmp_path / "steps.yaml")]
+    (tmp_path / "steps.yaml").write_text(yaml.safe_dump({"label": {"steps": weak()}}))
+    command = ["label", str(few_flights), "--project", str(tmp_path / "steps.yaml")]
     assert main([*command, "--analyse", "--rows", "300"]) == 0
     assert "300 rows" in capsys.readouterr().out
     out = tmp_path / "out"
     assert main([*command, "--output", str(out), "--workers", "1"]) == 0
     told = capsys.readouterr().out
-    assert f"{out}: 2,000 rows, late" in told and "_page.html" in told
+    assert "labelled    2,000 rows, late" in told and f"result      {out}\n" in told and "_page.html" in told
     # A page of rows without a name is named by where they lie.
     assert str(few_flights) in (out / "_page.html").read_text()
     assert open_dataset(str(out)).count_rows() == FLIGHTS

@@ -326,3 +326,50 @@ def test_a_lookup_knows_whole_numbers_in_any_type(kind):
     forms = [{"lookup": {"column": name, "values": {0: "a", 1: "b"}}} for name in batch.schema.names]
     votes, _ = vote("steps.0", [Function(name=f"f{n}", **form) for n, form in enumerate(forms)], ["a", "b"], batch)
     assert votes.T.tolist() == [[0, 1, -1, -1], [-1, -1, 1, -1]]
+
+
+def described(votes, gold=None, kind="auto", **options):
+    """The report of a fit of these votes, two classes."""
+    rows, functions = votes.shape
+    known = np.full(rows, -1, np.int8) if gold is None else gold
+    counted = tally.tally(votes, known, np.arange(rows, dtype=np.uint64), 2, 10_000)
+    named = [Function(name=f"f{number}", sql="1") for number in range(functions)]
+    fitted = fitting.fit(counted, kind=kind, **options)
+    return analysis.describe(named, ["a", "b"], counted, fitted, np.zeros(functions, np.int64))
+
+
+def drawn(functions, rows=3_000, right=0.8):
+    """The truth, and votes of independent functions that are right so often."""
+    chance = np.random.default_rng(8)
+    truth = chance.integers(0, 2, rows)
+    wrong = chance.random((rows, functions)) > right
+    return truth.astype(np.int8), np.where(wrong, 1 - truth[:, None], truth[:, None]).astype(np.int8)
+
+
+def accuracies(told):
+    return [each["accuracy"] and round(each["accuracy"][0], 1) for each in told["functions"]]
+
+
+def test_an_accuracy_is_told_only_where_it_can_be_known():
+    truth, votes = drawn(3)
+    assert accuracies(described(votes)) == [0.8, 0.8, 0.8]
+    for functions in (1, 2):
+        told = described(votes[:, :functions])
+        assert accuracies(told) == [None] * functions
+        assert any("'f0'" in each and "cannot be known" in each for each in told["warnings"])
+    # The majority vote counts how often functions agree, and not how often they are right.
+    assert accuracies(described(votes, kind="majority")) == [None, None, None]
+    few, enough = (np.where(np.arange(len(truth)) < count, truth, -1).astype(np.int8) for count in (29, 300))
+    assert accuracies(described(votes[:, :1], few)) == [None]
+    [known] = accuracies(described(votes[:, :1], enough))
+    assert known == pytest.approx(0.8, abs=0.1)
+
+
+def test_three_functions_must_meet_each_other():
+    _, votes = drawn(4)
+    rare = votes.copy()
+    # The last meets the others on five rows.
+    rare[5:, 3] = -1
+    assert accuracies(described(rare)) == [0.8, 0.8, 0.8, None]
+    copied = votes[:, [0, 1, 1]]
+    assert accuracies(described(copied)) == [None, None, None]

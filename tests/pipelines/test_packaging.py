@@ -64,6 +64,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/label/templates/page.html",
         "components/validate/component.yaml",
         "components/validate/gate.yaml",
+        "components/validate/templates/index.html",
         "components/validate/templates/page.html",
         "components/validate/templates/page.js",
         "pipelines/headwater.yaml",

@@ -47,7 +47,7 @@ def test_each_yaml_runs_in_a_pipeline_that_someone_else_wrote(pipeline_root, cap
     @dsl.pipeline(name="theirs")
     def theirs() -> bool:
         data = prepare()
-        measured = generate_statistics(dataset=data.outputs["parquet"], workers=1)
+        measured = generate_statistics(dataset=data.outputs["parquet"], project={"platform": {"workers": 1}})
         described = infer_schema(statistics=measured.outputs["statistics"])
         validated = validate(statistics=measured.outputs["statistics"], schema=described.outputs["schema"])
         gate(anomalies=validated.outputs["anomalies"])
@@ -67,9 +67,11 @@ def test_collect_alone_by_yaml(pipeline_root, tmp_path):
     pq.write_table(pa.table({"x": list(range(100))}), tmp_path / "x.parquet")
     collect = load("collect/component.yaml")
 
+    settings = {"collect": {"splits": "fit=1"}, "platform": {"workers": 1}}
+
     @dsl.pipeline(name="theirs-too")
     def theirs_too(path: str) -> bool:
-        return collect(sources=[path], splits="fit=1", workers=1).outputs["accepted"]
+        return collect(sources=[path], project=settings).outputs["accepted"]
 
     assert theirs_too(path=str(tmp_path / "x.parquet")).output is True
     [folder] = pipeline_root.glob("*/collect/dataset")

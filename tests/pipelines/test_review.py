@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 
 import pytest
@@ -66,10 +67,13 @@ def test_accept_shows_what_changes_and_the_same_run_passes(shop, capsys):
         "accepted for this span alone, since no schema speaks of it:" in out
         and "warning  train, eval/quantity: " in out
     )
-    assert "new shop" in out and "span=2/version=2/schema; the same run, and later ones, use it from now on" in out
+    assert "new shop" in out and "span=2/version=2/schema\nnext        run the same command again\n" in out
     assert left(judge(shop, "again")) == set()
     assert main(["accept", "--name", "orders", "--data-root", "root", "--reason", "x"]) == 0
-    assert capsys.readouterr().out.startswith("nothing to accept: orders, span 2, was accepted by ")
+    assert capsys.readouterr().out.startswith("schema      orders, span 2: nothing is left to accept\naccepted    by ")
+    assert main(["accept", "--name", "orders", "--data-root", "root", "--reason", "x", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["exit_code"], told["changes"], told["accepted"]["why"]) == (0, [], "new shop")
 
 
 def test_accept_says_what_is_wrong(shop, capsys):
@@ -94,10 +98,10 @@ def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
         *("a", "it is so now"),
     ]
     assert review(monkeypatch, *answers) == 0
-    out = capsys.readouterr().out
-    assert "error: curation.features.country.colour: there is no such setting" in out
-    assert "error: config.acknowledged.0.reason" in out and "must be a date as in 2026-12-31" in out
-    assert "written to headwater.yaml, which `headwater run` reads" in out and "it is so now" in out
+    out, said = capsys.readouterr()
+    assert "error: curation.features.country.colour: there is no such setting" in said
+    assert "error: config.acknowledged.0.reason" in said and "must be a date as in 2026-12-31" in said
+    assert "settings    written to headwater.yaml" in out and "it is so now" in out
     assert path.read_text().startswith("# ours\nvalidate:\n  drift: {max_false: 0.01}\n")
     project = yaml.safe_load(path.read_text())
     assert project["schema"] == {"features": {"country": {"required": False, "deprecated": True}}}
@@ -123,7 +127,8 @@ def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
 def test_what_is_not_answered_is_left(shop, monkeypatch, capsys):
     before = sorted(path for path in shop.rglob("*"))
     assert review(monkeypatch) == 0
-    assert "the rest is left as it is" in capsys.readouterr().out
+    out, said = capsys.readouterr()
+    assert "the rest is left as it is" in said and out == "review      nothing is changed\n"
     assert review(monkeypatch, "?", "", "s", "x") == 0
     assert sorted(path for path in shop.rglob("*")) == before
     # Nothing is accepted without a reason, which may be given beforehand.

@@ -84,10 +84,10 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
     from headwater.pipelines.main import headwater_pipeline
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
-    parameters = {"data_root": str(tmp_path / "home"), "workers": 1}
-    headwater_pipeline(sources=[str(cwd / "monday.csv")], **parameters)
+    platform = {"data_root": str(tmp_path / "home"), "workers": 1}
+    headwater_pipeline(project={"sources": [str(cwd / "monday.csv")], "platform": platform})
     with pytest.raises(RuntimeError, match="gate"):
-        headwater_pipeline(sources=[str(cwd / "tuesday.csv")], **parameters)
+        headwater_pipeline(project={"sources": [str(cwd / "tuesday.csv")], "platform": platform})
     for folder in root.glob("*/gate"):
         shutil.rmtree(folder)
     [anomalies] = [
@@ -114,7 +114,7 @@ def test_what_is_accepted_passes_when_the_run_is_repeated_and_on_the_days_after(
     for path in root.rglob("*.json"):
         path.write_text(path.read_text().replace(str(two_runs[0]), str(cwd)))
     accepted = headwater("accept", "--name", "data", "--span", "2", "--reason", "the new shop", "--who", "Ada", cwd=cwd)
-    assert accepted.returncode == 0 and "kind: values widened, with 'gift'" in accepted.stdout
+    assert accepted.returncode == 0 and " kind: values widened, with 'gift'" in accepted.stdout
     again = headwater("run", "tuesday.csv", cwd=cwd)
     assert again.returncode == 0, again.stdout
     assert "The schema was accepted by Ada on" in again.stdout and "to accept" not in again.stdout
@@ -137,7 +137,7 @@ def test_the_same_data_again_adopts_everything(two_runs):
     before = sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file())
     again = headwater("run", "monday.csv", cwd=cwd)
     assert again.returncode == 0, again.stderr
-    assert "this content was collected before" in again.stdout
+    assert "this content was collected before" in again.stderr
     assert sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file()) == before
 
 
@@ -153,7 +153,7 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["nowhere.csv"], "nowhere.csv: there is no such file or folder", marks=pytest.mark.slow),
+        (["nowhere.csv"], "nowhere.csv: there is no such file or folder"),
         (["ok.csv", "--splits", "train"], "splits: 'train' should be NAME=WEIGHT"),
         (["ok.csv", "--baseline", "latest", "--name", "new"], "'latest' does not exist: there is no such statistics"),
         (["ok.csv", "--base-schema", "span:3"], "'span:3' does not exist: there is no such schema"),
@@ -162,7 +162,7 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
             "there is neither a schema file nor a folder with schema.pbtxt here",
             marks=pytest.mark.slow,
         ),
-        (["ok.csv", "--curation", "bad.json"], "curation.features.a.colour: there is no such setting"),
+        (["ok.csv", "--project", "bad.json"], "bad.json, line 1: schema.features.a.colour: there is no such setting"),
         pytest.param(
             ["ok.csv", "--beam=--runner=DaskRunner"], "DaskRunner loses data silently", marks=pytest.mark.slow
         ),
@@ -170,7 +170,7 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
 )
 def test_what_cannot_be_done_is_one_line_and_exits_2(tmp_path, arguments, message):
     (tmp_path / "ok.csv").write_text("a,b\n" + "1,2\n" * 20)
-    (tmp_path / "bad.json").write_text('{"features": {"a": {"colour": 1}}}')
+    (tmp_path / "bad.json").write_text('{"schema": {"features": {"a": {"colour": 1}}}}')
     run = headwater("run", *arguments, cwd=tmp_path)
     assert run.returncode == 2
     [line] = run.stderr.strip().splitlines()
@@ -217,7 +217,9 @@ def test_a_path_that_kfp_would_rewrite_is_kept(tmp_path):
     source = tmp_path / "python3.11" / "monday.csv"
     source.parent.mkdir()
     orders(source, seed=1)
-    outcome = run_locally({"sources": [str(source)], "data_root": str(tmp_path / "python3" / "root"), "workers": 1})
+    outcome = run_locally(
+        {"sources": [str(source)], "platform": {"data_root": str(tmp_path / "python3" / "root"), "workers": 1}}
+    )
     assert outcome.passed
     assert outcome.results["dataset"].body["lineage"]["sources"][0]["uri"] == str(source)
 
@@ -231,12 +233,13 @@ def test_rows_are_labelled_on_the_way(tmp_path):
         {"name": "kind", "lookup": {"column": "kind", "values": {"book": "low", "game": "high"}}},
     ]
     steps = [{"method": "weak_supervision", "classes": ["low", "high"], "label": "value", "functions": functions}]
-    (tmp_path / "steps.yaml").write_text(json.dumps(steps))
+    file = tmp_path / "headwater.yaml"
     source = orders(tmp_path / "monday.csv", seed=1)
     (tmp_path / "checked.csv").write_text("id,value\n10001,low\n10002,high\n")
     given = [{**steps[0], "gold": "value", "gold_input": "checked"}]
-    (tmp_path / "steps.yaml").write_text(json.dumps(given))
-    run = ("run", source, "--label", "steps.yaml", "--input", "checked=checked.csv", "--key", "id")
+    inputs = {"checked": "checked.csv"}
+    file.write_text(json.dumps({"collect": {"key": ["id"]}, "label": {"steps": given, "inputs": inputs}}))
+    run = ("run", source)
     done = headwater(*run, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^labelled    [\d,]+ of 2,000 rows: low [\d,]+, high [\d,]+$", done.stdout, re.MULTILINE)
@@ -250,6 +253,7 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     assert labels.body["steps"][0]["gold"]["rows"] == 2
     wrong = headwater(*run, "--type", "amount=string", cwd=tmp_path)
     assert wrong.returncode == 2 and "column 'amount' must hold numbers, but it is string" in wrong.stderr
-    (tmp_path / "steps.yaml").write_text(json.dumps([{**steps[0], "classes": ["low"]}]))
-    early = headwater("run", source, "--label", "steps.yaml", cwd=tmp_path)
-    assert early.returncode == 2 and "steps.0.classes" in early.stderr and "collect" not in early.stdout
+    file.write_text(json.dumps({"label": {"steps": [{**steps[0], "classes": ["low"]}]}}))
+    early = headwater(*run, cwd=tmp_path)
+    assert early.returncode == 2 and "collect" not in early.stdout
+    assert early.stderr.startswith("error: headwater.yaml, line 1: label.steps.0.classes: ")

@@ -89,10 +89,10 @@ def test_commands_that_succeed_leave_nothing(temporary, tmp_path):
         {"name": "cheap", "threshold": {"column": "amount", "below": 9.5, "vote": "low"}},
     ]
     step = {"method": "weak_supervision", "classes": ["low", "high"], "label": "value", "model": "majority"}
-    (tmp_path / "steps.json").write_text(json.dumps([{**step, "functions": functions}]))
+    (tmp_path / "steps.json").write_text(json.dumps({"label": {"steps": [{**step, "functions": functions}]}}))
     for command in (
         ("collect", "monday.csv", "tuesday.csv", "--output", "data", "--workers", "2"),
-        ("label", "data", "--steps", "steps.json", "--output", "labels", "--workers", "2"),
+        ("label", "data", "--project", "steps.json", "--output", "labels", "--workers", "2"),
         ("generate-statistics", "data", "--output", "statistics", "--workers", "2"),
         ("infer-schema", "statistics", "--output", "schema"),
         ("validate", "statistics", "schema", "--output", "anomalies"),

@@ -55,10 +55,11 @@ def plain(tmp_path_factory, marker) -> pathlib.Path:
     hostile.write(truth, folder / "truth.parquet", marker)
     prices = pa.table({"kind": ["red", "green", "blue"], "price": [1.0, 2.0, 3.0]})
     hostile.write(prices, folder / "prices.parquet", marker)
-    (folder / "orders.yaml").write_text("lookups: {prices: {source: prices.parquet, 'on': {kind: kind}}}\n")
     (folder / "feedback.yaml").write_text(
-        "- {method: direct, classes: [no, yes], label: clicked, feedback: clicks, served: shown, occurred: clicked,\n"
-        "   window: 24h, outcome: \"'yes'\", silence: 'no'}\n".replace("[no, yes]", "['no', 'yes']")
+        "collect: {lookups: {prices: {source: prices.parquet, on: {kind: kind}}}}\n"
+        "label:\n  steps:\n"
+        "  - {method: direct, classes: [no, yes], label: clicked, feedback: clicks, served: shown, occurred: clicked,\n"
+        "     window: 24h, outcome: \"'yes'\", silence: 'no'}\n".replace("[no, yes]", "['no', 'yes']")
     )
     votes = {
         "size": "CASE WHEN amount > 55 THEN 'high' WHEN amount < 45 THEN 'low' END",
@@ -67,7 +68,7 @@ def plain(tmp_path_factory, marker) -> pathlib.Path:
     }
     step = {"method": "weak_supervision", "classes": ["low", "high"], "gold": "truth", "gold_input": "checked"}
     step["functions"] = [{"name": name, "sql": sql} for name, sql in votes.items()]
-    (folder / "weak.yaml").write_text(json.dumps([step]))
+    (folder / "weak.yaml").write_text(json.dumps({"label": {"steps": [step]}}))
     return folder
 
 
@@ -94,9 +95,7 @@ PIPELINE = [
     "2",
     "--key",
     "id",
-    "--config",
-    "orders.yaml",
-    "--label",
+    "--project",
     "feedback.yaml",
     "--input",
     "clicks=clicks.parquet",
@@ -143,12 +142,21 @@ def test_statistics_of_a_plain_folder_in_workers(plain, marker, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["--workers 2 --output {}", "--analyse"])
 def test_label_with_gold(way, ran, plain, marker, tmp_path):
-    given = ("--steps", "weak.yaml", "--input", "checked=truth.parquet", *way.format(tmp_path / "labels").split())
+    given = ("--project", "weak.yaml", "--input", "checked=truth.parquet", *way.format(tmp_path / "labels").split())
     run(plain, marker, "label", str(ran / "data/span=1/version=1/data"), *given)
 
 
 def test_label_of_a_plain_folder_in_workers(plain, marker, tmp_path):
-    given = ("--steps", "feedback.yaml", "--input", "clicks=clicks.parquet", "--as-of", "2026-02-01", "--workers", "2")
+    given = (
+        "--project",
+        "feedback.yaml",
+        "--input",
+        "clicks=clicks.parquet",
+        "--as-of",
+        "2026-02-01",
+        "--workers",
+        "2",
+    )
     run(plain, marker, "label", "many", *given, "--output", str(tmp_path / "labels"), code=None)
 
 
@@ -157,11 +165,11 @@ COMMANDS = {
     "merge-statistics": "merge-statistics {version}/statistics --output out",
     "infer-schema": "infer-schema {version}/statistics --output out",
     "validate": "validate {version}/statistics {version}/schema --baseline {version}/statistics --dataset {version}/labels "
-    "--passed passed --quarantine quarantine --config rules.yaml --workers 2 --output out",
+    "--passed passed --quarantine quarantine --project rules.yaml --workers 2 --output out",
     "gate": "gate {version}/anomalies --fail-on none",
     "run": "{pipeline} --data-root {root} --span 2",
     "collect": "collect {version}/data/split=train --workers 2 --output out",
-    "label": "label {version}/data --steps weak.yaml --input checked=truth.parquet --workers 2 --output out",
+    "label": "label {version}/data --project weak.yaml --input checked=truth.parquet --workers 2 --output out",
     "verify": "verify {root}",
     "lineage": "lineage {version}/anomalies",
     "ls": "ls {root}",
@@ -175,7 +183,7 @@ def test_results_at_a_store_that_somebody_else_writes_to(command, plain, poisone
     for path in plain.iterdir():
         if path.name != ".headwater":
             (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "rules.yaml").write_text("rows: {rules: [{name: amounts, row: amount >= 0}]}\n")
+    (tmp_path / "rules.yaml").write_text("validate: {rows: {rules: [{name: amounts, row: amount >= 0}]}}\n")
     version = poisoned / "data/span=1/version=1"
     words = COMMANDS[command].format(version=version, root=poisoned, pipeline=" ".join(PIPELINE)).split()
     # The poisoned files have other sizes than their manifests say; verify tells that, and nothing else.

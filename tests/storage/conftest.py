@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pathlib
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -125,6 +126,18 @@ def fake_gcs(proxy: Proxy | None = None) -> Iterator[str]:
 
     with server(command, {"STORAGE_EMULATOR_HOST": f"http://{address}"}, ready):
         yield "gs://bucket"
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of one file that share a store run in one process, in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByStore(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, test = nodeid.partition("::")
+            return f"{path} {next((store for store in ('s3', 'gs') if store in re.split(r'[^a-z0-9]', test)), '')}"
+
+    return ByStore(config, log)
 
 
 @pytest.fixture(scope="module")

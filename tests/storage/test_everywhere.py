@@ -32,17 +32,15 @@ def run_all(base: str, source: bytes) -> dict[str, str]:
     names, *lines = (line.decode().split(",") for line in source.splitlines())
     carriers = sorted({line[names.index('"carrier"')] for line in lines})
     lookup = put("in/carriers.csv", "\n".join(["carrier,size", *(f"{name},{len(name)}" for name in carriers)]).encode())
-    collect = put(
-        "conf/collect.yaml",
-        yaml.safe_dump({"lookups": {"c": {"source": lookup, "on": {"carrier": "carrier"}}}}).encode(),
-    )
     rules = json.loads(json.dumps(_RULES))
     rules["rules"][1]["references"]["dataset"] = lookup
-    validate = put("conf/validate.yaml", yaml.safe_dump({"rows": rules}).encode())
-    statistics = put(
-        "conf/statistics.yaml", yaml.safe_dump({"feature_allowlist": ["carrier", "dep_delay", "size"]}).encode()
-    )
-    curation = put("conf/schema.yaml", yaml.safe_dump({"features": {"dep_delay": {"max": 5000}}}).encode())
+    settings = {
+        "collect": {"lookups": {"c": {"source": lookup, "on": {"carrier": "carrier"}}}},
+        "statistics": {"feature_allowlist": ["carrier", "dep_delay", "size"]},
+        "schema": {"features": {"dep_delay": {"max": 5000}}},
+        "validate": {"rows": rules},
+    }
+    project = ["--project", put("conf/headwater.yaml", yaml.safe_dump(settings).encode())]
     work = [
         [
             "collect",
@@ -53,12 +51,11 @@ def run_all(base: str, source: bytes) -> dict[str, str]:
             f"{base}/root",
             "--output",
             f"{base}/o/1",
-            "--config",
-            collect,
+            *project,
         ],
-        ["generate-statistics", f"{base}/o/1", "--output", f"{base}/o/2", "--config", statistics],
-        ["infer-schema", f"{base}/o/2", "--output", f"{base}/o/3", "--curation", curation],
-        ["validate", f"{base}/o/2", f"{base}/o/3", "--output", f"{base}/o/4", "--config", validate]
+        ["generate-statistics", f"{base}/o/1", "--output", f"{base}/o/2", *project],
+        ["infer-schema", f"{base}/o/2", "--output", f"{base}/o/3", *project],
+        ["validate", f"{base}/o/2", f"{base}/o/3", "--output", f"{base}/o/4", *project]
         + ["--baseline", f"{base}/o/2", "--passed", f"{base}/o/5", "--quarantine", f"{base}/o/6"],
         ["infer-schema", f"{base}/o/2", "--output", f"{base}/o/7", "--mode", "propose", "--base-schema", f"{base}/o/3"],
         ["gate", f"{base}/o/4", "--fail-on", "none"],

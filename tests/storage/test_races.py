@@ -17,7 +17,10 @@ from headwater.components.common import results
 from headwater.components.common.dataset import open_dataset
 from headwater.components.common.maintenance import verify
 
-SEEDS = range(int(os.environ.get("HEADWATER_RACES", "3")))
+SEEDS = [
+    pytest.param(seed, marks=pytest.mark.slow if seed else [])
+    for seed in range(int(os.environ.get("HEADWATER_RACES", "3")))
+]
 # Long enough for eight processes to be forked before the first one starts.
 HEAD_START = 0.25
 

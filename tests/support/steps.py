@@ -28,20 +28,22 @@ EVENTS = [
     *(f"{n},2026-01-{1 + n % 9 + n % 2:02},{('small', 'large')[n % 5 > 1]}" for n in range(0, 300, 4)),
 ]
 STEPS = """
-- method: direct
-  classes: [small, large]
-  feedback: events
-  served: day
-  occurred: at
-  window: 2d
-  outcome: size
-- method: weak_supervision
-  classes: [small, large]
-  functions:
-  - {name: high, threshold: {column: amount, above: 20, vote: large}}
-  - {name: low, threshold: {column: amount, below: 15, vote: small}}
-  - {name: word, lookup: {column: word, values: {w0: small, w2: large}}}
-  - {name: turn, sql: "CASE WHEN id % 7 < 2 THEN 'small' WHEN id % 7 > 4 THEN 'large' END"}
+label:
+  steps:
+  - method: direct
+    classes: [small, large]
+    feedback: events
+    served: day
+    occurred: at
+    window: 2d
+    outcome: size
+  - method: weak_supervision
+    classes: [small, large]
+    functions:
+    - {name: high, threshold: {column: amount, above: 20, vote: large}}
+    - {name: low, threshold: {column: amount, below: 15, vote: small}}
+    - {name: word, lookup: {column: word, values: {w0: small, w2: large}}}
+    - {name: turn, sql: "CASE WHEN id % 7 < 2 THEN 'small' WHEN id % 7 > 4 THEN 'large' END"}
 """
 _ENVIRONMENT = ("AWS_", "STORAGE_", "GOOGLE_", "HEADWATER_")
 
@@ -113,7 +115,7 @@ class Steps:
             events.write_text("\n".join(EVENTS) + "\n")
             # Rows of the last two days wait, and so do their events.
             own = ["--input", f"events={events}", "--as-of", "2026-01-09"]
-            return [step, here["collect"], "--steps", str(given), *own, "--workers", "1", *tail]
+            return [step, here["collect"], "--project", str(given), *own, "--workers", "1", *tail]
         if step == "generate-statistics":
             return [step, here["label"], "--workers", "1", *tail]
         if step == "infer-schema":

@@ -22,16 +22,20 @@ ROWS_OF_GROUP = 1 << 17
 """The most rows of a row group of an export."""
 
 
-def parse_source(given: Mapping[str, Any]) -> PostgresSource | BigQuerySource:
+def parse_source(given: Mapping[str, Any], where: str = "databases") -> PostgresSource | BigQuerySource:
     """A database source as a user gives it: `{"postgres": {…}}` or `{"bigquery": {…}}`.
+
+    Args:
+      given: it.
+      where: the key that it stands under, for errors.
 
     Raises:
       HeadwaterError: names the key that is wrong.
     """
     if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in _KINDS:
-        raise HeadwaterError(f"databases: each must be one of {', '.join(_KINDS)} with its settings; given: {given!r}")
+        raise HeadwaterError(f"{where}: each must be one of {', '.join(_KINDS)} with its settings")
     [(kind, settings)] = given.items()
-    return checked(_KINDS[kind], settings, f"databases.{kind}")
+    return checked(_KINDS[kind], settings, f"{where}.{kind}")
 
 
 def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: Any) -> list[SourceFile]:

@@ -10,27 +10,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.collect.settings import Settings
-from headwater.components.common.pages import render
+from headwater.components.common import charts, histograms
+from headwater.components.common.charts import Bin
+from headwater.components.common.pages import Unit, anchor, render
 
-WIDTH, HEIGHT = 160, 36
-"""Size of a column's chart, in pixels."""
-
-_BARS = 24
 _MOST_SOURCES = 8
 _MOST_VALUES = 5
 _EXAMPLE = 48
-# Differences of numbers beyond this may be infinite.
-_HUGE = 1e300
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _FLOW_WIDTH, _FLOW_HEIGHT, _FLOW_GAP = 960, 240, 18.0
 
 
-def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Settings) -> str:
+def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Settings, linked: bool = False) -> str:
     """Renders the page.
 
     Args:
       body: of the dataset's manifest, findings included.
       sample: some of its rows; None when there are none, or none are to be looked at.
       settings: the user's.
+      linked: whether the page lies beside those of the other steps.
     """
     return render(
         "headwater.components.collect",
@@ -43,11 +41,32 @@ def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Sett
             if not name.startswith("_")
         ],
         flow=_flow(body),
-        width=WIDTH,
-        height=HEIGHT,
+        links=[("Overview", "../reports/index.html")] if linked else [],
+        strip=_strip(body),
         flow_width=_FLOW_WIDTH,
         flow_height=_FLOW_HEIGHT,
     )
+
+
+def _strip(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was collected, as pairs of a name and a value."""
+    accounts, found = body["accounts"], [each["severity"] for each in body["findings"]]
+    counts = [
+        (found.count(level), name) for level, name in (("error", "error"), ("warning", "warning"), ("info", "note"))
+    ]
+    facts = [
+        ("Findings", ", ".join(f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count) or "none"),
+        ("Read", f"{accounts['read']:,}"),
+        ("Written", f"{accounts['written']:,}"),
+        ("Rejected", f"{accounts['rejected']:,}"),
+        ("Filtered", f"{sum(accounts['filtered'].values()):,}"),
+        ("Key", ", ".join(body["key"])),
+    ]
+    if body["health"]["newest"]:
+        facts.append(("Events", f"{body['health']['oldest']} to {body['health']['newest']}"))
+    elif body["lineage"].get("end"):
+        facts.append(("Data until", body["lineage"]["end"]))
+    return facts
 
 
 def _column(
@@ -69,8 +88,8 @@ def _column(
         "private": private,
         "model": settings.model_outputs[name].model_dump() if name in settings.model_outputs else None,
         "findings": {each["rule"]: each["severity"] for each in body["findings"] if each["column"] == name},
-        "bars": [],
-        "top": [],
+        "id": anchor("feature", name),
+        "chart": None,
         "example": "",
     }
     if values is None or not len(values) or private:
@@ -78,39 +97,36 @@ def _column(
     present = values.drop_null() if values.null_count else values
     if not len(present):
         return result
-    if _is_number(present.type):
-        result["bars"] = _bars(pc.cast(present, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    numbers = _numbers(present)
+    if numbers is not None:
+        result["chart"] = _chart(name, *numbers)
     elif pa.types.is_string(present.type) or pa.types.is_boolean(present.type):
         counts = pc.value_counts(present)
         pairs = sorted(
             zip(counts.field(1).to_pylist(), counts.field(0).to_pylist()), key=lambda pair: (-pair[0], str(pair[1]))
         )
         if pairs[0][0] > 1:
-            result["top"] = [(_short(value), count / len(values)) for count, value in pairs[:_MOST_VALUES]]
+            bins = [Bin(_short(value), (count / len(values),)) for count, value in pairs]
+            result["chart"] = charts.rows(name, bins, ["share"], most_rows=_MOST_VALUES)
     result["example"] = _short(_told(present[0]))
     return result
 
 
-def _bars(values: np.ndarray) -> list[tuple[float, float, float]]:
-    """A histogram of finite values as bars: left edge, width and height in pixels."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return []
-    largest = np.abs(values).max()
-    if largest > _HUGE:
-        values = values / largest
-    low, high = np.quantile(values, [0.01, 0.99])
-    # So close together that between them there are no numbers for the edges of all bars.
-    close = 2 * _BARS * np.spacing(max(abs(low), abs(high)))
-    if high - low < max(close, 1 / _HUGE):
-        low, high = low - max(close, 0.5), high + max(close, 0.5)
-    # The outermost bars take what lies beyond: a few far values would else press all others into one bar.
-    counts, _ = np.histogram(np.clip(values, low, high), _BARS, (low, high))
-    heights = counts / counts.max() * (HEIGHT - 2)
-    width = WIDTH / _BARS
-    return [
-        (round(place * width, 1), round(width - 1, 1), round(float(height), 1)) for place, height in enumerate(heights)
-    ]
+def _numbers(values: pa.Array) -> tuple[np.ndarray, Unit] | None:
+    """Numbers, dates and timestamps as float64, and how they are read; None for other types."""
+    kind, unit = values.type, Unit()
+    if pa.types.is_timestamp(kind):
+        values, unit = values.cast(pa.int64()), Unit("timestamp", _SECONDS[kind.unit])
+    elif pa.types.is_date32(kind):
+        values, unit = values.cast(pa.int32()), Unit("date")
+    elif not _is_number(kind):
+        return None
+    return pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False), unit
+
+
+def _chart(name: str, values: np.ndarray, unit: Unit) -> dict[str, Any] | None:
+    bins, ticks = histograms.bins_of([histograms.side_of(values)], unit)
+    return charts.steps(name, bins, ["share"], ticks, read=unit.read)
 
 
 def _flow(body: Mapping[str, Any]) -> dict[str, Any]:

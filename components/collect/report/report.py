@@ -98,7 +98,7 @@ def add_report(
     body["findings"] = sorted(
         findings, key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or "")
     )
-    return page.render_page(body, sample.table if sample else None, settings)
+    return page.render_page(body, sample.table if sample else None, settings, linked=home is not None)
 
 
 def _personal(

@@ -12,6 +12,7 @@ import pydantic
 
 from headwater.components.common import hashing, storage, stores
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.settings import PLACE
 
 
 class Lookup(pydantic.BaseModel):
@@ -26,7 +27,7 @@ class Lookup(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    source: str
+    source: Annotated[str, PLACE]
     on: Annotated[dict[str, str], pydantic.Field(min_length=1)]
     columns: list[str] = []
     prefix: str = ""

@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.common import charts, distributions
+from headwater.components.common import charts, distributions, histograms
 from headwater.components.common.pages import Unit, count, embedded, number, percent, render, unit_of, visible
 from headwater.components.generate_statistics.measure.conversion import RULE
-from headwater.components.generate_statistics.report import shapes
 from headwater.components.generate_statistics.report.attention import common_of, deciles, missing_share, reasons, upto
 from headwater.components.generate_statistics.report.protos import COUNTED, HIDDEN, RANKED
 
@@ -96,7 +95,8 @@ def _feature(
     unit = unit_of(summary.get(RULE, ""))
     kind = "category" if first.type == 0 and first.HasField("string_stats") else _TYPES.get(first.type, "")
     tables = _values(mine, _TOP_VALUES_OF_MANY if many else _TOP_VALUES)
-    bins, ticks = shapes.bins_of(known, unit, _BINS_OF_MANY if many else shapes.BINS) if known else ([], [])
+    sides = [_side(feature) for feature in known.values()]
+    bins, ticks = histograms.bins_of(sides, unit, _BINS_OF_MANY if many else histograms.BINS) if known else ([], [])
     drawn = charts.steps(_named(path), bins, list(known), ticks, read=unit.read)
     if drawn is None and tables:
         drawn = _bars(path, mine, tables, _BARS_OF_MANY if many else _BARS)
@@ -124,6 +124,14 @@ def _feature(
         ],
         "custom": _custom(mine),
     }
+
+
+def _side(feature: distributions.Feature) -> histograms.Side:
+    if not feature.numeric:
+        return histograms.Side(np.zeros(0), np.zeros(0))
+    kept = np.isfinite(feature.points)
+    # Points may be rounded, the extremes are known.
+    return histograms.Side(feature.points[kept], feature.weights[kept], feature.low, feature.high, feature.nan)
 
 
 def _named(path: Sequence[str]) -> str:
@@ -210,11 +218,11 @@ def _row(feature: _Feature, unit: Unit) -> dict[str, str]:
 def _quantiles(mine: Mapping[str, _Feature], unit: Unit, parts: int) -> dict[str, Any]:
     rows, most = [], 0
     for split, feature in mine.items():
-        for name, histograms in (
+        for name, known in (
             (split, feature.num_stats.histograms),
             (f"{split}, weighted", feature.num_stats.weighted_numeric_stats.histograms),
         ):
-            histogram = next((each for each in histograms if each.type == 1 and each.buckets), None)
+            histogram = next((each for each in known if each.type == 1 and each.buckets), None)
             if histogram:
                 bounds = [histogram.buckets[0].low_value, *(bucket.high_value for bucket in histogram.buckets)]
                 rows.append((name, bounds))

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headwater.components.label.weak import model
+from headwater.components.label.weak.fitting import LEAST_GOLD
 from headwater.components.label.weak.functions import Function
 from headwater.components.label.weak.model import LabelModel
 from headwater.components.label.weak.tally import Tally
 
 _DIGITS = 6
 _LEAST_AGREEMENT = 0.8
+_LEAST_SHARED = 10
+_MOST_NAMED = 5
 
 
 def describe(
@@ -21,8 +24,9 @@ def describe(
 ) -> dict[str, Any]:
     """The report of a fit, JSON values only.
 
-    Shares are of the rows. `accuracy` is estimated by the label model, None where the function votes on none of the rows
-    that tell; `gold` is counted where gold and the function both say something; each with its 95 % interval. `gold` of a
+    Shares are of the rows. `accuracy` is estimated by the label model, None where it cannot be known: without gold, of a
+    function that has no two others, independent of it, on whose rows it votes, or of any by the majority vote; or where the
+    function votes on none of the rows that tell. `gold` is counted where gold and the function both say something; each with its 95 % interval. `gold` of a
     pair is counted where both vote: `rows`, on how many of them each of the two is `right`, and on how many `both` are.
     """
     width = len(classes) + 1
@@ -30,6 +34,7 @@ def describe(
     own = np.diag(counted.pairs).reshape(len(functions), width)
     golden, truth, weights = _gold_of(counted)
     estimates = fitted.accuracies(counted)
+    knowable = _knowable(fitted, counted, len(functions), golden, weights)
     found = []
     for number, function in enumerate(functions):
         cast = int(own[number, 1:].sum())
@@ -45,7 +50,7 @@ def describe(
             "gold": None,
         }
         # Rare votes may all lie outside of a sample.
-        if np.isfinite([each[number] for each in estimates]).all():
+        if knowable[number] and np.isfinite([each[number] for each in estimates]).all():
             entry["accuracy"] = [_rounded(each[number]) for each in estimates]
         voted = golden[:, number] >= 0
         if voted.any():
@@ -59,7 +64,7 @@ def describe(
         found.append(entry)
     beside = _beside(fitted, counted, classes)
     return {
-        "warnings": _warnings(found, fitted, beside, len(truth)),
+        "warnings": _warnings(found, beside, len(truth)),
         "rows": counted.rows,
         "covered": counted.covered,
         "contested": counted.contested,
@@ -79,7 +84,36 @@ def describe(
     }
 
 
-def _warnings(functions: Sequence[dict[str, Any]], fitted: LabelModel, beside: dict[str, Any], gold: int) -> list[str]:
+def _knowable(
+    fitted: LabelModel, counted: Tally, functions: int, golden: np.ndarray, weights: np.ndarray
+) -> list[bool]:
+    """Of which functions the accuracy can be known, bool, one a function.
+
+    From gold, where the function votes on `LEAST_GOLD` rows of it. Without, from three sources that are independent given
+    the class and meet each other: their agreements are three equations for three accuracies, and two leave one open
+    (Dawid and Skene, 1979; Fu et al., "Fast and three-rious", ICML 2020). Functions that copy each other are one source.
+    """
+    on_gold = [int(weights[golden[:, number] >= 0].sum()) >= LEAST_GOLD for number in range(functions)]
+    if fitted.kind != "em":
+        return on_gold
+    width = fitted.classes + 1
+    together = counted.pairs.reshape(functions, width, functions, width)[:, 1:, :, 1:]
+    met, same = together.sum((1, 3)), np.einsum("iaja->ij", together)
+    source = np.empty(functions, np.int64)
+    for place, group in enumerate(fitted.groups):
+        source[list(group)] = place
+    # Two of three that vote the same look sure of themselves to the fit, and not like copies.
+    identical = (same == np.diag(met)) & (same == np.diag(met)[:, None])
+    apart = (met >= _LEAST_SHARED) & (source != source[:, None]) & ~identical
+
+    def has_two(number: int) -> bool:
+        others = np.flatnonzero(apart[number])
+        return bool(apart[np.ix_(others, others)].any())
+
+    return [known or has_two(number) for number, known in enumerate(on_gold)]
+
+
+def _warnings(functions: Sequence[dict[str, Any]], beside: dict[str, Any], gold: int) -> list[str]:
     """What a person should look at."""
     found = [f"the function {each['name']!r} votes on no row" for each in functions if not each["votes"]]
     found += [
@@ -87,6 +121,14 @@ def _warnings(functions: Sequence[dict[str, Any]], fitted: LabelModel, beside: d
         for each in functions
         if each["failed"]
     ]
+    unknown = [each["name"] for each in functions if each["votes"] and each["accuracy"] is None]
+    if unknown:
+        found.append(
+            f"the accuracy of {', '.join(map(repr, unknown[:_MOST_NAMED]))}"
+            f"{f' and {len(unknown) - _MOST_NAMED} more' if len(unknown) > _MOST_NAMED else ''} cannot be known: give gold "
+            f"labels of at least {LEAST_GOLD} rows that the function votes on, or at least three functions that vote on "
+            "the same rows"
+        )
     agreement = beside["agreement"]
     if not gold and agreement is not None and agreement < _LEAST_AGREEMENT:
         found.append(

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from headwater.components.common.settings import PLACE
+
 _Variable = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -39,7 +41,7 @@ class Alert(pydantic.BaseModel):
     recipients: list[str] | None = None
     user_env: _Variable | None = None
     password_env: _Variable | None = None
-    path: Annotated[str, pydantic.Field(pattern=r"\.prom$")] | None = None
+    path: Annotated[str, pydantic.Field(pattern=r"\.prom$"), PLACE] | None = None
     namespace: str | None = None
     timeout: Annotated[float, pydantic.Field(gt=0, le=60)] = 10.0
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import pydantic
 
+from headwater.components.common.settings import PLACE
 from headwater.components.validate.checks.base import STRICT, Check, Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.findings import finding
@@ -20,7 +21,7 @@ class Serving(pydantic.BaseModel):
     """
 
     model_config = STRICT
-    statistics: Annotated[str, pydantic.Field(min_length=1)]
+    statistics: Annotated[str, pydantic.Field(min_length=1), PLACE]
     environment: str = ""
 
 

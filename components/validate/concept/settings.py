@@ -6,6 +6,8 @@ from typing import Annotated
 
 import pydantic
 
+from headwater.components.common.settings import PLACE
+
 
 class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
     """What is compared.
@@ -34,7 +36,7 @@ class Concept(pydantic.BaseModel, extra="forbid", frozen=True):
     slices: Annotated[
         list[Annotated[list[str], pydantic.Field(min_length=2, max_length=2)]], pydantic.Field(max_length=8)
     ] = []
-    statistics: str = ""
+    statistics: Annotated[str, PLACE] = ""
     min_effect: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.01
     min_slice_effect: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
     max_p: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.01

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import pydantic
 
+from headwater.components.common.settings import PLACE
+
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _NotNegative = Annotated[float, pydantic.Field(ge=0)]
 
@@ -33,7 +35,7 @@ class FeatureSkew(pydantic.BaseModel):
 
     model_config = _STRICT
 
-    serving: Annotated[str, pydantic.Field(min_length=1)]
+    serving: Annotated[str, pydantic.Field(min_length=1), PLACE]
     key: list[str] = []
     columns: list[str] = []
     tolerance: dict[str, Tolerance] = {}

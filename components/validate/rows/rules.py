@@ -30,7 +30,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate
 from headwater.components.common.keys import value_type
 from headwater.components.common.outliers import ISOLATED
-from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.settings import PLACE, checked, whole_numbers
 
 SCHEMA_PREFIX = "schema:"
 """Rules that a schema gives have names that begin so."""
@@ -74,7 +74,7 @@ class References(pydantic.BaseModel):
     model_config = _STRICT
 
     columns: _Columns
-    dataset: Annotated[str, pydantic.Field(min_length=1)]
+    dataset: Annotated[str, pydantic.Field(min_length=1), PLACE]
     to: list[str] = []
 
     @pydantic.model_validator(mode="after")
@@ -127,7 +127,7 @@ class Outliers(pydantic.BaseModel):
     columns: _Columns
     method: Literal["robust_z", "isolation"] = ROBUST_Z
     beyond: Annotated[float, pydantic.Field(gt=0)] | None = None
-    reference: str = ""
+    reference: Annotated[str, PLACE] = ""
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
 
     @pydantic.model_validator(mode="after")

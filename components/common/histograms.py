@@ -1,14 +1,14 @@
-"""The bins that the page draws a feature's numbers in: the same for every split, and not widened by a few far values."""
+"""The bins that a page draws numbers in: the same for every side, and not widened by a few far values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from headwater.components.common.charts import Bin, Ticks
-from headwater.components.common.distributions import Feature
 from headwater.components.common.pages import Unit
 
 BINS = 20
@@ -21,24 +21,46 @@ _OUTER = 0.01
 _FAR = 0.3
 
 
-def bins_of(features: Mapping[str, Feature], unit: Unit, bins: int = BINS) -> tuple[list[Bin], list[Ticks]]:
-    """Bins with the shares of each split, and its ticks; none where there are no numbers.
+class Side(NamedTuple):
+    """Numbers of one split.
+
+    Attributes:
+      points: in order, finite, float64.
+      weights: how many rows each stands for.
+      low, high: the least and the greatest, where points may be rounded.
+      nan: rows with NaN.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+    low: float = math.nan
+    high: float = math.nan
+    nan: float = 0.0
+
+
+def side_of(values: np.ndarray) -> Side:
+    """The side of plain values, NaN and infinities left out."""
+    points, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    return Side(points, counts.astype(np.float64))
+
+
+def bins_of(sides: Sequence[Side], unit: Unit, bins: int = BINS) -> tuple[list[Bin], list[Ticks]]:
+    """Bins with the shares of each side, and its ticks; none where there are no numbers.
 
     The outermost bins take what lies far beyond all but one in a hundred values on a side.
 
     Args:
-      features: by split.
+      sides: of each split.
       unit: how numbers are read.
       bins: of equal width, at most.
     """
-    sides = [_finite(feature) for feature in features.values()]
-    ticks = [_ticks(feature, points, weights) for feature, (points, weights) in zip(features.values(), sides)]
-    points = np.concatenate([own for own, _ in sides])
+    ticks = [_ticks(side) for side in sides]
+    points = np.concatenate([side.points for side in sides])
     if not len(points):
         return [], ticks
     distinct = np.unique(points)
     if len(distinct) <= FEW:
-        columns = [np.bincount(np.searchsorted(distinct, own), weights, len(distinct)) for own, weights in sides]
+        columns = [np.bincount(np.searchsorted(distinct, s.points), s.weights, len(distinct)) for s in sides]
         ends = np.stack([distinct, distinct], axis=1)
         names = [unit.read(value) for value in distinct.tolist()]
     else:
@@ -46,50 +68,36 @@ def bins_of(features: Mapping[str, Feature], unit: Unit, bins: int = BINS) -> tu
         whole = bool((distinct == np.floor(distinct)).all())
         ends_of_all = (min(each.low for each in known), max(each.high for each in known))
         edges = _edges(ends_of_all, _middle(sides), bins, whole)
-        columns = [
-            np.bincount(
-                np.clip(np.searchsorted(edges, own, side="right") - 1, 0, len(edges) - 2), weights, len(edges) - 1
-            )
-            for own, weights in sides
-        ]
+        last = len(edges) - 2
+        places = [np.clip(np.searchsorted(edges, side.points, side="right") - 1, 0, last) for side in sides]
+        columns = [np.bincount(place, side.weights, last + 1) for place, side in zip(places, sides)]
         ends = np.stack([edges[:-1], edges[1:]], axis=1)
         names = [f"{unit.read(low)} to {unit.read(high)}" for low, high in ends.tolist()]
-    totals = [weights.sum() + feature.nan for (_, weights), feature in zip(sides, features.values())]
+    totals = [side.weights.sum() + side.nan for side in sides]
     shares = np.stack([column / (total or 1.0) for column, total in zip(columns, totals)], axis=1)
     found = [Bin(name, tuple(own), low, high) for name, own, (low, high) in zip(names, shares.tolist(), ends.tolist())]
-    if any(feature.nan for feature in features.values()):
-        found.append(Bin("NaN", tuple(f.nan / (total or 1.0) for f, total in zip(features.values(), totals))))
+    if any(side.nan for side in sides):
+        found.append(Bin("NaN", tuple(side.nan / (total or 1.0) for side, total in zip(sides, totals))))
     return found, ticks
 
 
-def _finite(feature: Feature) -> tuple[np.ndarray, np.ndarray]:
-    if not feature.numeric:
-        return np.zeros(0), np.zeros(0)
-    kept = np.isfinite(feature.points)
-    return feature.points[kept], feature.weights[kept]
-
-
-def _ticks(feature: Feature, points: np.ndarray, weights: np.ndarray) -> Ticks:
-    if not len(points):
+def _ticks(side: Side) -> Ticks:
+    if not len(side.points):
         return Ticks(math.nan, math.nan, math.nan)
-    # Points may be rounded, the extremes are known.
-    low = feature.low if math.isfinite(feature.low) else float(points[0])
-    high = feature.high if math.isfinite(feature.high) else float(points[-1])
-    return Ticks(low, _quantile(points, weights, 0.5), high)
+    low = side.low if math.isfinite(side.low) else float(side.points[0])
+    high = side.high if math.isfinite(side.high) else float(side.points[-1])
+    return Ticks(low, _quantile(side, 0.5), high)
 
 
-def _quantile(points: np.ndarray, weights: np.ndarray, share: float) -> float:
-    upto = np.cumsum(weights)
-    return float(points[min(int(np.searchsorted(upto, upto[-1] * share)), len(points) - 1)])
+def _quantile(side: Side, share: float) -> float:
+    upto = np.cumsum(side.weights)
+    return float(side.points[min(int(np.searchsorted(upto, upto[-1] * share)), len(side.points) - 1)])
 
 
-def _middle(sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """The ends of what all but few values of every split lie between."""
-    held = [(points, weights) for points, weights in sides if len(points)]
-    return (
-        min(_quantile(points, weights, _OUTER) for points, weights in held),
-        max(_quantile(points, weights, 1 - _OUTER) for points, weights in held),
-    )
+def _middle(sides: Sequence[Side]) -> tuple[float, float]:
+    """The ends of what all but few values of every side lie between."""
+    held = [side for side in sides if len(side.points)]
+    return min(_quantile(side, _OUTER) for side in held), max(_quantile(side, 1 - _OUTER) for side in held)
 
 
 def _edges(ends: tuple[float, float], middle: tuple[float, float], bins: int, whole: bool) -> np.ndarray:

@@ -1,0 +1,107 @@
+"""The project: all settings of a pipeline as one mapping, of which each component takes its sections.
+
+Each component's settings have `from_project`, which gives the arguments of its function. So a pipeline has one parameter,
+and a component that is used alone takes the same mapping with its own sections only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pydantic
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.settings import PLACE, checked, meant, whole_numbers
+
+SECTIONS = ("name", "sources", "collect", "label", "statistics", "schema", "validate", "alerts", "platform")
+"""What a project may hold, in the order in which it is written."""
+
+_EXECUTABLE = "python3"
+_MARKED = "python\ue0003"
+
+
+class Platform(pydantic.BaseModel):
+    """Where and how the work is done.
+
+    Attributes:
+      data_root: path or URI of the durable home of all results: local, gs:// or s3://.
+      workers: number of processes per Beam worker; 0 for one per core.
+      beam_pipeline_args: Beam's options, as in `--runner=FlinkRunner`.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    data_root: Annotated[str, PLACE] = ""
+    workers: Annotated[int, pydantic.Field(ge=0)] = 0
+    beam_pipeline_args: list[str] = []
+
+
+def section(project: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section of the project, empty where it is left out.
+
+    Raises:
+      HeadwaterError: the project or the section is not a mapping, or the project has a key that no section has.
+    """
+    if not isinstance(project, Mapping):
+        raise HeadwaterError("project: must be a mapping of sections, as in {collect: {key: [id]}}")
+    for key in project:
+        if key not in SECTIONS:
+            raise HeadwaterError(f"{key}: there is no such section{meant(str(key), SECTIONS, 'sections')}")
+    found = project.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise HeadwaterError(f"{name}: must be a mapping of settings")
+    return whole_numbers(unmarked(found))
+
+
+def listed(project: Mapping[str, Any], name: str) -> list[Any]:
+    """A section that is a list.
+
+    Raises:
+      HeadwaterError: it is something else.
+    """
+    section(project, "platform")
+    found = project.get(name)
+    if found is None:
+        return []
+    if isinstance(found, str) or not isinstance(found, (list, tuple)):
+        raise HeadwaterError(f"{name}: must be a list")
+    return whole_numbers(unmarked(list(found)))
+
+
+def platform(project: Mapping[str, Any]) -> Platform:
+    """Where and how the work is done.
+
+    Raises:
+      HeadwaterError: names the key that is wrong.
+    """
+    return checked(Platform, section(project, "platform"), "platform")
+
+
+def beam_options(project: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments `beam_pipeline_args` and `workers` of every component's function."""
+    found = platform(project)
+    return {"beam_pipeline_args": found.beam_pipeline_args, "workers": found.workers}
+
+
+def marked(value: Any) -> Any:
+    """Settings that kfp's local runner leaves alone: it replaces the text "python3" wherever it stands. `section` takes
+    the marks out."""
+    return _replaced(value, _EXECUTABLE, _MARKED)
+
+
+def unmarked(value: Any) -> Any:
+    """What `marked` was given."""
+    return _replaced(value, _MARKED, _EXECUTABLE)
+
+
+def _replaced(value: Any, text: str, by: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(text, by)
+    if isinstance(value, Mapping):
+        return {_replaced(key, text, by): _replaced(part, text, by) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replaced(part, text, by) for part in value]
+    return value

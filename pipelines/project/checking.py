@@ -1,0 +1,277 @@
+"""What can be known of a project before any work: whether its settings, files, credentials and expressions are right."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import functools
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from headwater.components.common import storage, stores
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import platform
+from headwater.components.common.results import Home, find
+from headwater.pipelines.project import model
+from headwater.pipelines.project.loading import Project
+
+_HEAD_BYTES = 1 << 16
+_DELIMITERS = ",;|\t"
+_DRIVERS = {"postgres": "adbc_driver_postgresql", "bigquery": "google.cloud.bigquery"}
+
+
+class Checked(NamedTuple):
+    """One thing that was looked at: what, and how it is; `problem` is empty where it is right."""
+
+    what: str
+    state: str
+    problem: str = ""
+
+
+def check_sources(project: Project) -> None:
+    """Refuses sources and inputs that are not there.
+
+    Raises:
+      HeadwaterError: names the first.
+    """
+    with project.errors():
+        for source in project.settings.get("sources") or []:
+            if isinstance(source, str):
+                _files(source)
+        for uri in (project.settings.get("label") or {}).get("inputs", {}).values():
+            storage.expand(uri)
+
+
+def check_references(project: Project) -> None:
+    """Finds out now, and not after minutes of work, that a reference leads nowhere.
+
+    Raises:
+      HeadwaterError: names the reference.
+    """
+    from headwater.components.validate.baselines import find_baseline
+
+    settings = project.settings
+    home_uri = platform(settings).data_root
+    if not home_uri:
+        return
+    span = (settings.get("collect") or {}).get("span", -1)
+    home = Home(storage.normalise(home_uri), settings.get("name", "data"), span if span >= 0 else sys.maxsize, 1)
+    baseline = (settings.get("validate") or {}).get("baseline", "auto")
+    base_schema = (settings.get("schema") or {}).get("base_schema", "auto")
+    if baseline not in ("auto", "none"):
+        find_baseline(baseline, home)
+    if base_schema in ("latest", "previous") or base_schema.startswith("span:"):
+        find(base_schema, "schema", home)
+
+
+def check_all(project: Project) -> Iterator[Checked]:
+    """Everything that can be known without the work, one after the other; a problem stops nothing."""
+    yield _checked(
+        project, "settings", lambda: model.check(project.settings), project.uri or "there is no project file"
+    )
+    for place, source in enumerate(project.settings.get("sources") or []):
+        if isinstance(source, str):
+            yield _checked(project, f"source {source}", functools.partial(_readable, source))
+        elif isinstance(source, Mapping):
+            yield from _check_database(f"sources.{place}", source)
+    for path, uri in model.places(project.settings):
+        if path[0] != "sources":
+            yield _checked(project, f"{'.'.join(map(str, path))} {uri}", functools.partial(_there, path, uri))
+    yield _checked(project, "references", lambda: check_references(project), "")
+    yield from _check_variables(project)
+    yield from _check_expressions(project)
+
+
+def _checked(project: Project, what: str, work: Callable[[], Any], state: str = "") -> Checked:
+    try:
+        with project.errors():
+            found = work()
+    except HeadwaterError as error:
+        return Checked(what, "", str(error))
+    return Checked(what, found if isinstance(found, str) else state)
+
+
+def _files(source: str) -> list[str]:
+    from headwater.components.collect import spans
+
+    if spans.has_span(source):
+        return [uri for part in spans.find_spans(source) for uri in part.uris]
+    return [file.uri for file in storage.expand(source)]
+
+
+def _readable(source: str) -> str:
+    files = _files(source)
+    for uri in (files[0], files[-1]):
+        with storage.open_input(uri) as stream:
+            stream.read(1)
+    return f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
+
+
+def _there(path: Sequence[str | int], uri: str) -> str:
+    """Whether what a setting names is there; a home and a file that is written need not be."""
+    key = ".".join(map(str, path))
+    if path == ("platform", "data_root"):
+        if kind := stores.scheme(uri):
+            stores.filesystem(kind)
+            return "credentials are there"
+        folder = storage.normalise(uri)
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise HeadwaterError(f"{key}: {uri} cannot be written to")
+        return "can be written to"
+    if path[0] == "alerts":
+        return "is written"
+    try:
+        storage.expand(uri)
+    except HeadwaterError as error:
+        raise HeadwaterError(f"{key}: {error}") from None
+    return "is there"
+
+
+def _check_database(key: str, source: Mapping[str, Any]) -> Iterator[Checked]:
+    for kind in source:
+        module = _DRIVERS.get(str(kind))
+        if module is None:
+            continue
+        problem = ""
+        try:
+            there = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            problem = f"{key}.{kind}: its driver is not installed; install headwater[{kind}]"
+        elif kind == "postgres" and not any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE")):
+            problem = (
+                f"{key}.postgres: no variable says where the server is; set PGHOST, PGDATABASE, PGUSER and PGPASSWORD"
+            )
+        elif kind == "bigquery":
+            file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+            if file and not os.path.isfile(file):
+                problem = f"{key}.bigquery: GOOGLE_APPLICATION_CREDENTIALS names no file"
+        yield Checked(f"source {kind}", "its driver and variables are there", problem)
+
+
+def _check_variables(project: Project) -> Iterator[Checked]:
+    """The environment variables that settings need or name; never their values."""
+    from headwater.components.collect.privacy.actions import parse_actions, read_secret
+
+    private = (project.settings.get("collect") or {}).get("private")
+    if isinstance(private, Mapping) and private:
+        yield _checked(
+            project, "collect.private", lambda: read_secret(parse_actions(private)) and "the key is there", ""
+        )
+    for place, alert in enumerate(project.settings.get("alerts") or []):
+        for key, name in alert.items() if isinstance(alert, Mapping) else ():
+            if str(key).endswith("_env") and name:
+                problem = f"alerts.{place}.{key}: the environment variable {name} is not set"
+                yield Checked(f"alerts.{place}.{key}", f"{name} is set", "" if os.environ.get(str(name)) else problem)
+
+
+class _AnyColumn(list):
+    """The columns of data that is not looked at: every name may be one."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _check_expressions(project: Project) -> Iterator[Checked]:
+    """SQL of settings: parsed, and its columns looked for where the data names them at its beginning."""
+    from headwater.components.common.expressions import check_expression
+
+    yield from _check_columns(project)
+    for where, text, columns in _expressions(project.settings, _columns(project)):
+
+        def work(where: str = where, text: str = text, columns: list[str] = columns) -> None:
+            check_expression(where, text, columns)
+
+        yield _checked(project, where, work)
+
+
+def _check_columns(project: Project) -> Iterator[Checked]:
+    """Whether the columns that settings name are there, where the data names its columns at its beginning."""
+    collect = project.settings.get("collect") or {}
+    known = _columns(project)
+    for key in ("key", "types", "formats", "missing"):
+        for name in _names(collect.get(key)):
+            if known is not None and name not in [*known, *(collect.get("rename") or {}).values()]:
+                error = HeadwaterError(
+                    f"collect.{key}: there is no column {name!r}; the columns are {', '.join(known[:30])}"
+                )
+                yield Checked(f"collect.{key}", "", str(project.placed(error)))
+
+
+def _expressions(settings: Mapping[str, Any], known: list[str] | None) -> Iterator[tuple[str, str, list[str]]]:
+    """Each expression with its key and the columns that it may name; `known` are those of the data."""
+    collect = settings.get("collect") or {}
+    columns: list[str] = _AnyColumn()
+    lookups = [each for each in (collect.get("lookups") or {}).values() if isinstance(each, Mapping)]
+    if known is not None and all(each.get("columns") for each in lookups):
+        columns = [(collect.get("rename") or {}).get(name, name) for name in known]
+        columns += [f"{each.get('prefix', '')}{name}" for each in lookups for name in each["columns"]]
+    for place, each in enumerate(_mappings(collect.get("derived"))):
+        yield f"collect.derived.{place}.expression", str(each.get("expression")), copy.copy(columns)
+        columns.append(str(each.get("name")))
+    for place, each in enumerate(_mappings(collect.get("filters"))):
+        yield f"collect.filters.{place}.keep", str(each.get("keep")), columns
+    steps = _mappings((settings.get("label") or {}).get("steps"))
+    final = _AnyColumn() if steps else columns
+    rules = ((settings.get("validate") or {}).get("rows") or {}).get("rules")
+    for place, each in enumerate(_mappings(rules)):
+        if each.get("row"):
+            yield f"validate.rows.rules.{place}.row", str(each["row"]), final
+    for place, each in enumerate(_mappings((settings.get("statistics") or {}).get("slices"))):
+        yield f"statistics.slices.{place}.where", str(each.get("where")), final
+    for place, step in enumerate(steps):
+        if step.get("outcome"):
+            yield f"label.steps.{place}.outcome", str(step["outcome"]), _AnyColumn()
+        for number, function in enumerate(_mappings(step.get("functions"))):
+            if function.get("sql"):
+                yield f"label.steps.{place}.functions.{number}.sql", str(function["sql"]), columns
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, (list, tuple, Mapping)) else []
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
+
+
+def _columns(project: Project) -> list[str] | None:
+    """The columns of the first source, where its beginning names them; None where only reading tells."""
+    collect = project.settings.get("collect") or {}
+    sources = project.settings.get("sources") or []
+    if not sources or not all(isinstance(each, str) for each in sources):
+        return None
+    if any(collect.get(key) for key in ("skip_rows", "comment", "column_names", "escape")) or "=" in str(sources[0]):
+        return None
+    with contextlib.suppress(HeadwaterError, UnicodeDecodeError, LookupError, csv.Error, OSError, ValueError):
+        uri = _files(sources[0])[0]
+        if uri.lower().endswith((".parquet", ".pq")):
+            import pyarrow.parquet as pq
+
+            with storage.open_input(uri) as stream:
+                return list(pq.read_schema(stream).names)
+        if uri.lower().endswith((".csv", ".tsv")) and collect.get("header") is not False:
+            with storage.open_input(uri) as stream:
+                head = stream.read(_HEAD_BYTES).decode(collect.get("encoding") or "utf-8-sig", "ignore")
+            line = head.splitlines()[0]
+            delimiter = collect.get("delimiter") or max(_DELIMITERS, key=line.count)
+            names = next(csv.reader([line], delimiter=delimiter))
+            # A first line that could as well be a record, or lines before the table, are left to collect.
+            if len(names) > 1 and len(set(names)) == len(names) and not any(_is_number(name) for name in names):
+                return names
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return not text.strip()
+    return True

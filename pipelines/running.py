@@ -1,0 +1,72 @@
+"""The command `run`: the main pipeline on a user's own data, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import Any
+
+from headwater.pipelines.arguments import (
+    DATA_ROOT,
+    SOURCES,
+    add_beam,
+    add_collect,
+    add_command,
+    add_data_root,
+    add_fail_on,
+    add_inputs,
+    add_project,
+    add_references,
+    need_sources,
+    project_of,
+)
+from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, close, findings_of, page_of
+from headwater.pipelines.project.checking import check_references, check_sources
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    run = add_command(commands, "run", _run, "run the main pipeline on your data, on this machine")
+    run.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
+    add_data_root(run, f"where results are stored and earlier runs are found (default: {DATA_ROOT})")
+    add_collect(run)
+    add_inputs(run)
+    add_references(run)
+    add_fail_on(run)
+    add_project(run)
+    add_beam(run)
+    run.add_argument("--verbose", action="store_true", help="show everything that the tasks print")
+
+
+def _run(options: argparse.Namespace) -> int:
+    project = project_of(options, options.source, DATA_ROOT)
+    need_sources(project)
+    check_sources(project)
+    check_references(project)
+    # kfp takes seconds to import: only now that the settings are right.
+    from headwater.pipelines.local import run_locally
+
+    with contextlib.ExitStack() as stack:
+        target: Any = sys.stderr
+        if options.quiet:
+            target = stack.enter_context(open(os.devnull, "w"))
+        outcome = run_locally(project.settings, verbose=options.verbose, target=target)
+    code = DONE if outcome.passed else NOT_BLESSED
+    if not options.json:
+        print(outcome.summary)
+        return code
+    results = {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in outcome.results.items()}
+    anomalies = outcome.results.get("anomalies")
+    more = {
+        "passed": outcome.passed,
+        "blessed": anomalies.body["blessed"] if anomalies else None,
+        "verdict": anomalies.body["verdict"] if anomalies else None,
+        "results": results,
+        "accounts": outcome.results["dataset"].body["accounts"],
+    }
+    refusals = [each.body["refusal"] for each in outcome.results.values() if not each.body.get("accepted", True)]
+    found = [each for result in outcome.results.values() for each in findings_of(result)]
+    last = list(outcome.results.values())[-1]
+    return close(options, Closing([], last.uri, page_of(last), found, next(iter(refusals), ""), code, more))

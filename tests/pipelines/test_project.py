@@ -1,0 +1,337 @@
+"""The project file as commands use it: found, checked with lines, overridden by --set and flags, drafted and described."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+
+import pytest
+
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import SECTIONS, marked, section
+from headwater.components.common.settings import parse_config
+from headwater.pipelines.cli import DONE, FAILED, main
+from headwater.pipelines.project import NAME, describing
+from headwater.pipelines.project.loading import load
+from headwater.pipelines.project.model import json_schema, places, project_model
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def people(path: pathlib.Path, rows: int = 300, delimiter: str = ";", encoding: str = "latin-1") -> pathlib.Path:
+    """Rows with a key, a time, a label, personal data, codes for missing values, decimal commas and umlauts."""
+    chance = random.Random(3)
+    lines = [["order_id", "placed_at", "email", "town", "age", "price", "zip", "churn"]]
+    for number in range(rows):
+        lines.append(
+            [
+                str(7_000 + number),
+                f"2026-01-{1 + number % 28:02d} 10:{number % 60:02d}:00",
+                f"person{number}@example.org",
+                chance.choice(["Köln", "Wien", "Bern", "?"]),
+                str(chance.choice([-1, *range(18, 80)])),
+                f"{chance.uniform(1, 90):.2f}".replace(".", ","),
+                f"0{1000 + number % 40}",
+                chance.choice(["yes", "no"]),
+            ]
+        )
+    path.write_text("".join(delimiter.join(line) + "\n" for line in lines), encoding=encoding)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people(tmp_path / "orders-2026-01.csv")
+    return tmp_path
+
+
+def said(capsys) -> tuple[str, str]:
+    return tuple(capsys.readouterr())
+
+
+# What a project may hold.
+
+
+def test_the_model_has_the_sections_and_refers_to_every_component():
+    schema = json_schema()
+    assert tuple(schema["properties"]) == SECTIONS
+    models = json.dumps(schema)
+    for setting in (
+        "volume_tolerance",
+        "least_effect",
+        "max_exact_values",
+        "zero_means_missing",
+        "url_env",
+        "gold_input",
+    ):
+        assert f'"{setting}"' in models
+    collect = schema["$defs"]["Collect"]
+    assert collect["properties"]["key"]["description"] == "columns that identify a row; none to have `_row_id` made"
+    assert collect["additionalProperties"] is False
+
+
+def test_project_schema_is_what_editors_take(capsys):
+    assert main(["project-schema"]) == DONE
+    assert json.loads(said(capsys)[0]) == json_schema()
+
+
+def test_each_example_of_a_readme_is_a_valid_project():
+    import re
+
+    for name in describing.READMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for block in re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            found = parse_config(name, block)
+            assert set(found) <= set(SECTIONS), (name, block)
+            project_model().model_validate(found)
+
+
+@pytest.mark.parametrize("name", describing.READMES)
+def test_the_tables_of_the_readmes_are_those_of_the_models(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert describing.written(text) == text, "stale: run make compile"
+    if name != "README.md":
+        assert "<!-- settings: " in text
+
+
+def test_a_changed_model_changes_its_table():
+    text = "<!-- settings: platform -->\nold\n<!-- /settings -->\n"
+    assert "| `workers` | `0` | number of processes per Beam worker; 0 for one per core |" in describing.written(text)
+
+
+# How it is found and put together.
+
+
+def test_paths_are_taken_from_the_files_own_folder(here):
+    folder = here / "data"
+    folder.mkdir()
+    (folder / NAME).write_text(
+        "sources: [a.csv, s3://b/c.csv, /abs.csv]\n"
+        "collect: {lookups: {w: {source: ../w.csv, on: {a: a}}}}\n"
+        "label: {inputs: {clicks: clicks.csv}}\n"
+        "schema: {base_schema: agreed/schema.pbtxt}\n"
+        "validate: {baseline: previous, serving: {statistics: out/serving}}\n"
+        "platform: {data_root: home}\n"
+    )
+    given = load(str(folder / NAME)).settings
+    assert given["sources"] == [str(folder / "a.csv"), "s3://b/c.csv", "/abs.csv"]
+    assert given["collect"]["lookups"]["w"]["source"] == str(folder / "../w.csv")
+    assert given["label"]["inputs"] == {"clicks": str(folder / "clicks.csv")}
+    assert given["schema"]["base_schema"] == str(folder / "agreed/schema.pbtxt")
+    assert given["validate"] == {"baseline": "previous", "serving": {"statistics": str(folder / "out/serving")}}
+    assert given["platform"]["data_root"] == str(folder / "home")
+    assert ("validate", "baseline") not in dict(places(given))
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("validate.drift.least_effect=0.05", ("validate", "drift", "least_effect"), 0.05),
+        ("collect.key=[a, b]", ("collect", "key"), ["a", "b"]),
+        ("collect.missing={age: [-1]}", ("collect", "missing"), {"age": [-1]}),
+        ('collect.types."a.b"=string', ("collect", "types", "a.b"), "string"),
+        ("label.steps.0.label=late", ("label", "steps", 0, "label"), "late"),
+        ("collect.delimiter=", ("collect", "delimiter"), ""),
+        ("collect.as_of=2026-01-31", ("collect", "as_of"), "2026-01-31"),
+        ("collect.analyse=false", ("collect", "analyse"), False),
+    ],
+)
+def test_set_takes_values_of_yaml(here, text, path, value):
+    (here / NAME).write_text("label: {steps: [{method: direct}]}\nvalidate: {drift: {season: 7}}\n")
+    found = load(sets=[text]).settings
+    for part in path:
+        found = found[part]
+    assert found == value
+    assert load(sets=[text]).settings["validate"]["drift"].get("season") == 7
+
+
+def test_flags_go_before_set_and_set_before_the_file(here):
+    (here / NAME).write_text("name: a\ncollect: {key: [x], types: {zip: string}}\n")
+    project = load(sets=["name=b", "collect.key=[y]"], flags=[(("collect", "key"), ["z"])])
+    assert project.settings == {"name": "b", "collect": {"key": ["z"], "types": {"zip": "string"}}}
+    more = load(flags=[(("collect", "types"), {"tel": "string"})])
+    assert more.settings["collect"]["types"] == {"zip": "string", "tel": "string"}
+
+
+def test_splits_keep_their_order_on_the_way_to_kubeflow(here):
+    (here / NAME).write_text("collect: {splits: {zeta: 3, alpha: 1}}\n")
+    assert load().settings["collect"]["splits"] == "zeta=3,alpha=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("collect:\n  kye: [id]\n", "headwater.yaml, line 2: collect.kye: there is no such setting; did you mean 'key'?"),
+        ("colect: {}\n", "headwater.yaml, line 1: colect: there is no such section; did you mean 'collect'?"),
+        ("validate:\n  drift:\n    least_effect: a\n", "headwater.yaml, line 3: validate.drift.least_effect: input should"),
+        ("alerts:\n- to: slack\n  url_env: A\n- {to: pigeon}\n", "headwater.yaml, line 4: alerts.1.to: there is no channel"),
+        ("label:\n  steps:\n  - method: direkt\n    classes: [a, b]\n", "line 3: label.steps.0.method: there is no method"),
+        ("schema:\n  features:\n    a.b: {colour: 1}\n", "headwater.yaml, line 3: schema.features.a.b.colour: there is no"),
+        ("statistics: {slices: [[]]}\n", "headwater.yaml, line 1: statistics.slices: a slice must name at least one"),
+        ("collect: {splits: train}\n", "headwater.yaml, line 1: collect.splits: 'train' should be NAME=WEIGHT"),
+        ("platform: {workers: -1}\n", "headwater.yaml, line 1: platform.workers: input should be greater than or equal"),
+        ("sources: a.csv\n", "headwater.yaml, line 1: sources: must be a list"),
+        ("sources: [{postgres: {quary: x}}]\n", "sources.0.postgres.quary: there is no such setting; did you mean 'query'?"),
+        ("- a\n", "headwater.yaml: must be a mapping of sections: name, sources, collect"),
+        ("name: a b\n", "headwater.yaml, line 1: name: "),
+        ("collect: [\n", "headwater.yaml, line 2: is not valid YAML"),
+        ("name: a\nname: b\n", "headwater.yaml, line 2: the key 'name' is given twice; line 1 has it too"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_names_file_line_key_and_the_nearest_right_one(here, capsys, text, message):
+    (here / NAME).write_text(text)
+    assert main(["run"] if "sources" in text else ["run", "orders-2026-01.csv"]) == FAILED
+    out, err = said(capsys)
+    assert message in err and out == "" and len(err.splitlines()) == 1
+
+
+def test_what_set_got_wrong_names_set(here, capsys):
+    assert main(["run", "orders-2026-01.csv", "--set", "validate.drift.leest_effect=1"]) == FAILED
+    assert "error: --set validate.drift.leest_effect: there is no such setting; did you mean" in said(capsys)[1]
+    assert main(["run", "orders-2026-01.csv", "--set", "validate"]) == FAILED
+    assert "'validate' must be KEY=VALUE, as in validate.drift.least_effect=0.05" in said(capsys)[1]
+
+
+def test_a_value_is_never_dumped_whole(here, capsys):
+    (here / NAME).write_text("collect: {season: [" + ", ".join(["'secret words'"] * 50) + "]}\n")
+    assert main(["run", "orders-2026-01.csv"]) == FAILED
+    assert said(capsys)[1].count("secret") <= 4
+
+
+def test_kfp_leaves_marked_settings_alone():
+    project = {"collect": {"rename": {"python3": "a python3.11"}}, "sources": ["/opt/python3/x.csv"]}
+    assert "python3" not in json.dumps(marked(project))
+    assert section(marked(project), "collect") == project["collect"]
+
+
+def test_a_component_alone_takes_its_own_sections():
+    from headwater.components.collect.settings import from_project
+    from headwater.components.validate.settings import fail_on
+    from headwater.components.validate.settings import from_project as of_validate
+
+    project = {
+        "collect": {"season": 7.0},
+        "validate": {"baseline": "none", "fail_on": "warning", "drift": {"season": 7}},
+    }
+    assert from_project(project, ["a.csv"])["season"] == 7
+    assert of_validate(project)["config"] == {"drift": {"season": 7}} and fail_on(project) == "warning"
+    with pytest.raises(HeadwaterError, match="validate.fail_on: input should be 'error', 'warning' or 'none'"):
+        fail_on({"validate": {"fail_on": "never"}})
+
+
+# init and check
+
+
+def test_init_writes_what_the_data_shows_and_it_works_as_written(here, capsys):
+    assert main(["init", "orders-2026-01.csv", "--json"]) == DONE
+    out, err = said(capsys)
+    told = json.loads(out)
+    assert told["key"] == ["order_id"] and told["time"] == ["placed_at"] and told["label"][0] == "churn"
+    assert told["private"] == {"email": "email"} and told["types"] == {"zip": "string"}
+    assert told["missing"] == {"town": ["?"], "age": [-1]}
+    assert told["reading"] == {"delimiter": ";", "encoding": "cp1252", "decimal": ","}
+    text = (here / NAME).read_text()
+    assert text.startswith("# yaml-language-server: $schema=.headwater.schema.json\n")
+    assert "# 300 distinct values in 300 rows, none missing" in text and "name: orders\n" in text
+    assert json.loads((here / ".headwater.schema.json").read_text()) == json_schema()
+    project_model().model_validate(parse_config(NAME, text))
+    assert main(["check"]) == DONE
+    assert "all well" in said(capsys)[0]
+    # Collected as written, the codes are missing, the commas decimal, and the addresses redacted.
+    assert main(["collect", "--output", "out", "--workers", "1", "--set", "platform.data_root=", "--quiet"]) == DONE
+    from headwater.components.common import open_dataset
+
+    rows = open_dataset("out").to_table()
+    assert str(rows.schema.field("price").type) == "double" and str(rows.schema.field("zip").type) == "string"
+    assert (
+        set(rows["town"].to_pylist()) == {"Köln", "Wien", "Bern", None}
+        and min(rows["age"].drop_null().to_pylist()) == 18
+    )
+    assert set(rows["email"].to_pylist()) == {"[redacted]"}
+
+
+def test_init_replaces_nothing_unless_told(here, capsys):
+    (here / NAME).write_text("name: mine\n")
+    assert main(["init", "orders-2026-01.csv"]) == FAILED
+    assert "headwater.yaml: the file exists; --force replaces it" in said(capsys)[1]
+    assert (here / NAME).read_text() == "name: mine\n"
+    assert main(["init", "orders-2026-01.csv", "--force", "--name", "sales", "--quiet"]) == DONE
+    assert "name: sales\n" in (here / NAME).read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        (["shop,day,sold", *(f"s{n % 5},2026-01-{1 + n // 5:02d},{n % 3}" for n in range(100))], ["shop", "day"]),
+        (["a,b", *(f"{n % 2},{n % 3}" for n in range(100))], []),
+        (["x: y,yes,on", *(f"{n},{n % 2},{n % 3}" for n in range(50))], ["x: y"]),
+    ],
+)  # fmt: skip
+def test_init_of_other_data(here, capsys, lines, key):
+    (here / "t.csv").write_text("\n".join(lines) + "\n")
+    assert main(["init", "t.csv", "--json"]) == DONE
+    assert json.loads(said(capsys)[0])["key"] == key
+    project_model().model_validate(parse_config(NAME, (here / NAME).read_text()))
+    assert main(["check"]) == DONE
+
+
+def test_init_of_what_is_not_there(here, capsys):
+    assert main(["init", "nowhere.csv"]) == FAILED
+    assert "nowhere.csv: there is no such file or folder" in said(capsys)[1]
+    (here / "empty.csv").write_text("a,b\n")
+    assert main(["init", "empty.csv"]) == FAILED
+    assert not (here / NAME).exists()
+
+
+def test_check_names_every_problem_at_once(here, capsys, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_HOOK", raising=False)
+    monkeypatch.delenv("HEADWATER_PRIVACY_KEY", raising=False)
+    for name in ("PGHOST", "PGSERVICE", "PGDATABASE"):
+        monkeypatch.delenv(name, raising=False)
+    (here / NAME).write_text(
+        "sources: [orders-2026-01.csv, gone.csv]\n"
+        "collect:\n"
+        "  delimiter: ;\n"
+        "  key: [order]\n"
+        "  private: {email: hash}\n"
+        "  lookups: {w: {source: weather.csv, on: {town: town}, columns: [temp]}}\n"
+        "  derived:\n"
+        "  - {name: warm, expression: temp > 20}\n"
+        "  - {name: old, expression: agee > 60}\n"
+        "  filters: [{name: kept, keep: random() > 0.5}]\n"
+        "validate: {rows: {rules: [{name: a, row: 'warm AND zip ='}]}}\n"
+        "alerts: [{to: slack, url_env: NO_SUCH_HOOK}]\n"
+    )
+    assert main(["check", "--json"]) == FAILED
+    told = json.loads(said(capsys)[0])
+    assert told["exit_code"] == FAILED
+    for line, problem in (
+        (1, "gone.csv: there is no such file or folder"),
+        (4, "collect.key: there is no column 'order'; the columns are order_id, placed_at"),
+        (5, "HEADWATER_PRIVACY_KEY"),
+        (6, "collect.lookups.w.source: "),
+        (9, "collect.derived.1.expression: there is no column 'agee'"),
+        (10, "collect.filters.0.keep: the function random() is not allowed"),
+        (11, "validate.rows.rules.0.row: "),
+        (12, "alerts.0.url_env: the environment variable NO_SUCH_HOOK is not set"),
+    ):
+        assert any(problem in each for each in told["problems"]), (line, problem, told["problems"])
+    assert sum("there is no column" in each for each in told["problems"]) == 2
+
+
+def test_check_imports_nothing_heavy(here):
+    import subprocess
+    import sys
+
+    (here / NAME).write_text(
+        "sources: [orders-2026-01.csv]\ncollect: {delimiter: ;, derived: [{name: a, expression: age}]}\n"
+    )
+    script = (
+        "import sys\nfrom headwater.pipelines.cli import main\n"
+        "assert main(['check']) == 0\nassert main(['run', 'nothere.csv']) == 2\n"
+        "print([n for n in ('kfp', 'tensorflow', 'apache_beam', 'sklearn', 'scipy.stats') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
