@@ -64,7 +64,7 @@ def test_accept_shows_what_changes_and_the_same_run_passes(shop, capsys):
     out = capsys.readouterr().out
     assert "  kind: values widened, with 'gift'" in out and "  country: no longer validated, deprecated" in out
     assert (
-        "accepted for this span alone, since no schema speaks of it:" in out
+        "accepted for this span alone, as no schema speaks of it" in out
         and "warning  train, eval/quantity: " in out
     )
     assert "new shop" in out and "span=2/version=2/schema\nnext        run the same command again\n" in out
