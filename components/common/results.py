@@ -351,7 +351,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     if reference.startswith("span:"):
         number = reference[len("span:") :]
         if not number.isdigit():
-            raise HeadwaterError(f"{reference!r}: a span must be a whole number, as in span:3")
+            raise HeadwaterError(f"{reference!r}: a span must be an integer, for example span:3")
         homes = [other for other in homes if other.span == int(number)]
     elif reference == "latest":
         homes = [other for other in homes if other.span != home.span]

@@ -339,7 +339,7 @@ def _set_domain(feature: schema_pb2.Feature, changes: FeatureCuration, where: st
         feature.distribution_constraints.min_domain_mass = changes.min_domain_mass
     if changes.categorical is not None:
         if feature.type != schema_pb2.INT:
-            raise HeadwaterError(f"{where}.categorical: the feature must be of whole numbers")
+            raise HeadwaterError(f"{where}.categorical: the feature must be an integer")
         feature.int_domain.is_categorical = changes.categorical
     if changes.natural_language is not None:
         _set_language(feature, changes.natural_language, where)
@@ -419,5 +419,5 @@ def _limit(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
         value = getattr(changes, end)
         if value is not None:
             if whole and value != int(value):
-                raise HeadwaterError(f"{where}.{end}: the feature is INT, but {value} is not a whole number")
+                raise HeadwaterError(f"{where}.{end}: the feature is INT, but {value} is not an integer")
             setattr(domain, end, int(value) if whole else value)

@@ -147,7 +147,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
             "the feature is not text; numbers take min and max",
         ),
         ({"curation": {"features": {"amount": {"min": 2, "max": 1}}}}, "min 2.0 is above max 1.0"),
-        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is not a whole number"),
+        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is not an integer"),
         ({"curation": []}, "curation: input should be a valid dictionary"),
     ],
 )
