@@ -17,7 +17,7 @@ def describe(result: Result) -> dict[str, Any]:
 
     Returns:
       JSON values: `split_by`, the columns whose values say which split a row belongs to; `event_time`, that of the time of
-      a row, or ""; `labels`, the columns that are to be learnt; `carried`, how many rows waited for their labels since an
+      a row, or ""; `missing_codes`, by column, values that most likely stand for a missing one; `labels`, the columns that are to be learnt; `carried`, how many rows waited for their labels since an
       earlier span; `together`, pairs of columns that say nearly the same, as collect's analysis has them.
     """
     labels: list[str] = []
@@ -34,6 +34,7 @@ def describe(result: Result) -> dict[str, Any]:
     return {
         "split_by": [split["column"]] if split.get("column") else [],
         "event_time": settings.get("event_time") or "",
+        "missing_codes": dict(analysis.get("missing_codes", {})),
         "labels": list(dict.fromkeys(labels)),
         "carried": carried,
         "together": [each["columns"] for each in [*analysis.get("duplicates", ()), *analysis.get("associations", ())]],

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from headwater.components.common import distributions
+from headwater.components.common import tfdv_library as tfdv
 from headwater.components.common.distributions import Feature
 from headwater.components.common.results import Result
-from headwater.components.common.tfdv import tfdv
 from headwater.components.infer_schema.domains import fit_domains
 from headwater.components.infer_schema.union import unite
 

@@ -17,7 +17,7 @@ def _as_day(value: Any) -> Any:
         try:
             return datetime.date.fromisoformat(value)
         except ValueError:
-            raise ValueError("must be a date as in 2026-12-31") from None
+            raise ValueError("must be a date; example: 2026-12-31") from None
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from headwater.components.common import results, storage
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Result
+from headwater.components.common.tables_in_memory import Tabular, as_uri, named
 from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
@@ -28,7 +29,7 @@ def check_statistics(
     baseline: str = "auto",
     environment: str = "",
     config: Mapping[str, Any] | None = None,
-    dataset: str = "",
+    dataset: Tabular = "",
     passed: str = "",
     quarantine: str = "",
     beam_pipeline_args: Sequence[str] = (),
@@ -41,13 +42,15 @@ def check_statistics(
     an earlier span's, and not accepted yet; a change that is significant, or above a default threshold.
 
     Args:
-      statistics: path or URI of a result of generate-statistics.
-      schema: path or URI of a result of infer-schema.
+      statistics: path or URI of a result of generate-statistics; or of TFDV's or TFX's own, as `foreign.open_statistics`
+        takes them.
+      schema: path or URI of a result of infer-schema; or of a `schema.pbtxt`, which counts as agreed.
       output: folder for the result.
-      baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`.
+      baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`, or the URI of TFDV's own.
       environment: the schema environment to validate in; empty for none.
       config: settings by name, as the checks define them and the README lists them.
-      dataset: path or URI of the rows that the statistics are of; by default the one that they name.
+      dataset: path or URI of the rows that the statistics are of, or a table of pandas, polars or Arrow; by default the
+        one that they name.
       passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none.
       quarantine: folder for a dataset of the others; empty to write none.
       beam_pipeline_args: Beam's options, as TFX names them.
@@ -67,7 +70,7 @@ def check_statistics(
         settings,
         baseline=baseline,
         environment=environment,
-        dataset=dataset,
+        dataset=as_uri(dataset),
         passed=passed,
         quarantine=quarantine,
         beam={"beam_pipeline_args": beam_pipeline_args, "workers": workers},
@@ -88,7 +91,7 @@ def check_statistics(
         inputs=_inputs(context),
         settings={
             "environment": environment,
-            "dataset": dataset,
+            "dataset": named(as_uri(dataset)),
             # Who is alerted changes nothing of what is found.
             **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts", "acknowledged", "as_of"}),
             **context.acknowledgements.settings(),

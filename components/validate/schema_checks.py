@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from headwater.components.common.tfdv import tfdv
+from headwater.components.common import tfdv_library as tfdv
 from headwater.components.validate.by_construction import EMPTY
 from headwater.components.validate.findings import DRIFT, SKEW, finding
 

@@ -40,7 +40,7 @@ class Judging(pydantic.BaseModel):
       environment: the schema environment to validate in; empty for none.
       fail_on: the lowest severity of a finding that fails the gate.
       acknowledged: findings that are known, and do not count until a date has passed.
-      as_of: the day that their dates are compared with, as in 2026-12-31; by default the day of the run, UTC.
+      as_of: the day that their dates are compared with; by default the day of the run, UTC.
     """
 
     model_config = checks.base.STRICT

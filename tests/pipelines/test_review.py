@@ -97,7 +97,7 @@ def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
     assert review(monkeypatch, *answers) == 0
     out, said = capsys.readouterr()
     assert "error: curation.features.country.colour: there is no such setting" in said
-    assert "error: config.acknowledged.0.reason" in said and "must be a date as in 2026-12-31" in said
+    assert "error: config.acknowledged.0.reason" in said and "must be a date; example: 2026-12-31" in said
     assert "settings    written to headwater.yaml" in out and "it is so now" in out
     assert path.read_text().startswith("# ours\nvalidate:\n  drift: {max_false: 0.01}\n")
     project = yaml.safe_load(path.read_text())

@@ -85,7 +85,7 @@ def test_each_key_says_which_finding(judge, changes, left):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({**KNOWN, "until": "soon"}, "config.acknowledged.0.until: must be a date as in 2026-12-31; given: 'soon'"),
+        ({**KNOWN, "until": "soon"}, "config.acknowledged.0.until: must be a date; example: 2026-12-31; given: 'soon'"),
         ({**KNOWN, "until": 20261231}, "config.acknowledged.0.until"),
         ({**KNOWN, "reason": " "}, "config.acknowledged.0.reason"),
         ({key: KNOWN[key] for key in KNOWN if key != "until"}, "config.acknowledged.0.until: field required"),
