@@ -131,8 +131,9 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         for kind, result in found.items()
         if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
     ]
-    if "anomalies" in found and found["anomalies"].home:
-        pages.insert(0, found["anomalies"].home.report("index"))
+    home = found.get("anomalies", found["dataset"]).home
+    if home:
+        pages.insert(0, home.report("index"))
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]
