@@ -27,9 +27,11 @@ def action(finding: Finding, home: Home | None) -> str:
     """What a person can do.
 
     Args:
-      finding: with its `check`, `kind` and `feature`.
+      finding: with its `check`, `kind` and `feature`; where the check gave it an `action`, that is taken.
       home: where the data that was validated lies; None outside a `data_root`.
     """
+    if "action" in finding:
+        return finding["action"]
     by_kind = _BY_KIND.get(finding["kind"])
     if by_kind is not None:
         return by_kind(finding, home)

@@ -23,6 +23,7 @@ def finding(split: str, feature: str, kind: str, severity: str, message: str, **
       kind: TFDV's name of an anomaly, or one of Headwater's, in capitals.
       severity: one of `common.findings.SEVERITIES`.
       message: what was expected and what was seen, in one sentence.
-      **more: further keys for the manifest, such as `effect`.
+      **more: further keys for the manifest, such as `effect`, or `action`: what to do, in one clause; by default that of
+        the kind in `actions`.
     """
     return {"split": split, "feature": feature, "kind": kind, "severity": severity, "message": message.strip(), **more}

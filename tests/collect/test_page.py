@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headwater.components.collect import collect_dataset
+from headwater.components.collect import collect_dataset, rules
+from headwater.components.collect.rules import Found
 
 
 def page_of(tmp_path, text, **settings):
@@ -42,6 +43,16 @@ def test_accounts_findings_and_columns_are_told(tmp_path):
         "red",
     ):
         assert expected in text, expected
+
+
+@pytest.mark.parametrize("analyse", [True, False])
+def test_a_rule_may_add_to_the_analysis_whether_or_not_rows_were_sampled(tmp_path, monkeypatch, analyse):
+    def width(evidence):
+        return Found([], {"width": len(evidence.schema)})
+
+    monkeypatch.setattr(rules, "RULES", (*rules.RULES, width))
+    page = page_of(tmp_path, "a,b\n" + "1,2\n" * 50, analyse=analyse)
+    assert ("come from a sample of 50 rows" in page) == analyse
 
 
 def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):

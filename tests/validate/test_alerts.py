@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import hashlib
 import hmac
@@ -248,3 +249,8 @@ def test_a_channel_is_a_module_and_a_line(tmp_path, monkeypatch):
     for _ in range(2):
         assert not send(tmp_path, to="pager", on="warning", url_env="A")["failed"]
     assert [count for count, _ in sent] == [2] and sent[0][1]
+    # What one channel demands of a setting is not asked of the others.
+    monkeypatch.setitem(CHANNELS, "file", dataclasses.replace(pager, name="file", needed=("path",)))
+    assert check_settings({"alerts": [{"to": "file", "path": "verdicts.log"}]}).alerts[0].path == "verdicts.log"
+    with pytest.raises(HeadwaterError, match=r"alerts.0.path: for prometheus it must end in .prom; given: 'x.txt'"):
+        check_settings({"alerts": [{"path": "x.txt", "to": "prometheus"}]})

@@ -25,7 +25,7 @@ class Size(pydantic.BaseModel):
 def run(context):
     limits = context.settings.size
     if limits is None:
-        return Outcome(skipped="no limit: set config.size")
+        return Outcome(skipped="no limit: set validate.size")
     found = [
         finding(split, "", "TOO_LARGE", "error", f"{context.rows_of(split):,} rows, more than {limits.most_rows}")
         for split in context.splits
@@ -54,7 +54,7 @@ def test_a_check_is_a_module_and_a_line(inputs, tmp_path, monkeypatch):
     unset = check(inputs, tmp_path / "unset")
     result = check(inputs, tmp_path / "set", size={"most_rows": 5})
     assert before.body["blessed"] and unset.body["blessed"] and not result.body["blessed"]
-    assert unset.body["checks"][-1]["skipped"] == "no limit: set config.size" and "size" not in unset.body
+    assert unset.body["checks"][-1]["skipped"] == "no limit: set validate.size" and "size" not in unset.body
     [found] = [each for each in result.body["findings"] if each["check"] == "size"]
     assert (found["kind"], found["severity"]) == ("TOO_LARGE", "error")
     assert result.body["size"] == {"limit": 5} and result.body["checks"][-1]["errors"] == 1

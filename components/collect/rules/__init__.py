@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headwater.components.collect.rules import dataset, feature_quality, health, missing_codes, outliers
+from headwater.components.collect.rules import (
+    dataset,
+    feature_quality,
+    health,
+    missing_codes,
+    outliers,
+)
 from headwater.components.collect.rules.base import Evidence, Found, Sample
 
 RULES: tuple[Callable[[Evidence], Found], ...] = (

@@ -24,7 +24,13 @@ ACTIONS = {
 
 
 def finding(
-    rule: str, severity: str, column: str | None, message: str, value: float | None = None, limit: float | None = None
+    rule: str,
+    severity: str,
+    column: str | None,
+    message: str,
+    value: float | None = None,
+    limit: float | None = None,
+    action: str = "",
 ) -> dict[str, Any]:
     """A finding.
 
@@ -35,5 +41,14 @@ def finding(
       message: one sentence; it holds no value of the rows.
       value: what was measured.
       limit: what it was compared with.
+      action: what to do about it, in one clause; by default that of the rule in `ACTIONS`.
     """
-    return {"rule": rule, "severity": severity, "column": column, "message": message, "value": value, "limit": limit}
+    return {
+        "action": action or ACTIONS.get(rule, ""),
+        "rule": rule,
+        "severity": severity,
+        "column": column,
+        "message": message,
+        "value": value,
+        "limit": limit,
+    }

@@ -77,15 +77,17 @@ def missing_codes(evidence: Evidence) -> Found:
         found[name] = [code.value for code in codes]
         told = ", ".join(repr(code.value) for code in codes)
         rows, setting = sum(code.rows for code in codes), f"missing: {{{sources.get(name, name)}: [{told}]}}"
-        each = finding(
-            "missing_code",
-            "warning",
-            name,
-            f"{told} {'looks like a missing value' if len(codes) == 1 else 'look like missing values'}: "
-            f"{rows:,} of {len(column):,} sampled rows; {codes[0].why}",
-            round(rows / len(column), 6),
+        findings.append(
+            finding(
+                "missing_code",
+                "warning",
+                name,
+                f"{told} {'looks like a missing value' if len(codes) == 1 else 'look like missing values'}: "
+                f"{rows:,} of {len(column):,} sampled rows; {codes[0].why}",
+                round(rows / len(column), 6),
+                action=f"add {setting} to collect's settings, or leave it if it is a value",
+            )
         )
-        findings.append({**each, "action": f"add {setting} to collect's settings, or leave it if it is a value"})
     return Found(findings, {"missing_codes": found} if found else {})
 
 

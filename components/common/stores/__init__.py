@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.stores import gs, local, s3
+from headwater.components.common.stores import (
+    gs,
+    local,
+    s3,
+)
 from headwater.components.common.stores.base import Store
 
-_ALL: tuple[Store, ...] = (local.STORE, gs.STORE, s3.STORE)
+_ALL: tuple[Store, ...] = (
+    local.STORE,
+    gs.STORE,
+    s3.STORE,
+)
 
 STORES: dict[str, Store] = {scheme: store for store in _ALL for scheme in store.schemes}
 """By the schemes of their URIs; that of a local path is the empty string."""

@@ -3,7 +3,7 @@ variables."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -24,7 +24,7 @@ class Alert(pydantic.BaseModel):
       host, port: of the mail server; TLS is used when it offers it.
       sender, recipients: mail addresses.
       user_env, password_env: variables that hold the mail account's name and password; TLS is then demanded.
-      path: of the text file, which ends in `.prom`.
+      path: of the text file; that of `prometheus` ends in `.prom`.
       namespace: of OpenLineage's job.
       timeout: seconds that the channel may take in all, in (0, 60].
     """
@@ -41,7 +41,7 @@ class Alert(pydantic.BaseModel):
     recipients: list[str] | None = None
     user_env: _Variable | None = None
     password_env: _Variable | None = None
-    path: Annotated[str, pydantic.Field(pattern=r"\.prom$"), PLACE] | None = None
+    path: Annotated[str, PLACE] | None = None
     namespace: str | None = None
     timeout: Annotated[float, pydantic.Field(gt=0, le=60)] = 10.0
 
@@ -53,6 +53,18 @@ class Alert(pydantic.BaseModel):
         if to not in CHANNELS:
             raise ValueError(f"there is no channel {to!r}; the channels are {', '.join(CHANNELS)}")
         return to
+
+    @pydantic.field_validator("*")
+    @classmethod
+    def _ends(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        from headwater.components.validate.alerts.channels import CHANNELS
+
+        # Where `to` is wrong, that is the error.
+        channel = CHANNELS.get(info.data.get("to", ""))
+        ending = channel.endings.get(info.field_name or "", "") if channel else ""
+        if ending and not str(value).endswith(ending):
+            raise ValueError(f"for {info.data['to']} it must end in {ending}")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Alert:

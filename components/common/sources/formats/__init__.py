@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from headwater.components.common.sources.formats import avro, csv, jsonl, parquet, tfrecord
+from headwater.components.common.sources.formats import (
+    avro,
+    csv,
+    jsonl,
+    parquet,
+    tfrecord,
+)
 from headwater.components.common.sources.formats.base import Format
 
-_ALL: tuple[Format, ...] = (csv.FORMAT, jsonl.FORMAT, parquet.FORMAT, avro.FORMAT, tfrecord.FORMAT)
+_ALL: tuple[Format, ...] = (
+    csv.FORMAT,
+    jsonl.FORMAT,
+    parquet.FORMAT,
+    avro.FORMAT,
+    tfrecord.FORMAT,
+)
 
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 """By name."""

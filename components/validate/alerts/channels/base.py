@@ -28,6 +28,7 @@ class Channel:
       needed: settings that it cannot do without.
       optional: other settings that it takes.
       claims: whether each finding is sent once (`findings`), the state once (`verdict`), or every time (`never`).
+      endings: by setting, how its value must end.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Channel:
     needed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     claims: str = "findings"
+    endings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def variable(name: str) -> str:

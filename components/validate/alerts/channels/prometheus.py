@@ -79,4 +79,4 @@ def _write(path: str, text: str) -> None:
         raise HeadwaterError(f"{path} cannot be written: {error.strerror}") from None
 
 
-CHANNEL = Channel("prometheus", send, needed=("path",), claims="never")
+CHANNEL = Channel("prometheus", send, needed=("path",), claims="never", endings={"path": ".prom"})
