@@ -17,9 +17,10 @@ from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.report import report
 from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shape import duplicates, lookups, shaping
+from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import Outcome, Plan, write_range
-from headwater.components.common import results, sources, storage
+from headwater.components.common import overview, results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
@@ -127,13 +128,7 @@ class _Collection:
     """One collection on its way: each step uses what the step before found."""
 
     def __init__(
-        self,
-        settings: Settings,
-        chosen: _Chosen,
-        output: str,
-        data_root: str,
-        folder: str,
-        beam: Mapping[str, Any],
+        self, settings: Settings, chosen: _Chosen, output: str, data_root: str, folder: str, beam: Mapping[str, Any]
     ):
         self._settings, self._chosen, self._output = settings, chosen, output
         self._data_root, self._folder, self._beam = data_root, folder, beam
@@ -151,8 +146,8 @@ class _Collection:
             for name, lookup in settings.lookups.items()
         }
         shaping_of = self._what_shapes()
-        inputs = {"sources": sources.fingerprint([scan.file for scan in scans])}
-        inputs.update({f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()})
+        inputs = {f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()}
+        inputs["sources"] = sources.fingerprint([scan.file for scan in scans])
         identity = results.fingerprint("dataset", inputs, shaping_of)
         home = self._settle(identity) if self._data_root else None
         base = home.folder("dataset") if home else self._output
@@ -191,6 +186,7 @@ class _Collection:
         storage.write_bytes(home.report("dataset"), page.encode())
         if not results.commit(home, "dataset", content):
             _remove_attempt(base, attempt)
+        overview.start_overview(home, body["refusal"])
         return results.bring(results.load(base, "dataset"), self._output)
 
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
@@ -203,7 +199,8 @@ class _Collection:
     def _what_shapes(self) -> dict[str, Any]:
         """The settings that the dataset's content is a function of."""
         settings = self._settings
-        unset = {"span"} if settings.span == AUTO else set()
+        # Whether files are refused shapes nothing of what is written.
+        unset = {"union", *(["span"] if settings.span == AUTO else [])}
         found = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
         found["types"] = dict(sorted(found["types"].items()))
         # Where a lookup lies does not shape anything; what it holds is an input.
@@ -237,6 +234,8 @@ class _Collection:
         for exact in (False, True):
             types = {**settings.types, **{name: "string" for name in settings.formats}}
             opened = sources.open_sources(scans, types=types, exact=exact, **self._beam)
+            if not settings.union:
+                check_one_table(opened.columns)
             shape = shaping.Shape(settings, opened.schema, opened.guessed, places)
             schema = shaping.check_shape(shape)
             shaping.check_splits(settings, schema)

@@ -64,6 +64,7 @@ class Sources:
       elements: all ranges, in the order of files and of positions in them.
       guessed: the columns whose types were inferred from a sample; reading raises `Misfit` where one does not hold.
       notices: what the user should know of how the files are read; those of several files merged.
+      columns: URI and columns of each file.
     """
 
     files: list[SourceFile]
@@ -71,6 +72,7 @@ class Sources:
     elements: list[Element]
     guessed: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def open_sources(
@@ -124,7 +126,12 @@ def open_sources(
         [notice for scan in scans for notice in scan.notices] + _mixed_zones(scans, mixed - set(asked))
     )
     return Sources(
-        [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
+        [scan.file for scan in scans],
+        pa.schema(kinds),
+        elements,
+        frozenset(guessed) - set(asked),
+        tuple(notices),
+        tuple((scan.file.uri, tuple(scan.kinds)) for scan in scans),
     )
 
 
