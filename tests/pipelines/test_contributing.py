@@ -173,6 +173,7 @@ def followed(tmp_path_factory):
     tree = folder / "headwater"
     for name in ("components", "pipelines"):
         shutil.copytree(ROOT / name, tree / name)
+    shutil.copy(ROOT / "headwater/__init__.py", tree)
     for new, changes in recipes().values():
         for path, content in new:
             assert not (tree / path).exists()
@@ -182,7 +183,12 @@ def followed(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(folder), "HEADWATER_SHARE": str(folder / "mounted")}
     (folder / "run.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, str(folder / "run.py"), str(folder)], env=environment, capture_output=True, text=True
+        [sys.executable, str(folder / "run.py"), str(folder)],
+        env=environment,
+        # Workers look into the working folder first, and this repository has a package of that name.
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
