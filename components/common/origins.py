@@ -18,7 +18,7 @@ def describe(result: Result) -> dict[str, Any]:
     Returns:
       JSON values: `split_by`, the columns whose values say which split a row belongs to; `event_time`, that of the time of
       a row, or ""; `missing_codes`, by column, values that most likely stand for a missing one; `labels`, the columns that are to be learnt; `carried`, how many rows waited for their labels since an
-      earlier span; `together`, pairs of columns that say nearly the same, as collect's analysis has them.
+      earlier span; `together`, pairs of columns that go together, as collect's analysis of a sample has them.
     """
     labels: list[str] = []
     carried = 0
