@@ -252,6 +252,14 @@ def test_init_writes_what_the_data_shows_and_it_works_as_written(here, capsys):
     assert set(rows["email"].to_pylist()) == {"[redacted]"}
 
 
+def test_init_elsewhere_writes_sources_as_seen_from_there(here, capsys):
+    (here / "conf").mkdir()
+    assert main(["init", "orders-2026-01.csv", "--output", "conf/headwater.yaml", "--quiet"]) == DONE
+    assert "- ../orders-2026-01.csv\n" in (here / "conf/headwater.yaml").read_text()
+    assert load("conf/headwater.yaml").settings["sources"] == [str(here / "conf/../orders-2026-01.csv")]
+    assert main(["check", "--project", "conf/headwater.yaml"]) == DONE
+
+
 def test_init_replaces_nothing_unless_told(here, capsys):
     (here / NAME).write_text("name: mine\n")
     assert main(["init", "orders-2026-01.csv"]) == FAILED
@@ -335,3 +343,16 @@ def test_check_imports_nothing_heavy(here):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_what_init_wrote_runs_and_tells_its_json(here, capsys):
+    assert main(["init", "orders-2026-01.csv", "--quiet"]) == DONE
+    said(capsys)
+    assert main(["run", "--json", "--quiet", "--set", "platform.workers=1"]) == DONE
+    out, err = said(capsys)
+    told = json.loads(out)
+    assert err == "" and told["passed"] and told["blessed"] and told["accounts"]["read"] == 300
+    assert set(told["results"]) == {"dataset", "statistics", "schema", "anomalies"}
+    assert all(pathlib.Path(each["page"]).exists() for each in told["results"].values())
+    assert told["results"]["dataset"]["uri"] == str(here / ".headwater/orders/span=1/version=1/data")
