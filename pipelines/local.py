@@ -19,6 +19,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
+from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.settings import fail_on
 from headwater.pipelines.closing import finding_lines, findings_of
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
@@ -124,13 +125,15 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(finding_lines(told))]
     if "anomalies" in found:
         lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
+        lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
     pages = [
         result.home.report(kind)
         for kind, result in found.items()
         if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
     ]
-    if "anomalies" in found and found["anomalies"].home:
-        pages.insert(0, found["anomalies"].home.report("index"))
+    home = found.get("anomalies", found["dataset"]).home
+    if home:
+        pages.insert(0, home.report("index"))
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]

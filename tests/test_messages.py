@@ -103,6 +103,8 @@ def collect(file: str, source: str) -> list[Template]:
         elif isinstance(node, ast.Dict):
             named = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
             given = [("finding", value) for key, value in zip(named, node.values) if key == "message"]
+            if file.endswith("explanations.py"):
+                given = [("page", value) for value in node.values]
         for kind, message in given:
             texts = flattened(message, scope) or flattened(message, list(tree.body))
             # Of a finding's arguments only sentences are messages: the others are names, kinds and severities.

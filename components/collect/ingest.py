@@ -20,7 +20,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import Outcome, Plan, write_range
-from headwater.components.common import results, sources, storage
+from headwater.components.common import overview, results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
@@ -128,13 +128,7 @@ class _Collection:
     """One collection on its way: each step uses what the step before found."""
 
     def __init__(
-        self,
-        settings: Settings,
-        chosen: _Chosen,
-        output: str,
-        data_root: str,
-        folder: str,
-        beam: Mapping[str, Any],
+        self, settings: Settings, chosen: _Chosen, output: str, data_root: str, folder: str, beam: Mapping[str, Any]
     ):
         self._settings, self._chosen, self._output = settings, chosen, output
         self._data_root, self._folder, self._beam = data_root, folder, beam
@@ -152,8 +146,8 @@ class _Collection:
             for name, lookup in settings.lookups.items()
         }
         shaping_of = self._what_shapes()
-        inputs = {"sources": sources.fingerprint([scan.file for scan in scans])}
-        inputs.update({f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()})
+        inputs = {f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()}
+        inputs["sources"] = sources.fingerprint([scan.file for scan in scans])
         identity = results.fingerprint("dataset", inputs, shaping_of)
         home = self._settle(identity) if self._data_root else None
         base = home.folder("dataset") if home else self._output
@@ -192,6 +186,7 @@ class _Collection:
         storage.write_bytes(home.report("dataset"), page.encode())
         if not results.commit(home, "dataset", content):
             _remove_attempt(base, attempt)
+        overview.start_overview(home, body["refusal"])
         return results.bring(results.load(base, "dataset"), self._output)
 
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:

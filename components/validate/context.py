@@ -14,6 +14,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import DESCRIPTION
 from headwater.components.validate import by_construction, history
+from headwater.components.validate.acknowledging import Acknowledgements, today
 from headwater.components.validate.baselines import Baseline, find_baseline
 from headwater.components.validate.foreign import open_schema, open_statistics
 
@@ -53,13 +54,15 @@ class Context:
     Attributes:
       statistics, schema: the results that are validated and validated against.
       contract: the schema itself.
-      inferred: whether the schema was inferred from this very data, so that a breach is a warning.
+      inferred: whether nobody has accepted the schema, which was inferred from this data or from an earlier span's, so
+        that a breach is a warning.
       environment: the schema environment; empty for none.
       settings: checked.
       baseline: earlier statistics; None where there are none.
       serving: None where the settings name none.
       past: earlier verdicts, the oldest first.
       span: this span's number; 0 outside a data root.
+      acknowledgements: findings that do not count.
       splits: names of the splits.
       hidden: features whose values must not be shown.
       dataset: URI of the rows; empty where the statistics name none.
@@ -92,6 +95,9 @@ class Context:
         self.baseline: Baseline | None = find_baseline(baseline, self.statistics.home)
         self.past: Sequence[history.Past] = history.read(self.statistics.home)
         self.span = self.statistics.home.span if self.statistics.home else 0
+        self.acknowledgements = Acknowledgements(
+            settings.acknowledged, settings.as_of or today(), self.schema.body.get("accepted"), self.span
+        )
         self.splits = list(self.statistics.body["splits"])
         # Where statistics have hidden values already, what is left of them may be shown.
         tagged = {feature.name for feature in self.contract.feature if PRIVATE in feature.annotation.tag}

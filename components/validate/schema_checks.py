@@ -69,7 +69,7 @@ def check(
       current: its statistics; it has rows.
       schema: the agreed one; it is not changed.
       environment: to validate in; empty for none.
-      inferred: whether the schema was inferred from this very data, so that a breach is no error.
+      inferred: whether nobody has accepted the schema, so that a breach is no error.
       baseline: the earlier statistics, for drift.
       serving: those of serving data, for skew.
       hidden: features whose values must not be shown.

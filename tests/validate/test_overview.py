@@ -8,7 +8,7 @@ import re
 import pytest
 from spans import orders, save_statistics
 
-from headwater.components.infer_schema import derive_schema
+from headwater.components.infer_schema import accept_span, derive_schema
 from headwater.components.validate import check_statistics
 from headwater.components.validate.history import Past
 from headwater.components.validate.overview import _features
@@ -25,7 +25,10 @@ def spans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("overview")
     bad = orders(2).assign(quantity=lambda frame: frame["quantity"].astype(str))
     bad["amount"] += 3
-    return [run(folder, 1, orders(1)), run(folder, 2, bad), run(folder, 3, orders(3))]
+    first = run(folder, 1, orders(1))
+    # Errors are what breaks a schema that somebody accepted.
+    accept_span(str(folder / "root"), "orders", reason="as agreed")
+    return [first, run(folder, 2, bad), run(folder, 3, orders(3))]
 
 
 def overview(result):
@@ -39,7 +42,7 @@ def text_of(page):
 def test_the_first_run_says_what_to_do_next(spans):
     text = text_of(overview(spans[0]).read_text())
     assert "✓ Passed" in text and "nothing to compare with yet" in text and "This is the first span" in text
-    assert "headwater accept --name orders --span 1 --reason" in text and "open_dataset" in text
+    assert "headwater accept --name orders --span 1 --data-root" in text and "open_dataset" in text
     assert "2,000 (train 1,000, eval 1,000)" in text
 
 
