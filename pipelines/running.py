@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         "results": results,
         "accounts": outcome.results["dataset"].body["accounts"],
     }
-    refusals = [each.body["refusal"] for each in outcome.results.values() if not each.body.get("accepted", True)]
+    refusals = [each.body["refusal"] for each in outcome.results.values() if each.body.get("refusal")]
     found = [each for result in outcome.results.values() for each in findings_of(result)]
     last = list(outcome.results.values())[-1]
     return close(options, Closing([], last.uri, page_of(last), found, next(iter(refusals), ""), code, more))
