@@ -146,7 +146,7 @@ def test_a_store_of_objects(tmp_path, monkeypatch):
     again = collect_dataset("mem://bucket/in", str(tmp_path / "again"), **given)
     assert result.uri == again.uri == "mem://bucket/root/orders/span=1/version=1/data"
     assert result.body["accounts"] == {"read": 1500, "written": 500, "rejected": 0, "filtered": {"duplicate_key": 1000}}
-    assert store.created == ["_claim.json", "_manifest.json"]
+    assert store.created == ["_claim.json", "_manifest.json", "index.html"]
     assert sorted(open_dataset(result.uri).to_table()["id"].to_pylist()) == list(range(500))
     assert storage.list_folders("mem://bucket/root/orders/span=1/version=1") == ["data", "reports"]
     with pytest.raises(HeadwaterError, match="use a local path, gs://, s3://, minio:// or mem://"):
