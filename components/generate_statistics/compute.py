@@ -17,7 +17,7 @@ from headwater.components.common.origins import describe
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
-from headwater.components.common.user_code import code_of
+from headwater.components.common.user_code import code_of, named
 from headwater.components.generate_statistics.measure.conversion import measured, rules
 from headwater.components.generate_statistics.measure.work import (
     count_rows,
@@ -94,7 +94,7 @@ def compute_statistics(
         has no statistics.
     """
     pipeline_options(beam_pipeline_args)
-    settings = check_settings(config or {})
+    settings = check_settings(named(config or {}))
     warm_up(_PRELOAD)
     opened = load_dataset(as_uri(dataset), beam_pipeline_args=beam_pipeline_args, workers=workers)
     conversions = rules(opened.schema)

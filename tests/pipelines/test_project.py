@@ -165,6 +165,8 @@ def test_splits_keep_their_order_on_the_way_to_kubeflow(here):
     [
         ("collect:\n  kye: [id]\n", "headwater.yaml, line 2: collect.kye: there is no such setting; did you mean 'key'?"),
         ("colect: {}\n", "headwater.yaml, line 1: colect: there is no such section; did you mean 'collect'?"),
+        ("key: [id]\n", "headwater.yaml, line 1: key: there is no such section; did you mean collect.key?"),
+        ("platform:\n  fail_on: none\n", "line 2: platform.fail_on: there is no such setting; did you mean validate.fail_on?"),
         ("validate:\n  drift:\n    least_effect: a\n", "headwater.yaml, line 3: validate.drift.least_effect: input should"),
         ("alerts:\n- to: slack\n  url_env: A\n- {to: pigeon}\n", "headwater.yaml, line 4: alerts.1.to: there is no channel"),
         ("label:\n  steps:\n  - method: direkt\n    classes: [a, b]\n", "line 3: label.steps.0.method: there is no method"),
@@ -274,6 +276,7 @@ def test_init_replaces_nothing_unless_told(here, capsys):
     [
         (["shop,day,sold", *(f"s{n % 5},2026-01-{1 + n // 5:02d},{n % 3}" for n in range(100))], ["shop", "day"]),
         (["a,b", *(f"{n % 2},{n % 3}" for n in range(100))], []),
+        (["id,born", *(f"{n},{f'19{60 + n % 30}-02-03' if n % 9 else '1900-01-01'}" for n in range(60))], ["id"]),
         (["x: y,yes,on", *(f"{n},{n % 2},{n % 3}" for n in range(50))], ["x: y"]),
     ],
 )  # fmt: skip
@@ -281,8 +284,17 @@ def test_init_of_other_data(here, capsys, lines, key):
     (here / "t.csv").write_text("\n".join(lines) + "\n")
     assert main(["init", "t.csv", "--json"]) == DONE
     assert json.loads(said(capsys)[0])["key"] == key
-    project_model().model_validate(parse_config(NAME, (here / NAME).read_text()))
+    written = parse_config(NAME, (here / NAME).read_text())
+    project_model().model_validate(written)
     assert main(["check"]) == DONE
+    if "born" in lines[0]:
+        assert written["collect"]["missing"] == {"born": ["1900-01-01"]}
+        assert (
+            main(["collect", "--output", "dated", "--workers", "1", "--set", "platform.data_root=", "--quiet"]) == DONE
+        )
+        from headwater.components.common import open_dataset
+
+        assert open_dataset("dated").to_table()["born"].null_count == 7
 
 
 def test_init_of_what_is_not_there(here, capsys):
