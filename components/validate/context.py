@@ -98,7 +98,7 @@ class Context:
         self.acknowledgements = Acknowledgements(
             settings.acknowledged,
             settings.as_of or today(),
-            self.schema.body.get("accepted"),
+            self.schema.body["accepted"],
             (self.span, self.statistics.fingerprint),
         )
         self.splits = list(self.statistics.body["splits"])
