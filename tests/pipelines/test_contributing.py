@@ -79,7 +79,7 @@ def finding_of_drift():
 
 
 def recipes():
-    """By heading, of those with code: the new files with their content, and the lines of registries before and after."""
+    """By heading: the new files with their content, and the lines of registries before and after."""
     text = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Recipes\n")[2].partition("\n## ")[0]
     found = {}
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
@@ -89,8 +89,7 @@ def recipes():
             lines = hunk.splitlines(keepends=True)
             assert all(line[0] in " -+" for line in lines)
             changes.append((path, lines))
-        if new:
-            found[section.partition("\n")[0]] = (new, changes)
+        found[section.partition("\n")[0]] = (new, changes)
     return found
 
 
