@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from headwater.pipelines.arguments import add_command as add
+from headwater.pipelines.closing import progress
 
 NOT_WHOLE = 1
 """Exit code: something that was written is missing or altered."""
@@ -78,7 +79,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     from headwater.components.common.maintenance import verify
 
-    found = verify(options.uri)
+    with progress(options):
+        found = verify(options.uri)
     if options.json:
         print(json.dumps(dataclasses.asdict(found), indent=1))
     else:
@@ -93,7 +95,7 @@ def _lineage(options: argparse.Namespace) -> int:
     from headwater.components.common.maintenance import lineage, trace
 
     nodes = trace(options.uri)
-    if options.format == "text":
+    if options.format == "text" and not options.json:
         print(lineage.as_text(nodes))
     else:
         summary = lineage.as_json(nodes)

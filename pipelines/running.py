@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         target: Any = sys.stderr
         if options.quiet:
             target = stack.enter_context(open(os.devnull, "w"))
+        stack.enter_context(project.errors())
         outcome = run_locally(project.settings, verbose=options.verbose, target=target)
     code = DONE if outcome.passed else NOT_BLESSED
     if not options.json:

@@ -58,7 +58,7 @@ def _infer_schema(options: argparse.Namespace) -> int:
     from headwater.components.infer_schema.curation import from_project
 
     project = project_of(options)
-    with progress(options):
+    with progress(options), project.errors():
         result = derive_schema(options.statistics, options.output, **from_project(project.settings))
     how = {"infer": "inferred from the data", "frozen": "the agreed one", "propose": "the agreed one, and a proposal"}
     mode = result.body["mode"]

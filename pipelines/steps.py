@@ -103,7 +103,7 @@ def _collect(options: argparse.Namespace) -> int:
     project = project_of(options, options.source)
     need_sources(project)
     check_sources(project)
-    with progress(options):
+    with progress(options), project.errors():
         result = collect_dataset(output=options.output, **from_project(project.settings))
     accounts = result.body["accounts"]
     filtered = sum(accounts["filtered"].values())
@@ -117,14 +117,15 @@ def _label(options: argparse.Namespace) -> int:
     from headwater.components.label import analyse, label_dataset
     from headwater.components.label.settings import from_project
 
-    given = from_project(project_of(options).settings)
+    project = project_of(options)
+    given = from_project(project.settings)
     if not given["steps"]:
         raise HeadwaterError(
             "label.steps: the project has no steps; write methods there, each with `method`, `classes` and the method's "
             "settings"
         )
     if options.analyse:
-        with progress(options):
+        with progress(options), project.errors():
             analysis = analyse(options.dataset, steps=given["steps"], inputs=given["inputs"], rows=options.rows)
         if options.json:
             return close(options, Closing([], more={"analysis": str(analysis)}))
@@ -132,7 +133,7 @@ def _label(options: argparse.Namespace) -> int:
         return DONE
     if not options.output:
         raise HeadwaterError("--output: a folder for the labels is required unless --analyse is given")
-    with progress(options):
+    with progress(options), project.errors():
         result = label_dataset(options.dataset, options.output, data_root=options.labels_root, **given)
     labels, accounts = result.body["labelled"], result.body["accounts"]
     classes = ", ".join(f"{name} {count:,}" for name, count in labels["classes"].items())
@@ -147,7 +148,7 @@ def _generate_statistics(options: argparse.Namespace) -> int:
     from headwater.components.generate_statistics.settings import from_project
 
     project = project_of(options)
-    with progress(options):
+    with progress(options), project.errors():
         result = compute_statistics(options.dataset, options.output, **from_project(project.settings))
     worst = [
         ("", f"{split}: where {each['slice']}: {each['rows']:,} rows cost {each['mean_cost']:.4g} each, others "
@@ -178,7 +179,7 @@ def _validate(options: argparse.Namespace) -> int:
     from headwater.components.validate.settings import from_project
 
     project = project_of(options)
-    with progress(options):
+    with progress(options), project.errors():
         result = check_statistics(
             options.statistics,
             options.schema,

@@ -143,7 +143,7 @@ class _Collection:
         found = self._export(databases)
         if self._chosen.uris or not found:
             chosen = self._chosen
-            found = sources.discover(chosen.uris, self._reading, chosen.coordinates, chosen.roots) + found
+            found = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + found
         scans = sources.scan_files(found, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)

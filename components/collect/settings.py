@@ -14,7 +14,7 @@ from headwater.components.collect.databases import BigQuerySource, PostgresSourc
 from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.shape.consistency import Format, Unit
 from headwater.components.collect.shape.lookups import Lookup
-from headwater.components.collect.shape.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule
+from headwater.components.collect.shape.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule, Splits
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import beam_options, listed, platform, section, unmarked
 from headwater.components.common.results import check_name
@@ -93,41 +93,6 @@ class Anonymity(pydantic.BaseModel):
     suppress: bool = False
 
 
-def parse_splits(text: str) -> dict[str, float]:
-    """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
-
-    Raises:
-      HeadwaterError: the text has another form.
-    """
-    splits: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
-        try:
-            number = float(weight)
-        except ValueError:
-            raise HeadwaterError(f"splits: {part.strip()!r} should be NAME=WEIGHT, as in train=0.8,eval=0.2") from None
-        if name in splits:
-            raise HeadwaterError(f"splits: {name!r} is named twice")
-        splits[name] = number
-    return splits
-
-
-def _split_weights(given: Any) -> Any:
-    try:
-        return parse_splits(given) if isinstance(given, str) else given
-    except HeadwaterError as error:
-        raise ValueError(str(error).removeprefix("splits: ")) from None
-
-
-_Splits = Annotated[
-    dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]],
-    pydantic.BeforeValidator(_split_weights),
-    pydantic.WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "number"}}]}
-    ),
-]
-
-
 class Section(pydantic.BaseModel):
     """What shapes a dataset, other than its sources and name. The order of the fields from `missing` on is that of the work.
 
@@ -175,7 +140,7 @@ class Section(pydantic.BaseModel):
 
     span: Annotated[int, pydantic.Field(ge=AUTO)] = AUTO
     window: Annotated[int, pydantic.Field(ge=1)] = 1
-    splits: _Splits = {"train": 0.8, "eval": 0.2}
+    splits: Splits = {"train": 0.8, "eval": 0.2}
     split: SplitRule = HashRule()
     key: list[str] = []
     duplicates: Literal["keep", "drop"] = "keep"

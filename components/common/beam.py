@@ -94,8 +94,8 @@ def map_merge(
     processes = workers or cores()
     if local:
         processes = min(processes, len(items))
-    # One process more is worth it for what could end this one: pyarrow aborts at some damaged Parquet files.
-    if workers == 1 or (processes == 1 and not any(_reads_parquet(item) for item in items)):
+    # One process more is worth it for what could end this one, as some damaged files do.
+    if workers == 1 or (processes == 1 and not any(_may_abort(item) for item in items)):
         processes = 0
     run = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
@@ -250,8 +250,11 @@ def _name_of(item: Any) -> str:
     return next((file.uri for file in _files_of(item)), "a part of the work")
 
 
-def _reads_parquet(item: Any) -> bool:
-    return any(getattr(file, "format", "") == "parquet" for file in _files_of(item))
+def _may_abort(item: Any) -> bool:
+    from headwater.components.common.sources.formats import FORMATS
+
+    formats = (FORMATS.get(getattr(file, "format", "")) for file in _files_of(item))
+    return any(found.may_abort for found in formats if found)
 
 
 def _files_of(item: Any) -> Iterator[Any]:

@@ -7,9 +7,12 @@ import random
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from headwater.components.common.errors import HeadwaterError
+
+if TYPE_CHECKING:
+    from headwater.components.common.stores.base import Store
 
 Found = TypeVar("Found")
 
@@ -41,14 +44,15 @@ class StoreError(HeadwaterError):
     """A store refused a call, or went on failing."""
 
 
-def steadily(uri: str, verb: str, call: Callable[[], Found], credentials: Callable[[], str] = str) -> Found:
+def steadily(uri: str, verb: str, call: Callable[[], Found], store: Store, scheme: str) -> Found:
     """Calls a store, again and again while what goes wrong may pass.
 
     Args:
       uri: what the call is about.
       verb: what is done to it, as in "read".
       call: may run any number of times.
-      credentials: says what the call was allowed by, for the error of a refusal.
+      store: the store.
+      scheme: of the URI.
 
     Raises:
       FileNotFoundError: as `call` raises it.
@@ -62,11 +66,11 @@ def steadily(uri: str, verb: str, call: Callable[[], Found], credentials: Callab
         except (FileNotFoundError, HeadwaterError):
             raise
         except Exception as error:
-            if not _is_of_a_store(error):
+            if not _is_answer(store, error):
                 raise
             reason = _words(error)
-            if is_refusal(reason) or _is_of_credentials(error):
-                by = credentials()
+            if is_refusal(reason) or store.refuses(error):
+                by = store.credentials(scheme)
                 raise StoreError(
                     f"{uri}: cannot be {verb}: the store refused it: {reason}{f'; tried {by}' if by else ''}"
                 ) from None
@@ -88,23 +92,16 @@ def is_refusal(reason: str) -> bool:
     return bool(_REFUSED.search(reason)) or bool(code and int(code[1]) in _REFUSED_CODES)
 
 
-def _is_of_credentials(error: Exception) -> bool:
-    """Whether Google's library gave up on the credentials themselves, rather than on the way to their server."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return "GoogleAuthError" in names and "TransportError" not in names and not getattr(error, "retryable", False)
-
-
 def _lasts(reason: str) -> bool:
     code = _CODE.search(reason)
     return bool(_LASTING.search(reason)) or bool(code and int(code[1]) in _LASTING_CODES)
 
 
-def _is_of_a_store(error: Exception) -> bool:
-    """Errors of pyarrow, and of what the two stores' own libraries raise, which need not be imported for it."""
+def _is_answer(store: Store, error: Exception) -> bool:
+    """Whether pyarrow raised an error or the store's own library, which need not be imported for it."""
     if isinstance(error, OSError):
         return True
-    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    return bool(modules & {"botocore", "google", "requests", "urllib3"})
+    return bool({kind.__module__.partition(".")[0] for kind in type(error).__mro__} & set(store.libraries))
 
 
 def _words(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Files by URI: local paths, `gs://`, `s3://` and `minio://` behind one small set of functions.
+"""Files by URI, wherever they lie, behind one small set of functions.
 
-`objects` does what is done to single objects, `stores` makes the connections, `streams` reads and writes by them,
-`patience` waits out what passes. pyarrow's filesystems are for what streams, and for those who read datasets.
+`stores` has one module a store, which does what is done to single files; `streams` reads and writes by it, and `retries`
+waits out what passes.
 """
 
 from __future__ import annotations
@@ -10,25 +10,18 @@ import fnmatch
 import functools
 import hashlib
 import os
-import shutil
-import tempfile
-import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from headwater.components.common import objects, stores
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.stores import scheme
-from headwater.components.common.streams import SteadyFile, TellingOutput, read_object, reason_of, steadily
+from headwater.components.common.stores import scheme, store_of
+from headwater.components.common.stores.base import Dated
+from headwater.components.common.streams import Found, SteadyFile, TellingOutput, read_object, reason_of, steadily
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import fs
-
-
-TEMPORARY = "_writing-"
-"""Local files that are being written have names that begin so."""
 
 
 class FileInfo(NamedTuple):
@@ -44,7 +37,7 @@ def normalise(uri: str) -> str:
         raise HeadwaterError("an empty path was given where the path or URI of a file or folder is needed")
     if scheme(uri):
         return uri.rstrip("/")
-    return os.path.abspath(os.path.expanduser(_local(uri)))
+    return os.path.abspath(os.path.expanduser(store_of(uri).path(uri)))
 
 
 def join(uri: str, *parts: str) -> str:
@@ -63,10 +56,8 @@ def filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     Raises:
       HeadwaterError: there are no credentials for it.
     """
-    kind = scheme(uri)
-    if not kind:
-        return stores.filesystem(""), _local(uri)
-    return stores.filesystem(kind), uri.partition("://")[2]
+    store = store_of(uri)
+    return store.filesystem(scheme(uri)), store.path(uri)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -75,10 +66,8 @@ def read_bytes(uri: str) -> bytes:
     Raises:
       HeadwaterError: there is no such file, or it cannot be read.
     """
-    if scheme(uri):
-        return read_object(uri, lambda: objects.get(uri))
-    with open_input(uri) as stream:
-        return stream.read()
+    store = store_of(uri)
+    return read_object(uri, lambda: store.get(uri))
 
 
 def open_input(uri: str):
@@ -89,15 +78,10 @@ def open_input(uri: str):
     """
     import pyarrow as pa
 
-    if scheme(uri):
+    if not store_of(uri).on_disk:
         return pa.PythonFile(SteadyFile(uri), mode="r")
     store, path = filesystem(uri)
-    try:
-        return store.open_input_file(path)
-    except FileNotFoundError:
-        raise HeadwaterError(f"{uri}: there is no such file") from None
-    except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be read: {reason_of(error)}") from None
+    return read_object(uri, lambda: store.open_input_file(path))
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
@@ -113,15 +97,8 @@ def write_bytes(uri: str, content: bytes | pa.Buffer) -> None:
     Raises:
       HeadwaterError: it cannot be written.
     """
-    if not scheme(uri):
-        path = _local(uri)
-        try:
-            temporary = _write_beside(path, content)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
-        return
-    steadily(uri, "written", lambda: objects.put(uri, content))
+    store = store_of(uri)
+    _written(uri, lambda: store.put(uri, content))
 
 
 def open_output(uri: str):
@@ -133,20 +110,18 @@ def open_output(uri: str):
     import pyarrow as pa
 
     def begin():
+        store_of(uri).make_folder(uri.rpartition("/")[0])
         store, path = filesystem(uri)
-        if not scheme(uri):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
         return store.open_output_stream(path)
 
-    return pa.PythonFile(TellingOutput(uri, steadily(uri, "written", begin)), mode="w")
+    return pa.PythonFile(TellingOutput(uri, _written(uri, begin)), mode="w")
 
 
 def delete_folder(uri: str) -> None:
     """Removes a folder and all files below it, if it is there."""
     for file in list_files(uri):
         delete(file.uri)
-    if not scheme(uri):
-        shutil.rmtree(_local(uri), ignore_errors=True)
+    store_of(uri).remove_folder(uri)
 
 
 def copy_folder(folder: str, target: str, last: str) -> None:
@@ -162,23 +137,8 @@ def create(uri: str, content: bytes) -> bool:
       Whether the file is there with this content: by this call, or by one that wrote just the same. False when there
       is another.
     """
-    kind = scheme(uri)
-    if not kind:
-        path = _local(uri)
-        try:
-            temporary = _write_beside(path, content)
-        except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
-        try:
-            os.link(temporary, path)
-            return True
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
-        finally:
-            os.unlink(temporary)
-    elif steadily(uri, "written", lambda: objects.create(uri, content)):
+    store = store_of(uri)
+    if _written(uri, lambda: store.create(uri, content)):
         return True
     # It may be ours all the same: the answer to a call that was made again is lost, not its effect.
     return read_bytes(uri) == content
@@ -186,10 +146,9 @@ def create(uri: str, content: bytes) -> bool:
 
 def exists(uri: str) -> bool:
     """Whether a file of that name is there."""
-    if not scheme(uri):
-        return os.path.isfile(_local(uri))
+    store = store_of(uri)
     try:
-        steadily(uri, "looked at", lambda: objects.size(uri))
+        steadily(uri, "looked at", lambda: store.size(uri))
         return True
     except FileNotFoundError:
         return False
@@ -200,27 +159,16 @@ def list_files(folder: str) -> list[FileInfo]:
     return sorted(FileInfo(file.uri, file.size) for file in walk(folder))
 
 
-class Dated(NamedTuple):
-    """A file at a store: its URI, its size in bytes, and when it was written, in seconds by the store's clock."""
-
-    uri: str
-    size: int
-    modified: float
-
-
 def walk(folder: str) -> Iterator[Dated]:
     """All files below a folder, page by page: the files of one folder follow each other, in no order that counts.
 
     Raises:
       HeadwaterError: it cannot be listed.
     """
-    if not scheme(folder):
-        yield from _walk_local(folder.rstrip("/") or "/")
-        return
-    more = ""
+    store, more = store_of(folder), None
     while True:
-        found = steadily(folder, "listed", functools.partial(objects.page, folder, more))
-        yield from map(Dated._make, found.objects)
+        found = steadily(folder, "listed", functools.partial(store.page, folder, more))
+        yield from found.files
         more = found.more
         if not more:
             return
@@ -228,14 +176,8 @@ def walk(folder: str) -> Iterator[Dated]:
 
 def list_folders(folder: str) -> list[str]:
     """The names of the folders directly below a folder, sorted."""
-    if scheme(folder):
-        return steadily(folder, "listed", lambda: objects.folders(folder))
-    try:
-        return sorted(entry.name for entry in os.scandir(_local(folder)) if entry.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise HeadwaterError(f"{folder}: cannot be listed: {reason_of(error)}") from None
+    store = store_of(folder)
+    return steadily(folder, "listed", lambda: store.folders(folder))
 
 
 def fixed_part(uri: str) -> str:
@@ -282,16 +224,8 @@ def delete(uri: str) -> None:
     Raises:
       HeadwaterError: it cannot be removed.
     """
-
-    if scheme(uri):
-        steadily(uri, "removed", lambda: objects.remove(uri))
-        return
-    try:
-        os.remove(_local(uri))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise HeadwaterError(f"{uri}: cannot be removed: {reason_of(error)}") from None
+    store = store_of(uri)
+    steadily(uri, "removed", lambda: store.remove(uri))
 
 
 def sha256(content: bytes | pa.Buffer) -> str:
@@ -312,8 +246,12 @@ def _info(uri: str) -> fs.FileInfo:
     return steadily(uri, "looked at", look)
 
 
-def _local(uri: str) -> str:
-    return urllib.parse.unquote(uri[len("file://") :]) if uri.startswith("file://") else uri
+def _written(uri: str, call: Callable[[], Found]) -> Found:
+    try:
+        return steadily(uri, "written", call)
+    except FileNotFoundError as error:
+        # Of the folder, or the bucket.
+        raise HeadwaterError(f"{uri}: cannot be written: {reason_of(error)}") from None
 
 
 def _hidden(path: str) -> bool:
@@ -326,40 +264,3 @@ def _matches(parts: list[str], pattern: list[str]) -> bool:
     if pattern[0] == "**":
         return any(_matches(parts[skip:], pattern[1:]) for skip in range(len(parts) + 1))
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
-
-
-def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return temporary
-
-
-def _walk_local(folder: str) -> Iterator[Dated]:
-    try:
-        entries = os.scandir(_local(folder))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise HeadwaterError(f"{folder}: cannot be listed: {reason_of(error)}") from None
-    below = []
-    with entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                below.append(entry.name)
-                continue
-            try:
-                found = entry.stat()
-            except FileNotFoundError:
-                # Removed since.
-                continue
-            yield Dated(join(folder, entry.name), found.st_size, found.st_mtime)
-    for name in sorted(below):
-        yield from _walk_local(join(folder, name))

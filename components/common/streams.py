@@ -6,10 +6,10 @@ import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from headwater.components.common import objects, retries, stores
+from headwater.components.common import retries
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.retries import StoreError
-from headwater.components.common.stores import scheme
+from headwater.components.common.stores import scheme, store_of
 
 Found = TypeVar("Found")
 
@@ -22,9 +22,9 @@ def read_object(uri: str, call: Callable[[], Found]) -> Found:
 
 
 def steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
-    kind = scheme(uri)
-    if kind:
-        return retries.steadily(uri, verb, call, lambda: stores.credentials(kind))
+    store = store_of(uri)
+    if not store.on_disk:
+        return retries.steadily(uri, verb, call, store, scheme(uri))
     try:
         return call()
     except FileNotFoundError:
@@ -38,7 +38,8 @@ class SteadyFile(io.RawIOBase):
 
     def __init__(self, uri: str):
         self._uri, self._place = uri, 0
-        self._size = read_object(uri, lambda: objects.size(uri))
+        self._store = store_of(uri)
+        self._size = read_object(uri, lambda: self._store.size(uri))
 
     def readable(self) -> bool:
         return True
@@ -74,7 +75,7 @@ class SteadyFile(io.RawIOBase):
         return len(content)
 
     def _read(self, start: int, stop: int) -> bytes:
-        content = objects.get(self._uri, start, stop)
+        content = self._store.get(self._uri, start, stop)
         if len(content) != stop - start:
             raise OSError(f"the answer was cut short: {len(content):,} of {stop - start:,} bytes")
         return content

@@ -31,8 +31,7 @@ from headwater.components.label.writer import Plan, merge, write_labels
 
 _PRELOAD = (
     "headwater.components.label.writer",
-    "headwater.components.label.methods.direct",
-    "headwater.components.label.methods.weak_supervision",
+    *METHODS.names.values(),
     "duckdb",
     # pyarrow imports it when it first makes an array.
     "pandas",

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from headwater.components.common import charts
-from headwater.components.common.pages import duration, render
+from headwater.components.common.pages import render
 from headwater.components.common.results import Home, Result, relative_page
-
-_MOST_PAIRS = 20
-
-_FATES = {
-    "used": "labelled a row",
-    "repeated": "repeated another event of the same row",
-    "conflicting": "contradicted the event that counts",
-    "late": "arrived after the window",
-    "early": "arrived before any prediction of their key",
-    "orphan": "matched no row",
-    "carried": "wait for the next span",
-    "no_class": "have no class",
-    "no_key": "have no key",
-    "no_time": "have no time",
-}
+from headwater.components.label.methods import METHODS
 
 
 def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = None) -> str:
@@ -50,47 +33,22 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
         rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,
-        steps=[_SHOWN[step["method"]](step, body["classes"]) for step in body["steps"]],
-        weak=[step for step in body["steps"] if step["method"] == "weak_supervision"],
+        titles={name: _title(name) for name in labelled["methods"]},
+        steps=[_section(step, body["classes"]) for step in body["steps"]],
+        majority=next((step["majority"]["balance"] for step in body["steps"] if "majority" in step), None),
         width=charts.WIDTH,
         height=charts.HEIGHT,
     )
 
 
-def _direct(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
-    summary = step["delays"]
-    events = step["events"]
-    by_octave: dict[float, float] = {}
-    for end, within in summary["histogram"]:
-        by_octave[2.0 ** math.ceil(math.log2(end) - 1e-9)] = within
-    shares = np.diff([0.0, *by_octave.values()]).tolist()
-    outline = charts.bars(shares)
-    return {
-        **step,
-        "outline": outline,
-        "ends": [min(by_octave), max(by_octave)] if by_octave else [],
-        "fates": [(_FATES[name], events[name]) for name in _FATES if events[name]],
-        "states": [
-            *((f"{name} (event)", step["by_event"][name]) for name in classes if step["by_event"][name]),
-            (f"{step['silence'] or 'no label'} (no event within {duration(step['window'])})", step["silent"]),
-            ("no label (events contradict each other)", step["disputed"]),
-            ("no label (the row has no key)", step["no_key"]),
-            ("no label (the row has no time)", step["no_time"]),
-        ],
-    }
+def _section(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    """What the page shows of a step: by the method's own template, or else what its report has as plain values."""
+    method = METHODS[step["method"]]
+    if hasattr(method, "show"):
+        return {**method.show(step, classes), "template": f"{step['method']}.html"}
+    facts = {name.replace("_", " "): value for name, value in step.items() if isinstance(value, (str, int, float))}
+    return {"title": _title(step["method"]), "facts": [(k, v) for k, v in facts.items() if k != "method"]}
 
 
-def _weak(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
-    pairs = sorted(step["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))
-    return {
-        **step,
-        "pairs": [pair for pair in pairs if pair["conflict"]][:_MOST_PAIRS],
-        "pairs_have_gold": any(pair.get("gold") for pair in pairs),
-        "functions": [
-            {**each, "polarity": ", ".join(name for name in classes if name in each["votes"]) or "–"}
-            for each in step["functions"]
-        ],
-    }
-
-
-_SHOWN = {"direct": _direct, "weak_supervision": _weak}
+def _title(name: str) -> str:
+    return getattr(METHODS[name], "TITLE", name.replace("_", " "))

@@ -84,7 +84,7 @@ def _inputs(finding: Finding, home: Home | None) -> str:
 
 def _impossible(finding: Finding, home: Home | None) -> str:
     if finding["check"] == "concept":
-        return "look at config.concept: the label, its columns and the baseline"
+        return "look at validate.concept: the label, its columns and the baseline"
     if not finding["feature"]:
         return "compare with a span that has the same splits: --baseline span:<n>"
     return "look why the column has other values at the source; the next span is compared with this one"

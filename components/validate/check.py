@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import results, storage
+from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Result
 from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
-from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
+from headwater.components.validate.findings import DRIFT, SKEW
 from headwater.components.validate.overview import write_overview
 from headwater.components.validate.page import render_page
 from headwater.components.validate.settings import check_settings

@@ -212,7 +212,6 @@ def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Dista
     # Between equal values there is nothing.
     last = np.append(values[1:] != values[:-1], True)
     greatest = float(gaps[last].max())
-    root = math.sqrt(1 / n + 1 / m)
     # A list's values count as one row.
     rows = [side.values and (side.rows - side.missing) / side.values for side in (baseline, current)]
     scale = math.sqrt(1 / (n * min(1, rows[0])) + 1 / (m * min(1, rows[1])))
@@ -220,8 +219,8 @@ def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Dista
         Distance(
             KOLMOGOROV_SMIRNOV,
             greatest,
-            float(special.kolmogi(1 - UNDER_CHANCE)) * max(root, scale),
-            float(special.kolmogorov(max(greatest - slack, 0.0) / max(root, scale))),
+            float(special.kolmogi(1 - UNDER_CHANCE)) * scale,
+            float(special.kolmogorov(max(greatest - slack, 0.0) / scale)),
         )
     ]
     finite = np.isfinite(baseline.points)

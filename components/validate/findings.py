@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-SEVERITIES = ("error", "warning", "info")
-"""What a finding may be, the worst first."""
-
 DRIFT, SKEW = "DRIFT", "SKEW"
 """Kinds of findings on distributions: against the baseline, and against serving data."""
 
@@ -24,7 +21,7 @@ def finding(split: str, feature: str, kind: str, severity: str, message: str, **
       split: the split's name; empty for the dataset as a whole.
       feature: the feature's name; empty for the split as a whole.
       kind: TFDV's name of an anomaly, or one of Headwater's, in capitals.
-      severity: one of `SEVERITIES`.
+      severity: one of `common.findings.SEVERITIES`.
       message: what was expected and what was seen, in one sentence.
       **more: further keys for the manifest, such as `effect`.
     """

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from headwater.components.common.findings import SEVERITIES
 from headwater.components.validate.findings import (
     COMPARISON_IMPOSSIBLE,
     CONCEPT_DRIFT,
     COVARIATE_DRIFT,
     DRIFT,
     LABEL_DRIFT,
-    SEVERITIES,
     SKEW,
 )
 from headwater.components.validate.tables import MISSING

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.pages import anchor, render
 from headwater.components.common.results import Result, relative_page
 from headwater.components.validate import plots
 from headwater.components.validate.explanations import kind_words, why
-from headwater.components.validate.findings import DRIFT, SEVERITIES, SKEW
+from headwater.components.validate.findings import DRIFT, SKEW
 from headwater.components.validate.history import Past
 from headwater.components.validate.plots import Plot
 

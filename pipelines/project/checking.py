@@ -115,8 +115,8 @@ def _there(path: Sequence[str | int], uri: str) -> str:
     """Whether what a setting names is there; a home and a file that is written need not be."""
     key = ".".join(map(str, path))
     if path == ("platform", "data_root"):
-        if kind := stores.scheme(uri):
-            stores.filesystem(kind)
+        if stores.scheme(uri):
+            storage.filesystem(uri)
             return "credentials are there"
         folder = storage.normalise(uri)
         while not os.path.exists(folder):

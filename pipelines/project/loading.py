@@ -19,6 +19,8 @@ Path = tuple[str | int, ...]
 
 _PART = re.compile(r'"([^"]*)"|([^."]+)')
 _NUMBER = re.compile(r"\d+")
+_OWN = {"config": "validate", "curation": "schema", "steps": "label.steps", "as_of": "label.as_of"}
+"""What components call settings whose section they do not know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +58,31 @@ class Project:
 
     def placed(self, error: HeadwaterError) -> HeadwaterError:
         """The error with its file and line before it."""
-        key = str(error).partition(": ")[0]
+        key, _, message = str(error).partition(": ")
+        if key.partition(".")[0] not in SECTIONS:
+            whole = self._whole(key)
+            if whole is None:
+                return error
+            key = whole
         if any(key == each or key.startswith(f"{each}.") for each in self.set):
-            return HeadwaterError(f"--set {error}")
+            return _as(error, f"--set {key}: {message}")
         if not self.uri:
-            return error
-        line = line_of(self.text, key)
-        if line is None and key.partition(".")[0] not in SECTIONS:
-            return error
-        return HeadwaterError(f"{self.uri}{f', line {line}' if line else ''}: {error}")
+            return _as(error, f"{key}: {message}")
+        line = line_of(self.text, key)[0]
+        return _as(error, f"{self.uri}{f', line {line}' if line else ''}: {key}: {message}")
+
+    def _whole(self, key: str) -> str | None:
+        """The key with its section, where it is of one only: what a component says at work begins within its section."""
+        if self._has(key):
+            return key
+        for own, section in _OWN.items():
+            if key == own or key.startswith(f"{own}."):
+                return section + key[len(own) :] if self._has(section + key[len(own) :]) else None
+        found = [f"{section}.{key}" for section in SECTIONS if self._has(f"{section}.{key}")]
+        return found[0] if len(found) == 1 else None
+
+    def _has(self, key: str) -> bool:
+        return key in self.set or bool(self.uri) and line_of(self.text, key)[1]
 
 
 def load(
@@ -140,12 +158,22 @@ def _parse_set(text: str, settings: Mapping[str, Any]) -> tuple[Path, Any]:
     return tuple(path), parse_config(f"--set {key}", value) if value.strip() else ""
 
 
-def line_of(text: str, key: str) -> int | None:
-    """The line of a YAML text, from 1, of a key as errors write it, or of as much of it as is there.
+def _as(error: HeadwaterError, message: str) -> HeadwaterError:
+    placed = HeadwaterError(message)
+    if hasattr(error, "code"):
+        placed.code = error.code  # type: ignore[attr-defined]
+    return placed
+
+
+def line_of(text: str, key: str) -> tuple[int | None, bool]:
+    """Where a YAML text has a key as errors write it.
 
     Args:
       text: the text.
       key: keys and numbers of entries, with dots between them; names may hold dots themselves.
+
+    Returns:
+      The line, from 1, of as much of it as is there, None for nothing; and whether that is all of it.
     """
     import yaml
 
@@ -166,4 +194,4 @@ def line_of(text: str, key: str) -> int | None:
             line, key = node.start_mark.line + 1, key.partition(".")[2]
         else:
             break
-    return line
+    return line, not key

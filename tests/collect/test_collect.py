@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset
-from headwater.components.collect.settings import parse_splits
+from headwater.components.collect.shape.splitting import parse_splits
 from headwater.components.common import open_dataset, results, storage
 from headwater.components.common.dataset import load_dataset, read_element, rejected
 from headwater.components.common.dataset_index import decode_schema, shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv_ranges
+from headwater.components.common.sources import files
 from headwater.components.label import label_dataset
 
 
@@ -117,7 +117,7 @@ def test_the_same_input_gives_the_same_bytes_from_any_path_and_workers(few_fligh
 
 def test_blocks_change_shards_and_not_rows(few_flights, tmp_path, monkeypatch):
     whole = collect(few_flights, tmp_path / "a")
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 30_000)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 30_000)
     cut = collect(few_flights, tmp_path / "b")
     assert cut.body["splits"]["train"]["shards"] > 3
     for split in ("train", "eval"):
@@ -237,7 +237,7 @@ def test_a_declared_type_rejects_what_a_parquet_file_has_otherwise(tmp_path):
 
 
 def test_the_type_is_inferred_over_the_whole_input(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 64)
     path = write(tmp_path / "t.csv", "a,b,c\n" + "1,2,3\n" * 50 + "1,2.5,x\n")
     result = collect(path, tmp_path / "out")
     assert {name: result.body["columns"][name] for name in "abc"} == {"a": "int64", "b": "double", "c": "string"}

@@ -16,7 +16,6 @@ from headwater.components.collect.rules.findings import finding
 from headwater.components.collect.rules.health import (
     _two_shares,
     advise_refresh,
-    benjamini_hochberg,
     check_columns,
     check_freshness,
     check_models,
@@ -26,6 +25,7 @@ from headwater.components.collect.rules.health import (
     theil_sen,
 )
 from headwater.components.collect.settings import check_settings
+from headwater.components.common.significance import benjamini_hochberg
 
 NOON = datetime.datetime(2013, 7, 1, 12, tzinfo=datetime.UTC)
 
@@ -115,8 +115,8 @@ def test_false_discoveries_are_held_as_benjamini_and_hochberg_say():
     chances = [0.001, 0.008, 0.039, 0.041, 0.042, 0.06, 0.074, 0.205, 0.212, 0.216]
     # The example of their paper's method by hand: the largest k with p(k) <= k/m·q.
     largest = max(k for k, p in enumerate(sorted(chances), 1) if p <= k / 10 * 0.05)
-    assert sum(benjamini_hochberg(chances, 0.05)) == largest == 2
-    assert benjamini_hochberg([], 0.05) == []
+    assert (benjamini_hochberg(chances) <= 0.05).sum() == largest == 2
+    assert not len(benjamini_hochberg([]))
 
 
 def test_a_stuck_sensor_is_told_and_constants_and_short_runs_are_not():

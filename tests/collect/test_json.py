@@ -19,7 +19,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv_ranges, inferring, jsonarrays, jsonl
+from headwater.components.common.sources import files, inferring
+from headwater.components.common.sources.formats import jsonarrays, jsonl
 
 UTC = datetime.UTC
 
@@ -107,7 +108,7 @@ def test_numbers_keep_their_digits_wherever_they_stand(tmp_path, values, kind, e
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_long_integers_beside_reals_stay_text_across_blocks_and_files(tmp_path, monkeypatch, format):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 32)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 32)
     values = ["9007199254740993", "1", "2", "3", "4", "5", "0.25"]
     if format == "csv":
         write(tmp_path / "t.csv", "id,x\n" + "".join(f"{place},{value}\n" for place, value in enumerate(values)))

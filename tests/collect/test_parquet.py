@@ -288,7 +288,7 @@ def test_files_that_are_cut_short_are_told_as_that(tmp_path, cut):
 
 def test_a_footer_that_promises_more_rows_is_told(tmp_path, monkeypatch):
     path = write(tmp_path, pa.table({"id": range(1000)}))
-    from headwater.components.common.sources import parquet
+    from headwater.components.common.sources.formats import parquet
 
     honest = parquet.read_footer(str(path))
     monkeypatch.setattr(parquet, "read_footer", lambda uri: honest._replace(ranges=[(0, 1, 1001)]))
@@ -301,7 +301,7 @@ def test_a_file_that_ends_its_reader_is_named(tmp_path):
     path = write(tmp_path, pa.table({"id": range(1000)}))
     script = (
         "import os, sys\n"
-        "from headwater.components.common.sources import parquet\n"
+        "from headwater.components.common.sources.formats import parquet\n"
         "from headwater.components.collect import collect_dataset\n"
         "import aborting\n"
         "aborting.install()\n"

@@ -21,7 +21,7 @@ from headwater.components.collect.shape import duplicates as duplicates_module
 from headwater.components.common import hashing, open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv_ranges
+from headwater.components.common.sources import files
 
 
 def collect(source, output, **options):
@@ -237,7 +237,7 @@ def test_time_splits_leave_a_gap(orders, tmp_path):
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("key", [["a"], ["a", "b"]])
 def test_the_first_row_of_each_key_stays_as_duckdb_says(tmp_path, monkeypatch, form, key):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 500)
     monkeypatch.setattr(duplicates_module, "PARTITION_ROWS", 64)
     chance = np.random.default_rng(5)
     source = pa.table(

@@ -18,7 +18,8 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv_ranges, staging
+from headwater.components.common.sources import files, staging
+from headwater.components.common.sources.formats import csv as csv_format
 
 TEXT = 'id,name,"note"\n1,Zoë,"two\nlines"\n2,,x\n3,Łódź,"say ""hi"""\n'
 ROWS = [
@@ -125,7 +126,7 @@ def test_tabs_and_names_given(tmp_path):
 
 @pytest.mark.parametrize("block", [7, 64, 1 << 20])
 def test_names_given_lose_no_row_at_any_block_size(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
     lines = [f"{i},v{i}" for i in range(50)]
     result = collect(
         write(tmp_path / "t.csv", ("\ufeff" + "\n".join(lines)).encode()), tmp_path / "out", column_names=["a", "b"]
@@ -200,10 +201,8 @@ def test_structs_of_parquet_files_widen_by_field(tmp_path):
 
 
 def test_a_type_that_appears_late_is_seen(tmp_path, monkeypatch):
-    from headwater.components.common.sources import scanning
-
-    monkeypatch.setattr(scanning, "SAMPLE_BYTES", 64)
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(csv_format, "SAMPLE_BYTES", 64)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 200)
     numbers = "".join(f"{i},{i},\n" for i in range(100))
     late = "a,b,c\n" + numbers + "100,later,\n101,007,5\n"
     result = collect(write(tmp_path / "t.csv", late.encode()), tmp_path / "out")
@@ -218,11 +217,9 @@ def test_a_type_that_appears_late_is_seen(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("tail", ["007", "12345678901234567890", "1e400", "2013-01-01", "true"])
 def test_a_guess_gives_what_reading_everything_gives(tmp_path, monkeypatch, tail):
-    from headwater.components.common.sources import scanning
-
     text = ("a\n" + "".join(f"{i}\n" for i in range(1, 60)) + tail + "\n").encode()
     whole = collect(write(tmp_path / "t.csv", text), tmp_path / "whole")
-    monkeypatch.setattr(scanning, "SAMPLE_BYTES", 32)
+    monkeypatch.setattr(csv_format, "SAMPLE_BYTES", 32)
     guessed = collect(tmp_path / "t.csv", tmp_path / "guessed")
     assert guessed.body["columns"] == whole.body["columns"]
     assert {s: e["digest"] for s, e in guessed.body["splits"].items()} == {
@@ -231,10 +228,8 @@ def test_a_guess_gives_what_reading_everything_gives(tmp_path, monkeypatch, tail
 
 
 def test_no_shard_of_a_wrong_guess_stays(tmp_path, monkeypatch):
-    from headwater.components.common.sources import scanning
-
-    monkeypatch.setattr(scanning, "SAMPLE_BYTES", 32)
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(csv_format, "SAMPLE_BYTES", 32)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 100)
     text = ("a\n" + "".join(f"{i}\n" for i in range(100)) + "x\n").encode()
     result = collect(write(tmp_path / "t.csv", text), tmp_path / "out")
     listed = sum(entry["shards"] for entry in result.body["splits"].values())
@@ -277,7 +272,7 @@ def test_a_record_that_never_ends_is_refused(tmp_path, monkeypatch):
     from headwater.components.common.sources import scanning
 
     monkeypatch.setattr(scanning, "RECORD_BYTES", 1 << 16)
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1 << 14)
     path = write(tmp_path / "t.csv", b"a,b\n1,x\n2," + b"y" * (1 << 18) + b"\n")
     with pytest.raises(HeadwaterError, match="the record near byte .* is longer than"):
         collect(path, tmp_path / "out")

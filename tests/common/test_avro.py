@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, avro_blocks
+from headwater.components.common.sources.formats import avro, avro_blocks
 
 QUICK = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 UTC = datetime.UTC
@@ -68,7 +68,7 @@ def read_all(uri):
     schema, ranges = avro.read_schema(uri), avro.find_ranges(uri)
     for (_, stop, _), (start, _, _) in zip(ranges, ranges[1:]):
         assert stop == start
-    rows, rejected, first = {}, {}, avro.FIRST_ROW
+    rows, rejected, first = {}, {}, 1
     for start, stop, records in ranges:
         seen = 0
         for batch, numbers, rejections in avro.read_rows(uri, start, stop, schema, first):

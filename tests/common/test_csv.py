@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import csv, csv_ranges, inferring
-from headwater.components.common.sources.dialect import Dialect
+from headwater.components.common.sources import files, inferring
+from headwater.components.common.sources.formats import csv, csv_ranges
+from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import VALUE_BYTES
 
 NAMES = ["a", "b"]
@@ -56,7 +57,7 @@ def rows_of(path, ranges, kinds=TEXT, dialect=COMMA):
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=st.lists(st.tuples(values, values), min_size=1, max_size=12), block_bytes=st.integers(9, 40))
 def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     sink = io.StringIO()
     writer = python_csv.writer(sink, quoting=python_csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(NAMES)
@@ -72,7 +73,7 @@ def test_every_record_is_read_once_wherever_the_blocks_fall(table, block_bytes, 
     block_bytes=st.integers(5, 24),
 )
 def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(body))
     try:
@@ -80,11 +81,11 @@ def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
     except HeadwaterError as error:
         # The whole file in one block agrees that a quote never closes.
         assert "never closes" in str(error)
-        monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1 << 20)
+        monkeypatch.setattr(files, "BLOCK_BYTES", 1 << 20)
         with pytest.raises(HeadwaterError, match="never closes"):
             ranges_of(path, 1 << 20)
         return
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1 << 20)
     assert rows_of(path, ranges) == rows_of(path, ranges_of(path, 1 << 20))
 
 

@@ -12,18 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import (
-    Reading,
-    csv,
-    csv_ranges,
-    discover,
-    open_sources,
-    read_element,
-    scan_files,
-)
-from headwater.components.common.sources.dialect import Dialect
-from headwater.components.common.sources.headers import detect_header, name_columns
-from headwater.components.common.sources.sniffing import sniff
+from headwater.components.common.sources import Reading, discover, files, open_sources, read_element, scan_files
+from headwater.components.common.sources.formats import csv, csv_ranges
+from headwater.components.common.sources.formats.dialect import Dialect
+from headwater.components.common.sources.formats.headers import detect_header, name_columns
+from headwater.components.common.sources.formats.sniffing import sniff
 
 ROWS = [
     ["id", "when", "note, and more", "amount"],
@@ -58,7 +51,7 @@ def detected(text, **asked):
 def table_of(folder, **asked):
     """All rows as text, missing ones as None, and the notices."""
     reading = Reading(**asked)
-    scans = scan_files(discover([str(folder)], reading), str(folder / "_scratch"), reading, workers=1)
+    scans = scan_files(discover([str(folder)]), str(folder / "_scratch"), reading, workers=1)
     names = list(dict.fromkeys(name for scan in scans for name in scan.file.names))
     opened = open_sources(scans, types=dict.fromkeys(names, "string"), workers=1)
     batches = [
@@ -77,7 +70,7 @@ def test_a_dialect_is_detected_and_its_rows_are_read(tmp_path, delimiter, quote,
     (tmp_path / "t.csv").write_text(text, newline="")
     table, opened = table_of(tmp_path)
     [file] = opened.files
-    assert (file.dialect.delimiter, file.dialect.quote, file.dialect.header) == (delimiter, quote, True)
+    assert (file.layout.delimiter, file.layout.quote, file.layout.header) == (delimiter, quote, True)
     assert table.column_names == ROWS[0]
     expected = [[cell or None for cell in row] for row in ROWS[1:]]
     assert [list(row.values()) for row in table.to_pylist()] == expected
@@ -92,7 +85,7 @@ def test_a_dialect_is_detected_and_its_rows_are_read(tmp_path, delimiter, quote,
 def test_escapes_are_detected(tmp_path, delimiter):
     (tmp_path / "t.csv").write_text(written(ROWS, delimiter, escape="\\", quoting=python_csv.QUOTE_ALL))
     table, opened = table_of(tmp_path)
-    assert opened.files[0].dialect.escape == "\\"
+    assert opened.files[0].layout.escape == "\\"
     assert [list(row.values()) for row in table.to_pylist()] == [[cell or None for cell in row] for row in ROWS[1:]]
 
 
@@ -222,7 +215,7 @@ def test_settings_override_what_would_be_detected(tmp_path, text, asked, rows):
 def test_decimal_and_thousands(tmp_path, asked, values, kinds):
     (tmp_path / "t.csv").write_text("n;m\n" + "".join(f"{value};1\n" for value in values))
     reading = Reading(**asked)
-    scans = scan_files(discover([str(tmp_path)], reading), "", reading, workers=1)
+    scans = scan_files(discover([str(tmp_path)]), "", reading, workers=1)
     for exact in (False, True):
         opened = open_sources(scans, exact=exact, workers=1)
         [batch] = [
@@ -313,7 +306,7 @@ values = st.text(st.sampled_from("x,;'\"\\\n#|"), max_size=6)
     block_bytes=st.integers(9, 40),
 )
 def test_every_record_is_read_once_in_any_dialect(table, dialect, block_bytes, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     text = written([["a", "b"], *table], dialect.delimiter, dialect.quote, dialect.escape, quoting=python_csv.QUOTE_ALL)
     if dialect.comment:
         lines = written([["a", "b"]], dialect.delimiter, dialect.quote, quoting=python_csv.QUOTE_ALL)

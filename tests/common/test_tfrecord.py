@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.components.common.dataset import load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import example, tfrecord, tfrecord_columns
+from headwater.components.common.sources.formats import example, tfrecord, tfrecord_columns
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MAX, MIN = 2**63 - 1, -(2**63)
@@ -134,7 +135,7 @@ def read_all(uri, kinds=None):
             for name, kind in tfrecord.infer_types(uri, start, stop).items():
                 kinds[name] = tfrecord_columns.widen_types(kinds.get(name, pa.null()), kind)
     schema = pa.schema(kinds)
-    rows, rejected, first = {}, {}, tfrecord.FIRST_ROW
+    rows, rejected, first = {}, {}, 1
     for start, stop, records in ranges:
         seen = 0
         for batch, numbers, rejections in tfrecord.read_rows(uri, start, stop, schema, first):
@@ -424,3 +425,17 @@ def test_the_messages_are_in_no_pool_that_tensorflow_uses():
     for name in ("headwater.Example", "headwater.Features"):
         with pytest.raises(KeyError):
             descriptor_pool.Default().FindMessageTypeByName(name)
+
+
+def test_a_few_columns_of_a_plain_file_are_read(tmp_path):
+    """Also one alone, or none that the file has, where the number of rows is all that is wanted."""
+    uri = write(
+        tmp_path / "t.tfrecord", [encode([("a", [1, 2]), ("b", [b"x"])]), encode([("a", [3]), ("b", [b"\xff"])])]
+    )
+    opened = load_dataset(uri, workers=1)
+    [element] = opened.elements("all")
+    for names in (["a"], ["b"], ["b", "a"], []):
+        schema = pa.schema([opened.schema.field(name) for name in names])
+        [batch] = read_element(element, schema)
+        assert batch.schema.names == names
+    assert opened.schema.field("a").type == pa.list_(pa.int64())

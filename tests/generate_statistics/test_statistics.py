@@ -202,9 +202,9 @@ def test_values_are_exact_up_to_the_limit_and_bounded_above_it(tmp_path, distinc
 
 
 def test_one_and_two_workers_give_the_same_bytes(months, tmp_path, monkeypatch):
-    from headwater.components.common.sources import csv_ranges
+    from headwater.components.common.sources import files
 
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 400_000)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 400_000)
     dataset = collect_dataset(str(months[1]), str(tmp_path / "data"), workers=1)
     assert dataset.body["splits"]["train"]["shards"] > 5
     runs = [compute_statistics(dataset.folder, str(tmp_path / f"{workers}"), workers=workers) for workers in (1, 2)]

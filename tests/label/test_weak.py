@@ -17,7 +17,7 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import analyse, label_dataset
 from headwater.components.label.classes import check_kind, numbers
-from headwater.components.label.page import _weak
+from headwater.components.label.methods.weak_supervision import show
 from headwater.components.label.weak import analysis, fitting, tally
 from headwater.components.label.weak.functions import Function, check_columns, vote
 
@@ -222,7 +222,7 @@ def test_pairs_are_counted_on_gold(tmp_path):
             "right": [int(each.sum()) for each in right],
             "both": int((right[0] & right[1]).sum()),
         }
-    shown = _weak(result.body["steps"][0], ["fine", "late"])
+    shown = show(result.body["steps"][0], ["fine", "late"])
     page = (tmp_path / "labels" / result.body["page"]).read_text(encoding="utf-8")
     assert shown["pairs_have_gold"] and "First right" in page
     page_without = label(tmp_path, trips(), step())

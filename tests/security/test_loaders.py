@@ -29,7 +29,7 @@ ALLOWED = {
     ("components/common/user_code.py", "import_module"),
     # kfp's compiler and the compiler of Avro's schemas, which makes decoders of ours.
     ("pipelines/compile.py", "compile"),
-    ("components/common/sources/avro_schema.py", "compile"),
+    ("components/common/sources/formats/avro_schema.py", "compile"),
 }
 
 

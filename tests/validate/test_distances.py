@@ -197,13 +197,20 @@ def test_the_p_value_is_the_least_of_the_tests_times_their_number():
         assert found.p_value == pytest.approx(2 * by_square if together else by_bin)
     alone = distances.measure(table([900], [800]))
     assert (alone.p_value, alone.effect, alone.bin) == (1, 0, ("0", 1, 1))
+    assert [distance.p_value for distance in alone.distances] == [1, 1, 1]
+    chance = np.random.default_rng(11)
+    numbers = change(feature(chance.normal(size=200)), feature(chance.normal(0.5, 1, 300)))
+    by_bin, by_ranks = (by_name(numbers)[name].p_value for name in ("L-infinity", "Kolmogorov-Smirnov"))
+    assert by_ranks < by_bin and numbers.p_value == pytest.approx(2 * by_ranks)
 
 
-def test_many_rows_are_judged_by_the_normal_distribution():
-    found = distances.measure(table([5000, 5000], [5150, 4850]))
-    z = 0.015 / math.sqrt(0.5075 * 0.4925 * 2 / 10_000)
+@pytest.mark.parametrize("rows", [1_000, 10_000])
+def test_many_rows_are_judged_by_the_normal_distribution(rows):
+    """So are fewer, where they are more than a tenth of all."""
+    found = distances.measure(table([0.5 * rows, 0.5 * rows], [0.53 * rows, 0.47 * rows]))
+    z = 0.03 / math.sqrt(0.515 * 0.485 * 2 / rows)
     assert by_name(found)["L-infinity"].p_value == pytest.approx(2 * 2 * stats.norm.sf(z))
-    assert found.bin == ("0", 0.5, 0.515)
+    assert found.bin == ("0", 0.5, pytest.approx(0.53))
 
 
 def test_what_inexact_ranks_may_account_for_is_taken_off():
@@ -249,8 +256,10 @@ def test_a_lists_values_count_as_one_row():
     ids=["constant", "infinite", "all infinite", "too far apart"],
 )
 def test_an_area_without_a_unit_is_not_given(side):
-    """A baseline that has no spread, or none that is finite."""
+    """A baseline that has no spread, or none that is finite; and infinite values on either side."""
     assert "Wasserstein" not in by_name(change(feature(side), feature([1.0, 2.0] * 50)))
+    if math.inf in side:
+        assert "Wasserstein" not in by_name(change(feature([1.0, 2.0] * 50), feature(side)))
 
 
 DRAWS = {

@@ -5,9 +5,10 @@ What stands in a database moves; what was exported does not, so it has a fingerp
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headwater.components.collect.databases.bigquery import BigQuerySource
 from headwater.components.collect.databases.postgres import PostgresSource
@@ -15,14 +16,41 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
 from headwater.components.common.sources import SourceFile
+from headwater.components.common.sources.formats import parquet
 
-_KINDS: dict[str, type[PostgresSource | BigQuerySource]] = {"postgres": PostgresSource, "bigquery": BigQuerySource}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Part(Protocol):
+    """A part of a database's rows; it pickles."""
+
+    def read(self) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+        """The rows, for as long as this lasts. Runs on a worker."""
+
+
+class Database(Protocol):
+    """The settings of one database, a pydantic model. A new kind is a module here, and its line in `DATABASES`."""
+
+    @property
+    def uri(self) -> str:
+        """What lineage records: never a credential."""
+
+    def snapshot(self) -> contextlib.AbstractContextManager[Sequence[Part]]:
+        """The parts, all of which see the database as it is now, for as long as this lasts."""
+
+
+DATABASES: dict[str, type[Any]] = {
+    "postgres": PostgresSource,
+    "bigquery": BigQuerySource,
+}
+"""By the names that settings have."""
 
 ROWS_OF_GROUP = 1 << 17
 """The most rows of a row group of an export."""
 
 
-def parse_source(given: Mapping[str, Any], where: str = "databases") -> PostgresSource | BigQuerySource:
+def parse_source(given: Mapping[str, Any], where: str = "databases") -> Database:
     """A database source as a user gives it: `{"postgres": {…}}` or `{"bigquery": {…}}`.
 
     Args:
@@ -32,10 +60,10 @@ def parse_source(given: Mapping[str, Any], where: str = "databases") -> Postgres
     Raises:
       HeadwaterError: names the key that is wrong.
     """
-    if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in _KINDS:
-        raise HeadwaterError(f"{where}: each must be one of {', '.join(_KINDS)} with its settings")
+    if not isinstance(given, Mapping) or len(given) != 1 or next(iter(given)) not in DATABASES:
+        raise HeadwaterError(f"{where}: each must be one of {', '.join(DATABASES)} with its settings")
     [(kind, settings)] = given.items()
-    return checked(_KINDS[kind], settings, f"{where}.{kind}")
+    return checked(DATABASES[kind], settings, f"{where}.{kind}")
 
 
 def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: Any) -> list[SourceFile]:
@@ -63,7 +91,7 @@ def export_databases(given: Sequence[Mapping[str, Any]], folder: str, **beam: An
             )
         for place, line in enumerate(lines.splitlines()):
             size = json.loads(line)
-            files.append(SourceFile(f"{source.uri}#{place:04d}", "parquet", size, place=items[place][1]))
+            files.append(SourceFile(f"{source.uri}#{place:04d}", parquet.FORMAT.name, size, place=items[place][1]))
     return files
 
 

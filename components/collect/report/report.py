@@ -13,11 +13,12 @@ from headwater.components.collect import rules
 from headwater.components.collect.privacy import detect
 from headwater.components.collect.report import page
 from headwater.components.collect.rules import Evidence, Sample
-from headwater.components.collect.rules.findings import SEVERITIES, finding
+from headwater.components.collect.rules.findings import finding
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import PLACE, SPLIT, Outcome
 from headwater.components.common import results
+from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Home
 from headwater.components.common.sources import Notice
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-SEVERITIES = ("error", "warning", "info")
-
 
 def finding(
     rule: str, severity: str, column: str | None, message: str, value: float | None = None, limit: float | None = None
@@ -14,7 +12,7 @@ def finding(
 
     Args:
       rule: the short name of what was looked at.
-      severity: one of `SEVERITIES`.
+      severity: one of `common.findings.SEVERITIES`.
       column: the column that it is about, if it is about one.
       message: one sentence; it holds no value of the rows.
       value: what was measured.

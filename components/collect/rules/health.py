@@ -15,6 +15,7 @@ import numpy as np
 
 from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.findings import finding
+from headwater.components.common.significance import benjamini_hochberg
 
 FUTURE = datetime.timedelta(days=1)
 """Events further in the future than this are a wrong clock."""
@@ -210,27 +211,12 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
         was = before[name]["missing"] / max(earlier["rows"], 1)
         chance = _two_shares(now[name]["missing"], profile["rows"], before[name]["missing"], earlier["rows"])
         tests.append((name, was, share, chance))
-    significant = benjamini_hochberg([chance for *_, chance in tests], FALSE_DISCOVERY)
-    for (name, was, share, _), holds in zip(tests, significant):
-        if holds and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
+    adjusted = benjamini_hochberg([chance for *_, chance in tests])
+    for (name, was, share, _), p_value in zip(tests, adjusted):
+        if p_value <= FALSE_DISCOVERY and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
             message = f"{name!r} is missing in {share:.1%} of the rows, but was in {was:.1%} in the last span"
             found.append(finding("missing_share", "warning", name, message, share, was))
     return found
-
-
-def benjamini_hochberg(chances: Sequence[float], rate: float) -> list[bool]:
-    """Which of several tests hold at a false discovery rate.
-
-    Args:
-      chances: p-values.
-      rate: the share of false ones among those that are said to hold.
-    """
-    order = np.argsort(chances, kind="stable")
-    passed = np.array(chances)[order] <= rate * np.arange(1, len(chances) + 1) / max(len(chances), 1)
-    last = int(np.flatnonzero(passed)[-1]) + 1 if passed.any() else 0
-    holds = np.zeros(len(chances), bool)
-    holds[order[:last]] = True
-    return holds.tolist()
 
 
 def check_models(models: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:

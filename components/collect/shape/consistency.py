@@ -13,7 +13,7 @@ import pydantic
 from headwater.components.collect.shape import strptime, zones
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Rejection
-from headwater.components.common.sources.csv_values import cast_text
+from headwater.components.common.sources.formats.csv_values import cast_text
 from headwater.components.common.sources.rejections import clip
 from headwater.components.common.sources.types import cast_rows, cast_values, parse_type
 

@@ -18,7 +18,7 @@ from headwater.components.collect.shape import consistency, lookups, splitting
 from headwater.components.collect.shape.duplicates import Drops
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import Element, Misfit, Rejection, read_element
+from headwater.components.common.sources import Element, Misfit, Rejection, read_element, reads_columns
 
 MISFIT = b"misfit"
 """The state of a range for which a guess did not hold."""
@@ -94,7 +94,7 @@ def read_keys(shape: Shape, element: Element) -> Iterator[tuple[pa.RecordBatch, 
     origin = {new: old for old, new in settings.rename.items()}
     # What neither depends on other columns nor loses rows to them can be read alone.
     alone = not (settings.lookups or settings.derived or settings.filters or settings.formats or settings.types)
-    if alone and element.file.format == "parquet":
+    if alone and reads_columns(element):
         only = {origin.get(name, name) for name in settings.key}
         kept = dataclasses.replace(
             shape,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,42 @@ NO_SPLIT = "no_split"
 
 SPLIT_GAP = "split_gap"
 """The rule that filters rows that lie in the gap after a cut in time."""
+
+
+def parse_splits(text: str) -> dict[str, float]:
+    """Splits as text, `train=0.8,eval=0.2`: the form for places that do not keep a mapping's order, as KFP's parameters.
+
+    Raises:
+      HeadwaterError: the text has another form.
+    """
+    splits: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            raise HeadwaterError(f"splits: {part.strip()!r} should be NAME=WEIGHT, as in train=0.8,eval=0.2") from None
+        if name in splits:
+            raise HeadwaterError(f"splits: {name!r} is named twice")
+        splits[name] = number
+    return splits
+
+
+def _split_weights(given: Any) -> Any:
+    try:
+        return parse_splits(given) if isinstance(given, str) else given
+    except HeadwaterError as error:
+        raise ValueError(str(error).removeprefix("splits: ")) from None
+
+
+Splits = Annotated[
+    dict[str, Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]],
+    pydantic.BeforeValidator(_split_weights),
+    pydantic.WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "number"}}]}
+    ),
+]
+"""Names and weights of splits, in order; also as text."""
 
 
 class HashRule(pydantic.BaseModel):

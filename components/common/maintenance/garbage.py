@@ -16,6 +16,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.maintenance.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
+from headwater.components.common.stores import local
 
 MIN_AGE = 86_400.0
 """Seconds that a file must be old, by default, before it can be garbage."""
@@ -93,7 +94,7 @@ def find_garbage(data_root: str, *, retention: Retention = Retention(), min_age:
             if now - folders.get(here, now) >= min_age:
                 yield Garbage(file.uri, file.size, SCRATCH)
             continue
-        if place.path.rpartition("/")[2].startswith(storage.TEMPORARY):
+        if place.path.rpartition("/")[2].startswith(local.TEMPORARY):
             yield Garbage(file.uri, file.size, TEMPORARY)
             continue
         if known[0] != here:

@@ -1,7 +1,7 @@
 """Users' own files as one table: found, fingerprinted, typed, and cut into ranges that can be read apart.
 
 A range (`Element`) is a function of the file alone: fixed blocks of text, row groups of a Parquet file, blocks of
-an Avro file. One module a format says how its ranges are found and read.
+an Avro file. `formats` has one module a format, which says how its ranges are found and read.
 """
 
 from __future__ import annotations
@@ -17,19 +17,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import avro, csv, hive, inferring, jsonl, parquet, tfrecord, tfrecord_columns
+from headwater.components.common.sources import hive, inferring
 from headwater.components.common.sources.cells import invalid_text
-from headwater.components.common.sources.files import (
-    Element,
-    Misfit,
-    Notice,
-    Reading,
-    SourceFile,
-    discover,
-    merge_notices,
-)
+from headwater.components.common.sources.discovery import discover
+from headwater.components.common.sources.files import Element, Misfit, Notice, Reading, SourceFile, merge_notices
+from headwater.components.common.sources.formats import FORMATS
+from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import Scan, scan_files
 from headwater.components.common.sources.types import (
@@ -54,11 +48,9 @@ __all__ = [
     "fingerprint",
     "open_sources",
     "read_element",
+    "reads_columns",
     "scan_files",
 ]
-
-_DECLARED = ("parquet", "avro")
-"""Formats whose files say what their columns are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,23 +98,20 @@ def open_sources(
     inferred = {
         number
         for number, scan in enumerate(scans)
-        if scan.file.format not in _DECLARED and (exact or not scan.elements or not scan.elements[0].guessed)
+        if not _declares(scan) and (exact or not scan.elements or not scan.elements[0].guessed)
     }
     # One file that needs the long way takes all CSV files along: what is guessed is checked by one rule.
     scans = _infer(scans, inferred, label, beam)
     kinds, guessed, mixed = _unite(scans, inferred)
     kinds.update(_partition_types(scans))
     if not kinds:
-        hint = (
-            "; JSON Lines files have one object per line" if any(scan.file.format == "jsonl" for scan in scans) else ""
-        )
-        hint += ", and arrays or objects over several lines must be in a .json file" if hint else ""
+        hint = "; ".join(dict.fromkeys(["", *(FORMATS[scan.file.format].hint for scan in scans)]))
         raise HeadwaterError(f"{scans[0].file.uri}: there is no readable record to take the columns from{hint}")
     unknown = sorted(set(asked) - set(kinds))
     if unknown:
         raise HeadwaterError(f"types: there is no column {unknown[0]!r}; the columns are {', '.join(kinds)}")
     for scan in scans:
-        if scan.file.format in _DECLARED:
+        if _declares(scan):
             for name, kind in asked.items():
                 if name in scan.kinds and not castable(scan.kinds[name], kind):
                     raise HeadwaterError(
@@ -145,7 +134,7 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
 
 
 def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
-    """Files as manifests tell them: uri, format, bytes, sha256, rows, and what of a CSV's dialect is not RFC 4180's.
+    """Files as manifests describe them: uri, format, bytes, sha256, rows, and what their format adds.
 
     Args:
       opened: the files.
@@ -156,8 +145,7 @@ def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
         for file in opened.files
     }
     for file in opened.files:
-        if file.format == "csv" and file.dialect.changes():
-            found[file.uri]["dialect"] = file.dialect.changes()
+        found[file.uri].update(FORMATS[file.format].describe(file))
     for element, count in zip(opened.elements, rows):
         found[element.file.uri]["rows"] += count
     return list(found.values())
@@ -181,38 +169,33 @@ def read_element(
       Misfit: what was guessed does not hold here.
     """
     file = element.file
+    form = FORMATS[file.format]
     # Without a column there would be no rows.
     names = [name for name in file.names if only is None or name in only] or list(file.names[:1])
-    if file.format in ("csv", "jsonl"):
-        data = storage.read_range(file.content, element.start, element.stop)
-        kinds = {name: schema.field(name).type if name in schema.names else pa.string() for name in names}
-        if file.format == "jsonl":
-            batch, rows, rejections = jsonl.read_rows(data, kinds, element.first_row)
-        else:
-            batch, rows, rejections = csv.read_rows(
-                data,
-                file.names,
-                kinds,
-                file.dialect,
-                element.first_row,
-                guessed=guessed if element.guessed else (),
-                records=element.rows if element.guessed else -1,
-                only=names,
-            )
+    kinds = {name: schema.field(name).type if name in schema.names else None for name in names}
+    for batch, rows, rejections in _read(form, element, kinds, guessed):
+        if not form.converts:
+            batch, rows, refused = _cast_batch(batch, rows, schema)
+            rejections = [*rejections, *refused]
         yield _conform(batch, schema, file), rows, rejections
-        return
-    if file.format == "parquet":
-        kinds = {name: schema.field(name).type if name in schema.names else pa.null() for name in names}
-        batches = parquet.read_rows(file.content, element.start, element.stop, element.first_row, element.rows, kinds)
-    elif file.format == "avro":
-        own = avro.read_schema(file.content)
-        batches = avro.read_rows(file.content, element.start, element.stop, own, element.first_row)
-    else:
-        own = pa.schema([schema.field(name) for name in file.names])
-        batches = tfrecord.read_rows(file.content, element.start, element.stop, own, element.first_row)
-    for batch, rows, rejections in batches:
-        batch, rows, refused = _cast_batch(batch, rows, schema)
-        yield _conform(batch, schema, file), rows, [*rejections, *refused]
+
+
+def _read(
+    form: Format, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+) -> Iterator[Rows]:
+    reading = form.read(element, kinds, guessed)
+    while True:
+        # Only what reading raises is about the file.
+        with clear_errors(element.file.uri, form.name):
+            found = next(reading, None)
+        if found is None:
+            return
+        yield found
+
+
+def reads_columns(element: Element) -> bool:
+    """Whether reading a few columns of a range is much cheaper than reading all."""
+    return FORMATS[element.file.format].columnar
 
 
 def _cast_batch(
@@ -262,7 +245,7 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     result = list(scans)
     for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
         file = scans[number].file
-        widen_two = tfrecord_columns.widen_types if file.format == "tfrecord" else inferring.widen_inferred
+        widen_two = FORMATS[file.format].widen
         kinds = {name: pa.null() for name in file.names}
         elements: list[Element] = []
         row = scans[number].elements[0].first_row
@@ -279,16 +262,12 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
 
 
 def _infer_element(element: Element) -> bytes:
-    file = element.file
-    if file.format == "tfrecord":
-        kinds = tfrecord.infer_types(file.content, element.start, element.stop)
-        rows = element.rows
-    else:
-        data = storage.read_range(file.content, element.start, element.stop)
-        rows, kinds = (
-            csv.infer_types(data, file.names, file.dialect) if file.format == "csv" else jsonl.infer_types(data)
-        )
+    rows, kinds = FORMATS[element.file.format].infer(element)
     return json.dumps([rows, {name: encode_type(kind) for name, kind in kinds.items()}]).encode()
+
+
+def _declares(scan: Scan) -> bool:
+    return FORMATS[scan.file.format].declares
 
 
 def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, pa.DataType], set[str], set[str]]:
@@ -298,7 +277,7 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
     guessed: set[str] = set()
     for number, scan in enumerate(scans):
         for name, kind in scan.kinds.items():
-            if scan.file.format in _DECLARED:
+            if _declares(scan):
                 earlier, uri = declared.get(name, (kind, scan.file.uri))
                 wider = widen(earlier, kind)
                 if wider is None:
@@ -320,11 +299,7 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
     kinds = {name: kind if name in declared else inferring.settle(kind) for name, kind in kinds.items()}
     for name, (kind, _) in declared.items():
         # A file that declares its types knows better than a guess over text; what does not fit is rejected.
-        others = [
-            inferring.settle(scan.kinds[name])
-            for scan in scans
-            if scan.file.format not in _DECLARED and name in scan.kinds
-        ]
+        others = [inferring.settle(scan.kinds[name]) for scan in scans if not _declares(scan) and name in scan.kinds]
         wider = functools.reduce(lambda one, two: one and widen(one, two), others, kind)
         kinds[name] = wider or kind
         guessed.discard(name)

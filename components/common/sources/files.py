@@ -1,36 +1,18 @@
-"""Source files: which there are, of what format, and the ranges of them that are read apart."""
+"""Source files, the ranges of them that are read apart, and what users are told of both."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from headwater.components.common import storage
-from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.dialect import Dialect
-from headwater.components.common.sources.hive import Partitions, partitions_of
+from headwater.components.common.sources.hive import Partitions
 
-FORMATS = {
-    ".csv": "csv",
-    ".txt": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".avro": "avro",
-    ".tfrecord": "tfrecord",
-    ".tfrecords": "tfrecord",
-}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
-TEXT = ("csv", "jsonl")
-"""The formats that are text: they have an encoding."""
+"""Endings of files that are packed, and how."""
 
-ARCHIVE = "archive"
-"""The format of a zip file before it is unpacked: its members have formats of their own."""
+BLOCK_BYTES = 16 << 20
+"""The bytes of a file that are looked at together; a range of text begins with the first record in one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,27 +50,25 @@ class SourceFile:
 
     Attributes:
       uri: where it is, for people; a member of an archive follows its name and a `#`.
-      format: a value of `FORMATS`.
+      format: a key of `formats.FORMATS`; of an archive that is not unpacked yet, `discovery.ARCHIVE`.
       size: of the plain content, in bytes.
       compression: a value of `COMPRESSIONS`, or empty.
-      dialect: of a CSV; before the file was read, only the delimiter that its name lets expect.
       place: URI of the plain content, when it is not at `uri` as it stands.
-      sha256: of the SHA-256s of the content's blocks of `csv_ranges.BLOCK_BYTES`, in order.
+      sha256: of the SHA-256s of the content's blocks of `BLOCK_BYTES`, in order.
       names: its columns.
       partitions: the columns that its folders hold, see `hive`.
-      detected: whether `dialect` is complete, and not to be detected again.
+      layout: what reading has to know beyond that, as its format has found out: of a CSV its `Dialect`. None before.
     """
 
     uri: str
     format: str
     size: int
     compression: str = ""
-    dialect: Dialect = Dialect()
     place: str = ""
     sha256: str = ""
     names: tuple[str, ...] = ()
     partitions: Partitions = ()
-    detected: bool = False
+    layout: Any = None
 
     @property
     def content(self) -> str:
@@ -102,7 +82,7 @@ class Element:
 
     Attributes:
       file: the file.
-      start: its first byte; in a Parquet file its first row group.
+      start: where it begins, in the format's unit: bytes of most, row groups of Parquet.
       stop: one past the last.
       first_row: the number of its first row in the file (CSV counts the header as row 1, the others count from 1).
       rows: how many records it holds, those to be rejected included; -1 while that is not known.
@@ -151,58 +131,7 @@ class Misfit(Exception):
     """What was guessed from a sample does not hold for a range: all ranges have to be looked at."""
 
 
-def recognise(name: str, reading: Reading) -> tuple[str, str, Dialect] | None:
-    """The format, the compression and the delimiter that a file's name tells, or None."""
-    stem, ending = os.path.splitext(name.lower())
-    compression = COMPRESSIONS.get(ending, "")
-    if not compression:
-        stem, compression = name.lower(), ""
-    base, ending = os.path.splitext(stem)
-    kind = FORMATS.get(ending)
-    if kind is None and "tfrecord" in os.path.basename(stem):
-        # As TFX names them: data_tfrecord-00000-of-00001.gz
-        kind = "tfrecord"
-    if kind is None and compression == "zip":
-        kind = ARCHIVE
-    if kind is None:
-        return None
-    return kind, compression, Dialect(delimiter="\t" if ending == ".tsv" else reading.delimiter or ",")
-
-
-def discover(
-    uris: Sequence[str], reading: Reading = Reading(), left_out: Collection[str] = (), roots: Mapping[str, str] = {}
-) -> list[SourceFile]:
-    """The files that paths, folders, globs and URIs name, sorted by URI.
-
-    Args:
-      uris: what is named.
-      reading: how text is read.
-      left_out: keys of `key=value` folders that are no columns.
-      roots: by URI, the folder below which its `key=value` folders are columns; what is named by default.
-
-    Raises:
-      HeadwaterError: nothing is there, or a file is of no format that is read.
-    """
-    if not uris:
-        raise HeadwaterError("sources: must name at least one file, folder, glob or database")
-    found: dict[str, SourceFile] = {}
-    for uri in uris:
-        files = storage.expand(uri)
-        root = roots.get(uri) or storage.fixed_part(uri)
-        known = []
-        for file in files:
-            recognised = recognise(file.uri, reading)
-            if recognised:
-                kind, compression, dialect = recognised
-                columns = partitions_of(storage.relative(file.uri, root), left_out) if file.uri != root else ()
-                known.append(SourceFile(file.uri, kind, file.size, compression, dialect, partitions=columns))
-        if not known:
-            if [storage.normalise(uri)] == [file.uri for file in files]:
-                raise HeadwaterError(
-                    f"{files[0].uri}: the file's extension is not one of {', '.join(FORMATS)}, optionally followed by "
-                    f"{', '.join(COMPRESSIONS)}"
-                )
-            there = f"{len(files)} other files are" if files else "nothing is"
-            raise HeadwaterError(f"{storage.normalise(uri)}: there is no file of a known format here; {there}")
-        found.update((file.uri, file) for file in known)
-    return [found[uri] for uri in sorted(found)]
+def unpacked_name(name: str) -> str:
+    """A file's name in small letters, without the ending that says how it is packed."""
+    name = name.lower()
+    return next((name.removesuffix(ending) for ending in COMPRESSIONS if name.endswith(ending)), name)

@@ -1,7 +1,8 @@
 """Compressed, archived and differently encoded files, unpacked once as plain UTF-8 into a scratch folder.
 
 Neither gzip nor zip can be read from the middle, and record ends of UTF-16 cannot be distinguished from a byte alone. Unpacked
-once, such a file is cut into ranges and read on every core like any other. JSON documents become JSON Lines on the way.
+once, such a file is cut into ranges and read on every core like any other. JSON documents become JSON Lines on the way
+(`Format.plain`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import jsonarrays
-from headwater.components.common.sources.dialect import Dialect
-from headwater.components.common.sources.files import TEXT, Reading, SourceFile, recognise
+from headwater.components.common.sources.discovery import recognise
+from headwater.components.common.sources.files import Reading, SourceFile
+from headwater.components.common.sources.formats import FORMATS
 
 CHUNK_BYTES = 1 << 20
 BOMB_BYTES = 256 << 20
@@ -45,7 +46,7 @@ def needs_staging(file: SourceFile, reading: Reading) -> bool:
     """Whether a file cannot be read as it stands."""
     if file.place:
         return False
-    return bool(file.compression) or (file.format in TEXT and not _is_utf8(reading.encoding))
+    return bool(file.compression) or (FORMATS[file.format].text and not _is_utf8(reading.encoding))
 
 
 def other_encoding(head: bytes) -> str | None:
@@ -89,7 +90,7 @@ def stage_files(
     for line in content.splitlines():
         for member in json.loads(line):
             columns = tuple((name, value) for name, value in member["partitions"])
-            staged.append(SourceFile(**{**member, "partitions": columns, "dialect": Dialect(**member["dialect"])}))
+            staged.append(SourceFile(**{**member, "partitions": columns}))
     return staged
 
 
@@ -122,15 +123,15 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
                 )
             if any(part.startswith(("_", ".")) for part in name.split("/")):
                 continue
-            recognised = recognise(name, reading)
+            recognised = recognise(name)
             if recognised is None or recognised[1]:
                 raise HeadwaterError(f"{file.uri}: the format of the member {name!r} cannot be read inside an archive")
             if entry.flag_bits & 0x1:
                 raise HeadwaterError(
                     f"{file.uri}: the member {name!r} is protected by a password; store it without one"
                 )
-            kind, _, dialect = recognised
-            member = SourceFile(f"{file.uri}#{name}", kind, entry.file_size, "zip", dialect, partitions=file.partitions)
+            uri = f"{file.uri}#{name}"
+            member = SourceFile(uri, recognised[0], entry.file_size, "zip", partitions=file.partitions)
             with archive.open(entry) as stream:
                 members.append(_plain(member, stream, f"{stem}-{number:05d}", reading, entry.compress_size))
     if not members:
@@ -140,9 +141,7 @@ def _unzip(file: SourceFile, raw: Any, stem: str, reading: Reading) -> list[Sour
 
 def _plain(file: SourceFile, source: IO[bytes], place: str, reading: Reading, packed: int) -> SourceFile:
     size = 0
-    chunks = _decoded(file, _chunks(source), reading)
-    if file.format == "jsonl" and jsonarrays.may_be_document(file.uri):
-        chunks = jsonarrays.as_lines(file.uri, chunks)
+    chunks = FORMATS[file.format].plain(file.uri, _decoded(file, _chunks(source), reading))
     with storage.open_output(place) as target:
         for chunk in chunks:
             size += len(chunk)
@@ -163,7 +162,7 @@ def _chunks(source: IO[bytes]) -> Iterator[bytes]:
 def _decoded(file: SourceFile, chunks: Iterator[bytes], reading: Reading) -> Iterator[bytes]:
     first = next(chunks, b"")
     encoding = other_encoding(first[:4]) or reading.encoding
-    if file.format not in TEXT or _is_utf8(encoding):
+    if not FORMATS[file.format].text or _is_utf8(encoding):
         yield first
         yield from chunks
         return

@@ -1,4 +1,9 @@
-"""How rows get labels: each method is a module with `Settings`, `check` and `prepare`, and one line in `METHODS`.
+"""How rows get labels. A new method is a module here, and its line in `METHODS`.
+
+A module has `Settings`, the pydantic model of its own keys of a step; `check(where, settings, classes)`, which raises a
+HeadwaterError for what can be known to be wrong without the data; and `prepare(step, context)`, which gives a `Prepared`.
+It may have a `TITLE`, and `show(report, classes)`, what the template of its name makes a section of the page of; without
+it the page lists the plain values of the labeller's report.
 
 A method is prepared once, against the dataset's columns; fitted, which may read all rows on Beam and leave what each
 element needs under a scratch folder; and then labels element by element, on any worker.
@@ -14,9 +19,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pydantic
 
 from headwater.components.common.dataset import Dataset
 from headwater.components.common.errors import HeadwaterError
+
+STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+"""How every method's `Settings` are configured."""
 
 
 class Labels(NamedTuple):
@@ -149,22 +158,30 @@ class Context:
         return self.inputs[name]
 
 
+def certain(codes: np.ndarray, classes: int) -> np.ndarray:
+    """The probabilities of labels that are not in doubt: 1 of the class, or all alike where a row abstains."""
+    probabilities = np.full((len(codes), classes), 1 / classes, np.float32)
+    labelled = codes >= 0
+    probabilities[labelled] = np.eye(classes, dtype=np.float32)[codes[labelled]]
+    return probabilities
+
+
 class _Methods(Mapping[str, Any]):
     """The modules of the methods, imported when they are asked for."""
 
-    _names = {
+    names = {
         "direct": "headwater.components.label.methods.direct",
         "weak_supervision": "headwater.components.label.methods.weak_supervision",
     }
 
     def __getitem__(self, name: str) -> Any:
-        return importlib.import_module(self._names[name])
+        return importlib.import_module(self.names[name])
 
     def __iter__(self):
-        return iter(self._names)
+        return iter(self.names)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
 
 METHODS = _Methods()

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pydantic
 
+from headwater.components.common import charts
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate_each
 from headwater.components.common.keys import decoded
@@ -31,12 +32,26 @@ from headwater.components.label.attribution import Coded, Joined, Other
 from headwater.components.label.attribution.columns import On, match_columns
 from headwater.components.label.attribution.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.classes import ABSTAIN, AsText, coded
-from headwater.components.label.methods import Context, Item, Labels, Step
+from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
 
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 _MICROSECONDS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+TITLE = "direct feedback"
+
+_FATES = {
+    "used": "labelled a row",
+    "repeated": "repeated another event of the same row",
+    "conflicting": "contradicted the event that counts",
+    "late": "arrived after the window",
+    "early": "arrived before any prediction of their key",
+    "orphan": "matched no row",
+    "carried": "wait for the next span",
+    "no_class": "have no class",
+    "no_key": "have no key",
+    "no_time": "have no time",
+}
 
 
 class Settings(pydantic.BaseModel):
@@ -56,7 +71,7 @@ class Settings(pydantic.BaseModel):
         window it falls.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     feedback: _Text
     served: _Text
@@ -187,10 +202,7 @@ class _Labeller:
         carried = timed.copy()
         carried[timed] = microseconds(decoded(_one(rows[self.served])))[timed] > self.matured
         codes[carried] = ABSTAIN
-        probabilities = np.full((len(codes), self.classes), 1 / self.classes, np.float32)
-        summary = codes >= 0
-        probabilities[summary] = np.eye(self.classes, dtype=np.float32)[codes[summary]]
-        return Labels(codes, probabilities, np.maximum(events, ABSTAIN)[:, None], carried)
+        return Labels(codes, certain(codes, self.classes), np.maximum(events, ABSTAIN)[:, None], carried)
 
 
 def _is_there(rows: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -266,3 +278,27 @@ def _warnings(
             f"{delays.ADVISED:.0%} of it arrives within {duration(math.ceil(advised))}"
         )
     return found
+
+
+def show(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    """A step's report with what `direct.html` shows of it."""
+    summary = step["delays"]
+    events = step["events"]
+    by_octave: dict[float, float] = {}
+    for end, within in summary["histogram"]:
+        by_octave[2.0 ** math.ceil(math.log2(end) - 1e-9)] = within
+    shares = np.diff([0.0, *by_octave.values()]).tolist()
+    outline = charts.bars(shares)
+    return {
+        **step,
+        "outline": outline,
+        "ends": [min(by_octave), max(by_octave)] if by_octave else [],
+        "fates": [(_FATES[name], events[name]) for name in _FATES if events[name]],
+        "states": [
+            *((f"{name} (event)", step["by_event"][name]) for name in classes if step["by_event"][name]),
+            (f"{step['silence'] or 'no label'} (no event within {duration(step['window'])})", step["silent"]),
+            ("no label (events contradict each other)", step["disputed"]),
+            ("no label (the row has no key)", step["no_key"]),
+            ("no label (the row has no time)", step["no_time"]),
+        ],
+    }

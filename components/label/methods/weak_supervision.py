@@ -23,15 +23,15 @@ from headwater.components.common.partitions import Found
 from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
 from headwater.components.label.gold import ByKey, by_key, outside
-from headwater.components.label.methods import Context, Item, Labels, Step
+from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 
 LEAST_SOURCES = 3
 """Fewer sources than this tell nothing about each other without gold."""
 
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _SHARE = 1e-6
+_MOST_PAIRS = 20
 
 
 class Settings(pydantic.BaseModel):
@@ -53,7 +53,7 @@ class Settings(pydantic.BaseModel):
         takes half at most while there are others.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     functions: Annotated[list[Function], pydantic.Field(min_length=1)]
     gold: str = ""
@@ -333,3 +333,17 @@ def _check_gold(where: str, settings: Settings, counted: tally.Tally) -> None:
 
 def _votes_at(scratch: str, number: int) -> str:
     return storage.join(scratch, f"votes-{number:06d}")
+
+
+def show(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    """A step's report with what `weak_supervision.html` shows of it."""
+    pairs = sorted(step["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))
+    return {
+        **step,
+        "pairs": [pair for pair in pairs if pair["conflict"]][:_MOST_PAIRS],
+        "pairs_have_gold": any(pair.get("gold") for pair in pairs),
+        "functions": [
+            {**each, "polarity": ", ".join(name for name in classes if name in each["votes"]) or "–"}
+            for each in step["functions"]
+        ],
+    }

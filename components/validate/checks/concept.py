@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
     from headwater.components.validate.concept import measure_concept
 
     if not context.settings.concept:
-        return Outcome(skipped="no label: set config.concept")
+        return Outcome(skipped="no label: set validate.concept")
     if not context.baseline:
         return Outcome(skipped="no baseline: there is no earlier span to compare with")
     earlier = context.baseline.results[-1]

@@ -16,7 +16,7 @@ def run(context: Context) -> Outcome:
     from headwater.components.validate.feature_skew import measure_feature_skew
 
     if not context.settings.feature_skew:
-        return Outcome(skipped="no serving rows: set config.feature_skew")
+        return Outcome(skipped="no serving rows: set validate.feature_skew")
     found = measure_feature_skew(context.dataset, config=context.settings.feature_skew.model_dump(), **context.beam)
     summary = {name: part for name, part in found.items() if name != "findings"}
     return Outcome(findings=found["findings"], summary=summary)

@@ -16,7 +16,7 @@ def run(context: Context) -> Outcome:
     from headwater.components.validate.rows import check_rows
 
     if not context.settings.rows:
-        return Outcome(skipped="no rules: set config.rows")
+        return Outcome(skipped="no rules: set validate.rows")
     report = check_rows(
         context.dataset,
         schema=context.contract,

@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
 
     serving = context.serving
     if serving is None:
-        return Outcome(skipped="no serving data: set config.serving")
+        return Outcome(skipped="no serving data: set validate.serving")
     if not serving.rows:
         message = "the serving data has no rows; nothing was validated"
         return Outcome(findings=[finding("serving", "", "EMPTY_SPLIT", "warning", message)])

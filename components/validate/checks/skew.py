@@ -12,7 +12,7 @@ def run(context: Context) -> Outcome:
 
     serving = context.serving
     if serving is None:
-        return Outcome(skipped="no serving data: set config.serving")
+        return Outcome(skipped="no serving data: set validate.serving")
     side = comparison.Side(context.splits[0], "serving data", serving.rows, serving.distributions, context.silent)
     return comparison.run(context, SKEW, [side])
 

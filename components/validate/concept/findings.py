@@ -115,7 +115,7 @@ def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[d
     first = max(unsettled, key=lambda each: float(each.tests.effect[0]))
     message = (
         f"it is not known whether the concept changed: the label changed within {first.feature.name}, and "
-        f"{first.reason}; set config.concept.score to compare rows of the same score, or compare periods with similar "
+        f"{first.reason}; set validate.concept.score to compare rows of the same score, or compare periods with similar "
         "inputs"
     )
     return [finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]

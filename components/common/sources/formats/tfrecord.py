@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,18 +23,16 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import example
-from headwater.components.common.sources.rejections import Rejection
-from headwater.components.common.sources.tfrecord_columns import Chunk, build_batch, kinds_of, widen_types
+from headwater.components.common.sources.files import Element
+from headwater.components.common.sources.formats import example
+from headwater.components.common.sources.formats.base import Format, Outline, Rows
+from headwater.components.common.sources.formats.tfrecord_columns import Chunk, build_batch, kinds_of, widen_types
 
 RANGE_BYTES = 16 << 20
 """Bytes of the records that make one range; a longer record is a range by itself."""
 
 RECORD_BYTES = 64 << 20
 """A longer record is rejected."""
-
-FIRST_ROW = 1
-"""The number of a file's first record."""
 
 _PIECE_BYTES = 4 << 20
 _HEAD_BYTES = 12
@@ -76,9 +74,7 @@ def infer_types(uri: str, start: int, stop: int) -> dict[str, pa.DataType]:
     return kinds
 
 
-def read_rows(
-    uri: str, start: int, stop: int, schema: pa.Schema, first_row: int
-) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
+def read_rows(uri: str, start: int, stop: int, schema: pa.Schema, first_row: int) -> Iterator[Rows]:
     """The rows of one range.
 
     Args:
@@ -241,3 +237,31 @@ def _read_chunk(piece: _Piece) -> Chunk:
         rejected[len(starts)] = piece.lost
     records = len(starts) + bool(piece.lost)
     return Chunk(records, padded, good[plain], features, np.array(others, np.int64), parsed, rejected)
+
+
+class _TFRecord(Format):
+    name = "tfrecord"
+    endings = (".tfrecord", ".tfrecords")
+
+    def is_named(self, name: str) -> bool:
+        # As TFX names them: data_tfrecord-00000-of-00001.gz
+        return "tfrecord" in name
+
+    def open(self, uri: str) -> Outline:
+        return Outline(find_ranges(uri))
+
+    def infer(self, element: Element) -> tuple[int, dict[str, pa.DataType]]:
+        return element.rows, infer_types(element.file.content, element.start, element.stop)
+
+    def widen(self, first: pa.DataType, second: pa.DataType) -> pa.DataType:
+        return widen_types(first, second)
+
+    def read(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        # Lists of bytes hold whatever a key has.
+        schema = pa.schema([(name, kind or pa.list_(pa.binary())) for name, kind in kinds.items()])
+        return read_rows(element.file.content, element.start, element.stop, schema, element.first_row)
+
+
+FORMAT = _TFRecord()

@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from headwater.components.common.sources.dialect import DELIMITERS, Dialect, name_character
 from headwater.components.common.sources.files import Reading
-from headwater.components.common.sources.headers import detect_header, name_columns
+from headwater.components.common.sources.formats.dialect import DELIMITERS, Dialect, name_character
+from headwater.components.common.sources.formats.headers import detect_header, name_columns
 
 SAMPLE_BYTES = 64 << 10
 """The beginning of a file that its dialect is detected from."""

@@ -7,9 +7,10 @@ is one quote, and after the closing quote the rest of the field is plain. `diale
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,20 @@ import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
 from headwater.components.common.sources import inferring
-from headwater.components.common.sources.csv_parsing import clean, parse, ragged_row
-from headwater.components.common.sources.csv_values import (
+from headwater.components.common.sources.files import Element, Misfit, Reading, SourceFile, unpacked_name
+from headwater.components.common.sources.formats import csv_ranges, sniffing
+from headwater.components.common.sources.formats.base import (
+    Block,
+    Format,
+    NoticeOf,
+    Outline,
+    Rows,
+    as_text,
+    check_names,
+    content_of,
+)
+from headwater.components.common.sources.formats.csv_parsing import clean, parse, ragged_row
+from headwater.components.common.sources.formats.csv_values import (
     as_csv,
     beyond_exact,
     cast_text,
@@ -30,10 +43,12 @@ from headwater.components.common.sources.csv_values import (
     whole_numbers,
     without_missing_names,
 )
-from headwater.components.common.sources.dialect import Dialect
-from headwater.components.common.sources.files import Misfit
+from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import Rejection, clip
-from headwater.components.common.sources.types import concat
+from headwater.components.common.sources.types import concat, parse_type
+
+SAMPLE_BYTES = 4 << 20
+"""The beginning of each file that its types are guessed from."""
 
 
 def infer_types(data: bytes, names: Sequence[str], dialect: Dialect) -> tuple[int, dict[str, pa.DataType]]:
@@ -160,11 +175,6 @@ def read_rows(
     return batch, rows, sorted(rejections, key=lambda rejection: rejection.row)
 
 
-def encode_types(rows: int, kinds: dict[str, pa.DataType]) -> bytes:
-    """The result of `infer_types` as bytes."""
-    return json.dumps([rows, {name: str(kind) for name, kind in kinds.items()}]).encode()
-
-
 def _infer_grouped(texts: pa.Array, dialect: Dialect) -> pa.DataType | None:
     """The type of text that is numbers in groups of three digits; None where it is not that."""
     plain = ungrouped(texts, dialect)
@@ -206,3 +216,120 @@ def _column_of(error: pa.ArrowInvalid) -> int:
 def _article(kind: pa.DataType) -> str:
     name = str(kind)
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+class _Csv(Format):
+    name = "csv"
+    endings = (".csv", ".txt", ".tsv")
+    text = True
+    converts = True
+
+    def look(self, block: Block) -> dict[str, Any]:
+        file, data, reading = block.file, block.data, block.reading
+        ended = data[-1:] == b"\n"
+        if block.start:
+            dialect = file.layout or Dialect(delimiter=_expected(file, reading))
+            return {**csv_ranges.scan_block(data, dialect, block.before)._asdict(), "ended": ended}
+        found: dict[str, Any] = {"ended": ended, "sure": True}
+        dialect = file.layout
+        if dialect is None:
+            dialect, found["sure"], found["sniffed"] = sniffing.sniff(
+                data, block.is_whole, reading, _expected(file, reading)
+            )
+        start = csv_ranges.find_content(file.uri, data, dialect)
+        names, unnamed, first = csv_ranges.read_header(file.uri, data[start:], dialect, reading.column_names)
+        check_names(file.uri, names)
+        first += start
+        sample = data[first : first + SAMPLE_BYTES]
+        kinds = sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
+        return {
+            **csv_ranges.scan_block(data[first:], dialect)._asdict(),
+            **found,
+            "dialect": dataclasses.asdict(dialect),
+            "expected": _expected(file, reading),
+            "names": names,
+            "first": first,
+            "kinds": {name: str(kind) for name, kind in kinds.items()},
+            "unnamed": [_unnamed_notice(name, names) for name in unnamed],
+        }
+
+    def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
+        """A file whose dialect is uncertain follows the others."""
+        found = {uri: Dialect(**blocks[0]["dialect"]) for uri, blocks in looks.items()}
+        sure = {dialect for uri, dialect in found.items() if looks[uri][0]["sure"]}
+        common = {dataclasses.replace(dialect, skip_rows=0) for dialect in sure}
+        again = []
+        for file in chosen:
+            own = dialect = found[file.uri]
+            first, *others = looks[file.uri]
+            if not first["sure"] and len(common) == 1:
+                dialect = dataclasses.replace(next(iter(common)), skip_rows=own.skip_rows)
+                kept = [] if dialect != own else first["sniffed"]
+                first["sniffed"] = [notice for notice in kept if notice[:2] != ["csv_dialect", "warning"]]
+            # Blocks after the first were looked at before the first showed the dialect.
+            plain = Dialect(delimiter=first["expected"])
+            blocks = others and (dialect.delimiter, dialect.quote) != (plain.delimiter, plain.quote)
+            if dialect != own or blocks:
+                again.append(dataclasses.replace(file, layout=dialect))
+        return again
+
+    def outline(self, file: SourceFile, looks: Sequence[Mapping[str, Any]]) -> Outline:
+        first = looks[0]
+        dialect = Dialect(**first["dialect"])
+        blocks = [
+            csv_ranges.Block(
+                look["quotes"], tuple(look["starts"]), tuple(look["lines"]), look["blank"], tuple(look["regular"])
+            )
+            for look in looks
+        ]
+        ended = looks[-1]["ended"] or not file.size
+        ranges = csv_ranges.chain_blocks(
+            file.uri, file.content, blocks, file.size, dialect, first["first"], ended=ended
+        )
+        return Outline(
+            ranges,
+            first["names"],
+            {name: parse_type(first["kinds"].get(name, "null")) for name in first["names"]},
+            csv_ranges.first_row_number(dialect),
+            guessed=all(rows >= 0 for _, _, rows in ranges) and bool(first["kinds"]),
+            layout=dialect,
+            notices=[*first.get("sniffed", ()), *first["unnamed"]],
+        )
+
+    def infer(self, element: Element) -> tuple[int, dict[str, pa.DataType]]:
+        return infer_types(content_of(element), element.file.names, element.file.layout)
+
+    def read(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        yield read_rows(
+            content_of(element),
+            element.file.names,
+            as_text(kinds),
+            element.file.layout,
+            element.first_row,
+            guessed=guessed if element.guessed else (),
+            records=element.rows if element.guessed else -1,
+            only=list(kinds),
+        )
+
+    def describe(self, file: SourceFile) -> dict[str, Any]:
+        """What of the dialect is not RFC 4180's."""
+        changes = file.layout.changes()
+        return {"dialect": changes} if changes else {}
+
+
+FORMAT = _Csv()
+
+
+def _expected(file: SourceFile, reading: Reading) -> str:
+    """The delimiter that a file's name lets expect."""
+    return "\t" if unpacked_name(file.uri).endswith(".tsv") else reading.delimiter or ","
+
+
+def _unnamed_notice(name: str, names: Sequence[str]) -> NoticeOf:
+    place = names.index(name) + 1
+    sentence = (
+        f"column {place} of {len(names)} has no name in the header, so it is called {name!r}; rename: {{{name}: ...}}"
+    )
+    return "unnamed_column", "warning", name, f"{sentence} gives it another name"

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.avro_columns import Node
-from headwater.components.common.sources.avro_schema import BLOCK_BYTES, compile_schema
+from headwater.components.common.sources.formats.avro_columns import Node
+from headwater.components.common.sources.formats.avro_schema import BLOCK_BYTES, compile_schema
 
 _MAGIC = b"Obj\x01"
 _MARKER_BYTES = 16

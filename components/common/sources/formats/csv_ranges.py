@@ -18,11 +18,9 @@ import numpy as np
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.dialect import Dialect
-from headwater.components.common.sources.headers import name_columns
-
-BLOCK_BYTES = 16 << 20
-"""Bytes of a block; a range begins at the first record that begins in it."""
+from headwater.components.common.sources import files
+from headwater.components.common.sources.formats.dialect import Dialect
+from headwater.components.common.sources.formats.headers import name_columns
 
 
 def first_row_number(dialect: Dialect) -> int:
@@ -75,9 +73,9 @@ def read_header(
     if column_names:
         return list(column_names), [], 0
     start, end = _find_record(data, dialect)
-    if end - start >= BLOCK_BYTES:
+    if end - start >= files.BLOCK_BYTES:
         raise HeadwaterError(
-            f"{uri}: the first line is longer than {BLOCK_BYTES:,} bytes; it should be a header that names the columns"
+            f"{uri}: the first line is longer than {files.BLOCK_BYTES:,} bytes; it should be a header that names the columns"
         )
     try:
         text = data[start:end].decode()
@@ -191,7 +189,7 @@ def chain_blocks(
             return sequentially()
         begins = block.starts[inside]
         if begins is not None and number:
-            starts.append((number * BLOCK_BYTES + begins, lines + 1))
+            starts.append((number * files.BLOCK_BYTES + begins, lines + 1))
         lines += block.lines[inside]
         inside ^= block.quotes % 2 == 1
     if inside:
@@ -242,20 +240,20 @@ def _find_record(data: bytes, dialect: Dialect) -> tuple[int, int]:
 
 def _scan_sequentially(place: str, uri: str, size: int, dialect: Dialect, first: int) -> list[int]:
     """Record starts by reading the file from its first record, for files with stray quotes: exact, on one core."""
-    starts, due = [first], (first // BLOCK_BYTES + 1) * BLOCK_BYTES
+    starts, due = [first], (first // files.BLOCK_BYTES + 1) * files.BLOCK_BYTES
     for newline in _outside_newlines(place, uri, size, dialect, first):
         if newline >= due:
             starts.append(newline + 1)
-            due = (newline // BLOCK_BYTES + 1) * BLOCK_BYTES
+            due = (newline // files.BLOCK_BYTES + 1) * files.BLOCK_BYTES
     return starts
 
 
 def _outside_newlines(place: str, uri: str, size: int, dialect: Dialect, first: int) -> Iterator[int]:
     unsplittable = unsplittable_parts(dialect)
     carried, offset = b"\n", first - 1
-    for start in range(first, size, BLOCK_BYTES):
-        data = carried + storage.read_range(place, start, min(start + BLOCK_BYTES, size))
-        last = start + BLOCK_BYTES >= size
+    for start in range(first, size, files.BLOCK_BYTES):
+        data = carried + storage.read_range(place, start, min(start + files.BLOCK_BYTES, size))
+        last = start + files.BLOCK_BYTES >= size
         keep = len(data) - 1
         content = np.frombuffer(data, np.uint8)
         newlines = np.flatnonzero(content == ord("\n"))
@@ -291,8 +289,8 @@ def _unclosed(uri: str, place: str, size: int, dialect: Dialect, first: int) -> 
 
 def _never_closes(uri: str, place: str, offset: int) -> HeadwaterError:
     lines = 1
-    for start in range(0, offset, BLOCK_BYTES):
-        lines += storage.read_range(place, start, min(start + BLOCK_BYTES, offset)).count(b"\n")
+    for start in range(0, offset, files.BLOCK_BYTES):
+        lines += storage.read_range(place, start, min(start + files.BLOCK_BYTES, offset)).count(b"\n")
     return HeadwaterError(
         f"{uri}: a quote opens on line {lines:,} and never closes; close it, or double it if it is part of the text"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.arrow_types import is_utf8
-from headwater.components.common.sources import example
+from headwater.components.common.sources.formats import example
 from headwater.components.common.sources.rejections import Rejection, clip
 
 _EXACT_INTEGERS = 1 << 53

@@ -13,13 +13,14 @@ import gc
 import io
 import itertools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.common.sources.avro_blocks import (
+from headwater.components.common.sources.files import Element
+from headwater.components.common.sources.formats.avro_blocks import (
     CANNOT_UNPACK,
     Block,
     Container,
@@ -27,18 +28,14 @@ from headwater.components.common.sources.avro_blocks import (
     open_container,
     unpack,
 )
-from headwater.components.common.sources.avro_columns import Node
+from headwater.components.common.sources.formats.avro_columns import Node
+from headwater.components.common.sources.formats.base import Format, Outline, Rows
 from headwater.components.common.sources.rejections import Rejection, clip
 
 RANGE_BYTES = 16 << 20
 """Stored bytes of the blocks that make one range; a larger block is a range by itself."""
-
-FIRST_ROW = 1
-"""The number of a file's first record."""
 _BATCH_ROWS = 1 << 14
 _BATCH_BYTES = 8 << 20
-
-Batches = Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]
 
 
 def read_schema(uri: str) -> pa.Schema:
@@ -86,7 +83,7 @@ def find_ranges(uri: str) -> list[tuple[int, int, int]]:
     return [found for found in ranges if found[2]]
 
 
-def read_rows(uri: str, start: int, stop: int, schema: pa.Schema, first_row: int) -> Batches:
+def read_rows(uri: str, start: int, stop: int, schema: pa.Schema, first_row: int) -> Iterator[Rows]:
     """The rows of one range.
 
     Args:
@@ -123,7 +120,7 @@ class _Rows:
         self._rejections: list[Rejection] = []
         self._bytes = 0
 
-    def add(self, block: Block, row: int) -> Batches:
+    def add(self, block: Block, row: int) -> Iterator[Rows]:
         end = row + block.records
         try:
             data, _ = unpack(self._container.window.read(block.start, block.stop), self._container.codec)
@@ -150,7 +147,7 @@ class _Rows:
         if self._bytes >= _BATCH_BYTES:
             yield from self.flush()
 
-    def flush(self) -> Batches:
+    def flush(self) -> Iterator[Rows]:
         if not self._records and not self._rejections:
             return
         rows = np.concatenate(self._rows) if self._rows else np.array([], np.int64)
@@ -179,7 +176,7 @@ class _Rows:
                 pass
         return len(records) - before
 
-    def _reject(self, row: int, end: int, reason: str) -> Batches:
+    def _reject(self, row: int, end: int, reason: str) -> Iterator[Rows]:
         # In parts: a hostile header may claim many records.
         for first in range(row, end, _BATCH_ROWS):
             numbers = range(first, min(end, first + _BATCH_ROWS))
@@ -255,3 +252,23 @@ def _build_part(
     half = len(column) // 2
     _build_part(node, column[:half], start, parts, places)
     _build_part(node, column[half:], start + half, parts, places)
+
+
+class _Avro(Format):
+    name = "avro"
+    endings = (".avro",)
+    declares = True
+
+    def open(self, uri: str) -> Outline:
+        schema = read_schema(uri)
+        return Outline(find_ranges(uri), schema.names, dict(zip(schema.names, schema.types)))
+
+    def read(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        # Records are decoded whole, whichever columns are wanted.
+        uri = element.file.content
+        return read_rows(uri, element.start, element.stop, read_schema(uri), element.first_row)
+
+
+FORMAT = _Avro()

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
 from headwater.components.common.sources import inferring
-from headwater.components.common.sources.csv_parsing import parse
-from headwater.components.common.sources.dialect import Dialect
 from headwater.components.common.sources.files import Misfit
+from headwater.components.common.sources.formats.csv_parsing import parse
+from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.types import cast_rows, concat
 
 _PLAIN = Dialect()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as pajson
 
-from headwater.components.common.sources import inferring, jsonvalues
+from headwater.components.common.sources import inferring
+from headwater.components.common.sources.files import SourceFile
+from headwater.components.common.sources.formats import jsonarrays, jsonvalues
+from headwater.components.common.sources.formats.base import Block, Lines, NoticeOf, Outline, Rows
 from headwater.components.common.sources.inferring import has_leaf, map_leaves, widen_inferred
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import cast_rows, cast_values, concat, conform
-
-FIRST_ROW = 1
-"""The number of a file's first record; blank lines are not counted."""
 
 _FEW_LINES = 64
 # pyarrow's parser takes no more at once, and says so only after it has read them.
@@ -233,3 +233,42 @@ def _read_lines(lines: Sequence[bytes], schema: pa.Schema, start: int, rejection
             rows.append(row)
     columns = zip(*rows) if rows else [[] for _ in schema]
     return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, schema)], schema=schema)
+
+
+class _JsonLines(Lines):
+    name = "jsonl"
+    endings = (".jsonl", ".ndjson", ".json")
+    converts = True
+    hint = "JSON Lines files have one object per line, and arrays or objects over several lines must be in a .json file"
+
+    def plain(self, uri: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        return jsonarrays.as_lines(uri, chunks) if jsonarrays.may_be_document(uri) else chunks
+
+    def look(self, block: Block) -> dict[str, Any]:
+        found = super().look(block)
+        if not block.start and jsonarrays.may_be_document(block.file.uri):
+            found["unpack"] = not block.file.place and jsonarrays.is_document(block.data)
+            one = block.data.strip()
+            found["wrapped"] = jsonarrays.wrapped_in(one) if block.is_whole and b"\n" not in one else None
+        return found
+
+    def outline(self, file: SourceFile, looks: Sequence[Mapping[str, Any]]) -> Outline:
+        key = looks[0].get("wrapped")
+        return super().outline(file, looks)._replace(notices=[_wrapped(key)] if key else [])
+
+    def infer_lines(self, data: bytes) -> tuple[int, dict[str, pa.DataType]]:
+        return infer_types(data)
+
+    def read_lines(self, data: bytes, kinds: dict[str, pa.DataType], first_row: int) -> Rows:
+        return read_rows(data, kinds, first_row)
+
+
+FORMAT = _JsonLines()
+
+
+def _wrapped(key: str) -> NoticeOf:
+    sentence = (
+        f"the file is one object, read as one row, whose {key!r} holds a list of objects; if those are the records, "
+        f"write them one per line first, as with jq -c '.[\"{key}\"][]'"
+    )
+    return "wrapped_records", "warning", key, sentence

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.files import COMPRESSIONS
+from headwater.components.common.sources.files import unpacked_name
 
 _MARK = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
@@ -22,10 +22,7 @@ _HEAD_BYTES = 1 << 20
 
 def may_be_document(uri: str) -> bool:
     """Whether a file's name ends in `.json`, packed or not."""
-    name = uri.lower()
-    for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
-    return name.endswith(".json")
+    return unpacked_name(uri).endswith(".json")
 
 
 def is_document(head: bytes) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as pacsv
 
-from headwater.components.common.sources.csv_ranges import unsplittable_parts
-from headwater.components.common.sources.dialect import Dialect
+from headwater.components.common.sources.formats.csv_ranges import unsplittable_parts
+from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import concat
 

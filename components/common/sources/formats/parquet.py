@@ -6,7 +6,7 @@ pyarrow reads them; what this version of it cannot read, or reads wrongly, DuckD
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +18,11 @@ from headwater.components.common import storage
 from headwater.components.common.arrow_types import canonical_schema, with_type
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.extension_types import named
-from headwater.components.common.sources import parquet_duckdb
 from headwater.components.common.sources.cells import find_rows, leaves
-from headwater.components.common.sources.parquet_pages import has_gzip_members
+from headwater.components.common.sources.files import Element
+from headwater.components.common.sources.formats import parquet_duckdb
+from headwater.components.common.sources.formats.base import Format, NoticeOf, Outline, Rows
+from headwater.components.common.sources.formats.parquet_pages import has_gzip_members
 from headwater.components.common.sources.rejections import Rejection
 
 RANGE_BYTES = 16 << 20
@@ -281,3 +283,44 @@ def _has_fraction(parts: list[pa.Array]) -> bool:
 
 def _integers(times: pa.Array) -> np.ndarray:
     return pc.fill_null(times.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+
+
+class _Parquet(Format):
+    name = "parquet"
+    endings = (".parquet", ".pq")
+    declares = True
+    columnar = True
+    # pyarrow does, at some.
+    may_abort = True
+
+    def open(self, uri: str) -> Outline:
+        footer = read_footer(uri)
+        schema = footer.schema
+        return Outline(
+            footer.ranges, schema.names, dict(zip(schema.names, schema.types)), FIRST_ROW, notices=_notices_of(footer)
+        )
+
+    def read(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        wanted = {name: kind or pa.null() for name, kind in kinds.items()}
+        return read_rows(element.file.content, element.start, element.stop, element.first_row, element.rows, wanted)
+
+
+FORMAT = _Parquet()
+
+
+def _notices_of(footer: Footer) -> list[NoticeOf]:
+    found: list[NoticeOf] = [
+        (
+            "extension_type",
+            "info",
+            column,
+            f"{column!r} has the extension type {name!r}, which is ignored; its values are read in their storage "
+            f"type, {footer.schema.field(column).type}",
+        )
+        for column, name in footer.extensions
+    ]
+    if footer.reader != "pyarrow":
+        found.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file, so DuckDB read it"))
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources.avro_columns import (
+from headwater.components.common.sources.formats.avro_columns import (
     Node,
     build_decimal,
     build_enum,
