@@ -18,8 +18,8 @@ import sys
 from typing import NamedTuple
 
 import pytest
-import yaml
 
+from headwater.components.common.settings import parse_config
 from headwater.pipelines.project.model import check
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -106,7 +106,7 @@ def test_every_block_runs(readme, tmp_path, monkeypatch):
         if block.file:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "yaml":
-            check(yaml.safe_load(block.text))
+            check(parse_config(f"{readme}:{block.line}", block.text))
         elif block.language == "sh":
             done = subprocess.run(
                 ["bash", "-c", _shell(block)], capture_output=True, text=True, stdin=subprocess.DEVNULL
