@@ -29,6 +29,7 @@ FLAGS: dict[str, Path] = {
     "mode": ("schema", "mode"),
     "base_schema": ("schema", "base_schema"),
     "max_string_domain_size": ("schema", "max_string_domain_size"),
+    "infer": ("schema", "infer"),
     "baseline": ("validate", "baseline"),
     "environment": ("validate", "environment"),
     "fail_on": ("validate", "fail_on"),

@@ -18,7 +18,11 @@ from headwater.pipelines.arguments import shown
 DONE, NOT_BLESSED, FAILED = 0, 1, 2
 """Exit codes: it is done; the data must not go on, or is not whole; the work could not be done."""
 
-_MOST_FINDINGS = 12
+MOST_FINDINGS = 10
+"""So many findings are printed at most, each on a line; the page has all."""
+
+_LONGEST = 200
+_ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +64,7 @@ def close(options: argparse.Namespace, closing: Closing) -> int:
         )
         return closing.code
     lines = [*closing.done]
-    for place, found in enumerate(closing.findings[:_MOST_FINDINGS]):
-        lines.append(("" if place else "findings", finding_line(found)))
-    if len(closing.findings) > _MOST_FINDINGS:
-        lines.append(("", f"… and {len(closing.findings) - _MOST_FINDINGS} more on the page"))
+    lines += [("" if place else "findings", line) for place, line in enumerate(finding_lines(closing.findings))]
     if closing.page:
         lines.append(("page", closing.page))
     for heading, text in lines:
@@ -85,7 +86,6 @@ def name_of(options: argparse.Namespace) -> str:
 
 def findings_of(result: Result) -> list[dict[str, Any]]:
     """A result's findings in one form, whichever component they are of; the worst first."""
-    order = {"error": 0, "warning": 1, "info": 2}
     found = [
         {
             "component": result.kind,
@@ -94,16 +94,35 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
             "split": each.get("split") or None,
             "feature": each.get("feature") or each.get("column") or None,
             "message": each["message"],
+            "action": each.get("action") or "",
         }
         for each in result.body.get("findings", ())
+        if "acknowledged" not in each
     ]
-    return sorted(found, key=lambda each: order.get(each["severity"], len(order)))
+    return sorted(found, key=lambda each: _ORDER.get(each["severity"], len(_ORDER)))
 
 
-def finding_line(found: Mapping[str, Any]) -> str:
-    """A finding as one line."""
-    where = "/".join(part for part in (found["split"], found["feature"]) if part) or found["kind"]
-    return f"{found['severity']:7}  {where}: {found['message']}"
+def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The gravest findings, each on a line with what to do, and how many more there are.
+
+    Args:
+      findings: as `findings_of` gives them, of one component or of several.
+    """
+    ordered = sorted(findings, key=lambda each: _ORDER.get(each["severity"], len(_ORDER)))
+    grave = [each for each in ordered if each["severity"] != "info"]
+    lines = [_line(each) for each in grave[:MOST_FINDINGS]]
+    counts = {"more": len(grave) - len(lines), "notes": len(ordered) - len(grave)}
+    rest = [f"{count:,} {name if count > 1 or name == 'more' else 'note'}" for name, count in counts.items() if count]
+    return [*lines, f"{'… and ' if lines else ''}{' and '.join(rest)} on the page"] if rest else lines
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    where = found["feature"] or found["kind"]
+    where += f" ({found['split']})" if found["split"] else ""
+    # Measures and details come after the first clause; they are on the page.
+    what = found["message"].partition("; ")[0]
+    what = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
+    return f"{found['severity']:7}  {where}: {what}" + (f" — {found['action']}" if found["action"] else "")
 
 
 def page_of(result: Result) -> str:

@@ -19,7 +19,10 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
+from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.settings import fail_on
+from headwater.pipelines.closing import finding_lines, findings_of
+from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
 _TASKS = {
@@ -30,7 +33,7 @@ _TASKS = {
     "anomalies": "validate",
 }
 _OURS = re.compile(r"\s*((?:collect|read|label|generate-statistics|infer-schema|validate)\b.*|error: .*)")
-_MOST_FINDINGS = 12
+_TOLD = ("anomalies", "labels", "dataset", "statistics", "schema")
 _LAST_LINES = 40
 
 
@@ -68,6 +71,7 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
         raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
     own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
     level = fail_on(own)
+    warm_up()
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
         passed = _run_pipeline(marked(own), root, relay)
@@ -99,12 +103,6 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     filtered = {rule: count for rule, count in accounts["filtered"].items() if count}
     if filtered:
         lines.append("filtered    " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items()))
-    for place, finding in enumerate(dataset["findings"][:_MOST_FINDINGS]):
-        lines.append(
-            f"{'' if place else 'findings':12}{finding['severity']:7}  {finding['rule']}: {finding['message']}"
-        )
-    if len(dataset["findings"]) > _MOST_FINDINGS:
-        lines.append(f"            … and {len(dataset['findings']) - _MOST_FINDINGS} more on the page")
     if not dataset["accepted"]:
         lines.append(f"refused     {dataset['refusal']}")
     if "labels" in found:
@@ -121,14 +119,21 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
             f"in {len(body['splits'])} splits"
         )
     if "anomalies" in found:
-        lines += _verdict_lines(found["anomalies"], passed, fail_on)
+        lines += _verdict_lines(found["anomalies"])
+    # Validate's first among those of one severity: they are about what changed.
+    told = [each for kind in _TOLD if kind in found for each in findings_of(found[kind])]
+    lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(finding_lines(told))]
+    if "anomalies" in found:
+        lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
+        lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
     pages = [
         result.home.report(kind)
         for kind, result in found.items()
         if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
     ]
-    if "anomalies" in found and found["anomalies"].home:
-        pages.insert(0, found["anomalies"].home.report("index"))
+    home = found.get("anomalies", found["dataset"]).home
+    if home:
+        pages.insert(0, home.report("index"))
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]
@@ -148,17 +153,11 @@ def _label_lines(body: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _verdict_lines(anomalies: Result, passed: bool, fail_on: str) -> list[str]:
+def _verdict_lines(anomalies: Result) -> list[str]:
     body = anomalies.body
     lines = [f"validation  {body['verdict']}"]
     if body["baseline"]:
         lines.append(f"            compared with {body['baseline']['uri']}")
-    for finding in body["findings"][:_MOST_FINDINGS]:
-        where = f"{finding['split']}/{finding['feature']}" if finding["feature"] else finding["split"]
-        lines.append(f"            {finding['severity']:7}  {where}: {finding['message']}")
-    if len(body["findings"]) > _MOST_FINDINGS:
-        lines.append(f"            … and {len(body['findings']) - _MOST_FINDINGS} more on the page")
-    lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
     return lines
 
 
@@ -171,7 +170,7 @@ def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
     try:
-        with contextlib.redirect_stdout(relay):
+        with contextlib.redirect_stdout(relay), warm_tasks():
             headwater_pipeline(project=dict(project))
         return True
     except RuntimeError:

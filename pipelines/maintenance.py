@@ -44,7 +44,9 @@ def add_commands(commands: Any, data_root: str) -> None:
     )
     freed.add_argument("--keep-spans", type=int, metavar="N", help="keep the latest N spans of each dataset")
     freed.add_argument("--keep-versions", type=int, metavar="N", help="keep the latest N versions of each span")
-    freed.add_argument("--older-than", metavar="AGE", help="remove versions not written to for this long, as in 90d")
+    freed.add_argument(
+        "--older-than", metavar="AGE", help="remove versions not written to for this long, for example 90d"
+    )
 
 
 def _ls(options: argparse.Namespace) -> int:

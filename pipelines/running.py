@@ -21,6 +21,7 @@ from headwater.pipelines.arguments import (
     add_references,
     need_sources,
     project_of,
+    shown,
 )
 from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, close, findings_of, page_of
 from headwater.pipelines.project.checking import check_references, check_sources
@@ -53,6 +54,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.quiet:
             target = stack.enter_context(open(os.devnull, "w"))
         stack.enter_context(project.errors())
+        if project.uri:
+            print(f"settings of {shown(project.uri)}", file=target, flush=True)
         outcome = run_locally(project.settings, verbose=options.verbose, target=target)
     code = DONE if outcome.passed else NOT_BLESSED
     if not options.json:

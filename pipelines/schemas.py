@@ -1,4 +1,4 @@
-"""The commands that make, agree to and show schemas: infer-schema and schema."""
+"""The commands that make and show schemas: infer-schema and schema."""
 
 from __future__ import annotations
 
@@ -32,17 +32,15 @@ def add_commands(commands: Any) -> None:
         metavar="N",
         help="most distinct values of text with a closed domain (default: 100)",
     )
+    schema.add_argument(
+        "--infer",
+        choices=("headwater", "tfdv"),
+        help="how to infer: with the domains that the data closes, or exactly as TFDV does (default: headwater)",
+    )
     add_project(schema)
 
-    agreed = commands.add_parser("schema", help="accept a proposed schema, compare two, or export one")
+    agreed = commands.add_parser("schema", help="compare two schemas, or export one")
     parts = agreed.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    accept = add_command(parts, "accept", _accept, "a proposal's candidate → the agreed schema, with who, when and why")
-    accept.add_argument("proposal", help="folder of infer-schema in mode propose")
-    accept.add_argument("--reason", required=True, help="why it is accepted, for later readers")
-    accept.add_argument("--who", default="", help="who accepts it (default: you)")
-    accept.add_argument(
-        "--output", default="", metavar="FOLDER", help="folder to write the schema to (default: next to the proposal)"
-    )
     diff = add_command(parts, "diff", _diff, "what differs between two schemas, and whether they are compatible")
     diff.add_argument("before", help="schema.pbtxt, or a folder that has one")
     diff.add_argument("after", help="schema.pbtxt, or a folder that has one")
@@ -65,16 +63,6 @@ def _infer_schema(options: argparse.Namespace) -> int:
     done = [("schema", how.get(mode, mode)), ("result", result.uri)]
     more = {"mode": mode, "files": list(result.files())}
     return close(options, Closing(done, result.uri, page_of(result), findings_of(result), more=more))
-
-
-def _accept(options: argparse.Namespace) -> int:
-    from headwater.components.infer_schema import accept_schema
-
-    result = accept_schema(options.proposal, reason=options.reason, who=options.who, output=options.output)
-    entry = result.body["history"][-1]
-    text = f"agreed by {entry['who']}, {entry['changes']} changes, compatibility {entry['compatibility']}"
-    done = [("schema", text), ("result", result.uri)]
-    return close(options, Closing(done, result.uri, page_of(result), more={"accepted": entry}))
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The messages that users read, as the code writes them: errors, findings and `--help`, held to a few rules of style.
+"""What users read, as the code writes it: errors, findings, rejections, `--help` and pages, held to a few rules of style.
 
 No module is imported; each is parsed, and every message is a template with `{}` for what is filled in.
 """
@@ -21,11 +21,21 @@ _IDIOMS = re.compile(
     r"|\b(?:gives?|votes for) what\b|\bsays? (?:no|neither|exactly)\b|\bnames no\b|\bhas no order\b|\banew\b|\bthis very\b"
     r"|\bwhat is read\b|\bdoes? not do\b|\bHeadwater's own\b|\bon each side on\b|\bin words\b|\bgoes? with\b|\bmust rise\b"
 )
+_PLAIN_WORDS = re.compile(
+    r"\bwhole numbers?\b|\bmoments?\b|\bgreatest\b|\b(?:the )least (?:and|value|number)\b|\ban eye\b|\bNOT blessed\b"
+    r"|\bstands? alone\b|\bfound nothing\b|\bas in \d|\bbelongs? no\b|\bcame back empty\b"
+)
+_REASONS = (
+    "encoding", "type", "json", "checksum", "truncated", "too_long", "corrupt_block", "damaged_length", "not_an_example",
+    "timestamp", "nul_byte", "format", "nonexistent", "expression",
+)  # fmt: skip
+_REASON = re.compile(rf"(?:{'|'.join(_REASONS)}): \S")
 _SETTING = re.compile(r"\{\}|[a-z][a-z0-9_]*(?:\.[\w{}]+)*:")
 
 
 class Template(NamedTuple):
-    """A message: where it is written, what it is ("error", "validator", "finding" or "help"), and its text."""
+    """A message: where it is written, what it is ("error", "validator", "finding", "rejection", "help" or "page"), and its
+    text."""
 
     file: str
     line: int
@@ -93,11 +103,31 @@ def collect(file: str, source: str) -> list[Template]:
         elif isinstance(node, ast.Dict):
             named = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
             given = [("finding", value) for key, value in zip(named, node.values) if key == "message"]
+            if file.endswith("explanations.py"):
+                given = [("page", value) for value in node.values]
         for kind, message in given:
             texts = flattened(message, scope) or flattened(message, list(tree.body))
             # Of a finding's arguments only sentences are messages: the others are names, kinds and severities.
             texts = [text for text in texts if kind != "finding" or " " in text]
             found += [Template(file, message.lineno, kind, text) for text in texts]
+        if isinstance(node, ast.Constant | ast.JoinedStr) and ("/sources/" in file or "/shape/" in file):
+            texts = flattened(node, [])
+            found += [Template(file, node.lineno, "rejection", text) for text in texts if _REASON.match(text)]
+    return sorted(set(found))
+
+
+def collect_page(file: str, source: str) -> list[Template]:
+    """The sentences of a page's template: its text, the labels of its elements, and what its expressions choose from."""
+    found = []
+    source = re.sub(r"(?s)<(style|script)>.*?</\1>|{#.*?#}", lambda match: "\n" * match[0].count("\n"), source)
+    for number, line in enumerate(source.split("\n"), 1):
+        chosen = [text for code in re.findall(r"{[{%](.*?)[%}]}", line) for text in re.findall(r'"([^"]+)"', code)]
+        labels = re.findall(r'(?:aria-label|placeholder|title)="([^"]+)"', line)
+        plain = re.sub(r"</?(?:code|strong|span|b|a|i)\b[^>]*>", "", re.sub(r"{{.*?}}", "{}", line))
+        texts = re.split(r"{%.*?%}|<[^>]*>", plain)
+        for text in [*chosen, *labels, *texts]:
+            if re.search(r"[^\W\d_]{2,} [^\W\d_]", text):
+                found.append(Template(file, number, "page", " ".join(text.split())))
     return sorted(set(found))
 
 
@@ -107,9 +137,10 @@ def _names_no_setting(template: Template) -> bool:
 
 
 RULES: dict[str, Callable[[Template], bool]] = {
-    "ends with a full stop": lambda template: template.text.endswith("."),
+    "ends with a full stop": lambda template: template.kind != "page" and template.text.endswith("."),
     "is empty": lambda template: not template.text.strip(),
     "has an idiom of the code's author": lambda template: bool(_IDIOMS.search(template.text)),
+    "has a word that the field has a better one for": lambda template: bool(_PLAIN_WORDS.search(template.text)),
     "has two spaces in a row": lambda template: "  " in template.text,
     "does not begin with a setting": _names_no_setting,
 }
@@ -118,7 +149,11 @@ RULES: dict[str, Callable[[Template], bool]] = {
 @pytest.fixture(scope="module")
 def templates() -> list[Template]:
     files = [file for folder in ("components", "pipelines") for file in sorted((_ROOT / folder).rglob("*.py"))]
-    return [found for file in files for found in collect(str(file.relative_to(_ROOT)), file.read_text())]
+    pages = [file for file in sorted(_ROOT.glob("components/*/templates/*.html"))]
+    return [
+        *(found for file in files for found in collect(str(file.relative_to(_ROOT)), file.read_text())),
+        *(found for file in pages for found in collect_page(str(file.relative_to(_ROOT)), file.read_text())),
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -130,7 +165,14 @@ def test_no_message_breaks_the_rule(templates, rule):
 def test_the_messages_are_found(templates):
     kinds = [template.kind for template in templates]
     assert len(templates) > 300
-    for kind, least in (("error", 300), ("validator", 30), ("finding", 40), ("help", 50)):
+    for kind, least in (
+        ("error", 300),
+        ("validator", 30),
+        ("finding", 40),
+        ("help", 50),
+        ("rejection", 20),
+        ("page", 120),
+    ):
         assert kinds.count(kind) > least, kind
 
 
@@ -160,6 +202,12 @@ def check(size, given):
         ("has an idiom of the code's author", 2, 'import pydantic\nraise ValueError(f"{size!r} is no number")'),
         ("has an idiom of the code's author", 1, 'found = {"severity": "info", "message": "the size stands twice"}'),
         ("has an idiom of the code's author", 1, 'finding("size", "info", f"{rule} was " f"held against {rows} rows")'),
+        ("has a word that the field has a better one for", 1, 'raise HeadwaterError("size: must be a whole number")'),
+        (
+            "has a word that the field has a better one for",
+            1,
+            'finding("size", "info", f"{rows} rows stand alone here")',
+        ),
         ("has two spaces in a row", 1, 'raise HeadwaterError("size: too " + (" large" if size > 1 else "small"))'),
         ("does not begin with a setting", 1, 'raise HeadwaterError("The size is too large")'),
         ("does not begin with a setting", 1, 'raise HeadwaterError("there is no such size")'),
@@ -168,6 +216,27 @@ def check(size, given):
 def test_a_planted_message_breaks_the_rule(rule, line, planted):
     broken = [template.line for template in collect("planted/settings.py", planted) if RULES[rule](template)]
     assert broken == [line]
+
+
+@pytest.mark.parametrize(
+    ("line", "planted"),
+    [
+        (2, '{% extends "base.html" %}\n<p>{{ eyes }} features need an eye.</p>'),
+        (1, '<th scope="col">The greatest value</th>'),
+        (1, '<svg aria-label="What is held against what">'),
+        (1, '{{ {"last": "the size stands twice"}[size] }}'),
+    ],
+)
+def test_a_planted_sentence_of_a_page_breaks_a_rule(line, planted):
+    found = collect_page("planted/page.html", f"<style>greatest of moments</style>{planted}")
+    assert [each.line for each in found if any(breaks(each) for breaks in RULES.values())] == [line]
+
+
+def test_a_planted_rejection_breaks_a_rule():
+    planted = 'rejections.append(Rejection(row, None, f"format: {value} is no date", None))'
+    assert [each.kind for each in collect("x/sources/x.py", planted) if any(f(each) for f in RULES.values())] == [
+        "rejection"
+    ]
 
 
 def test_good_messages_break_no_rule():

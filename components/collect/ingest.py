@@ -17,15 +17,17 @@ from headwater.components.collect.privacy import actions, anonymity
 from headwater.components.collect.report import report
 from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shape import duplicates, lookups, shaping
+from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import Outcome, Plan, write_range
-from headwater.components.common import results, sources, storage
+from headwater.components.common import overview, results, sources, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
+from headwater.components.common.tables_in_memory import Tabular, as_uris
 
 _FIRST_SPAN = 1
 # pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
@@ -33,7 +35,7 @@ _PRELOAD = ("headwater.components.collect.write.shards", "pandas")
 
 
 def collect_dataset(
-    source: str | Sequence[str] = (),
+    source: Tabular | Sequence[Tabular] = (),
     output: str = "",
     *,
     databases: Sequence[Mapping[str, Any]] = (),
@@ -45,7 +47,8 @@ def collect_dataset(
     """Collects files and tables into a dataset.
 
     Args:
-      source: path, folder, glob or URI, or several; `{SPAN}`, `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
+      source: path, folder, glob or URI, or a table of pandas, polars or Arrow, or several of these; `{SPAN}`,
+        `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
       output: folder for the dataset; with `data_root`, only its small files (`_…`) go there.
       databases: queries and tables, as `databases.parse_source` takes them.
       data_root: durable home of all datasets; its shards are written there.
@@ -76,8 +79,7 @@ def collect_dataset(
         "preload": _PRELOAD,
     }
     warm_up(_PRELOAD)
-    given = [source] if isinstance(source, str) else list(source)
-    chosen = _choose_spans(given, checked)
+    chosen = _choose_spans(as_uris(source), checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
 
@@ -126,13 +128,7 @@ class _Collection:
     """One collection on its way: each step uses what the step before found."""
 
     def __init__(
-        self,
-        settings: Settings,
-        chosen: _Chosen,
-        output: str,
-        data_root: str,
-        folder: str,
-        beam: Mapping[str, Any],
+        self, settings: Settings, chosen: _Chosen, output: str, data_root: str, folder: str, beam: Mapping[str, Any]
     ):
         self._settings, self._chosen, self._output = settings, chosen, output
         self._data_root, self._folder, self._beam = data_root, folder, beam
@@ -150,8 +146,8 @@ class _Collection:
             for name, lookup in settings.lookups.items()
         }
         shaping_of = self._what_shapes()
-        inputs = {"sources": sources.fingerprint([scan.file for scan in scans])}
-        inputs.update({f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()})
+        inputs = {f"lookups.{name}": fingerprint for name, (_, fingerprint) in staged.items()}
+        inputs["sources"] = sources.fingerprint([scan.file for scan in scans])
         identity = results.fingerprint("dataset", inputs, shaping_of)
         home = self._settle(identity) if self._data_root else None
         base = home.folder("dataset") if home else self._output
@@ -190,6 +186,7 @@ class _Collection:
         storage.write_bytes(home.report("dataset"), page.encode())
         if not results.commit(home, "dataset", content):
             _remove_attempt(base, attempt)
+        overview.start_overview(home, body["refusal"])
         return results.bring(results.load(base, "dataset"), self._output)
 
     def _export(self, given: Sequence[Mapping[str, Any]]) -> list[sources.SourceFile]:
@@ -202,7 +199,8 @@ class _Collection:
     def _what_shapes(self) -> dict[str, Any]:
         """The settings that the dataset's content is a function of."""
         settings = self._settings
-        unset = {"span"} if settings.span == AUTO else set()
+        # Whether files are refused shapes nothing of what is written.
+        unset = {"union", *(["span"] if settings.span == AUTO else [])}
         found = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
         found["types"] = dict(sorted(found["types"].items()))
         # Where a lookup lies does not shape anything; what it holds is an input.
@@ -236,6 +234,8 @@ class _Collection:
         for exact in (False, True):
             types = {**settings.types, **{name: "string" for name in settings.formats}}
             opened = sources.open_sources(scans, types=types, exact=exact, **self._beam)
+            if not settings.union:
+                check_one_table(opened.columns)
             shape = shaping.Shape(settings, opened.schema, opened.guessed, places)
             schema = shaping.check_shape(shape)
             shaping.check_splits(settings, schema)
@@ -307,8 +307,7 @@ def _body(
 ) -> dict[str, Any]:
     read = sum(record["read"] for record in records)
     if not read:
-        names = ", ".join(file.uri for file in opened.files)
-        raise HeadwaterError(f"{names}: there are columns but no rows")
+        raise HeadwaterError(f"{', '.join(file.uri for file in opened.files)}: there are columns but no rows")
     rejected = sum(record["rejected"] for record in records)
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
     filtered = _sum(record["filtered"] for record in records)

@@ -114,6 +114,7 @@ class Section(pydantic.BaseModel):
       thousands: the character between groups of three digits of numbers in a CSV; empty for none.
       encoding: of CSV and JSONL, as Python names encodings.
       column_names: the columns of CSV files without a header.
+      union: whether files of different tables, as of customers and of orders, are taken as one table with the columns of all.
       missing: by source column, values that stand for a missing one.
       formats: by source column, how its text is read.
       units: by source column, the unit it is in and the one wanted.
@@ -155,6 +156,7 @@ class Section(pydantic.BaseModel):
     thousands: str = ""
     encoding: str = "utf-8"
     column_names: list[str] = []
+    union: bool = False
     missing: dict[str, list[str | float | int | bool]] = {}
     formats: dict[str, Format] = {}
     units: dict[str, Unit] = {}

@@ -28,8 +28,10 @@ from headwater.components.common.dataset_index import (
 )
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import LabelledRows, WideShard, shown
+from headwater.components.common.notebook import Shown
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
+from headwater.components.common.tables_in_memory import named
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -60,8 +62,8 @@ REJECTED_SCHEMA = pa.schema(
 _SPLIT = re.compile(r"(?:^|/)split=([^/]+)/")
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Dataset(Shown):
     """A dataset, or plain files taken as one.
 
     Attributes:
@@ -93,6 +95,9 @@ class Dataset:
     def rows(self, split: str) -> int:
         """How many rows a split has."""
         return sum(element.rows for element in self.parts[split])
+
+    def _shown(self) -> Result:
+        return self.result
 
 
 def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: Any) -> Dataset:
@@ -136,10 +141,14 @@ def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | L
     Raises:
       HeadwaterError: there is no dataset, it was not accepted, or it has no such split.
     """
+    return open_rows(_load_accepted(path_or_uri), split)
+
+
+def open_rows(result: Result, split: str | None = None) -> pads.Dataset | LabelledRows:
+    """The rows of a dataset that is loaded: `open_dataset`; of plain files, as pyarrow reads them."""
     # It imports pandas, which workers have no use for.
     import pyarrow.dataset as pads
 
-    result = _load_accepted(path_or_uri)
     body = result.body
     if split is not None and split not in body["splits"]:
         raise HeadwaterError(f"{result.uri}: there is no split {split!r}; the splits are {', '.join(body['splits'])}")
@@ -324,4 +333,4 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dat
     body = {"lineage": {"sources": sources.lineage(opened, [element.rows for element in opened.elements])}}
     manifest = {"kind": "dataset", "fingerprint": identity, "home": None, "body": body}
     ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
-    return Dataset(Result(folder, manifest, identity), opened.schema, [], ordered)
+    return Dataset(Result(named(folder), manifest, identity), opened.schema, [], ordered)

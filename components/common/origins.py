@@ -17,10 +17,13 @@ def describe(result: Result) -> dict[str, Any]:
 
     Returns:
       JSON values: `split_by`, the columns whose values say which split a row belongs to; `event_time`, that of the time of
-      a row, or ""; `labels`, the columns that are to be learnt; `carried`, how many rows waited for their labels since an
-      earlier span; `together`, pairs of columns that say nearly the same, as collect's analysis has them.
+      a row, or ""; `missing_codes`, by column, values that most likely stand for a missing one; `labels`, the columns that
+      are to be learnt; `carried`, how many rows waited for their labels since an earlier span; `together`, pairs of columns
+      that say nearly the same, as collect's analysis has them; `until`, the end of the time that the rows or their feedback
+      are of, where it is known, or "".
     """
     labels: list[str] = []
+    until = str((result.manifest.get("settings") or {}).get("as_of") or "") if result.kind == "labels" else ""
     carried = 0
     if result.kind == "labels":
         labels.append(result.body["label"])
@@ -32,8 +35,10 @@ def describe(result: Result) -> dict[str, Any]:
         labels.append(settings["label"])
     analysis = result.body.get("analysis") or {}
     return {
+        "until": until or str((result.body.get("lineage") or {}).get("end") or ""),
         "split_by": [split["column"]] if split.get("column") else [],
         "event_time": settings.get("event_time") or "",
+        "missing_codes": dict(analysis.get("missing_codes", {})),
         "labels": list(dict.fromkeys(labels)),
         "carried": carried,
         "together": [each["columns"] for each in [*analysis.get("duplicates", ()), *analysis.get("associations", ())]],

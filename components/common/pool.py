@@ -125,6 +125,28 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
         process.join()
 
 
+def start(function: Callable[..., None], *arguments: Any) -> Any:
+    """Starts `function(*arguments)` in a process of its own, forked from the clean server with this one's environment.
+
+    Args:
+      function, arguments: they must pickle.
+
+    Returns:
+      The process, started, as `multiprocessing` describes it.
+    """
+    process = _start_server(()).Process(target=_call, args=(dict(os.environ), function, arguments))
+    with _without_main():
+        process.start()
+    return process
+
+
+def _call(environment: dict[str, str], function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    _adopt(environment)
+    # One of its own: the folder of this process's server goes with that server.
+    multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
+    function(*arguments)
+
+
 def _send(sender: Any, environment: dict[str, str], work: Callable[[Any], bytes], item: Any) -> None:
     _adopt(environment)
     sender.send_bytes(attempt(work, item))

@@ -22,6 +22,7 @@ from typing import Any
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.notebook import Shown
 from headwater.components.common.version import VERSION
 
 FORMAT_VERSION = "2.0"
@@ -36,6 +37,9 @@ FOLDERS = {
     "anomalies": "anomalies",
 }
 """The folder of each kind of result below `version=<v>`."""
+
+REFERENCES = ("auto", "latest", "previous", "none")
+"""Names of references that `find` resolves, beside `span:<n>`."""
 
 _CLAIM = "_claim.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -69,8 +73,8 @@ class Home:
         return storage.join(self.data_root, self.name, f"span={self.span}", f"version={self.version}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result(Shown):
     """A committed result.
 
     Attributes:
@@ -343,7 +347,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     reference = reference.strip()
     if reference == "none" or (reference == "auto" and home is None):
         return None
-    if reference not in ("auto", "latest", "previous") and not reference.startswith("span:"):
+    if reference not in REFERENCES and not reference.startswith("span:"):
         return load(reference, kind)
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, but no data_root is set")
@@ -351,7 +355,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     if reference.startswith("span:"):
         number = reference[len("span:") :]
         if not number.isdigit():
-            raise HeadwaterError(f"{reference!r}: a span must be a whole number, as in span:3")
+            raise HeadwaterError(f"{reference!r}: a span must be an integer, for example span:3")
         homes = [other for other in homes if other.span == int(number)]
     elif reference == "latest":
         homes = [other for other in homes if other.span != home.span]

@@ -22,7 +22,7 @@ def seconds(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise HeadwaterError(f"{text!r} is not a duration; give a number and s, min, h, d or w, as in 7d")
+        raise HeadwaterError(f"{text!r} is not a duration; give a number and s, min, h, d or w, for example 7d")
     return float(match[1]) * _SECONDS[match[2]]
 
 

@@ -16,6 +16,7 @@ from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.origins import describe
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of
 from headwater.components.generate_statistics.measure.conversion import measured, rules
 from headwater.components.generate_statistics.measure.work import (
@@ -68,7 +69,7 @@ _CELLS_WORTH_A_POOL = 2_000_000
 
 
 def compute_statistics(
-    dataset: str,
+    dataset: Tabular,
     output: str,
     *,
     config: Mapping[str, Any] | None = None,
@@ -78,7 +79,7 @@ def compute_statistics(
     """Computes the statistics of each split of a dataset.
 
     Args:
-      dataset: path or URI of a dataset, or of a plain file, folder or glob.
+      dataset: path or URI of a dataset, or of a plain file, folder or glob; or a table of pandas, polars or Arrow.
       output: folder for the result.
       config: settings by name, as `settings.Settings` and the README list them.
       beam_pipeline_args: Beam's options, as TFX names them.
@@ -95,7 +96,7 @@ def compute_statistics(
     pipeline_options(beam_pipeline_args)
     settings = check_settings(config or {})
     warm_up(_PRELOAD)
-    opened = load_dataset(dataset, beam_pipeline_args=beam_pipeline_args, workers=workers)
+    opened = load_dataset(as_uri(dataset), beam_pipeline_args=beam_pipeline_args, workers=workers)
     conversions = rules(opened.schema)
     steering = steer(settings.schema_)
     marked = {name: {"action": "keep"} for name in steering.private if name in opened.schema.names}

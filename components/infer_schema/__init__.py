@@ -6,6 +6,7 @@ from headwater.components.common.lazy import lazy
 
 _NAMES = {
     "accept_schema": "accept",
+    "accept_span": "accept",
     "compatibility": "diff",
     "derive_schema": "derive",
     "diff_schemas": "diff",

@@ -1,16 +1,140 @@
-"""Agreeing to a proposed schema: the candidate becomes the schema, with who, when and why."""
+"""Accepting: what was inferred, or proposed, becomes the agreed schema, with who, when and why."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import getpass
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.results import Result
-from headwater.components.infer_schema.derive import CANDIDATE, SCHEMA, read_schema
+from headwater.components.common.results import Home, Result
+from headwater.components.infer_schema import fitting
+from headwater.components.infer_schema.derive import ACCEPTED, CANDIDATE, SCHEMA, State, accepted_here, read_schema
 from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
+
+_COUNTED = ("error", "warning")
+
+
+@dataclasses.dataclass(frozen=True)
+class Acceptance:
+    """What came of accepting a span.
+
+    Attributes:
+      result: the schema that the span has now.
+      before: the one that it had before; the same where there was nothing left to accept.
+      changes: from one to the other, as `diff.diff_schemas` lists them.
+      findings: those of the verdict that no schema speaks of, accepted for this span alone.
+    """
+
+    result: Result
+    before: Result
+    changes: list[dict[str, Any]]
+    findings: list[Mapping[str, Any]]
+
+
+def accept_span(
+    data_root: str,
+    name: str,
+    span: int | None = None,
+    *,
+    reason: str,
+    who: str = "",
+    only: Collection[int] | None = None,
+) -> Acceptance:
+    """Accepts a span: its schema, changed as far as the span's data asks for, and what was found on it.
+
+    The schema becomes a new version under the `data_root`, which the same run finds when it is repeated, and later runs
+    as that of an earlier span. Where there are later spans already, the schema of the latest is changed likewise, so
+    that those to come do not pass over what is accepted. What no schema speaks of, such as drift, is accepted for this
+    span alone.
+
+    Args:
+      data_root: path or URI.
+      name: of the dataset.
+      span: its number; None for the latest that has a schema.
+      reason: why, for those who come later.
+      who: who accepts; by default the user that runs this.
+      only: places of the verdict's findings that are accepted, from 0, with the changes to their features alone; None
+        for all.
+
+    Returns:
+      What was accepted.
+
+    Raises:
+      HeadwaterError: there is no such span, or no reason is given.
+    """
+    who, reason = _signed(who, reason)
+    home = span_of(data_root, name, span)
+    verdict = verdict_of(home)
+    current = schema_of(home, verdict)
+    chosen = [
+        each
+        for place, each in enumerate(verdict.body["findings"] if verdict else ())
+        if each["severity"] in _COUNTED and (only is None or place in only)
+    ]
+    features = None if only is None else {each["feature"] for each in chosen}
+    measured = results.load((verdict or current).manifest["inputs"]["statistics"]["uri"], "statistics")
+    change = _fitted(current, measured, features)
+    # Whether the changed schema leaves something of a finding is seen when the run is repeated, so all are named.
+    findings = _accepted_on(home.span, current)
+    findings += [place for each in chosen for place in _places(each) if place not in findings]
+    beside = [each for each in chosen if each["check"] != "schema"]
+    accepted = current.body.get("accepted") or {}
+    if accepted.get("how") == "accept" and not change.changes and findings == _accepted_on(home.span, current):
+        return Acceptance(current, current, [], [])
+    signed = {"who": who, "why": reason, "span": home.span, "findings": findings}
+    result = _save_at(home, current, measured, change, signed)
+    latest = results.committed(home.data_root, home.name, "schema")[-1]
+    if latest.span > home.span:
+        newest = accepted_here(latest) or results.load(latest.folder("schema"), "schema")
+        signed = {**signed, "span": latest.span, "findings": _accepted_on(latest.span, newest)}
+        _save_at(latest, newest, measured, _fitted(newest, measured, features), signed)
+    return Acceptance(result, current, change.changes, beside)
+
+
+def span_of(data_root: str, name: str, span: int | None = None) -> Home:
+    """A span that has a schema, with the latest version of it.
+
+    Args:
+      data_root: path or URI.
+      name: of the dataset.
+      span: its number; None for the latest.
+
+    Raises:
+      HeadwaterError: there is none; names those that there are.
+    """
+    results.check_name(name)
+    data_root = storage.normalise(data_root)
+    homes = results.committed(data_root, name, "schema")
+    if not homes:
+        folders = [folder for folder in storage.list_folders(data_root) if not folder.startswith("_")]
+        names = ", ".join(sorted(folders)) or "none"
+        raise HeadwaterError(f"--name: {data_root} has no dataset {name!r} with a schema; it has {names}")
+    found = [home for home in homes if span is None or home.span == span]
+    if not found:
+        spans = ", ".join(str(number) for number in sorted({home.span for home in homes}))
+        raise HeadwaterError(f"--span: dataset {name!r} has no span {span} with a schema; it has {spans}")
+    return found[-1]
+
+
+def verdict_of(home: Home) -> Result | None:
+    """The latest verdict on a span; None where there is none."""
+    found = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
+    return results.load(found[-1].folder("anomalies"), "anomalies") if found else None
+
+
+def schema_of(home: Home, verdict: Result | None) -> Result:
+    """The schema that a span is held against: the accepted one, or that of its verdict, or the latest that it has."""
+    uri = verdict.body["schema"]["uri"] if verdict else home.folder("schema")
+    return accepted_here(home) or results.load(uri, "schema")
 
 
 def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = "") -> Result:
@@ -32,14 +156,13 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
     Raises:
       HeadwaterError: it is no proposal, no reason is given, or another schema was agreed on since it was made.
     """
-    if not reason.strip():
-        raise HeadwaterError("reason: must not be empty; say why the schema is accepted, for later readers")
+    who, reason = _signed(who, reason)
     made = results.load(proposal, "schema")
     if CANDIDATE not in made.files():
         raise HeadwaterError(f"{proposal}: this is not a proposal; run infer-schema in mode propose first")
     content = made.read(CANDIDATE)
     output = output or f"{made.folder.rstrip('/')}-accepted"
-    current = _current(made, output)
+    current = _accepted_since(made, output)
     if current is not None and current.read(SCHEMA) == content:
         return current
     if current is not None and current.read(SCHEMA) != made.read(SCHEMA):
@@ -48,45 +171,124 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
             "from it"
         )
     before, after = read_schema(made.folder), read_schema(made.folder, CANDIDATE)
-    changes = diff_schemas(before, after)
-    entry = {
-        "who": who.strip() or getpass.getuser(),
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "why": reason.strip(),
-        "before": storage.sha256(made.read(SCHEMA)),
-        "after": storage.sha256(content),
-        "changes": len(changes),
-        "compatibility": compatibility(changes).name,
-    }
-    body = {
-        "mode": "accepted",
-        "inferred": False,
-        "base": {"uri": storage.join(made.uri, CANDIDATE), "sha256": entry["after"]},
-        "split": made.body["split"],
-        "features": len(after.feature),
-        "history": [*made.body.get("history", []), entry],
-    }
-    name = made.home.name if made.home else made.folder
-    return results.save(
-        "schema",
-        output,
-        files={SCHEMA: content},
-        body=body,
-        inputs={"proposal": made},
-        # The candidate alone tells this result from others, so that two people who agree at once agree on one.
-        settings={"mode": "accepted", "candidate": entry["after"]},
-        # The latest span's, or what is agreed on would be passed over by spans that were there already.
-        home=current.home if current is not None and current.home else made.home,
-        page=render_page(
-            {"name": name, "uri": made.uri, "span": made.home.span if made.home else None}, body, after, None, None
-        ),
-    )
+    # The latest span's, or what is agreed on would be passed over by spans that were there already.
+    home = current.home if current is not None and current.home else made.home
+    signed: dict[str, Any] = {"who": who, "why": reason, "span": home.span if home else None, "findings": []}
+    change = _Change(content, after, diff_schemas(before, after))
+    return _save(output, home, made, {"proposal": made}, change, signed)
 
 
-def _current(made: Result, output: str) -> Result | None:
+@dataclasses.dataclass(frozen=True)
+class _Change:
+    """A schema as it is to be, its bytes, and what changes."""
+
+    content: bytes
+    schema: schema_pb2.Schema
+    changes: list[dict[str, Any]]
+
+
+def _signed(who: str, reason: str) -> tuple[str, str]:
+    if not reason.strip():
+        raise HeadwaterError("reason: must not be empty; say why the schema is accepted, for later readers")
+    try:
+        return who.strip() or getpass.getuser(), reason.strip()
+    except (KeyError, OSError):
+        raise HeadwaterError("who: this machine does not know the user's name; say who accepts") from None
+
+
+def _accepted_since(made: Result, output: str) -> Result | None:
     """The schema that was agreed on since the proposal; None when there is none."""
     if made.home is None:
         there = storage.exists(storage.join(storage.normalise(output), results.MANIFEST))
         return results.load(output, "schema") if there else None
     latest = results.committed(made.home.data_root, made.home.name, "schema")[-1]
     return None if latest == made.home else results.load(latest.folder("schema"), "schema")
+
+
+def _accepted_on(span: int, schema: Result) -> list[Mapping[str, Any]]:
+    """The findings that were accepted for a span so far."""
+    accepted = schema.body.get("accepted") or {}
+    return list(accepted.get("findings", ())) if accepted.get("span") == span else []
+
+
+def _places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a finding is about, split by split, and all that has the same cause."""
+    for each in (finding, *finding["members"]):
+        for split in each["splits"] or [""]:
+            yield {"kind": each["kind"], "feature": each["feature"], "split": split} | (
+                {"rule": each["rule"]} if "rule" in each else {}
+            )
+
+
+def _fitted(current: Result, measured: Result, features: Collection[str] | None) -> _Change:
+    """A schema changed to accept all splits of a span, or to accept some features of them."""
+    before = read_schema(current.folder)
+    places = [(measured, split) for split, entry in measured.body["splits"].items() if entry["rows"]]
+    limits = current.body["limits"]
+    after = fitting.fit(before, places, limits["infer"], limits["max_string_domain_size"]) if places else before
+    if features is not None:
+        after = fitting.mixed(before, after, features)
+    changes = diff_schemas(before, after)
+    if not changes:
+        return _Change(current.read(SCHEMA), before, [])
+    return _Change(text_format.MessageToString(after).encode(), after, changes)
+
+
+def _save_at(home: Home, before: Result, measured: Result, change: _Change, signed: Mapping[str, Any]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="headwater-") as output:
+        saved = _save(output, home, before, {"before": before, "statistics": measured}, change, signed)
+    return results.load(saved.uri, "schema")
+
+
+def _save(
+    output: str,
+    home: Home | None,
+    before: Result,
+    inputs: Mapping[str, Result],
+    change: _Change,
+    signed: Mapping[str, Any],
+) -> Result:
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry = {
+        "who": signed["who"],
+        "when": when,
+        "why": signed["why"],
+        "before": storage.sha256(before.read(SCHEMA)),
+        "after": storage.sha256(change.content),
+        "changes": len(change.changes),
+        "compatibility": compatibility(change.changes).name,
+    }
+    state = State(
+        inferred=False,
+        inferred_on=before.body.get("inferred_on"),
+        accepted={"how": "accept", **signed, "when": when},
+        history=(*before.body.get("history", ()), entry),
+    )
+    body = {
+        "mode": ACCEPTED,
+        **state.body(),
+        "base": {"uri": storage.join(before.uri, SCHEMA), "sha256": entry["before"]},
+        "split": before.body["split"],
+        "features": len(change.schema.feature),
+        "curation": before.body["curation"],
+        "limits": before.body["limits"],
+    }
+    name = home.name if home else before.folder
+    return results.save(
+        "schema",
+        output,
+        files={SCHEMA: change.content},
+        body=body,
+        inputs=inputs,
+        # Not who, when and why, so that two people who agree at once agree on one result.
+        settings={
+            "mode": ACCEPTED,
+            "candidate": entry["after"],
+            "span": signed["span"],
+            "findings": signed["findings"],
+        },
+        home=home,
+        page=render_page(
+            {"name": name, "uri": before.uri, "span": home.span if home else None}, body, change.schema, None, None
+        ),
+    )

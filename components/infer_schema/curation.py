@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -166,11 +167,13 @@ class Section(Curation):
       base_schema: the agreed schema: a path or URI, `latest`, `previous`, `span:<n>`, `none`, or `auto`: the previous
         span's, if there is one.
       max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
+      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes, or `tfdv`, exactly TFDV's.
     """
 
     mode: Literal["auto", "infer", "frozen", "propose"] = "auto"
     base_schema: Annotated[str, PLACE] = "auto"
     max_string_domain_size: _Count = 100
+    infer: Literal["headwater", "tfdv"] = "headwater"
 
 
 def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,6 +189,7 @@ def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
         "base_schema": settings.base_schema,
         "curation": {key: value for key, value in given.items() if key in Curation.model_fields},
         "max_string_domain_size": settings.max_string_domain_size,
+        "infer": settings.infer,
     }
 
 
@@ -196,6 +200,31 @@ def check_curation(curation: Mapping[str, Any]) -> Curation:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
     return checked(Curation, whole_numbers(curation), "curation")
+
+
+def as_json(curation: Curation) -> dict[str, Any]:
+    """A curation as a manifest holds it."""
+    return json.loads(json.dumps(curation.model_dump(exclude_none=True), sort_keys=True))
+
+
+def newer(curation: Curation, before: Mapping[str, Any]) -> Curation:
+    """What a curation says that an earlier one, by `as_json`, did not say: of a feature all or nothing."""
+    now = as_json(curation)
+    of_parts = {
+        part: {name: getattr(curation, part)[name] for name in now[part] if now[part][name] != _of(before, part, name)}
+        for part in ("features", "weights")
+    }
+    same = {
+        part: None
+        for part in ("environments", "min_examples", "max_examples", "growth")
+        if now.get(part) == before.get(part)
+    }
+    removed = [name for name in curation.remove if name not in before.get("remove", ())]
+    return curation.model_copy(update={**of_parts, **same, "remove": removed})
+
+
+def _of(before: Mapping[str, Any], part: str, name: str) -> Any:
+    return before.get(part, {}).get(name)
 
 
 def read_curation(uri: str) -> dict[str, Any]:
@@ -304,11 +333,13 @@ def _set_domain(feature: schema_pb2.Feature, changes: FeatureCuration, where: st
         if feature.type != schema_pb2.BYTES:
             raise HeadwaterError(f"{where}.domain: the feature is not text; numbers take min and max")
         feature.string_domain.CopyFrom(schema_pb2.StringDomain(name=feature.name, value=changes.domain))
+        # What an inferred domain bears beside its values is not agreed.
+        feature.ClearField("distribution_constraints")
     if changes.min_domain_mass is not None:
         feature.distribution_constraints.min_domain_mass = changes.min_domain_mass
     if changes.categorical is not None:
         if feature.type != schema_pb2.INT:
-            raise HeadwaterError(f"{where}.categorical: the feature must be of whole numbers")
+            raise HeadwaterError(f"{where}.categorical: the feature must be an integer")
         feature.int_domain.is_categorical = changes.categorical
     if changes.natural_language is not None:
         _set_language(feature, changes.natural_language, where)
@@ -388,5 +419,5 @@ def _limit(feature: schema_pb2.Feature, changes: FeatureCuration, where: str) ->
         value = getattr(changes, end)
         if value is not None:
             if whole and value != int(value):
-                raise HeadwaterError(f"{where}.{end}: the feature is INT, but {value} is not a whole number")
+                raise HeadwaterError(f"{where}.{end}: the feature is INT, but {value} is not an integer")
             setattr(domain, end, int(value) if whole else value)

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.results import Result
-from headwater.components.common.tfdv import tfdv
+from headwater.components.common.results import Home, Result
+from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
     Curation,
     apply_curation,
+    as_json,
     check_curation,
+    newer,
 )
 from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
@@ -28,15 +30,51 @@ CANDIDATE = "candidate.pbtxt"
 DIFF = "diff.json"
 SUGGESTIONS = "suggestions.json"
 MODES = ("auto", "infer", "frozen", "propose")
+ACCEPTED = "accepted"
+"""The mode of a schema that `headwater accept` or `accept_schema` wrote."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Whether a schema is a guess or was accepted, as its manifest says it.
+
+    Attributes:
+      inferred: whether nobody has accepted it: it was inferred from data, by this run or an earlier one.
+      inferred_on: the span of the data that it was inferred from; None where it is unknown or was not inferred.
+      accepted: None while it is inferred; else `how` (`accept`, `curation` or `base_schema`), and for `accept` also
+        `who`, `when` and `why`.
+      history: each use of `accept` so far, the oldest first.
+    """
+
+    inferred: bool
+    inferred_on: int | None = None
+    accepted: Mapping[str, Any] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, result: Result) -> State:
+        """The state of a result of infer-schema."""
+        body = result.body
+        return cls(body["inferred"], body.get("inferred_on"), body.get("accepted"), tuple(body.get("history", ())))
+
+    def body(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {**dataclasses.asdict(self), "history": [dict(entry) for entry in self.history]}
+
+    def agreed(self, how: str) -> State:
+        """The state after somebody curated the schema or gave it as the base; who accepted it before stays."""
+        return self if self.accepted else dataclasses.replace(self, inferred=False, accepted={"how": how})
 
 
 @dataclasses.dataclass(frozen=True)
 class _Base:
-    """The agreed schema: its bytes, where exactly they came from, and who agreed to what before."""
+    """The schema to go on from: its bytes, where exactly they came from, and whether it was accepted."""
 
     content: bytes
     uri: str
-    history: tuple[dict[str, Any], ...] = ()
+    state: State
+    curation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    result: Result | None = None
 
     @property
     def reference(self) -> dict[str, str]:
@@ -51,8 +89,12 @@ def derive_schema(
     base_schema: str = "auto",
     curation: Mapping[str, Any] | None = None,
     max_string_domain_size: int = 100,
+    infer: str = "headwater",
 ) -> Result:
     """Infers a schema from the first split's statistics, or keeps the agreed one.
+
+    An inferred schema stays inferred, over all later spans, until somebody accepts it: by `accept_schema` or
+    `accept_span`, by a curation, or by naming it as the base.
 
     Args:
       statistics: path or URI of a result of generate-statistics, or several: the schema then fits all of them, and
@@ -65,15 +107,19 @@ def derive_schema(
       base_schema: a reference as in `results.find`, or a path or URI of a `schema.pbtxt` or of a folder that has one.
       curation: changes by feature: the fields of `curation.Curation`.
       max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
+      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes; `tfdv`, exactly TFDV's.
 
     Returns:
-      The schema; its body says `mode`, whether it was `inferred` from this very data, and its `base`.
+      The schema; its body says `mode`, its `base`, whether it is still `inferred` and since which span, or how and by
+      whom it was `accepted`.
 
     Raises:
       HeadwaterError: a setting is wrong, there is no base where one is needed, or a schema does not parse.
     """
     if mode not in MODES:
         raise HeadwaterError(f"mode: {mode!r} is not one of {', '.join(MODES)}")
+    if infer not in fitting.WAYS:
+        raise HeadwaterError(f"infer: {infer!r} is not one of {', '.join(fitting.WAYS)}")
     if max_string_domain_size < 0:
         raise HeadwaterError(f"max_string_domain_size: must be 0 or more; given: {max_string_domain_size}")
     checked = check_curation({} if curation is None else curation)
@@ -88,35 +134,44 @@ def derive_schema(
     if mode == "frozen" and base is None:
         raise HeadwaterError("mode frozen needs a base_schema: there is no earlier one; use infer for the first run")
     used = mode if mode != "auto" else "frozen" if base else "infer"
+    shaping = as_json(checked)
+    before = base.curation if base else {}
+    curated = checked != Curation() and before != shaping
+    if used == "frozen" and not curated and base and (accepted := _accepted_for(base, measured)):
+        # It was accepted for this very span, after the span was judged.
+        return results.bring(accepted, output)
     split = next(iter(measured.body["splits"]))
-    protos = [_read(result) for result in all_measured]
+    places = [_first_split(result) for result in all_measured]
     if base is None:
-        for result, proto in zip(all_measured, protos):
-            if not proto.datasets[0].num_examples:
-                name = next(iter(result.body["splits"]))
+        for result, name in places:
+            if not result.body["splits"][name]["rows"]:
                 counts = ", ".join(f"{split} {entry['rows']:,}" for split, entry in result.body["splits"].items())
                 raise HeadwaterError(
                     f"{result.folder}: the first split, {name!r}, has no rows to infer a schema from; rows by split: "
                     f"{counts}; if there are few rows, collect them into one split, as with --splits all=1"
                 )
-        agreed = tfdv.infer_schema(protos[0], max_string_domain_size=max_string_domain_size)
-        agreed = _widened(agreed, protos[1:], max_string_domain_size)
-        content = _curated(agreed, checked, _text(agreed))
+        agreed = fitting.infer(places, infer, max_string_domain_size)
+        content = _text(agreed)
+        state = State(True, measured.home.span if measured.home else None)
     else:
-        agreed = _parse(base)
-        content = _curated(agreed, checked, base.content)
+        agreed, content, state = _parse(base), base.content, base.state
+    if curated:
+        # The rest is in the base, where somebody may have accepted changes to it since.
+        apply_curation(agreed, newer(checked, before))
+        content, state = _text(agreed), state.agreed("curation")
     files = {SCHEMA: content}
     body: dict[str, Any] = {
         "mode": used,
-        "inferred": base is None,
+        **state.body(),
         "base": base.reference if base else None,
         "split": split,
         "features": len(agreed.feature),
-        "history": list(base.history) if base else [],
+        "limits": {"infer": infer, "max_string_domain_size": max_string_domain_size},
+        "curation": shaping if checked != Curation() else before,
     }
     changes, suggestions = None, None
     if used == "propose":
-        candidate = _widened(agreed, protos, max_string_domain_size)
+        candidate = fitting.fit(agreed, places, infer, max_string_domain_size)
         changes = diff_schemas(agreed, candidate)
         distribution = distributions.read(measured.read(f"Split-{split}/State.arrow"))
         suggestions = suggest(distribution, candidate, measured.body.get("private") or {})
@@ -124,7 +179,6 @@ def derive_schema(
         files[DIFF] = _json(changes)
         files[SUGGESTIONS] = _json(suggestions)
         body["compatibility"] = compatibility(changes).name
-    shaping = checked.model_dump(exclude_none=True)
     return results.save(
         "schema",
         output,
@@ -134,8 +188,10 @@ def derive_schema(
         settings={
             "mode": used,
             "base": body["base"],
-            "curation": json.loads(json.dumps(shaping, sort_keys=True)),
+            "inferred": body["inferred"],
+            "curation": shaping,
             "max_string_domain_size": max_string_domain_size,
+            "infer": infer,
         },
         home=measured.home,
         page=render_page(measured.body["dataset"], body, agreed, changes, suggestions, _links(measured)),
@@ -163,30 +219,56 @@ def read_schema(uri: str, name: str = SCHEMA) -> schema_pb2.Schema:
     return _parse(_open(storage.normalise(uri), uri, name))
 
 
-def _read(measured: Result) -> statistics_pb2.DatasetFeatureStatisticsList:
-    split = next(iter(measured.body["splits"]))
-    return statistics_pb2.DatasetFeatureStatisticsList.FromString(measured.read(f"Split-{split}/FeatureStats.pb"))
-
-
-def _widened(schema: schema_pb2.Schema, protos: Sequence[Any], max_string_domain_size: int) -> schema_pb2.Schema:
-    for proto in protos:
-        schema = tfdv.update_schema(schema, proto, max_string_domain_size=max_string_domain_size)
-    return schema
+def _first_split(result: Result) -> fitting.Place:
+    return result, next(iter(result.body["splits"]))
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
 
 
+def accepted_here(home: Home | None) -> Result | None:
+    """The schema that was accepted last for a span, after the span was judged; None where there is none."""
+    if home is None:
+        return None
+    folder = storage.join(home.data_root, home.name, f"span={home.span}")
+    for version in reversed(results.numbered(folder, "version")):
+        place = dataclasses.replace(home, version=version).folder("schema")
+        if storage.exists(storage.join(place, results.MANIFEST)):
+            found = results.load(place, "schema")
+            if found.body["mode"] == ACCEPTED:
+                return found
+    return None
+
+
 def _find_base(reference: str, measured: Result) -> _Base | None:
     if reference in ("auto", "latest", "previous", "none") or reference.startswith("span:"):
-        found = results.find(reference, "schema", measured.home)
-        return _of_result(found, SCHEMA) if found else None
-    return _open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA)
+        found = accepted_here(measured.home) if reference in ("auto", "previous") else None
+        found = found or results.find(reference, "schema", measured.home)
+        if found is None:
+            return None
+        base = _of_result(found, SCHEMA)
+        # `latest` and `previous` take what is there; who names one span, or a place, means that schema.
+        return base if not reference.startswith("span:") else _given(base)
+    return _given(_open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA))
+
+
+def _accepted_for(base: _Base, measured: Result) -> Result | None:
+    """The base, where it is a schema that was accepted for the span of the statistics."""
+    made, home = base.result, measured.home
+    if made is None or made.home is None or home is None or made.body["mode"] != ACCEPTED:
+        return None
+    return made if dataclasses.replace(made.home, version=home.version) == home else None
+
+
+def _given(base: _Base) -> _Base:
+    return dataclasses.replace(base, state=base.state.agreed("base_schema"))
 
 
 def _of_result(result: Result, name: str) -> _Base:
-    return _Base(result.read(name), storage.join(result.uri, name), tuple(result.body.get("history", ())))
+    return _Base(
+        result.read(name), storage.join(result.uri, name), State.of(result), result.body.get("curation", {}), result
+    )
 
 
 def _open(uri: str, given: str, name: str) -> _Base:
@@ -196,7 +278,7 @@ def _open(uri: str, given: str, name: str) -> _Base:
     uri = uri if storage.exists(uri) else storage.join(uri, name)
     if not storage.exists(uri):
         raise HeadwaterError(f"{given}: there is neither a schema file nor a folder with {name} here")
-    return _Base(storage.read_bytes(uri), uri)
+    return _Base(storage.read_bytes(uri), uri, State(False, accepted={"how": "base_schema"}))
 
 
 def _parse(base: _Base) -> schema_pb2.Schema:
@@ -208,13 +290,6 @@ def _parse(base: _Base) -> schema_pb2.Schema:
         raise HeadwaterError(
             f"{base.uri}: not a schema: line {error.GetLine()}, column {error.GetColumn()}: {error}"
         ) from None
-
-
-def _curated(schema: schema_pb2.Schema, curation: Curation, content: bytes) -> bytes:
-    if curation == Curation():
-        return content
-    apply_curation(schema, curation)
-    return _text(schema)
 
 
 def _text(schema: schema_pb2.Schema) -> bytes:

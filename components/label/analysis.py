@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.label.attribution import Coded
 from headwater.components.label.classes import OUTSIDE
 from headwater.components.label.gold import ByKey, outside
@@ -27,12 +28,12 @@ _LONGEST = 60
 
 
 def analyse(
-    dataset: str, *, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, str] = {}, rows: int = 20_000
+    dataset: Tabular, *, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, Tabular] = {}, rows: int = 20_000
 ) -> str:
     """Runs the labelling functions on a sample, and says how they do and where the next one is needed.
 
     Args:
-      dataset: path or URI of a dataset, or of plain files.
+      dataset: path or URI of a dataset, or of plain files; or a table of pandas, polars or Arrow.
       steps: as `label_dataset` takes them; the first one of weak supervision is analysed.
       inputs: further data by the names that the steps use.
       rows: the size of the sample, which is taken evenly from all rows.
@@ -49,8 +50,8 @@ def analyse(
     step = next((each for each in check_steps(steps) if each.method == _METHOD), None)
     if step is None:
         raise HeadwaterError(f"steps: no step has the method {_METHOD}, whose labelling functions would be analysed")
-    opened = keyed(load_dataset(dataset))
-    context = Context(opened, {name: _input(name, uri) for name, uri in inputs.items()}, truth=step.hidden)
+    opened = keyed(load_dataset(as_uri(dataset)))
+    context = Context(opened, {name: _input(name, given) for name, given in inputs.items()}, truth=step.hidden)
     prepared = METHODS[_METHOD].prepare(step, context)
     batch = _sample(opened, rows)
     votes, gold, keys, failed = METHODS[_METHOD].votes_of(prepared, batch)
@@ -66,9 +67,9 @@ def analyse(
     return "\n".join(_lines(report, batch, votes, private))
 
 
-def _input(name: str, uri: str) -> Dataset:
+def _input(name: str, given: Tabular) -> Dataset:
     try:
-        return load_dataset(uri, may_be_empty=True)
+        return load_dataset(as_uri(given), may_be_empty=True)
     except HeadwaterError as error:
         raise HeadwaterError(f"inputs.{name}: {error}") from None
 

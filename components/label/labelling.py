@@ -17,6 +17,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import Found
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of
 from headwater.components.label import table
 from headwater.components.label.carryover import Bases, Carried, take_over
@@ -41,11 +42,11 @@ _OWN_FILES = ("split=", "headwater_", "_labels-", "_carried", "_page")
 
 
 def label_dataset(
-    dataset: str,
+    dataset: Tabular,
     output: str,
     *,
     steps: Sequence[Mapping[str, Any]],
-    inputs: Mapping[str, str] = {},
+    inputs: Mapping[str, Tabular] = {},
     as_of: str = "",
     data_root: str = "",
     beam_pipeline_args: Sequence[str] = (),
@@ -54,13 +55,13 @@ def label_dataset(
     """Labels the rows of a dataset.
 
     Args:
-      dataset: path or URI of a dataset that collect made, or of plain files: Parquet, CSV or JSONL. The rows of plain
-        files are copied below the labels, each with the `_row_id` that collect would give it.
+      dataset: path or URI of a dataset that collect made, or of plain files: Parquet, CSV or JSONL; or a table of
+        pandas, polars or Arrow. The rows of plain files are copied below the labels, each with the `_row_id` that collect would give it.
       output: folder for the result: the label table, and the dataset with it.
       steps: methods with their settings, run in order; a row keeps the first label that it gets. Each has `method`,
         `classes` and, if it is not "label", `label`, the name of the column; the others are the method's, as in
         `methods`.
-      inputs: further data by the names that the steps use: paths or URIs.
+      inputs: further data by the names that the steps use: paths or URIs, or tables.
       as_of: the time that the labels are of, ISO 8601; by default the end of the dataset's span, where paths name spans
         by dates, and else none.
       data_root: URI of the durable home of the label table; by default the dataset's own, if it has one. Plain files
@@ -78,6 +79,8 @@ def label_dataset(
     pipeline_options(beam_pipeline_args)
     checked = check_steps(steps)
     when = check_as_of(as_of)
+    dataset = as_uri(dataset)
+    inputs = {name: as_uri(given, f"inputs.{name}") for name, given in inputs.items()}
     check_home(dataset, data_root)
     warm_up(_PRELOAD)
     options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}

@@ -183,7 +183,7 @@ def check_as_of(text: str) -> datetime.datetime | None:
     try:
         found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise HeadwaterError(f"as_of: {text!r} is not an ISO 8601 time, as in 2026-01-31T00:00:00Z") from None
+        raise HeadwaterError(f"as_of: {text!r} is not an ISO 8601 time, for example 2026-01-31T00:00:00Z") from None
     try:
         return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except OverflowError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +16,9 @@ from headwater.components.validate.findings import (
     LABEL_DRIFT,
     SKEW,
 )
+
+DATA_ROOT = ".headwater"
+"""Where the command line keeps results by default."""
 
 Finding = Mapping[str, Any]
 
@@ -41,9 +46,22 @@ def action(finding: Finding, home: Home | None) -> str:
 
 
 def accept_command(home: Home | None) -> str:
-    """The command that accepts what this span's schema should become."""
-    where = f" --name {home.name} --span {home.span}" if home else ""
-    return f'headwater accept{where} --reason "…"'
+    """The command that accepts a span: its schema as it should become, and what was found on it."""
+    return f'headwater accept{_options(home)} --reason "…"'
+
+
+def review_command(home: Home | None) -> str:
+    """The command that goes through a span's findings one by one."""
+    return f"headwater review{_options(home)}"
+
+
+def _options(home: Home | None) -> str:
+    if home is None:
+        return ""
+    # Who works in the folder of the default data root need not name it.
+    usual = posixpath.basename(home.data_root) == DATA_ROOT
+    place = "" if usual else f" --data-root {shlex.quote(home.data_root)}"
+    return f" --name {home.name} --span {home.span}{place}"
 
 
 def _schema(finding: Finding, home: Home | None) -> str:

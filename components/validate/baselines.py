@@ -13,6 +13,7 @@ from headwater.components.common import distributions, results
 from headwater.components.common.distributions import Feature
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result
+from headwater.components.validate.foreign import open_statistics
 
 _OF_SPANS = re.compile(r"(season|window):(.*)", re.DOTALL)
 
@@ -94,7 +95,8 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     """
     match = _OF_SPANS.fullmatch(reference.strip())
     if not match:
-        found = results.find(reference, "statistics", home)
+        named = reference.strip() in results.REFERENCES or reference.strip().startswith("span:")
+        found = results.find(reference, "statistics", home) if named else open_statistics(reference)
         return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
     how, number = match.groups()
     if not number.isdigit() or not int(number):

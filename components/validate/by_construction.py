@@ -6,6 +6,7 @@ only called an id is compared.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def _counts_rows(side: Feature) -> bool:
         return False
     shares = np.cumsum(side.weights) / side.weights.sum()
     even = (side.points - side.low + 1) / (side.high - side.low + 1)
-    return bool(np.abs(shares - even).max() <= max(_EVEN, 2 / len(side.points)))
+    return bool(np.abs(shares - even).max() <= max(_EVEN, 2 / math.sqrt(len(side.points))))
 
 
 def _has_times(side: Feature) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from headwater.components.common import results, storage
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Result
+from headwater.components.common.tables_in_memory import Tabular, as_uri, named
 from headwater.components.validate import actions, checks, grouping
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.context import Context
@@ -28,7 +29,7 @@ def check_statistics(
     baseline: str = "auto",
     environment: str = "",
     config: Mapping[str, Any] | None = None,
-    dataset: str = "",
+    dataset: Tabular = "",
     passed: str = "",
     quarantine: str = "",
     beam_pipeline_args: Sequence[str] = (),
@@ -36,18 +37,20 @@ def check_statistics(
 ) -> Result:
     """Validates each split's statistics, and rows where the settings ask for it; succeeds whatever it finds.
 
-    A finding is an error where it breaks what was agreed: a schema that was there before this data, a threshold that
-    the schema sets. It is a warning where it breaks what was guessed: a schema inferred from this very data, a change
-    that is significant, or above a default threshold.
+    A finding is an error where it breaks what was agreed: a schema that somebody accepted, curated or gave, a threshold
+    that the schema sets. It is a warning where it breaks what was guessed: a schema that was inferred, from this data or
+    an earlier span's, and not accepted yet; a change that is significant, or above a default threshold.
 
     Args:
-      statistics: path or URI of a result of generate-statistics.
-      schema: path or URI of a result of infer-schema.
+      statistics: path or URI of a result of generate-statistics; or of TFDV's or TFX's own, as `foreign.open_statistics`
+        takes them.
+      schema: path or URI of a result of infer-schema; or of a `schema.pbtxt`, which counts as agreed.
       output: folder for the result.
-      baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`.
+      baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`, or the URI of TFDV's own.
       environment: the schema environment to validate in; empty for none.
       config: settings by name, as the checks define them and the README lists them.
-      dataset: path or URI of the rows that the statistics are of; by default the one that they name.
+      dataset: path or URI of the rows that the statistics are of, or a table of pandas, polars or Arrow; by default the
+        one that they name.
       passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none.
       quarantine: folder for a dataset of the others; empty to write none.
       beam_pipeline_args: Beam's options, as TFX names them.
@@ -67,7 +70,7 @@ def check_statistics(
         settings,
         baseline=baseline,
         environment=environment,
-        dataset=dataset,
+        dataset=as_uri(dataset),
         passed=passed,
         quarantine=quarantine,
         beam={"beam_pipeline_args": beam_pipeline_args, "workers": workers},
@@ -88,9 +91,10 @@ def check_statistics(
         inputs=_inputs(context),
         settings={
             "environment": environment,
-            "dataset": dataset,
+            "dataset": named(as_uri(dataset)),
             # Who is alerted changes nothing of what is found.
-            **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts"}),
+            **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts", "acknowledged", "as_of"}),
+            **context.acknowledgements.settings(),
         },
         home=context.statistics.home,
         page=render_page(body, context.statistics, drawn, context.past, context.schema),
@@ -101,22 +105,28 @@ def check_statistics(
 
 
 def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> dict[str, Any]:
+    known = context.acknowledgements
     found = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
-    findings = grouping.group(found, _alike(context), context.about.get("labels", ()))
+    found = known.of_splits(found)
+    findings = known.of_causes(grouping.group(found, _alike(context), context.about.get("labels", ())))
     for each in findings:
-        each["action"] = actions.action(each, context.statistics.home)
+        each["action"] = "" if "acknowledged" in each else actions.action(each, context.statistics.home)
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,
-        "schema": context.schema.reference(),
+        "schema": {
+            **context.schema.reference(),
+            **_state(context),
+        },
         "serving": context.serving.result.reference() if context.serving else None,
         "checks": [_counts(check, outcome, findings) for check, outcome in outcomes.items()],
         "findings": findings,
+        "acknowledged": known.entries,
         "measures": [each for outcome in outcomes.values() for each in outcome.measures],
         "changes": [each for outcome in outcomes.values() for each in outcome.changes],
         **{check.name: outcome.summary for check, outcome in outcomes.items() if outcome.summary is not None},
     }
-    return {**body, "verdict": _verdict(body, inferred=context.inferred)}
+    return {**body, "verdict": _verdict(body)}
 
 
 def _alike(context: Context) -> dict[str, grouping.Alike]:
@@ -149,21 +159,37 @@ def _inputs(context: Context) -> dict[str, Result]:
     return {"statistics": context.statistics, "schema": context.schema, **serving, **baseline}
 
 
-def _verdict(body: Mapping[str, Any], *, inferred: bool) -> str:
+def _verdict(body: Mapping[str, Any]) -> str:
     severities = [each["severity"] for each in body["findings"]]
     counts = [
         f"{severities.count(level)} {level}{'s' if severities.count(level) > 1 else ''}"
         for level in ("error", "warning")
         if level in severities
     ]
+    acknowledged = sum("acknowledged" in each for each in body["findings"])
+    counts += [f"{acknowledged} acknowledged"] if acknowledged else []
     verdict = "Passed" if body["blessed"] else "Rejected"
     found = f"{verdict}: {', '.join(counts)}" if counts else verdict
     notes = []
     if not body["baseline"]:
-        notes.append("First run: nothing to compare with yet")
-    if inferred:
-        notes.append("the schema was inferred from this data" if notes else "The schema was inferred from this data")
-    return f"{found}. {'; '.join(notes)}" if notes else found
+        notes.append("first run: nothing to compare with yet")
+    notes.append(f"the schema was {body['schema']['state']}")
+    told = "; ".join(notes)
+    return f"{found}. {told[0].upper()}{told[1:]}"
+
+
+def _state(context: Context) -> dict[str, Any]:
+    """Whether the schema is a guess, or who accepted it; what of this span was accepted is marked in the findings."""
+    body = context.schema.body
+    accepted = {key: value for key, value in (body["accepted"] or {}).items() if key != "findings"}
+    if body["inferred"]:
+        on = body["inferred_on"]
+        words = f"inferred {f'on span {on}' if on not in (None, context.span) else 'from this data'}, not accepted yet"
+    elif accepted["how"] == "accept":
+        words = f"accepted by {accepted['who']} on {accepted['when'][:10]}"
+    else:
+        words = "curated" if accepted["how"] == "curation" else "given"
+    return {"state": words, **{key: body[key] for key in ("inferred", "inferred_on")}, "accepted": accepted or None}
 
 
 def _alert(result: Result, context: Context) -> None:

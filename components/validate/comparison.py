@@ -36,6 +36,7 @@ def run(
     kind: str,
     sides: list[Side],
     learnt: Callable[[str, str], float | None] = lambda split, feature: None,
+    skipped: str = "",
 ) -> Outcome:
     """Compares every split with its other side, and judges all features of all splits together.
 
@@ -44,8 +45,9 @@ def run(
       kind: of the findings: `DRIFT` or `SKEW`.
       sides: what each split is compared with.
       learnt: the threshold that earlier spans taught, by split and feature, if they did.
+      skipped: why nothing is compared but what the schema has thresholds for; "" when all is.
     """
-    outcome = Outcome()
+    outcome = Outcome(skipped=skipped)
     settings = context.settings.drift
     by_schema = {}
     compared: list[drift.Compared] = []
@@ -54,6 +56,8 @@ def run(
         by_schema[side.split] = conformance.compared[kind]
         outcome.findings += conformance.comparisons[kind]
         outcome.measures += [each for each in conformance.measures if each["against"] == kind]
+        if skipped and side.rows is not None:
+            continue
         found, own = _compare(context, side)
         outcome.findings += found
         compared += own

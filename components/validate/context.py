@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from headwater.components.common import distributions, results
+from headwater.components.common import distributions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
+from headwater.components.common.tables_in_memory import DESCRIPTION
 from headwater.components.validate import by_construction, history
+from headwater.components.validate.acknowledging import Acknowledgements, today
 from headwater.components.validate.baselines import Baseline, find_baseline
+from headwater.components.validate.foreign import open_schema, open_statistics
 
 if TYPE_CHECKING:
     from headwater.components.validate.schema_checks import Conformance
@@ -34,7 +37,7 @@ class Serving:
     """
 
     def __init__(self, uri: str, environment: str):
-        self.result = results.load(uri, "statistics")
+        self.result = open_statistics(uri)
         self.environment = environment
         self.split = next(iter(self.result.body["splits"]))
         self.statistics = read_statistics(self.result, self.split)
@@ -51,13 +54,15 @@ class Context:
     Attributes:
       statistics, schema: the results that are validated and validated against.
       contract: the schema itself.
-      inferred: whether the schema was inferred from this very data, so that a breach is a warning.
+      inferred: whether nobody has accepted the schema, which was inferred from this data or from an earlier span's, so
+        that a breach is a warning.
       environment: the schema environment; empty for none.
       settings: checked.
       baseline: earlier statistics; None where there are none.
       serving: None where the settings name none.
       past: earlier verdicts, the oldest first.
       span: this span's number; 0 outside a data root.
+      acknowledgements: findings that do not count.
       splits: names of the splits.
       hidden: features whose values must not be shown.
       dataset: URI of the rows; empty where the statistics name none.
@@ -79,7 +84,7 @@ class Context:
         beam: Mapping[str, Any] | None = None,
     ):
         self.settings, self.environment = settings, environment
-        self.statistics, self.schema = results.load(statistics, "statistics"), results.load(schema, "schema")
+        self.statistics, self.schema = open_statistics(statistics), open_schema(schema)
         self.contract = _parse(self.schema)
         self.inferred: bool = self.schema.body["inferred"]
         _check_environment(self.contract, environment, "environment")
@@ -90,11 +95,15 @@ class Context:
         self.baseline: Baseline | None = find_baseline(baseline, self.statistics.home)
         self.past: Sequence[history.Past] = history.read(self.statistics.home)
         self.span = self.statistics.home.span if self.statistics.home else 0
+        self.acknowledgements = Acknowledgements(
+            settings.acknowledged, settings.as_of or today(), self.schema.body.get("accepted"), self.span
+        )
         self.splits = list(self.statistics.body["splits"])
         # Where statistics have hidden values already, what is left of them may be shown.
         tagged = {feature.name for feature in self.contract.feature if PRIVATE in feature.annotation.tag}
         self.hidden: set[str] = tagged - set(self.statistics.body.get("private") or {})
-        self.dataset: str = dataset or self.statistics.body["dataset"]["uri"]
+        own = self.statistics.body["dataset"]["uri"]
+        self.dataset: str = dataset or ("" if own.startswith(DESCRIPTION) else own)
         self.passed, self.quarantine, self.beam = passed, quarantine, dict(beam or {})
         # Caches of this object alone, which end with it.
         self.conformance = functools.cache(self._conformance)

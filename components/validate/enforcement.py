@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from headwater.components.common import results
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Result
+from headwater.components.validate.actions import accept_command, review_command
 
 LEVELS = ("error", "warning", "none")
 """What a gate can fail on, from the gravest on; `none` lets everything pass."""
@@ -26,7 +31,8 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     """
     if fail_on not in LEVELS:
         raise HeadwaterError(f"fail_on: {fail_on!r} is not one of {', '.join(LEVELS)}")
-    body = results.load(anomalies, "anomalies").body
+    verdict = results.load(anomalies, "anomalies")
+    body = verdict.body
     failing = LEVELS[: LEVELS.index(fail_on) + 1] if fail_on != "none" else ()
     stopping = [finding for finding in body["findings"] if finding["severity"] in failing]
     if not stopping:
@@ -34,9 +40,25 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     lines = [f"{finding['severity']}: {where(finding)}: {finding['message']}" for finding in stopping[:_MOST]]
     if len(stopping) > _MOST:
         lines.append(f"… and {len(stopping) - _MOST} more")
+    lines += [f"to {what}: {command}" for what, command in ways_on(verdict).items()]
     raise HeadwaterError("\n  ".join([body["verdict"], *lines]))
 
 
-def where(finding: dict) -> str:
+def ways_on(anomalies: Result) -> dict[str, str]:
+    """The commands that settle what was found, by what they do.
+
+    Args:
+      anomalies: a result of validate.
+
+    Returns:
+      Nothing where nothing was found, or where there is no `data_root` that could keep what is accepted.
+    """
+    home = anomalies.home
+    if home is None or all(finding["severity"] == "info" for finding in anomalies.body["findings"]):
+        return {}
+    return {"accept": accept_command(home), "review": review_command(home)}
+
+
+def where(finding: Mapping[str, Any]) -> str:
     """The place a finding is about, as in `train/carrier`."""
     return "/".join(part for part in (finding["split"], finding["feature"]) if part)

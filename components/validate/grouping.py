@@ -42,7 +42,7 @@ def group(
 
     Returns:
       Findings with `splits`, the names of the splits that it is about; `split`, the same as text; `by_split`, where there
-      are several, the message of each; and `members`: what has the same cause, as `split`, `feature`, `kind`, `severity`,
+      are several, the message of each; and `members`: what has the same cause, as `split`, `splits`, `feature`, `kind`, `severity`,
       `message` and `effect`.
     """
     merged = _over_splits(findings)
@@ -131,7 +131,7 @@ def _missing_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _member(finding: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("split", "feature", "kind", "severity", "message")
+    names = ("split", "splits", "feature", "kind", "severity", "message")
     return {**{name: finding[name] for name in names}, "effect": finding.get("effect")}
 
 

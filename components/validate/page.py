@@ -8,6 +8,7 @@ from typing import Any
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.pages import anchor, render
 from headwater.components.common.results import Result, relative_page
+from headwater.components.common.version import VERSION
 from headwater.components.validate import plots
 from headwater.components.validate.explanations import kind_words, why
 from headwater.components.validate.findings import DRIFT, SKEW
@@ -93,10 +94,11 @@ def summary_strip(body: Mapping[str, Any], measured: Result) -> list[tuple[str, 
     facts = [("Findings", found or "none"), ("Rows", rows)]
     if dataset["span"] is not None:
         facts.append(("Span", str(dataset["span"])))
-    if dataset.get("until"):
-        facts.append(("Data until", dataset["until"]))
+    if until := (dataset.get("about") or {}).get("until"):
+        facts.append(("Data until", until.split("+")[0].replace("T", " ")))
     if home:
         facts.append(("Version", str(home.version)))
+    facts.append(("Headwater", VERSION))
     return [*facts, ("Compared with", _place(body["baseline"]) or "nothing: no baseline"), ("Schema", _schema(body))]
 
 

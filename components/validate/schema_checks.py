@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from headwater.components.common.tfdv import tfdv
+from headwater.components.common import tfdv_library as tfdv
 from headwater.components.validate.by_construction import EMPTY
 from headwater.components.validate.findings import DRIFT, SKEW, finding
 
@@ -69,7 +69,7 @@ def check(
       current: its statistics; it has rows.
       schema: the agreed one; it is not changed.
       environment: to validate in; empty for none.
-      inferred: whether the schema was inferred from this very data, so that a breach is no error.
+      inferred: whether nobody has accepted the schema, so that a breach is no error.
       baseline: the earlier statistics, for drift.
       serving: those of serving data, for skew.
       hidden: features whose values must not be shown.

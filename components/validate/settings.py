@@ -11,6 +11,7 @@ import pydantic
 from headwater.components.common.project import beam_options, listed, section
 from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.validate import checks
+from headwater.components.validate.acknowledging import Acknowledged, Day
 from headwater.components.validate.alerts.settings import Alert
 
 
@@ -18,7 +19,8 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
     """Checks settings before any work starts.
 
     Args:
-      settings: by name, as the checks in `checks.CHECKS` define them; and `alerts`, see `alerts.settings`.
+      settings: by name, as the checks in `checks.CHECKS` define them; `acknowledged` and `as_of`, as `Judging` has them; and
+        `alerts`, see `alerts.settings`.
 
     Returns:
       A pydantic model with an attribute for each setting.
@@ -37,6 +39,8 @@ class Judging(pydantic.BaseModel):
         n before), `window:<n>` (the n spans before, as one), `none`, or `auto`: the previous span's, if there is one.
       environment: the schema environment to validate in; empty for none.
       fail_on: the lowest severity of a finding that fails the gate.
+      acknowledged: findings that are known, and do not count until a date has passed.
+      as_of: the day that their dates are compared with; by default the day of the run, UTC.
     """
 
     model_config = checks.base.STRICT
@@ -44,6 +48,8 @@ class Judging(pydantic.BaseModel):
     baseline: Annotated[str, PLACE] = "auto"
     environment: str = ""
     fail_on: Literal["error", "warning", "none"] = "error"
+    acknowledged: list[Acknowledged] = []
+    as_of: Day | None = None
 
 
 class Alerts(pydantic.BaseModel):
@@ -68,7 +74,7 @@ def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
     settings = checked(section_model(), given, "validate")
     alerts = listed(project, "alerts")
     checked(Alerts, {"alerts": alerts})
-    own = {key: value for key, value in given.items() if key not in Judging.model_fields}
+    own = {key: value for key, value in given.items() if key not in ("baseline", "environment", "fail_on")}
     return {
         "baseline": settings.baseline,
         "environment": settings.environment,
@@ -103,4 +109,11 @@ def _fields(known: tuple[checks.Check, ...]) -> dict[str, Any]:
 
 @functools.cache
 def _model(known: tuple[checks.Check, ...]) -> type[pydantic.BaseModel]:
-    return pydantic.create_model("Settings", __config__=checks.base.STRICT, **_fields(known), alerts=(list[Alert], []))
+    return pydantic.create_model(
+        "Settings",
+        __config__=checks.base.STRICT,
+        **_fields(known),
+        acknowledged=(list[Acknowledged], []),
+        as_of=(Day | None, None),
+        alerts=(list[Alert], []),
+    )

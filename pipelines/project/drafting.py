@@ -12,7 +12,7 @@ from headwater.pipelines.project.looking import Look
 SCHEMA = ".headwater.schema.json"
 """The file beside the project file that editors take the settings from."""
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(\.{0,2}/)*[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none"}
 _COLUMN = 44
 

@@ -25,26 +25,6 @@ _MOST_FILES = 3
 _MOST_ROWS = 200_000
 _MOST_CLASSES = 20
 _MOST_PAIRED = 8
-_CODES = (
-    "?",
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NULL",
-    "null",
-    "None",
-    "none",
-    "NaN",
-    "nan",
-    "-",
-    "--",
-    ".",
-    "missing",
-    "unknown",
-)
-_SENTINELS = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999)
-_EPOCHS = ("1970-01-01", "1900-01-01", "9999-12-31")
 _KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|number|no|nr)$", re.IGNORECASE)
 _TIME_NAME = re.compile(r"time|date|day|when|created|moment|_at$|_ts$", re.IGNORECASE)
 _LABEL_NAME = re.compile(
@@ -164,10 +144,16 @@ def _look_at_reading(found: Look, body: Any, encoding: str) -> None:
 
 
 def _look_at_values(found: Look, rows: pa.Table) -> None:
+    from headwater.components.collect.rules.missing_codes import find_missing_codes
+
     hidden = {name for name, _ in found.private}
     last = rows.schema.names[-1] if rows.num_columns else ""
     for name in rows.schema.names:
         column, kind = rows[name], rows.schema.field(name).type
+        codes = find_missing_codes(column.combine_chunks()) if name not in hidden else []
+        if codes:
+            told = ", ".join(f"{code.value!r} in {code.rows:,} rows" for code in codes)
+            found.missing.append((name, [code.value for code in codes], f"{told}; {codes[0].why}"))
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             if column.null_count <= rows.num_rows * 0.05:
                 ends = pc.min_max(column).as_py()
@@ -175,9 +161,7 @@ def _look_at_values(found: Look, rows: pa.Table) -> None:
             continue
         is_text, is_whole = pa.types.is_string(kind) or pa.types.is_large_string(kind), pa.types.is_integer(kind)
         if is_text and name not in hidden:
-            _look_at_text(found, name, column)
-        if (is_whole or pa.types.is_floating(kind)) and name not in hidden:
-            _look_at_numbers(found, name, column)
+            _look_at_text(found, name, column, [code.value for code in codes])
         if is_whole and _CODE_NAME.search(name):
             found.types.append((name, "string", "a code, not a quantity"))
         if (is_text or is_whole or pa.types.is_boolean(kind)) and name not in hidden:
@@ -189,37 +173,10 @@ def _look_at_values(found: Look, rows: pa.Table) -> None:
     found.time.sort(key=lambda each: not _TIME_NAME.search(each[0]))
 
 
-def _look_at_text(found: Look, name: str, column: pa.ChunkedArray) -> None:
-    counts = {each["values"]: each["counts"] for each in pc.value_counts(column.drop_null()).to_pylist()}
-    codes = [code for code in (*_CODES, *_EPOCHS) if counts.get(code)]
-    if codes and len(codes) < len(counts):
-        told = ", ".join(f"{code!r} in {counts[code]:,} rows" for code in codes)
-        found.missing.append((name, codes, told))
-    zeros = sum(1 for text in counts if len(text) > 1 and text.isdigit() and text.startswith("0"))
-    if zeros and all(text.isdigit() for text in counts if text not in codes):
+def _look_at_text(found: Look, name: str, column: pa.ChunkedArray, codes: Sequence[Any]) -> None:
+    values = [text for text in pc.unique(column.drop_null()).to_pylist() if text not in codes]
+    if all(text.isdigit() for text in values) and any(len(text) > 1 and text.startswith("0") for text in values):
         found.types.append((name, "string", "leading zeros count"))
-
-
-def _look_at_numbers(found: Look, name: str, column: pa.ChunkedArray) -> None:
-    """A number that many rows have, alone at one end, is most often a code."""
-    values = column.drop_null()
-    if len(values) < 20:
-        return
-    for end, order in ((pc.min(values), 1), (pc.max(values), -1)):
-        code = end.as_py()
-        if code not in _SENTINELS:
-            continue
-        others = values.filter(pc.not_equal(values, end))
-        count = len(values) - len(others)
-        if not len(others) or count < max(2, len(values) * 0.005):
-            continue
-        nearest = (pc.min(others) if order == 1 else pc.max(others)).as_py()
-        apart = nearest >= 0 and pc.max(others).as_py() > 1 if order == 1 else nearest < code / 2 and code >= 99
-        if apart:
-            code = int(code)
-            found.missing.append(
-                (name, [code], f"{code} in {count:,} rows, the others {'from' if order == 1 else 'to'} {nearest:g}")
-            )
 
 
 def _look_for_key(found: Look, rows: pa.Table) -> None:

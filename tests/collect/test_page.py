@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 import pyarrow as pa
@@ -80,3 +81,18 @@ def test_values_at_the_ends_of_their_type_have_a_page(tmp_path, values):
     assert "60" in page and "nan" not in page.lower()
     if pa.types.is_date(values.type):
         assert str(2**30) in page
+
+
+@pytest.mark.parametrize(("text", "words"), [("n\n1\n2\n", "not validated yet"), ("n\n1\nx\n2\n", "Refused: ")])
+def test_until_validation_the_overview_says_what_was_collected(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    root = str(tmp_path / "root")
+    result = collect_dataset(
+        str(tmp_path / "t.csv"), str(tmp_path / "out"), data_root=root, types={"n": "int64"}, workers=1
+    )
+    page = pathlib.Path(result.home.report("index"))
+    assert words in page.read_text() and 'href="dataset.html"' in page.read_text()
+    # What is there, such as validation's own, stays when the same data is collected again.
+    page.write_text("mine")
+    collect_dataset(str(tmp_path / "t.csv"), str(tmp_path / "again"), data_root=root, types={"n": "int64"}, workers=1)
+    assert page.read_text() == "mine" and "../reports/index.html" in (page.parent / "dataset.html").read_text()

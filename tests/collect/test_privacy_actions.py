@@ -219,7 +219,7 @@ def test_wrong_settings_are_refused_by_name(settings, message):
         (truncate(unit="day"), pa.string(), "works on dates and timestamps"),
         (generalise(width=3), pa.string(), "works on numbers"),
         (generalise(period="year"), pa.int32(), "works on dates and timestamps"),
-        (generalise(mapping={"a": "b"}), pa.float64(), "works on text, whole numbers and booleans"),
+        (generalise(mapping={"a": "b"}), pa.float64(), "works on text, integers and booleans"),
         ("hash", pa.list_(pa.string()), "hash works on text, binary, numbers, dates and times"),
     ],
 )

@@ -371,6 +371,30 @@ def test_a_config_file_says_the_same_as_arguments(orders, tmp_path):
         from_project({"collect": {"splits": {"train": 3, "eval": 1}}})
 
 
+@pytest.mark.parametrize(
+    ("cells", "code", "missing"),
+    [
+        (["1900-01-01", "2026-01-02", "1900-01-01"], "1900-01-01", 2),
+        (["1970-01-01 00:00:00", "2026-01-02 10:00:00"], "1970-01-01", 1),
+        (["1970-01-01T00:00:00Z", "2026-01-02T10:00:00Z"], "1970-01-01", 1),
+        (["1970-01-01T00:00:00Z", "2026-01-02T10:00:00Z"], "1970-01-01T01:00:00+01:00", 1),
+    ],
+)
+def test_days_and_times_may_stand_for_a_missing_one(tmp_path, cells, code, missing):
+    path = write(tmp_path / "d.csv", "\n".join(["n,at", *(f"{n},{cell}" for n, cell in enumerate(cells))]) + "\n")
+    found = collect(path, tmp_path / "out", missing={"at": [code]})
+    assert found.body["sentinels"] == {"at": missing}
+    assert open_dataset(str(tmp_path / "out")).to_table()["at"].null_count == missing
+
+
+def test_what_is_no_day_stands_for_no_missing_one(tmp_path):
+    path = write(tmp_path / "d.csv", "n,at\n1,2026-01-02\n")
+    with pytest.raises(
+        HeadwaterError, match=r"missing.at: the column is date32\[day\], which cannot hold all of \['x'\]"
+    ):
+        collect(path, tmp_path / "out", missing={"at": ["x"]})
+
+
 def test_on_and_no_are_words_in_a_config(tmp_path):
     from headwater.components.common.settings import read_config
 

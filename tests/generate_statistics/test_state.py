@@ -98,6 +98,9 @@ def test_the_least_hashes_of_each_key_are_kept_once(keys):
         own = hash_values(pa.array([value for other, value in rows if other == key], pa.large_binary()))
         expected = np.sort(own)[: least[key]] if chosen[key] else []
         assert found.hashes[found.keys == key].tolist() == list(expected)
+    # One value of two keys is one of each.
+    alike = counts.hashes_of(counted([(0, b"a", 1), (1, b"a", 1)]), np.ones(keys, bool), least)
+    assert alike.keys.tolist() == [0, 1] and alike.hashes[0] == alike.hashes[1]
     assert counts.hashes_of(halves[0], np.zeros(keys, bool), least) is counts.NO_HASHES
     assert counts.join_hashes([counts.NO_HASHES] * 2, least) is counts.NO_HASHES
 

@@ -53,7 +53,7 @@ def agreed(tmp_path_factory):
     pq.write_table(table, folder / "t.parquet")
     statistics = compute_statistics(str(folder / "t.parquet"), str(folder / "statistics"), workers=1)
     curation = {"features": {"age": {"min": 18, "max": 80}}}
-    result = derive_schema(statistics.folder, str(folder / "schema"), curation=curation)
+    result = derive_schema(statistics.folder, str(folder / "schema"), infer="tfdv", curation=curation)
     schema = text_format.Parse(result.read("schema.pbtxt").decode(), schema_pb2.Schema())
     return table, schema, statistics.body["conversions"]
 

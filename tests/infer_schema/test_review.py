@@ -244,8 +244,8 @@ def test_the_command_line_reviews_and_agrees(proposal, capsys):
     assert capsys.readouterr().out == "kind: values widened, with '<toy>'\ncompatibility: backward\n"
     assert main(["schema", "diff", made.folder, str(folder / "candidate.pbtxt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["change"] == "widened"
-    assert main(["schema", "accept", made.folder, "--reason", "r", "--who", "Ada", "--output", str(folder / "ok")]) == 0
-    assert "agreed by Ada, 1 changes, compatibility backward" in capsys.readouterr().out
+    assert main(["accept", made.folder, "--reason", "r", "--who", "Ada", "--output", str(folder / "ok")]) == 0
+    assert "accepted by Ada, 1 changes, compatibility backward" in capsys.readouterr().out
     for form, words in (("arrow", "kind: string"), ("json", '"additionalProperties"'), ("duckdb", 'CREATE TABLE "t"')):
         assert main(["schema", "show", str(folder / "ok"), "--as", form, "--table", "t"]) == 0
         assert words in capsys.readouterr().out

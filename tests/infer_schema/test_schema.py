@@ -25,7 +25,7 @@ def test_without_a_base_the_schema_is_inferred_from_the_first_split_only(tmp_pat
     other = orders(2)
     other["kind"] = "toy"
     measured = save_statistics(tmp_path, {"train": orders(1), "eval": other})
-    result = derive_schema(measured.folder, str(tmp_path / "schema"))
+    result = derive_schema(measured.folder, str(tmp_path / "schema"), infer="tfdv")
     proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(measured.read("Split-train/FeatureStats.pb"))
     assert parse(result) == tfdv.infer_schema(proto)
     assert {key: result.body[key] for key in ("mode", "inferred", "base", "split")} == {
@@ -46,7 +46,9 @@ def test_a_base_is_kept_byte_for_byte_and_never_widened(tmp_path):
     second = save_statistics(tmp_path, {"train": wider}, span=2)
     result = derive_schema(second.folder, str(tmp_path / "s2"))
     assert result.read("schema.pbtxt") == base.read("schema.pbtxt")
-    assert result.body["mode"] == "frozen" and not result.body["inferred"]
+    assert result.body["mode"] == "frozen"
+    # Inferred it stays, whatever span comes, until somebody accepts it.
+    assert result.body["inferred"] and result.body["inferred_on"] == 1 and result.body["accepted"] is None
     assert result.body["base"] == {
         "uri": f"{base.uri}/schema.pbtxt",
         "sha256": base.manifest["files"]["schema.pbtxt"]["sha256"],
@@ -124,6 +126,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
         ({"base_schema": "span:9"}, "'span:9' does not exist"),
         ({"base_schema": "/nowhere/schema.pbtxt"}, "neither a schema file nor a folder"),
         ({"max_string_domain_size": -1}, "max_string_domain_size: must be 0 or more"),
+        ({"infer": "tfx"}, "infer: 'tfx' is not one of headwater, tfdv"),
         ({"curation": {"feature": {}}}, "curation.feature: there is no such setting; did you mean 'features'"),
         (
             {"curation": {"features": {"kind": {"colour": 1}}}},
@@ -144,7 +147,7 @@ def test_the_largest_domain_is_a_setting(tmp_path):
             "the feature is not text; numbers take min and max",
         ),
         ({"curation": {"features": {"amount": {"min": 2, "max": 1}}}}, "min 2.0 is above max 1.0"),
-        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is not a whole number"),
+        ({"curation": {"features": {"quantity": {"min": 0.5}}}}, "0.5 is not an integer"),
         ({"curation": []}, "curation: input should be a valid dictionary"),
     ],
 )

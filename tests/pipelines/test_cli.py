@@ -14,7 +14,7 @@ from headwater.pipelines import cli, completion
 from headwater.pipelines.cli import DONE, FAILED, INTERRUPTED, NOT_BLESSED, main
 
 KEYS = ["command", "exit_code", "uri", "page", "findings", "refusal"]
-FINDING = {"component", "severity", "kind", "split", "feature", "message"}
+FINDING = {"component", "severity", "kind", "split", "feature", "message", "action"}
 
 
 @pytest.fixture(scope="module")

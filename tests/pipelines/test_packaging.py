@@ -55,6 +55,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/collect/templates/page.html",
         "components/common/templates/base.html",
         "components/common/templates/chart.html",
+        "components/common/templates/start.html",
         "components/generate_statistics/component.yaml",
         "components/generate_statistics/templates/page.html",
         "components/generate_statistics/templates/page.js",

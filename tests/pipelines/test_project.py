@@ -252,6 +252,14 @@ def test_init_writes_what_the_data_shows_and_it_works_as_written(here, capsys):
     assert set(rows["email"].to_pylist()) == {"[redacted]"}
 
 
+def test_init_elsewhere_writes_sources_as_seen_from_there(here, capsys):
+    (here / "conf").mkdir()
+    assert main(["init", "orders-2026-01.csv", "--output", "conf/headwater.yaml", "--quiet"]) == DONE
+    assert "- ../orders-2026-01.csv\n" in (here / "conf/headwater.yaml").read_text()
+    assert load("conf/headwater.yaml").settings["sources"] == [str(here / "conf/../orders-2026-01.csv")]
+    assert main(["check", "--project", "conf/headwater.yaml"]) == DONE
+
+
 def test_init_replaces_nothing_unless_told(here, capsys):
     (here / NAME).write_text("name: mine\n")
     assert main(["init", "orders-2026-01.csv"]) == FAILED
@@ -266,6 +274,7 @@ def test_init_replaces_nothing_unless_told(here, capsys):
     [
         (["shop,day,sold", *(f"s{n % 5},2026-01-{1 + n // 5:02d},{n % 3}" for n in range(100))], ["shop", "day"]),
         (["a,b", *(f"{n % 2},{n % 3}" for n in range(100))], []),
+        (["id,born", *(f"{n},{f'19{60 + n % 30}-02-03' if n % 9 else '1900-01-01'}" for n in range(60))], ["id"]),
         (["x: y,yes,on", *(f"{n},{n % 2},{n % 3}" for n in range(50))], ["x: y"]),
     ],
 )  # fmt: skip
@@ -273,8 +282,17 @@ def test_init_of_other_data(here, capsys, lines, key):
     (here / "t.csv").write_text("\n".join(lines) + "\n")
     assert main(["init", "t.csv", "--json"]) == DONE
     assert json.loads(said(capsys)[0])["key"] == key
-    project_model().model_validate(parse_config(NAME, (here / NAME).read_text()))
+    written = parse_config(NAME, (here / NAME).read_text())
+    project_model().model_validate(written)
     assert main(["check"]) == DONE
+    if "born" in lines[0]:
+        assert written["collect"]["missing"] == {"born": ["1900-01-01"]}
+        assert (
+            main(["collect", "--output", "dated", "--workers", "1", "--set", "platform.data_root=", "--quiet"]) == DONE
+        )
+        from headwater.components.common import open_dataset
+
+        assert open_dataset("dated").to_table()["born"].null_count == 7
 
 
 def test_init_of_what_is_not_there(here, capsys):
@@ -335,3 +353,16 @@ def test_check_imports_nothing_heavy(here):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_what_init_wrote_runs_and_tells_its_json(here, capsys):
+    assert main(["init", "orders-2026-01.csv", "--quiet"]) == DONE
+    said(capsys)
+    assert main(["run", "--json", "--quiet", "--set", "platform.workers=1"]) == DONE
+    out, err = said(capsys)
+    told = json.loads(out)
+    assert err == "" and told["passed"] and told["blessed"] and told["accounts"]["read"] == 300
+    assert set(told["results"]) == {"dataset", "statistics", "schema", "anomalies"}
+    assert all(pathlib.Path(each["page"]).exists() for each in told["results"].values())
+    assert told["results"]["dataset"]["uri"] == str(here / ".headwater/orders/span=1/version=1/data")

@@ -41,9 +41,11 @@ def orders(path: pathlib.Path, *, seed: int, spoilt: bool = False) -> pathlib.Pa
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
-    """Both runs, in one folder."""
+    """Both runs, in one folder; what the first one inferred is accepted before the second."""
     cwd = tmp_path_factory.mktemp("user")
     first = headwater("run", orders(cwd / "monday.csv", seed=1), cwd=cwd)
+    accepted = headwater("accept", "--reason", "looked at it", "--who", "Ada", cwd=cwd)
+    assert accepted.returncode == 0, accepted.stderr
     second = headwater("run", orders(cwd / "tuesday.csv", seed=2, spoilt=True), cwd=cwd)
     return cwd, first, second
 
@@ -97,6 +99,28 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
         path for path in root.glob("*/collect/dataset") if results.load(str(path), "dataset").body["span"] == 2
     ]
     assert rejected(results.load(str(dataset), "dataset")).num_rows == 1
+
+
+@pytest.mark.slow
+def test_what_is_accepted_passes_when_the_run_is_repeated_and_on_the_days_after(two_runs, tmp_path):
+    cwd, first, second = two_runs
+    assert "inferred from this data, not accepted yet" in first.stdout
+    [told] = [line for line in second.stdout.splitlines() if line.startswith("to accept")]
+    assert told.split(maxsplit=2)[2] == 'headwater accept --name data --span 2 --reason "…"'
+    shutil.copytree(cwd, tmp_path / "copy")
+    cwd = tmp_path / "copy"
+    root = cwd / ".headwater"
+    # The results name where they lie, so that the copy is worked on as a data root of its own.
+    for path in root.rglob("*.json"):
+        path.write_text(path.read_text().replace(str(two_runs[0]), str(cwd)))
+    accepted = headwater("accept", "--name", "data", "--span", "2", "--reason", "the new shop", "--who", "Ada", cwd=cwd)
+    assert accepted.returncode == 0 and " kind: values widened, with 'gift'" in accepted.stdout
+    again = headwater("run", "tuesday.csv", cwd=cwd)
+    assert again.returncode == 0, again.stdout
+    assert "The schema was accepted by Ada on" in again.stdout and "to accept" not in again.stdout
+    third = headwater("run", orders(cwd / "wednesday.csv", seed=3, spoilt=True), cwd=cwd)
+    assert third.returncode == 0, third.stdout
+    assert "error" not in third.stdout.partition("validation")[2].partition("gate")[0]
 
 
 def test_fail_on_sets_from_where(two_runs):

@@ -112,7 +112,7 @@ def test_census_income(exercise):
     evaluation.loc[2, "age"] = 1000
     evaluation.loc[3, "occupation"] = "Plumber"
     measured, other = exercise.statistics(train), exercise.statistics(evaluation)
-    base = exercise.schema(measured)
+    base = exercise.schema(measured, infer="tfdv")
     inferred = tfdv.infer_schema(tfdv.generate_statistics_from_dataframe(train))
     for part in ("feature", "string_domain"):
         found, expected = ({each.name: each for each in getattr(side, part)} for side in (text(base), inferred))
@@ -181,7 +181,7 @@ def test_hospital_diabetes(exercise):
     evaluation.loc[:1, "metformin"] = "Paused"
     serving = serving.drop(columns=["readmitted"])
     measured, other, served = (exercise.statistics(frame) for frame in (train, evaluation, serving))
-    base = exercise.schema(measured)
+    base = exercise.schema(measured, infer="tfdv")
     first = exercise.check(other, exercise.schema(other, base_schema=base.folder))
     theirs = tfdv.generate_statistics_from_dataframe(evaluation)
     assert_tfdvs_own(first, theirs, text(base))

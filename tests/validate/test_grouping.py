@@ -82,7 +82,7 @@ def test_features_that_go_together_stand_under_the_one_that_moved_most():
     assert lead["feature"] == "sched" and lead["splits"] == ["train", "eval"]
     assert lead["message"] == "sched moved; hour moved along"
     assert lead["members"] == [
-        {"split": "train", "feature": "hour", "kind": "DRIFT", "severity": "warning", "message": "hour moved",
+        {"split": "train", "splits": ["train"], "feature": "hour", "kind": "DRIFT", "severity": "warning", "message": "hour moved",
          "effect": 0.2}
     ]  # fmt: skip
     assert alone["feature"] == "price" and not alone["members"]

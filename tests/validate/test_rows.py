@@ -11,7 +11,7 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.generate_statistics import compute_statistics
-from headwater.components.infer_schema import derive_schema
+from headwater.components.infer_schema import accept_span, derive_schema
 from headwater.components.validate import check_statistics, enforce
 
 
@@ -48,9 +48,13 @@ class Chain:
             workers=1,
         )
         statistics = compute_statistics(self.dataset.folder, str(at / "statistics"), workers=1)
-        self.schema = derive_schema(statistics.folder, str(at / "schema"))
+        # TFDV's own domains, which tolerate no other value.
+        self.schema = derive_schema(statistics.folder, str(at / "schema"), infer="tfdv")
         self.at = at
         return check_statistics(statistics.folder, self.schema.folder, str(at / "verdict"), workers=1, **settings)
+
+    def accept(self):
+        accept_span(str(self.folder / "root"), "trips", reason="as agreed")
 
 
 @pytest.fixture
@@ -69,8 +73,22 @@ RULES = {
 }
 
 
+def test_a_guess_puts_no_row_aside(chain):
+    chain.run(trips(1))
+    frame = trips(2)
+    frame.loc[20:22, "payment"] = "bitcoin"
+    verdict = chain.run(frame, config={"rows": {}}, quarantine=str(chain.folder / "quarantine"))
+    assert verdict.body["rows"]["accounts"]["quarantined"] == 0 and verdict.body["blessed"]
+    [found] = [f for f in verdict.body["findings"] if f["kind"] == "RULE_BROKEN"]
+    assert found["severity"] == "warning" and "acknowledged" not in found
+    # What is asked for holds for a guess as well.
+    asked = chain.run(frame.sample(frac=1, random_state=1), config={"rows": {"schema_severity": "error"}})
+    assert asked.body["rows"]["accounts"]["quarantined"] == 3 and not asked.body["blessed"]
+
+
 def test_bad_rows_go_to_quarantine_and_the_rest_is_passed_on(chain):
     chain.run(trips(1))
+    chain.accept()
     frame = trips(2)
     frame.loc[5:14, "fare"] = -1.0
     frame.loc[20:22, "payment"] = "bitcoin <b>"
@@ -99,7 +117,7 @@ def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):
     with pytest.raises(HeadwaterError, match="rows.rules.0: a rule must have exactly one"):
         chain.run(trips(1), config={"rows": {"rules": [{"name": "x"}]}})
     with pytest.raises(
-        HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; the settings are name"
+        HeadwaterError, match="config.rows.rules.0.sverity: there is no such setting; did you mean 'severity'"
     ):
         chain.run(trips(2), config={"rows": {"rules": [{"name": "x", "row": "fare > 0", "sverity": 1}]}})
     with pytest.raises(HeadwaterError, match="'fair'"):
@@ -111,6 +129,7 @@ def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 def test_the_page_opens_without_a_network(chain):
     chain.run(trips(1))
+    chain.accept()
     frame = trips(2)
     frame["fare"] *= 1.5
     frame.loc[20:400, "payment"] = "<script>alert(1)</script>{{ 7 * 7 }}"

@@ -18,7 +18,7 @@ from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan.plan import Plan
 from headwater.components.generate_statistics.state.state_file import encode
-from headwater.components.infer_schema import derive_schema
+from headwater.components.infer_schema import accept_span, derive_schema
 from headwater.components.validate import check_statistics, enforce
 from headwater.components.validate.drift import compare
 
@@ -38,6 +38,9 @@ class Spans:
         )
         output = self.folder / f"anomalies-{self.number}"
         return check_statistics(self.statistics.folder, self.schema.folder, str(output), **settings)
+
+    def accept(self):
+        accept_span(str(self.folder / "root"), "orders", reason="as agreed")
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_unchanged_data_is_blessed(spans):
 
 def test_a_type_change_a_new_category_a_missing_column_and_a_shifted_number_are_found(spans):
     spans.run(orders(1))
+    spans.accept()
     result = spans.run(spoilt())
     assert not result.body["blessed"]
     kinds = found(result)
@@ -179,8 +183,15 @@ def test_what_was_agreed_is_an_error_and_what_was_guessed_a_warning(spans):
     other.loc[::10, "kind"] = "gift"
     first = spans.run({"train": orders(1), "eval": other})
     assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "warning") in found(first) and first.body["blessed"]
+    inferred = spans.schema
+    # Nobody has accepted it, so it is still a guess on the next day.
     second = spans.run({"train": orders(3), "eval": other})
-    assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "error") in found(second)
+    assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "warning") in found(second) and second.body["blessed"]
+    assert second.body["verdict"].endswith("The schema was inferred on span 1, not accepted yet")
+    assert second.body["schema"]["inferred"] and second.body["schema"]["inferred_on"] == 1
+    third = spans.run({"train": orders(4), "eval": other}, schema={"base_schema": inferred.folder})
+    assert ("eval", "kind", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "error") in found(third)
+    assert third.body["schema"]["accepted"] == {"how": "base_schema"} and not third.body["schema"]["inferred"]
 
 
 def test_drift_beyond_an_agreed_threshold_is_an_error(spans):
@@ -218,6 +229,7 @@ def test_a_lower_share_of_values_can_be_agreed(spans):
     gaps = orders(2)
     gaps.loc[::4, "kind"] = None
     spans.run(orders(1))
+    spans.accept()
     assert "kind" in {f["feature"] for f in spans.run(gaps).body["findings"] if f["severity"] == "error"}
     gaps = gaps.sample(frac=1, random_state=1, ignore_index=True)
     result = spans.run(gaps, schema={"curation": {"features": {"kind": {"min_fraction": 0.5}}}}, baseline="none")
@@ -315,6 +327,7 @@ def test_a_split_without_rows_on_either_side_is_a_finding(spans, side):
 
 def test_no_features_in_common_is_an_error(spans):
     spans.run(orders(1))
+    spans.accept()
     result = spans.run(orders(2).rename(columns=lambda name: f"new_{name}"))
     assert not result.body["blessed"]
     assert {"kind", "new_kind"} <= {f["feature"] for f in result.body["findings"]}
@@ -345,11 +358,15 @@ def test_a_gate_stops_from_where_it_is_told(spans, fail_on, stops):
 def test_a_gates_error_holds_the_findings_and_counts_the_rest(spans):
     wide = orders(1).assign(**{f"c{n}": n for n in range(30)})
     spans.run(wide)
+    spans.accept()
     result = spans.run(orders(2))
     with pytest.raises(HeadwaterError) as error:
         enforce(result.folder)
     lines = str(error.value).splitlines()
-    assert lines[0].startswith("Rejected: 30 errors") and lines[-1] == "  … and 10 more" and len(lines) == 22
+    assert lines[0].startswith("Rejected: 30 errors") and lines[21] == "  … and 10 more" and len(lines) == 24
+    root = spans.folder / "root"
+    assert lines[22] == f'  to accept: headwater accept --name orders --span 2 --data-root {root} --reason "…"'
+    assert lines[23] == f"  to review: headwater review --name orders --span 2 --data-root {root}"
 
 
 def test_a_gate_refuses_an_unknown_level_and_an_unknown_format(spans):
@@ -381,6 +398,7 @@ def test_a_threshold_out_of_range_is_told(spans, name, value):
 
 def test_the_page_shows_verdict_and_drift_and_keeps_hostile_values_as_text(spans):
     spans.run(orders(1))
+    spans.accept()
     frame = spoilt().rename(columns={"quantity": "<img src=x onerror=alert(2)>"})
     frame.loc[::9, "kind"] = "<script>alert(1)</script>{{ 7 * 7 }}"
     page = spans.run(frame).read("page.html").decode()

@@ -244,9 +244,7 @@ def _wanted(action: Action, kind: pa.DataType) -> str:
     if way in ("width", "edges"):
         return "" if real or pa.types.is_integer(kind) else "numbers"
     if way == "mapping":
-        return (
-            "" if text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) else "text, whole numbers and booleans"
-        )
+        return "" if text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) else "text, integers and booleans"
     return ""
 
 

@@ -13,7 +13,7 @@ from headwater.components.collect import rules
 from headwater.components.collect.privacy import detect
 from headwater.components.collect.report import page
 from headwater.components.collect.rules import Evidence, Sample
-from headwater.components.collect.rules.findings import finding
+from headwater.components.collect.rules.findings import ACTIONS, finding
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import PLACE, SPLIT, Outcome
@@ -96,9 +96,12 @@ def add_report(
         findings += found.findings
         analysis.update(found.analysis)
     body["analysis"] = analysis
-    body["findings"] = sorted(
-        findings, key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or "")
-    )
+    body["findings"] = [
+        {"action": ACTIONS.get(found["rule"], ""), **found}
+        for found in sorted(
+            findings, key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or "")
+        )
+    ]
     return page.render_page(body, sample.table if sample else None, settings, linked=home is not None)
 
 

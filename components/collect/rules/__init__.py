@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headwater.components.collect.rules import dataset, feature_quality, health, outliers
+from headwater.components.collect.rules import dataset, feature_quality, health, missing_codes, outliers
 from headwater.components.collect.rules.base import Evidence, Found, Sample
 
 RULES: tuple[Callable[[Evidence], Found], ...] = (
@@ -20,6 +20,7 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
     health.column_changes,
     health.model_versions,
     health.refresh_interval,
+    missing_codes.missing_codes,
     feature_quality.constants,
     feature_quality.duplicates,
     feature_quality.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -334,9 +335,26 @@ def _quoted(text: str) -> str:
 
 def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
     given = pa.array(values)
+    if pa.types.is_string(given.type) and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return pa.array([_moment(text, kind) for text in values], kind)
     if pa.types.is_string(kind) and not pa.types.is_string(given.type):
         raise pa.ArrowInvalid("text is compared with text")
     return cast_values(given, kind)
+
+
+def _moment(text: str, kind: pa.DataType) -> datetime.date:
+    """A day or a time in ISO 8601; UTC where the column has a zone and the text has none."""
+    try:
+        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise pa.ArrowInvalid(f"{text!r} is not an ISO 8601 time") from None
+    if pa.types.is_date(kind):
+        return found.date()
+    if found.tzinfo is None and kind.tz:
+        return found.replace(tzinfo=datetime.UTC)
+    if found.tzinfo is not None and not kind.tz:
+        raise pa.ArrowInvalid(f"{text!r} has a zone, and the column has none")
+    return found
 
 
 def _place(batch: pa.RecordBatch, name: str, setting: str) -> int:

@@ -109,7 +109,7 @@ class TimeRule(pydantic.BaseModel):
         except HeadwaterError as error:
             raise ValueError(str(error)) from None
         except ValueError as error:
-            raise ValueError(f"cuts must be ISO dates or times, as in 2013-07-01: {error}") from None
+            raise ValueError(f"cuts must be ISO dates or times, for example 2013-07-01: {error}") from None
         if any(later <= earlier for earlier, later in zip(cuts, cuts[1:])):
             raise ValueError("cuts must be in ascending order")
         return self

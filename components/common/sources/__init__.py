@@ -35,6 +35,7 @@ from headwater.components.common.sources.types import (
     parse_type,
     widen,
 )
+from headwater.components.common.tables_in_memory import named
 
 __all__ = [
     "Element",
@@ -63,6 +64,7 @@ class Sources:
       elements: all ranges, in the order of files and of positions in them.
       guessed: the columns whose types were inferred from a sample; reading raises `Misfit` where one does not hold.
       notices: what the user should know of how the files are read; those of several files merged.
+      columns: URI and columns of each file.
     """
 
     files: list[SourceFile]
@@ -70,6 +72,7 @@ class Sources:
     elements: list[Element]
     guessed: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def open_sources(
@@ -123,7 +126,12 @@ def open_sources(
         [notice for scan in scans for notice in scan.notices] + _mixed_zones(scans, mixed - set(asked))
     )
     return Sources(
-        [scan.file for scan in scans], pa.schema(kinds), elements, frozenset(guessed) - set(asked), tuple(notices)
+        [scan.file for scan in scans],
+        pa.schema(kinds),
+        elements,
+        frozenset(guessed) - set(asked),
+        tuple(notices),
+        tuple((scan.file.uri, tuple(scan.kinds)) for scan in scans),
     )
 
 
@@ -141,7 +149,7 @@ def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
       rows: how many each of its elements has.
     """
     found: dict[str, dict[str, Any]] = {
-        file.uri: {"uri": file.uri, "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
+        file.uri: {"uri": named(file.uri), "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
         for file in opened.files
     }
     for file in opened.files:

@@ -142,7 +142,7 @@ def check_sliceable(column: str, kind: pa.DataType) -> None:
     text = is_text(inner)
     if not (text or pa.types.is_integer(inner) or pa.types.is_boolean(inner) or pa.types.is_date(inner)):
         raise HeadwaterError(
-            f"slices: column {column!r} is {kind}; only text, whole numbers, booleans and dates can be sliced by; use a "
+            f"slices: column {column!r} is {kind}; only text, integers, booleans and dates can be sliced by; use a "
             'predicate, as in {name: "heavy", where: "weight > 100"}'
         )
 

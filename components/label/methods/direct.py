@@ -96,8 +96,8 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
         raise HeadwaterError(f"{where}.window: {error}") from None
     if round(length * _MICROSECONDS) < 1:
         raise HeadwaterError(
-            f"{where}.window: {settings.window!r} leaves no time for feedback to arrive; give a duration above 0, as "
-            "in 7d"
+            f"{where}.window: {settings.window!r} leaves no time for feedback to arrive; give a duration above 0, for "
+            "example 7d"
         )
     if settings.silence and settings.silence not in classes:
         raise HeadwaterError(
@@ -124,7 +124,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
         )
     if context.as_of is None:
         raise HeadwaterError(
-            "as_of: direct labelling needs the time until which feedback is known, as in 2026-01-31T00:00:00Z; only "
+            "as_of: direct labelling needs the time until which feedback is known, for example 2026-01-31T00:00:00Z; only "
             "spans whose paths contain dates provide it themselves"
         )
     read = check_expression(f"{where}.outcome", settings.outcome, events.schema.names)

@@ -36,6 +36,7 @@ class Drift(pydantic.BaseModel):
 
 def run(context: Context) -> Outcome:
     from headwater.components.validate import comparison
+    from headwater.components.validate.foreign import without_state
 
     baseline = context.baseline
     if baseline is None:
@@ -50,7 +51,8 @@ def run(context: Context) -> Outcome:
         )
         for split in context.splits
     ]
-    return comparison.run(context, DRIFT, sides, functools.partial(_learnt, context))
+    skipped = without_state(context.statistics, *baseline.results)
+    return comparison.run(context, DRIFT, sides, functools.partial(_learnt, context), skipped)
 
 
 def _learnt(context: Context, split: str, feature: str) -> float | None:

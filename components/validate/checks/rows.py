@@ -17,11 +17,15 @@ def run(context: Context) -> Outcome:
 
     if not context.settings.rows:
         return Outcome(skipped="no rules: set validate.rows")
+    rules = context.settings.rows
+    if context.inferred and "schema_severity" not in rules.model_fields_set:
+        # A guess puts no row aside.
+        rules = rules.model_copy(update={"schema_severity": "warning"})
     report = check_rows(
         context.dataset,
         schema=context.contract,
         environment=context.environment,
-        config=context.settings.rows.model_dump(),
+        config=rules.model_dump(),
         passed=context.passed,
         quarantine=context.quarantine,
         **context.beam,

@@ -32,7 +32,7 @@ def load(line: bytes) -> tuple[dict[str, Any] | None, str]:
     except _Twice as error:
         return None, f"json: the key {error.args[0]!r} appears twice in one object"
     except (ValueError, RecursionError):
-        return None, "json: the line is no JSON object"
+        return None, "json: the line is not a JSON object"
     if not isinstance(record, dict) or not record:
         return None, "json: the line is not a JSON object with columns"
     if any("\ud800" <= character <= "\udfff" for character in dump(record)):

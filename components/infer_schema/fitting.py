@@ -1,0 +1,129 @@
+"""Schemas that fit data: inferred from statistics, or an agreed one changed as far as the data asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, TypeAlias
+
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from headwater.components.common import distributions
+from headwater.components.common import tfdv_library as tfdv
+from headwater.components.common.distributions import Feature
+from headwater.components.common.results import Result
+from headwater.components.infer_schema.domains import fit_domains
+from headwater.components.infer_schema.union import unite
+
+WAYS = ("headwater", "tfdv")
+"""How to infer: as TFDV does with the domains that the data closes (see `domains`), or exactly as TFDV does."""
+
+Place: TypeAlias = tuple[Result, str]
+"""A result of generate-statistics and one of its splits."""
+
+_KEPT = ("annotation", "lifecycle_stage", "in_environment", "not_in_environment")
+
+
+def infer(places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
+    """The schema of all rows of some splits together.
+
+    Args:
+      places: at least one.
+      way: how to infer, one of `WAYS`.
+      max_string_domain_size: text with more distinct values has no closed domain.
+
+    Raises:
+      HeadwaterError: a feature's types do not go together.
+    """
+    protos = [_read(place) for place in places]
+    united = unite(protos, [f"{split!r} of {result.folder}" for result, split in places])
+    schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
+    if way == "headwater":
+        fit_domains(schema, _distributions(places))
+    return schema
+
+
+def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
+    """A schema changed as far as it takes to accept each of some splits.
+
+    The changes are those of TFDV's own update, but for these: a feature whose type changed is described as the data has
+    it now, and not deprecated; whole numbers that were taken for booleans get no limits, in place of the least and the
+    greatest of this data; and what is new has the domains that `infer` gives it.
+
+    Args:
+      schema: the agreed one; it is not changed.
+      places, way, max_string_domain_size: as for `infer`.
+
+    Raises:
+      HeadwaterError: a feature's types do not go together.
+    """
+    fitted = schema
+    protos = [_read(place) for place in places]
+    for proto in protos:
+        fitted = tfdv.update_schema(fitted, proto, max_string_domain_size=max_string_domain_size)
+    fresh = infer(places, way, max_string_domain_size)
+    described = {feature.name: feature for feature in fresh.feature}
+    domains = {domain.name: domain for domain in fresh.string_domain}
+    before = {feature.name: feature for feature in schema.feature}
+    there = {feature.path.step[0] for proto in protos for feature in proto.datasets[0].features}
+    for feature in fitted.feature:
+        old = before.get(feature.name)
+        if old is None:
+            continue
+        if feature.lifecycle_stage != old.lifecycle_stage and feature.name in there:
+            _describe_anew(feature, described[feature.name], old, domains)
+        elif old.HasField("bool_domain") and feature.HasField("int_domain"):
+            feature.ClearField("int_domain")
+    added = set(described) - set(before)
+    if way == "headwater" and added:
+        fit_domains(fitted, _distributions(places), added)
+    return fitted
+
+
+def mixed(before: schema_pb2.Schema, after: schema_pb2.Schema, features: Collection[str]) -> schema_pb2.Schema:
+    """One schema, with the features that are named as they are in another one that `fit` made of it."""
+    made = schema_pb2.Schema()
+    made.CopyFrom(before)
+    new = {feature.name: feature for feature in after.feature}
+    domains = {domain.name: domain for domain in after.string_domain}
+    for feature in [each for each in made.feature if each.name in features]:
+        feature.CopyFrom(new[feature.name])
+    known = {feature.name for feature in made.feature}
+    made.feature.extend(new[name] for name in sorted(features) if name in new and name not in known)
+    # A domain stays as it was, unless a feature that is named has it.
+    changed = {new[name].domain for name in features if name in new}
+    kept = [domain for domain in before.string_domain if domain.name not in changed]
+    del made.string_domain[:]
+    made.string_domain.extend(kept)
+    made.string_domain.extend(domains[name] for name in sorted(changed) if name in domains)
+    return made
+
+
+def _describe_anew(
+    feature: schema_pb2.Feature,
+    fresh: schema_pb2.Feature,
+    old: schema_pb2.Feature,
+    domains: dict[str, schema_pb2.StringDomain],
+) -> None:
+    feature.CopyFrom(fresh)
+    if fresh.HasField("domain"):
+        # Its own, since one of this name may be in the schema already.
+        feature.string_domain.CopyFrom(domains[fresh.domain])
+    kept = schema_pb2.Feature()
+    kept.CopyFrom(old)
+    for field, _ in old.ListFields():
+        if field.name not in _KEPT:
+            kept.ClearField(field.name)
+    feature.MergeFrom(kept)
+
+
+def _read(place: Place) -> statistics_pb2.DatasetFeatureStatisticsList:
+    result, split = place
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read(f"Split-{split}/FeatureStats.pb"))
+
+
+def _distributions(places: Sequence[Place]) -> dict[tuple[str, ...], Feature]:
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for result, split in places:
+        for path, feature in distributions.read(result.read(f"Split-{split}/State.arrow")).items():
+            found.setdefault(path, []).append(feature)
+    return {path: distributions.add(parts) for path, parts in found.items()}
