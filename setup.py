@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 VERSION = "0.2.0"
 
-packages = [
+packages = ["headwater"] + [
     f"headwater.{name}"
     for name in find_packages(".", include=["components", "components.*", "pipelines", "pipelines.*"])
 ]
@@ -19,7 +19,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    package_dir={"headwater.components": "components", "headwater.pipelines": "pipelines"},
+    package_dir={
+        "headwater": "headwater",
+        "headwater.components": "components",
+        "headwater.pipelines": "pipelines",
+    },
     packages=packages,
     package_data={
         "headwater.components": ["*/*.yaml", "*/templates/*", "*/README.md"],
@@ -29,6 +33,7 @@ setup(
     install_requires=[
         "apache-beam>=2.68,<2.78",
         "boto3>=1.35.14",
+        "cloudpickle>=2.2",
         "dill",
         "duckdb>=1.4,<1.5",
         "fastavro>=1.9",

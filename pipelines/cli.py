@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       `DONE`; `NOT_BLESSED` when the data must not go on, like a linter; `FAILED` for a wrong setting or input; `INTERRUPTED`.
     """
+    # Functions that settings name lie where the user works.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     parser = _parser()
     options = parse(parser, arguments)
     if not hasattr(options, "command"):

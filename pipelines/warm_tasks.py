@@ -98,8 +98,9 @@ def _task(output: int, folder: str, source: str, arguments: list[str]) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.close(output)
     os.chdir(folder)
-    # As `python -m` has it, where users' own modules lie.
-    sys.path.insert(0, folder)
+    # Functions that settings name lie where the user works.
+    if folder not in sys.path:
+        sys.path.append(folder)
     from kfp.dsl.executor_main import executor_main
 
     with tempfile.TemporaryDirectory() as place:

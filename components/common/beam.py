@@ -28,7 +28,7 @@ from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptio
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from headwater.components.common import storage
+from headwater.components.common import storage, user_code
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pool import FAILED, Pool, attempt, cores, run_alone
 from headwater.components.common.progress import Progress
@@ -211,8 +211,10 @@ class _Work(beam.DoFn):
 
     def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str):
         self._work, self._processes, self._preload, self._run = work, processes, preload, run
+        self._functions = user_code.packed()
 
     def setup(self) -> None:
+        user_code.unpack(self._functions)
         self._pool = Pool(self._processes, self._preload)
 
     def start_bundle(self) -> None:

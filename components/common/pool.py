@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from headwater.components.common import user_code
 from headwater.components.common.errors import HeadwaterError
 
 WORKED, FAILED = b"\0", b"\1"
@@ -51,7 +52,10 @@ class Pool:
             context = _start_server(preload)
             # The server keeps the environment that it was started in; credentials may have been set since.
             self._executor = concurrent.futures.ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_adopt, initargs=({**_ONE_THREAD, **os.environ},)
+                workers,
+                mp_context=context,
+                initializer=_adopt,
+                initargs=({**_ONE_THREAD, **os.environ}, user_code.packed()),
             )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
@@ -103,7 +107,9 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
     """
     context = _start_server(preload)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, {**_ONE_THREAD, **os.environ}, work, item))
+    process = context.Process(
+        target=_send, args=(sender, {**_ONE_THREAD, **os.environ}, user_code.packed(), work, item)
+    )
     with _without_main():
         process.start()
     sender.close()
@@ -147,13 +153,14 @@ def _call(environment: dict[str, str], function: Callable[..., None], arguments:
     function(*arguments)
 
 
-def _send(sender: Any, environment: dict[str, str], work: Callable[[Any], bytes], item: Any) -> None:
-    _adopt(environment)
+def _send(sender: Any, environment: dict[str, str], functions: bytes, work: Callable[[Any], bytes], item: Any) -> None:
+    _adopt(environment, functions)
     sender.send_bytes(attempt(work, item))
     sender.close()
 
 
-def _adopt(environment: dict[str, str]) -> None:
+def _adopt(environment: dict[str, str], functions: bytes = b"") -> None:
+    user_code.unpack(functions)
     os.environ.clear()
     os.environ.update(environment)
     # It may be known from an earlier environment.

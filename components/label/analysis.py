@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,18 @@ from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_datase
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import percent, visible
 from headwater.components.common.tables_in_memory import Tabular, as_uri
+from headwater.components.common.user_code import named
 from headwater.components.label.attribution import Coded
 from headwater.components.label.classes import OUTSIDE
 from headwater.components.label.gold import ByKey, outside
 from headwater.components.label.methods import METHODS, Context
+from headwater.components.label.methods.weak_supervision import LEAST_SOURCES
 from headwater.components.label.reuse import keyed, read
 from headwater.components.label.settings import check_steps
 from headwater.components.label.weak import analysis, tally
+
+if TYPE_CHECKING:
+    import pandas
 
 _METHOD = "weak_supervision"
 _MOST_VALUES = 50
@@ -29,7 +35,7 @@ _LONGEST = 60
 
 def analyse(
     dataset: Tabular, *, steps: Sequence[Mapping[str, Any]], inputs: Mapping[str, Tabular] = {}, rows: int = 20_000
-) -> str:
+) -> Analysis:
     """Runs the labelling functions on a sample, and says how they do and where the next one is needed.
 
     Args:
@@ -39,15 +45,15 @@ def analyse(
       rows: the size of the sample, which is taken evenly from all rows.
 
     Returns:
-      A few tables as text: the functions, the slices of the data with most rows that no function votes on, and the pairs
-      of functions that disagree most.
+      A few tables, and the same as text: the functions, the slices of the data with most rows that no function votes on,
+      and the pairs of functions that disagree most.
 
     Raises:
       HeadwaterError: as `label_dataset` raises it, or no step has functions.
     """
     if rows < 1:
         raise HeadwaterError(f"rows: must be at least 1; given: {rows}")
-    step = next((each for each in check_steps(steps) if each.method == _METHOD), None)
+    step = next((each for each in check_steps([_few(each) for each in named(steps)]) if each.method == _METHOD), None)
     if step is None:
         raise HeadwaterError(f"steps: no step has the method {_METHOD}, whose labelling functions would be analysed")
     opened = keyed(load_dataset(as_uri(dataset)))
@@ -64,7 +70,77 @@ def analyse(
     fitted = METHODS[_METHOD].fit_model(step.where, step.settings, step.classes, counted)
     report = analysis.describe(step.settings.functions, step.classes, counted, fitted, failed)
     private = frozenset(opened.result.body.get("private") or {})
-    return "\n".join(_lines(report, batch, votes, private))
+    uncovered = _uncovered(batch, votes, private)
+    worst = _disagreeing(report)
+    found = Analysis("\n".join(_lines(report, uncovered, worst)))
+    found.tables = _tables(report, uncovered, worst)
+    return found
+
+
+def _few(step: Any) -> Any:
+    """A step as it is; by majority where its functions are too few for another model, as they are when one begins."""
+    if not isinstance(step, Mapping) or step.get("method") != _METHOD or step.get("gold"):
+        return step
+    functions = step.get("functions")
+    few = isinstance(functions, list) and 0 < len(functions) < LEAST_SOURCES
+    return {**step, "model": "majority"} if few and step.get("model", "auto") == "auto" else step
+
+
+class Analysis(str):
+    """What `analyse` found: text that prints well.
+
+    Attributes:
+      tables: rows by name: `functions`, `uncovered` and `disagreements`, each a list of mappings.
+    """
+
+    tables: Mapping[str, list[dict[str, Any]]]
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self)}</pre>"
+
+    def to_pandas(self, table: str = "functions") -> pandas.DataFrame:
+        """One of the tables.
+
+        Args:
+          table: `functions`, `uncovered` or `disagreements`.
+
+        Raises:
+          HeadwaterError: there is no such table.
+        """
+        import pandas as pd
+
+        if table not in self.tables:
+            raise HeadwaterError(f"table: {table!r} is not one of {', '.join(self.tables)}")
+        return pd.DataFrame(self.tables[table])
+
+
+def _tables(
+    report: Mapping[str, Any], uncovered: list[tuple[int, float, str, str]], worst: list[Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "functions": [
+            {
+                "function": each["name"],
+                **{name: each[name] for name in ("coverage", "overlap", "conflict", "failed")},
+                "accuracy": each["accuracy"][0] if each["accuracy"] else None,
+                "gold_accuracy": each["gold"]["accuracy"][0] if each["gold"] else None,
+                "gold_rows": each["gold"]["rows"] if each["gold"] else 0,
+                "votes": list(each["votes"]),
+            }
+            for each in report["functions"]
+        ],
+        "uncovered": [
+            {"column": column, "value": value, "rows": count, "share": share}
+            for count, share, column, value in uncovered
+        ],
+        "disagreements": [
+            {"functions": list(pair["functions"]), "conflict": pair["conflict"], "overlap": pair["overlap"]}
+            for pair in worst
+        ],
+    }
 
 
 def _input(name: str, given: Tabular) -> Dataset:
@@ -109,8 +185,13 @@ def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:
     return found[0] if found else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
 
 
+def _disagreeing(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    worst = sorted(report["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))[:_MOST_LINES]
+    return [pair for pair in worst if pair["conflict"]]
+
+
 def _lines(
-    report: Mapping[str, Any], batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]
+    report: Mapping[str, Any], uncovered: list[tuple[int, float, str, str]], worst: list[Mapping[str, Any]]
 ) -> Iterator[str]:
     rows = max(1, report["rows"])
     yield (
@@ -130,7 +211,6 @@ def _lines(
         )
     for group in report["copies"]:
         yield f"copies of each other, counted as one: {', '.join(group)}"
-    uncovered = _uncovered(batch, votes, private)
     if uncovered:
         yield ""
         yield "no function votes on these rows; write functions for them next:"
@@ -138,8 +218,6 @@ def _lines(
             f"  {count:>8,} rows  {visible(column, _LONGEST)} = {visible(value, _LONGEST)} ({percent(share)} of them)"
             for count, share, column, value in uncovered
         )
-    worst = sorted(report["pairs"], key=lambda pair: (-pair["conflict"], pair["functions"]))[:_MOST_LINES]
-    worst = [pair for pair in worst if pair["conflict"]]
     if worst:
         yield ""
         yield "the pairs that disagree most:"

@@ -19,6 +19,7 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of
+from headwater.components.common.user_code import named as named_functions
 from headwater.components.label import table
 from headwater.components.label.carryover import Bases, Carried, take_over
 from headwater.components.label.classes import check_kind
@@ -77,6 +78,7 @@ def label_dataset(
       HeadwaterError: a setting is wrong, a column is missing, or the votes cannot tell what is asked.
     """
     pipeline_options(beam_pipeline_args)
+    steps = named_functions(steps)
     checked = check_steps(steps)
     when = check_as_of(as_of)
     dataset = as_uri(dataset)

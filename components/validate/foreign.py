@@ -113,6 +113,8 @@ def open_schema(uri: str) -> Result:
     body = {
         "mode": "frozen",
         "inferred": False,
+        "inferred_on": None,
+        "accepted": {"how": "base_schema"},
         "base": {"uri": place, "sha256": source["sha256"]},
         "features": len(schema.feature),
         "history": [],

@@ -426,3 +426,21 @@ def test_the_command_line_takes_plain_files(few_flights, tmp_path, capsys):
     assert main(["verify", str(out)]) == 0
     assert main([*command, "--output", str(out), "--data-root", str(tmp_path / "root")]) == FAILED
     assert "data_root: plain files have no dataset name" in capsys.readouterr().err
+
+
+def test_an_analysis_is_text_and_tables_even_of_one_function(few_flights, tmp_path):
+    for functions, model in (
+        ([{"name": "windy<b>", "sql": "CASE WHEN dep_delay > 15 THEN 'late' END"}], {}),
+        ([{"name": "windy<b>", "sql": "CASE WHEN dep_delay > 15 THEN 'late' END"}], {"model": "majority"}),
+    ):
+        steps = [{"method": "weak_supervision", "classes": ["late", "on_time"], "functions": functions, **model}]
+        found = analyse(str(few_flights), steps=steps, rows=500)
+        assert repr(found) == str(found) and found.startswith("500 rows")
+        assert "windy&lt;b&gt;" in found._repr_html_()
+        table = found.to_pandas()
+        assert list(table["function"]) == ["windy<b>"] and 0 < table["coverage"][0] < 1
+        assert table["accuracy"].isna().all() and list(table["votes"]) == [["late"]]
+        assert {"column", "value", "rows", "share"} == set(found.to_pandas("uncovered").columns)
+        assert len(found.to_pandas("disagreements")) == 0
+    with pytest.raises(HeadwaterError, match="'pairs' is not one of functions, uncovered, disagreements"):
+        found.to_pandas("pairs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import site
 import subprocess
@@ -20,7 +21,7 @@ def installed(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("components", "pipelines"):
+    for name in ("components", "headwater", "pipelines"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "README.md"):
         shutil.copy(ROOT / name, source / name)
@@ -73,6 +74,13 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/validate/templates/page.js",
         "pipelines/headwater.yaml",
     ]
+
+
+def test_the_package_knows_its_version_without_importing_anything(installed, tmp_path):
+    script = "import sys, headwater; print(headwater.__version__, 'pyarrow' in sys.modules)"
+    output = run(installed, "-c", script, cwd=tmp_path)
+    version = re.search(r'VERSION = "(.*)"', (ROOT / "setup.py").read_text())[1]
+    assert output.stdout.split() == [version, "False"], output.stderr
 
 
 @pytest.mark.slow

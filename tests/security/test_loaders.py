@@ -27,6 +27,8 @@ ALLOWED = {
     ("components/label/methods/__init__.py", "import_module"),
     # Functions that a setting names.
     ("components/common/user_code.py", "import_module"),
+    # Functions that this process's user handed over, on their way to its own workers.
+    ("components/common/user_code.py", "cloudpickle"),
     # kfp's compiler and the compiler of Avro's schemas, which makes decoders of ours.
     ("pipelines/compile.py", "compile"),
     ("components/common/sources/formats/avro_schema.py", "compile"),

@@ -69,6 +69,7 @@ def test_every_form_that_tfdv_writes(day, schema, tmp_path, write):
 def test_what_tfdv_wrote_of_the_first_day_passes(day, schema, tmp_path):
     result = check_statistics(str(as_proto(day[0], tmp_path)), str(schema.parent), str(tmp_path / "out"))
     assert result.body["blessed"] and not result.body["findings"]
+    assert "schema was given" in result.body["verdict"]
 
 
 @pytest.fixture

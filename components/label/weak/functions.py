@@ -6,9 +6,9 @@ A form becomes SQL, so that all but Python runs as one query over a batch in the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from headwater.components.common.arrow_types import is_text
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate, evaluate_each
 from headwater.components.common.keys import is_number, value_type
-from headwater.components.common.user_code import find_function
+from headwater.components.common.user_code import failure, find_function
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, AsText, ClassName, coded, numbers, quoted
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -307,9 +307,13 @@ def _sql(function: Function) -> str:
 
 def _call(key: str, function: Function, classes: Sequence[str], batch: pa.RecordBatch) -> np.ndarray:
     found = find_function(key, function.code)
+    number, row = 0, None
     try:
         if function.snorkel is not None:
-            given = [found(SimpleNamespace(**row)) for row in batch.to_pylist()]
+            given = []
+            for number, row in enumerate(batch.to_pylist(), 1):  # noqa: B007 – told when one fails
+                given.append(found(SimpleNamespace(**row)))
+            row = None
             codes = np.asarray(given, np.int64)
             bad = (codes < ABSTAIN) | (codes >= len(classes))
             codes = np.where(bad, OUTSIDE, codes).astype(np.int8)
@@ -321,14 +325,38 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
     except HeadwaterError:
         raise
     except Exception as error:
-        # A message of the user's code may quote values of the data.
-        raise HeadwaterError(f"{key}: failed with {type(error).__name__}") from None
+        if function.snorkel is None:
+            # The message of many rows may quote any of them.
+            number, row, error = _first_failing(found, batch, error)
+        where = f" on row {number:,} of a shard" if row is not None else ""
+        raise HeadwaterError(f"{key}: failed with {failure(error, found, row)}{where}") from None
     if len(codes) != batch.num_rows:
         raise HeadwaterError(
             f"{key}: returned {len(codes):,} votes for {batch.num_rows:,} rows; it must return one per row"
         )
     _check_votes(key, codes, classes, "None")
     return codes
+
+
+def _first_failing(
+    function: Callable[[pa.RecordBatch], Any], batch: pa.RecordBatch, whole: Exception
+) -> tuple[int, dict[str, Any] | None, Exception]:
+    """The number and the values of the first row that a function fails on by itself, and its error there; no values where
+    there is none."""
+
+    def failed(start: int, rows: int) -> Exception | None:
+        try:
+            function(batch.slice(start, rows))
+        except Exception as error:
+            return error if type(error) is type(whole) else None
+        return None
+
+    least, most = 1, batch.num_rows
+    while least < most:
+        middle = (least + most) // 2
+        least, most = (least, middle) if failed(0, middle) else (middle + 1, most)
+    alone = failed(least - 1, 1) if batch.num_rows else None
+    return (least, batch.slice(least - 1, 1).to_pylist()[0], alone) if alone else (0, None, whole)
 
 
 def _votes_of(function: Function) -> list[str]:
