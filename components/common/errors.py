@@ -11,12 +11,7 @@ class HeadwaterError(Exception):
     """Input, a setting or a stored result is wrong, and the message says what would be right.
 
     The message names the file, row, column or key. It never holds a secret, nor a whole row.
-
-    Attributes:
-      place: of a wrong setting, the path of keys that leads to it.
     """
-
-    place: tuple[str | int, ...] = ()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def describe(result: Result) -> dict[str, Any]:
       JSON values: `split_by`, the columns whose values say which split a row belongs to; `event_time`, that of the time of
       a row, or ""; `missing_codes`, by column, values that most likely stand for a missing one; `labels`, the columns that
       are to be learnt; `carried`, how many rows waited for their labels since an earlier span; `together`, pairs of columns
-      that say nearly the same, as collect's analysis has them; `until`, the end of the time that the rows or their feedback
+      that go together, as collect's analysis of a sample has them; `until`, the end of the time that the rows or their feedback
       are of, where it is known, or "".
     """
     labels: list[str] = []

@@ -37,7 +37,7 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
       where: the key that they stand under, for errors.
 
     Raises:
-      HeadwaterError: names the key, what is wrong with it and what is allowed; its `place` is the path of keys.
+      HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
     try:
         return model.model_validate(settings)
@@ -54,7 +54,6 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
             if not isinstance(first["input"], Mapping):
                 message = f"{message}; given: {_SHORT.repr(first['input'])}"
             problem = HeadwaterError(f"{key}: {message}" if key else message)
-        problem.place = place
         raise problem from None
 
 
@@ -164,25 +163,6 @@ def parse_config(uri: str, text: str) -> Any:
     except (ValueError, TypeError, RecursionError) as error:
         raise HeadwaterError(f"{uri}: is not valid YAML: {error}") from None
     return {} if found is None else found
-
-
-def line_of(uri: str, place: Sequence[Any]) -> int | None:
-    """The line of a YAML file, from 1, where the value of a path of keys begins, or of as much of it as is there."""
-    import yaml
-
-    node = yaml.compose(storage.read_bytes(storage.normalise(uri)).decode(), yaml.SafeLoader)
-    line = None
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                # Pydantic's paths name the branch of a choice too.
-                continue
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
 
 
 def whole_numbers(value: Any) -> Any:

@@ -100,7 +100,10 @@ def compute_statistics(
     conversions = rules(opened.schema)
     steering = steer(settings.schema_)
     marked = {name: {"action": "keep"} for name in steering.private if name in opened.schema.names}
-    private = find_private(settings, {**marked, **(opened.result.body.get("private") or {})})
+    told = opened.result.body.get("private") or {}
+    # Where the schema says that a column is private, all of it is.
+    whole = {name: {**entry, "paths": []} if name in marked else entry for name, entry in told.items()}
+    private = find_private(settings, {**marked, **whole})
     check_against(settings, opened.schema, private)
     passes = _Passes(opened, beam_pipeline_args, workers)
     chosen, summary = _choose_slices(passes, settings)
@@ -137,10 +140,7 @@ def compute_statistics(
             for split, proto in statistics.items()
         },
         "conversions": {name: text for name, text in conversions.items() if name in kept},
-        "private": {
-            name: private.rule("text" if is_text(plan.schema.field(name).type) else "number")
-            for name in sorted(private.columns & set(kept))
-        },
+        "private": {name: _hidden(private, plan.schema.field(name)) for name in sorted(private.columns & set(kept))},
     }
     if summary:
         body["slices"] = summary
@@ -232,6 +232,7 @@ def _plan(settings: Settings, steering: Steering, opened: Dataset, private: Priv
             "categorical": sorted(list(path) for path in steering.categorical),
             "bytes": sorted(list(path) for path in steering.as_bytes),
             "private": sorted(private.columns),
+            "private_paths": sorted(list(path) for path in private.paths),
             "keyed": private.keyed,
             "sample_rate": settings.sample_rate,
         },
@@ -303,9 +304,20 @@ def _links(opened: Dataset) -> list[tuple[str, str]]:
     return [("Overview", "../reports/index.html"), (name, results.relative_page(opened.result, here))]
 
 
+def _hidden(private: Private, field: pa.Field) -> str:
+    """What was done to a private column, or to which paths of it."""
+    paths = [".".join(path[1:]) for path in private.of_struct(field.name)]
+    if paths:
+        return f"only {', '.join(paths)}: {private.rule('text')}, {private.rule('number')}"
+    return private.rule("text" if is_text(field.type) else "number")
+
+
 def _recorded(settings: Settings, private: Private) -> dict[str, Any]:
     """Settings for the manifest: those that were given, what users' code was, and whether values were hashed under a key."""
     given = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if settings.custom_statistics:
         given["code"] = {custom.function: code_of(custom.function) for custom in settings.custom_statistics}
-    return {**given, "hidden": sorted(private.columns), "keyed": private.keyed} if private.columns else given
+    if not private.columns:
+        return given
+    paths = {"hidden_paths": sorted(list(path) for path in private.paths)} if private.paths else {}
+    return {**given, "hidden": sorted(private.columns), "keyed": private.keyed, **paths}

@@ -250,7 +250,12 @@ def find_private(settings: Settings, marked: Mapping[str, Any]) -> Private:
     # What collect hashed, redacted or generalised may be shown.
     found = {name for name, entry in marked.items() if (entry.get("action") or "keep") == "keep"}
     columns = (found - set(settings.public)) | set(settings.private)
-    return Private(frozenset(columns), bool(columns) and is_keyed())
+    paths = {
+        (name, *path.split("."))
+        for name in columns - set(settings.private)
+        for path in marked.get(name, {}).get("paths", ())
+    }
+    return Private(frozenset(columns), bool(columns) and is_keyed(), frozenset(paths))
 
 
 def steer(uri: str) -> Steering:

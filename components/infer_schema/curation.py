@@ -15,8 +15,6 @@ from headwater.components.common.project import section
 from headwater.components.common.settings import (
     PLACE,
     checked,
-    line_of,
-    read_config,
     whole_numbers,
 )
 
@@ -225,23 +223,6 @@ def newer(curation: Curation, before: Mapping[str, Any]) -> Curation:
 
 def _of(before: Mapping[str, Any], part: str, name: str) -> Any:
     return before.get(part, {}).get(name)
-
-
-def read_curation(uri: str) -> dict[str, Any]:
-    """A curation from a YAML or JSON file, checked.
-
-    Raises:
-      HeadwaterError: names file, line and key, what is wrong and what is allowed.
-    """
-    found = read_config(uri)
-    if not isinstance(found, dict):
-        raise HeadwaterError(f"{uri}: a curation must be a mapping, as in features: {{age: {{min: 0}}}}")
-    try:
-        check_curation(found)
-    except HeadwaterError as error:
-        line = line_of(uri, getattr(error, "place", ()))
-        raise HeadwaterError(f"{uri}{f', line {line}' if line else ''}: {error}") from None
-    return found
 
 
 def apply_curation(schema: schema_pb2.Schema, curation: Curation) -> None:

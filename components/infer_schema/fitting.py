@@ -12,6 +12,7 @@ from headwater.components.common import tfdv_library as tfdv
 from headwater.components.common.distributions import Feature
 from headwater.components.common.results import Result
 from headwater.components.infer_schema.domains import fit_domains
+from headwater.components.infer_schema.missing_codes import leave_out
 from headwater.components.infer_schema.union import unite
 
 WAYS = ("headwater", "tfdv")
@@ -38,7 +39,9 @@ def infer(places: Sequence[Place], way: str, max_string_domain_size: int) -> sch
     united = unite(protos, [f"{split!r} of {result.folder}" for result, split in places])
     schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
     if way == "headwater":
-        fit_domains(schema, _distributions(places))
+        features = _distributions(places)
+        fit_domains(schema, features)
+        leave_out(schema, features, _codes(places))
     return schema
 
 
@@ -75,7 +78,9 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
             feature.ClearField("int_domain")
     added = set(described) - set(before)
     if way == "headwater" and added:
-        fit_domains(fitted, _distributions(places), added)
+        features = _distributions(places)
+        fit_domains(fitted, features, added)
+        leave_out(fitted, features, _codes(places), added)
     return fitted
 
 
@@ -119,6 +124,15 @@ def _describe_anew(
 def _read(place: Place) -> statistics_pb2.DatasetFeatureStatisticsList:
     result, split = place
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read(f"Split-{split}/FeatureStats.pb"))
+
+
+def _codes(places: Sequence[Place]) -> dict[str, list[Any]]:
+    """The values by feature that most likely stand for a missing one, as the datasets' manifests say."""
+    found: dict[str, list[Any]] = {}
+    for result, _ in places:
+        for name, codes in (result.body["dataset"].get("about") or {}).get("missing_codes", {}).items():
+            found[name] = [*found.get(name, []), *codes]
+    return found
 
 
 def _distributions(places: Sequence[Place]) -> dict[tuple[str, ...], Feature]:

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import pydantic
 
-from headwater.components.common.project import Platform
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import SECTIONS, Platform
 from headwater.components.common.settings import PLACE
 
 REFERENCES = re.compile(r"auto|none|latest|previous|(span|season|window):\d+")
@@ -62,8 +63,26 @@ def check(project: Mapping[str, Any]) -> None:
     Raises:
       HeadwaterError: begins with the key that is wrong, says what is wrong with it and what is allowed.
     """
+    for key in project:
+        if key not in SECTIONS and (homes := _homes(str(key))):
+            raise HeadwaterError(f"{key}: there is no such section; did you mean {homes[0]}.{key}?")
     for name in _SETTINGS:
-        importlib.import_module(name).from_project(project)
+        try:
+            importlib.import_module(name).from_project(project)
+        except HeadwaterError as error:
+            key, _, message = str(error).partition(": ")
+            homes = _homes(key.rpartition(".")[2]) if message.startswith("there is no such setting; the") else []
+            if not homes:
+                raise
+            meant = f"there is no such setting; did you mean {homes[0]}.{key.rpartition('.')[2]}?"
+            raise HeadwaterError(f"{key}: {meant}") from None
+
+
+def _homes(key: str) -> list[str]:
+    """The sections that have a setting of this name."""
+    models = json_schema()["$defs"]
+    own = {name: models.get(name.capitalize(), {}).get("properties", {}) for name in SECTIONS}
+    return [name for name, settings in own.items() if key in settings]
 
 
 @functools.cache

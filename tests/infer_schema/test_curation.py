@@ -20,7 +20,7 @@ from headwater.components.infer_schema import derive_schema
 from headwater.components.infer_schema.curation import (
     apply_curation,
     check_curation,
-    read_curation,
+    from_project,
 )
 from headwater.components.validate import check_statistics
 
@@ -222,25 +222,27 @@ def test_what_is_wrong_is_told(spans, curation, message):
 
 
 def test_a_file_is_read_with_its_lines(tmp_path):
-    path = tmp_path / "curation.yaml"
-    path.write_text("features:\n  age:\n    min: 0\n  kind:\n    domain: [a, b]\n    coulour: red\n")
-    with pytest.raises(
-        HeadwaterError, match=r"curation.yaml, line 6: curation.features.kind.coulour: there is no such"
-    ):
-        read_curation(str(path))
-    path.write_text("features:\n  age:\n    min: 0\n    drift_threshold: 7\n")
-    with pytest.raises(HeadwaterError, match="curation.yaml, line 4: .*drift_threshold"):
-        read_curation(str(path))
-    path.write_text("features: [unclosed\n")
+    from headwater.pipelines.project.loading import load
+
+    path = tmp_path / "headwater.yaml"
+
+    def read(text: str) -> dict:
+        path.write_text(text)
+        project = load(str(path))
+        project.check()
+        return from_project(project.settings)["curation"]
+
+    text = "schema:\n  features:\n    age:\n      min: 0\n    kind:\n      domain: [a, b]\n      coulour: red\n"
+    with pytest.raises(HeadwaterError, match=r"headwater.yaml, line 7: schema.features.kind.coulour: there is no such"):
+        read(text)
+    with pytest.raises(HeadwaterError, match="headwater.yaml, line 4: .*drift_threshold"):
+        read("schema:\n  features:\n    age:\n      drift_threshold: 7\n")
     with pytest.raises(HeadwaterError, match="is not valid YAML"):
-        read_curation(str(path))
-    path.write_text("- a\n")
-    with pytest.raises(HeadwaterError, match="a curation must be a mapping"):
-        read_curation(str(path))
-    path.write_text("features:\n  age: {min: 0}\n")
-    assert read_curation(str(path)) == {"features": {"age": {"min": 0}}}
-    path.write_text('{"features": {"age": {"min": 1}}}')
-    assert read_curation(str(path)) == {"features": {"age": {"min": 1}}}
+        read("schema: [unclosed\n")
+    with pytest.raises(HeadwaterError, match="schema: must be a mapping"):
+        read("schema: [a]\n")
+    assert read("schema:\n  features:\n    age: {min: 0}\n") == {"features": {"age": {"min": 0}}}
+    assert read('{"schema": {"features": {"age": {"min": 1}}}}') == {"features": {"age": {"min": 1}}}
 
 
 def test_a_curation_through_kfp_is_the_same():

@@ -92,7 +92,7 @@ def test_version_and_bare_help(capsys):
             ["gate", "x", "--fail-on", "eror"],
             "error: --fail-on: there is no choice 'eror'; did you mean 'error'?",
         ),
-        (["schema", "acept"], "error: there is no command 'acept'; did you mean 'accept'?"),
+        (["schema", "shwo"], "error: there is no command 'shwo'; did you mean 'show'?"),
         (["run", "a.csv", "--xyzzy"], "error: there is no flag --xyzzy; see `headwater run --help`"),
         (
             ["run", "a.csv", "--span", "one"],
@@ -210,7 +210,7 @@ def test_other_commands_print_json_too(capsys, made):
 
 def test_completion_knows_every_command_and_flag(capsys, tmp_path):
     commands = {each.words: each for each in completion.walk(cli._parser())}
-    assert {"run", "init", "check", "schema accept", "completion"} <= set(commands)
+    assert {"run", "init", "check", "schema show", "completion"} <= set(commands)
     for shell in completion.SHELLS:
         assert main(["completion", shell]) == DONE
         script = capsys.readouterr().out
@@ -229,7 +229,7 @@ def test_completion_knows_every_command_and_flag(capsys, tmp_path):
         (["headwater", "ru"], {"run"}),
         (["headwater", "gate", "--fail"], {"--fail-on"}),
         (["headwater", "gate", "--fail-on", "w"], {"warning"}),
-        (["headwater", "schema", "ac"], {"accept"}),
+        (["headwater", "schema", "sh"], {"show"}),
         (["headwater", "completion", "z"], {"zsh"}),
     ],
 )

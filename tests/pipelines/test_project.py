@@ -165,6 +165,8 @@ def test_splits_keep_their_order_on_the_way_to_kubeflow(here):
     [
         ("collect:\n  kye: [id]\n", "headwater.yaml, line 2: collect.kye: there is no such setting; did you mean 'key'?"),
         ("colect: {}\n", "headwater.yaml, line 1: colect: there is no such section; did you mean 'collect'?"),
+        ("key: [id]\n", "headwater.yaml, line 1: key: there is no such section; did you mean collect.key?"),
+        ("platform:\n  fail_on: none\n", "line 2: platform.fail_on: there is no such setting; did you mean validate.fail_on?"),
         ("validate:\n  drift:\n    least_effect: a\n", "headwater.yaml, line 3: validate.drift.least_effect: input should"),
         ("alerts:\n- to: slack\n  url_env: A\n- {to: pigeon}\n", "headwater.yaml, line 4: alerts.1.to: there is no channel"),
         ("label:\n  steps:\n  - method: direkt\n    classes: [a, b]\n", "line 3: label.steps.0.method: there is no method"),

@@ -7,7 +7,8 @@ no finding by itself:
 * `KIND:tried`: rows that have the form, whatever the check digit says. Chance passes one number in ten;
 * `KIND:bare`, `KIND:distinct`: rows that are digits alone and pass, and how many distinct ones in one batch;
 * `ip:wide`: IPv4 addresses that can hardly be version numbers; `coordinates:fine`: pairs of three decimals and more;
-* `:latitude`, `:longitude`: numbers in range; `:long`: values of 7 to 19 digits; `:leaves`: values within nested ones.
+* `:latitude`, `:longitude`: numbers in range; `:long`: values of 7 to 19 digits; `:leaves`: values within nested ones;
+* a path within structs before any of these, with `BELOW` between: that of the values there.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ NAMED_SHARE = 0.2
 IN_RANGE_SHARE = 0.95
 """A latitude or longitude by its name must have this share of its values in range."""
 
+BELOW = ":\0"
+"""What stands between a path within structs and what is counted there."""
+
 _SAMPLE = 2048
 _MANY = 4096
 
@@ -121,8 +125,11 @@ def scan(column: pa.Array) -> dict[str, int]:
     if isinstance(kind, pa.ExtensionType):
         return scan(column.storage)
     if _is_nested(kind):
-        leaves = _leaves(column)
-        return _present({**merge(map(scan, leaves)), ":leaves": sum(len(leaf) - leaf.null_count for leaf in leaves)})
+        leaves = [(path, {**scan(leaf), ":leaves": len(leaf) - leaf.null_count}) for path, leaf in _leaves(column)]
+        by_path = merge(
+            {f"{'.'.join(path)}{BELOW}{key}": count for key, count in counts.items()} for path, counts in leaves if path
+        )
+        return _present({**merge(counts for _, counts in leaves), **by_path})
     if pa.types.is_dictionary(kind):
         return _scan_dictionary(column)
     if is_text(kind):
@@ -185,6 +192,52 @@ def judge(
             held = min(held, values)
             found.append({"kind": kind, "share": held / values, "values": held, "evidence": evidence})
     return found
+
+
+def private_paths(
+    name: str, type: pa.DataType, counts: Mapping[str, int], found: Collection[Mapping[str, Any]]
+) -> list[str]:
+    """Where within a struct its personal data is: paths with dots, below the column.
+
+    Args:
+      name, type, counts: as for `judge`.
+      found: what `judge` found of the whole column.
+
+    Returns:
+      The paths; none where the column is no struct, or a kind of `found` is in none of them, so that the whole column
+      counts as private.
+    """
+    leaves = _struct_leaves(type)
+    if any("." in field for field in _fields(type)):
+        # Which field a path with dots means would not be certain.
+        return []
+    names = {path: f"{name}_{path.replace('.', '_')}" for path, _ in leaves}
+    paths, kinds = [], set()
+    for path, leaf in leaves:
+        own = {key.partition(BELOW)[2]: count for key, count in counts.items() if key.startswith(f"{path}{BELOW}")}
+        others = [other for known, other in names.items() if known != path]
+        here = judge(names[path], leaf, own, own.get(":leaves", 0), others)
+        if here:
+            paths.append(path)
+            kinds |= {each["kind"] for each in here}
+    return paths if paths and {each["kind"] for each in found} <= kinds else []
+
+
+def _fields(type: pa.DataType) -> list[str]:
+    """The names of all fields of structs within a type."""
+    if pa.types.is_struct(type):
+        return [name for place in range(type.num_fields) for name in (type[place].name, *_fields(type[place].type))]
+    return _fields(type.value_type) if hasattr(type, "value_field") and not pa.types.is_map(type) else []
+
+
+def _struct_leaves(type: pa.DataType, above: str = "") -> list[tuple[str, pa.DataType]]:
+    """The values within a struct by path, through structs and lists of them; not those within maps."""
+    if pa.types.is_struct(type):
+        children = (type[place] for place in range(type.num_fields))
+        return [leaf for child in children for leaf in _struct_leaves(child.type, f"{above}.{child.name}".strip("."))]
+    if hasattr(type, "value_field") and not pa.types.is_map(type):
+        return _struct_leaves(type.value_type, above)
+    return [(above, type)] if above and not pa.types.is_map(type) else []
 
 
 def _scan_dictionary(column: pa.DictionaryArray) -> dict[str, int]:
@@ -305,21 +358,27 @@ def _paths(name: str, type: pa.DataType) -> list[tuple[str, pa.DataType]]:
     return [(name, type)]
 
 
-def _leaves(column: pa.Array) -> list[pa.Array]:
-    """The arrays that hold a nested column's values, without those beneath missing lists and structs."""
+def _leaves(column: pa.Array, path: tuple[str, ...] | None = ()) -> list[tuple[tuple[str, ...] | None, pa.Array]]:
+    """The arrays that hold a nested column's values, without those beneath missing lists and structs, each with the names
+    of the structs' fields above it; None for those within a map."""
     kind = column.type
     if isinstance(kind, pa.ExtensionType):
-        return _leaves(column.storage)
+        return _leaves(column.storage, path)
     if pa.types.is_struct(kind):
-        return [leaf for child in column.flatten() for leaf in _leaves(child)]
+        names = [kind[place].name for place in range(kind.num_fields)]
+        return [
+            leaf
+            for name, child in zip(names, column.flatten())
+            for leaf in _leaves(child, None if path is None else (*path, name))
+        ]
     if pa.types.is_map(kind):
         entries = pa.StructArray.from_arrays([column.keys, column.items], ["key", "value"])
         first, last = column.offsets[0].as_py() or 0, column.offsets[len(column)].as_py() or 0
         entries = entries if len(entries) == last - first else entries.slice(first, last - first)
-        return _leaves(entries)
+        return _leaves(entries, None)
     if hasattr(kind, "value_field"):
-        return _leaves(column.flatten())
-    return [column]
+        return _leaves(column.flatten(), path)
+    return [(path, column)]
 
 
 def _is_nested(kind: pa.DataType) -> bool:

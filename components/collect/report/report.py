@@ -121,6 +121,9 @@ def _personal(
         if action == "keep" or not (found or action):
             continue
         private[field.name] = {"kinds": [each["kind"] for each in found], "action": action}
+        paths = [] if action else detect.private_paths(field.name, field.type, counts, found)
+        if paths:
+            private[field.name]["paths"] = paths
         if found and not action:
             kinds = ", ".join(each["kind"] for each in found)
             message = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headwater.components.collect.rules import dataset, feature_quality, health, missing_codes, outliers
+from headwater.components.collect.rules import associations, dataset, feature_quality, health, missing_codes, outliers
 from headwater.components.collect.rules.base import Evidence, Found, Sample
 
 RULES: tuple[Callable[[Evidence], Found], ...] = (
@@ -23,6 +23,7 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
     missing_codes.missing_codes,
     feature_quality.constants,
     feature_quality.duplicates,
+    associations.associations,
     feature_quality.label,
     feature_quality.coverage,
     feature_quality.representation,

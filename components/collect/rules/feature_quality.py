@@ -67,7 +67,11 @@ def coverage(evidence: Evidence) -> Found:
     """`coverage`: see `cover_splits`."""
     if not evidence.sample:
         return Found([])
-    covered, findings = cover_splits(evidence.sample.columns, evidence.sample.splits, evidence.train)
+    # What says the split, and the time that a split by time goes by, differ between splits by construction.
+    split, event_time = evidence.settings.split.model_dump(), evidence.settings.event_time
+    silent = {split.get("column"), *(split.get("group") or ()), event_time if split["by"] == "time" else None}
+    columns = {name: each for name, each in evidence.sample.columns.items() if name not in silent}
+    covered, findings = cover_splits(columns, evidence.sample.splits, evidence.train)
     return Found(findings, {"coverage": covered})
 
 

@@ -35,14 +35,23 @@ class Private:
     Attributes:
       columns: whose values must not appear, nor those of what they hold.
       keyed: whether text is hashed under the key; else it falls into buckets.
+      paths: of a struct among the columns, the paths that are private; with none all of it is.
     """
 
     columns: frozenset[str] = frozenset()
     keyed: bool = False
+    paths: frozenset[tuple[str, ...]] = frozenset()
 
     def of(self, path: tuple[str, ...]) -> bool:
         """Whether a feature's values must not appear."""
-        return path[0] in self.columns
+        if path[0] not in self.columns:
+            return False
+        own = self.of_struct(path[0])
+        return not own or any(path[: len(each)] == each for each in own)
+
+    def of_struct(self, column: str) -> list[tuple[str, ...]]:
+        """The private paths of a column, in order; none where all of it is private."""
+        return sorted(path for path in self.paths if path[0] == column)
 
     def rule(self, kind: str) -> str:
         """What was done, in words; `kind` is "text" or "number"."""

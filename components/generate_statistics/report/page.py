@@ -112,11 +112,11 @@ def _feature(
         "facts": _facts(mine, unit),
         "quantiles": _quantiles(mine, unit, _QUANTILES_OF_MANY if many else _QUANTILES),
         "tops": tables,
+        "hidden": summary.get(HIDDEN, ""),
         "notes": [
             f"{words}: {summary[name]}"
             for name, words in (
                 (RULE, "converted"),
-                (HIDDEN, "private"),
                 (COUNTED, "values"),
                 (RANKED, "quantiles"),
             )

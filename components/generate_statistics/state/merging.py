@@ -68,7 +68,8 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         except HeadwaterError as error:
             raise HeadwaterError(f"split {split!r}: {error}") from None
     first = next(iter(merged.values()))
-    private = Private(frozenset(first.settings["private"]), first.settings["keyed"])
+    paths = frozenset(tuple(path) for path in first.settings.get("private_paths", ()))
+    private = Private(frozenset(first.settings["private"]), first.settings["keyed"], paths)
     statistics = {
         split: to_statistics(
             state,
