@@ -84,18 +84,20 @@ def accept_span(
     measured = results.load((verdict or current).manifest["inputs"]["statistics"]["uri"], "statistics")
     change = _fitted(current, measured, features)
     # Whether the changed schema leaves something of a finding is seen when the run is repeated, so all are named.
-    findings = _accepted_on(home.span, current)
+    known = _accepted_of(home.span, measured, current)
+    findings = list(known)
     findings += [place for each in chosen for place in _places(each) if place not in findings]
     beside = [each for each in chosen if each["check"] != "schema"]
     accepted = current.body.get("accepted") or {}
-    if accepted.get("how") == "accept" and not change.changes and findings == _accepted_on(home.span, current):
+    if accepted.get("how") == "accept" and not change.changes and findings == known:
         return Acceptance(current, current, [], [])
-    signed = {"who": who, "why": reason, "span": home.span, "findings": findings}
+    signed = {"who": who, "why": reason, "span": home.span, "statistics": measured.fingerprint, "findings": findings}
     result = _save_at(home, current, measured, change, signed)
     latest = results.committed(home.data_root, home.name, "schema")[-1]
     if latest.span > home.span:
         newest = accepted_here(latest) or results.load(latest.folder("schema"), "schema")
-        signed = {**signed, "span": latest.span, "findings": _accepted_on(latest.span, newest)}
+        own = {key: (newest.body["accepted"] or {}).get(key) for key in ("statistics", "findings")}
+        signed = {**signed, "span": latest.span, "statistics": own["statistics"], "findings": own["findings"] or []}
         _save_at(latest, newest, measured, _fitted(newest, measured, features), signed)
     return Acceptance(result, current, change.changes, beside)
 
@@ -173,7 +175,8 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
     before, after = read_schema(made.folder), read_schema(made.folder, CANDIDATE)
     # The latest span's, or what is agreed on would be passed over by spans that were there already.
     home = current.home if current is not None and current.home else made.home
-    signed: dict[str, Any] = {"who": who, "why": reason, "span": home.span if home else None, "findings": []}
+    signed: dict[str, Any] = {"who": who, "why": reason, "span": home.span if home else None}
+    signed |= {"statistics": None, "findings": []}
     change = _Change(content, after, diff_schemas(before, after))
     return _save(output, home, made, {"proposal": made}, change, signed)
 
@@ -205,10 +208,11 @@ def _accepted_since(made: Result, output: str) -> Result | None:
     return None if latest == made.home else results.load(latest.folder("schema"), "schema")
 
 
-def _accepted_on(span: int, schema: Result) -> list[Mapping[str, Any]]:
-    """The findings that were accepted for a span so far."""
-    accepted = schema.body.get("accepted") or {}
-    return list(accepted.get("findings", ())) if accepted.get("span") == span else []
+def _accepted_of(span: int, measured: Result, schema: Result) -> list[Mapping[str, Any]]:
+    """The findings on these very statistics of the span that were accepted so far."""
+    accepted = schema.body["accepted"] or {}
+    place = (accepted.get("span"), accepted.get("statistics"))
+    return list(accepted.get("findings", ())) if place == (span, measured.fingerprint) else []
 
 
 def _places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -284,8 +288,7 @@ def _save(
         settings={
             "mode": ACCEPTED,
             "candidate": entry["after"],
-            "span": signed["span"],
-            "findings": signed["findings"],
+            **{key: signed[key] for key in ("span", "statistics", "findings")},
         },
         home=home,
         page=render_page(

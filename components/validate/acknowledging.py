@@ -65,7 +65,11 @@ class Acknowledgements:
     """
 
     def __init__(
-        self, entries: Sequence[Acknowledged], day: datetime.date, accepted: Mapping[str, Any] | None, span: int
+        self,
+        entries: Sequence[Acknowledged],
+        day: datetime.date,
+        accepted: Mapping[str, Any] | None,
+        place: tuple[int, str],
     ):
         """Makes it.
 
@@ -73,14 +77,15 @@ class Acknowledgements:
           entries: of the settings.
           day: that an entry's `until` is compared with.
           accepted: what the schema says of how it was accepted; None for nothing.
-          span: this span's number; findings of another one were accepted for that one alone.
+          place: the span and the fingerprint of the statistics that are validated; findings on others were accepted for
+            those alone.
         """
         self.entries = [
             {**entry.model_dump(mode="json", exclude_none=True), "expired": day > entry.until, "findings": 0}
             for entry in entries
         ]
         self._given = entries
-        accepted = accepted if accepted and accepted.get("span") == span else {}
+        accepted = accepted if accepted and (accepted.get("span"), accepted.get("statistics")) == place else {}
         self._signed = {"reason": accepted.get("why"), "who": accepted.get("who"), "when": accepted.get("when")}
         self._accepted = accepted.get("findings", ())
 

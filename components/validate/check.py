@@ -178,10 +178,13 @@ def _verdict(body: Mapping[str, Any]) -> str:
     return f"{found}. {told[0].upper()}{told[1:]}"
 
 
+_INNER = ("findings", "statistics")
+
+
 def _state(context: Context) -> dict[str, Any]:
     """Whether the schema is a guess, or who accepted it; what of this span was accepted is marked in the findings."""
     body = context.schema.body
-    accepted = {key: value for key, value in (body["accepted"] or {}).items() if key != "findings"}
+    accepted = {key: value for key, value in (body["accepted"] or {}).items() if key not in _INNER}
     if body["inferred"]:
         on = body["inferred_on"]
         words = f"inferred {f'on span {on}' if on not in (None, context.span) else 'from this data'}, not accepted yet"

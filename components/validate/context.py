@@ -96,7 +96,10 @@ class Context:
         self.past: Sequence[history.Past] = history.read(self.statistics.home)
         self.span = self.statistics.home.span if self.statistics.home else 0
         self.acknowledgements = Acknowledgements(
-            settings.acknowledged, settings.as_of or today(), self.schema.body.get("accepted"), self.span
+            settings.acknowledged,
+            settings.as_of or today(),
+            self.schema.body["accepted"],
+            (self.span, self.statistics.fingerprint),
         )
         self.splits = list(self.statistics.body["splits"])
         # Where statistics have hidden values already, what is left of them may be shown.

@@ -139,9 +139,14 @@ def _next_steps(body: Mapping[str, Any], schema: Result, statistics: Result, hom
             ("Read the errors on the validation page; correct the source where the data is wrong, and run again", ""),
             ("If the data is right, accept it as it is", accept),
         ]
+    steps = [use]
+    if any(each["severity"] == "warning" for each in body["findings"]):
+        steps.insert(
+            0, ("Read the warnings on the validation page, and decide whether each is a change that you expect", "")
+        )
     if schema.body["inferred"]:
-        return [use, ("Read the schema, and accept it: until then findings against it only warn", accept)]
-    return [use]
+        return [*steps, ("Read the schema, and accept it: until then findings against it only warn", accept)]
+    return steps
 
 
 def _features(body: Mapping[str, Any], past: Sequence[Past], span: int) -> list[dict[str, Any]]:

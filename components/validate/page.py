@@ -88,9 +88,12 @@ def summary_strip(body: Mapping[str, Any], measured: Result) -> list[tuple[str, 
     rows = f"{sum(count for _, count in splits):,}"
     if len(splits) > 1:
         rows += f" ({', '.join(f'{name} {count:,}' for name, count in splits)})"
-    counts = [sum(each["severity"] == level for each in body["findings"]) for level in SEVERITIES]
-    names = ("error", "warning", "note")
-    found = ", ".join(f"{count:,} {name}{'s' * (count > 1)}" for count, name in zip(counts, names) if count)
+    counted = [each["severity"] for each in body["findings"] if "acknowledged" not in each]
+    counts = [(counted.count(level), name) for level, name in zip(SEVERITIES, ("error", "warning", "note"))]
+    words = [f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count]
+    if len(counted) < len(body["findings"]):
+        words.append(f"{len(body['findings']) - len(counted):,} acknowledged")
+    found = ", ".join(words)
     facts = [("Findings", found or "none"), ("Rows", rows)]
     if dataset["span"] is not None:
         facts.append(("Span", str(dataset["span"])))
@@ -156,7 +159,7 @@ def _card(
         "members": list(finding.get("members") or [])[:_MOST_MEMBERS],
         "charts": charts,
         "sides": sides,
-        "acknowledged": finding.get("acknowledged") or finding.get("muted"),
+        "acknowledged": finding.get("acknowledged"),
         "facts": [
             (split, change, measures.get((split, feature, against), {}))
             for split in splits

@@ -160,7 +160,9 @@ def test_what_no_schema_speaks_of_is_accepted_for_its_span_alone(days):
     }
     page = repeated.read("page.html").decode()
     assert "Acknowledged error for this span by Ada on" in page and "prices rose" in page
+    # Not for another day, and not for other rows that are collected for this one.
     assert errors(judge(3, orders(3))) == {("amount", "DRIFT")}
+    assert errors(judge(2, shifted.assign(amount=shifted["amount"] + 1))) == {("amount", "DRIFT")}
 
 
 def test_a_curation_that_every_run_has_does_not_undo_what_is_accepted(days):

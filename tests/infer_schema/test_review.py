@@ -246,6 +246,8 @@ def test_the_command_line_reviews_and_agrees(proposal, capsys):
     assert json.loads(capsys.readouterr().out)[0]["change"] == "widened"
     assert main(["accept", made.folder, "--reason", "r", "--who", "Ada", "--output", str(folder / "ok")]) == 0
     assert "accepted by Ada, 1 changes, compatibility backward" in capsys.readouterr().out
+    assert main(["schema", "diff", made.folder, str(folder / "ok")]) == 0
+    assert capsys.readouterr().out.startswith("kind: values widened, with '<toy>'\n")
     for form, words in (("arrow", "kind: string"), ("json", '"additionalProperties"'), ("duckdb", 'CREATE TABLE "t"')):
         assert main(["schema", "show", str(folder / "ok"), "--as", form, "--table", "t"]) == 0
         assert words in capsys.readouterr().out
