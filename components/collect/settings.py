@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from headwater.components.collect.databases import BigQuerySource, PostgresSource, parse_source
+from headwater.components.collect.databases import DATABASES, parse_source
 from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.shape.consistency import Format, Unit
 from headwater.components.collect.shape.lookups import Lookup
@@ -309,18 +310,12 @@ class Settings(Section):
         return _valid(check_name, name)
 
 
-class Database(pydantic.BaseModel):
-    """A source that is a database; exactly one of the attributes is given.
-
-    Attributes:
-      postgres: a query or a table of PostgreSQL.
-      bigquery: a query or a table of BigQuery.
-    """
-
-    model_config = _STRICT
-
-    postgres: PostgresSource | None = None
-    bigquery: BigQuerySource | None = None
+@functools.cache
+def database_model() -> type[pydantic.BaseModel]:
+    """The model of a source that is a database: exactly one of the registry's kinds, with its settings."""
+    kinds: dict[str, Any] = {name: (kind | None, None) for name, kind in DATABASES.items()}
+    text = "A source that is a database; exactly one of the kinds is given."
+    return pydantic.create_model("Database", __config__=_STRICT, __doc__=text, **kinds)
 
 
 def from_project(project: Mapping[str, Any], sources: Sequence[str] = ()) -> dict[str, Any]:

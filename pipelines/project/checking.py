@@ -6,7 +6,6 @@ import contextlib
 import copy
 import csv
 import functools
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,6 @@ from headwater.pipelines.project.loading import Project
 
 _HEAD_BYTES = 1 << 16
 _DELIMITERS = ",;|\t"
-_DRIVERS = {"postgres": "adbc_driver_postgresql", "bigquery": "google.cloud.bigquery"}
 
 
 class Checked(NamedTuple):
@@ -77,7 +75,9 @@ def check_all(project: Project) -> Iterator[Checked]:
         if isinstance(source, str):
             yield _checked(project, f"source {source}", functools.partial(_readable, source))
         elif isinstance(source, Mapping):
-            yield from _check_database(f"sources.{place}", source)
+            yield _checked(
+                project, f"source {', '.join(map(str, source))}", functools.partial(_database, place, source)
+            )
     for path, uri in model.places(project.settings):
         if path[0] != "sources":
             yield _checked(project, f"{'.'.join(map(str, path))} {uri}", functools.partial(_there, path, uri))
@@ -111,6 +111,16 @@ def _readable(source: str) -> str:
     return f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
 
 
+def _database(place: int, source: Mapping[str, Any]) -> str:
+    from headwater.components.collect.databases import parse_source
+
+    try:
+        parse_source(source, f"sources.{place}").check()
+    except HeadwaterError as error:
+        raise HeadwaterError(str(error) if str(error).startswith("sources.") else f"sources.{place}.{error}") from None
+    return "what it needs is installed"
+
+
 def _there(path: Sequence[str | int], uri: str) -> str:
     """Whether what a setting names is there; a home and a file that is written need not be."""
     key = ".".join(map(str, path))
@@ -131,29 +141,6 @@ def _there(path: Sequence[str | int], uri: str) -> str:
     except HeadwaterError as error:
         raise HeadwaterError(f"{key}: {error}") from None
     return "is there"
-
-
-def _check_database(key: str, source: Mapping[str, Any]) -> Iterator[Checked]:
-    for kind in source:
-        module = _DRIVERS.get(str(kind))
-        if module is None:
-            continue
-        problem = ""
-        try:
-            there = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:
-            there = False
-        if not there:
-            problem = f"{key}.{kind}: its driver is not installed; install headwater[{kind}]"
-        elif kind == "postgres" and not any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE")):
-            problem = (
-                f"{key}.postgres: no variable says where the server is; set PGHOST, PGDATABASE, PGUSER and PGPASSWORD"
-            )
-        elif kind == "bigquery":
-            file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-            if file and not os.path.isfile(file):
-                problem = f"{key}.bigquery: GOOGLE_APPLICATION_CREDENTIALS names no file"
-        yield Checked(f"source {kind}", "its driver and variables are there", problem)
 
 
 def _check_variables(project: Project) -> Iterator[Checked]:

@@ -39,7 +39,7 @@ def models() -> dict[str, type[pydantic.BaseModel]]:
     validate = importlib.import_module(base + "validate.settings")
     return {
         "collect": collect.Section,
-        "sources": collect.Database,
+        "sources": collect.database_model(),
         "label": label.Section,
         **{f"label.{model.__name__}": model for model in label.step_models()},
         "statistics": importlib.import_module(base + "generate_statistics.settings").Settings,

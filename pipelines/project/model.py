@@ -37,7 +37,7 @@ def project_model() -> type[pydantic.BaseModel]:
     collect, label, statistics, curation, validate = map(importlib.import_module, _SETTINGS)
     steps = functools.reduce(operator.or_, label.step_models())
     own_steps: Any = (list[Annotated[steps, pydantic.Field(discriminator="method")]], [])  # type: ignore[valid-type]
-    sources = list[Annotated[str, PLACE] | collect.Database]  # type: ignore[name-defined]
+    sources: Any = list[Annotated[str, PLACE] | collect.database_model()]  # type: ignore[misc,valid-type]
     sections: dict[str, Any] = {
         "name": (str, collect.Settings.model_fields["name"].default),
         "sources": (sources, []),

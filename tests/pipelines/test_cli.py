@@ -246,12 +246,11 @@ def test_completion_in_bash(capsys, tmp_path, monkeypatch, typed, completed):
 
 def test_ctrl_c_is_one_line(capsys, monkeypatch):
     """A real KeyboardInterrupt, raised by a signal to this process while the command works."""
-    import os
     import signal
 
     from headwater.pipelines import projects
 
-    monkeypatch.setattr(projects, "load_of", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(projects, "load_of", lambda *_: signal.raise_signal(signal.SIGINT))
     assert main(["check"]) == INTERRUPTED
     assert capsys.readouterr().err.startswith("error: interrupted")
 

@@ -308,8 +308,6 @@ def test_init_of_what_is_not_there(here, capsys):
 def test_check_names_every_problem_at_once(here, capsys, monkeypatch):
     monkeypatch.delenv("NO_SUCH_HOOK", raising=False)
     monkeypatch.delenv("HEADWATER_PRIVACY_KEY", raising=False)
-    for name in ("PGHOST", "PGSERVICE", "PGDATABASE"):
-        monkeypatch.delenv(name, raising=False)
     (here / NAME).write_text(
         "sources: [orders-2026-01.csv, gone.csv]\n"
         "collect:\n"
@@ -339,6 +337,15 @@ def test_check_names_every_problem_at_once(here, capsys, monkeypatch):
     ):
         assert any(problem in each for each in told["problems"]), (line, problem, told["problems"])
     assert sum("there is no column" in each for each in told["problems"]) == 2
+
+
+def test_check_of_a_database(here, capsys, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(here / "gone.json"))
+    (here / NAME).write_text("sources:\n- bigquery: {table: p.d.t}\n- postgres: {quary: SELECT 1}\n")
+    assert main(["check"]) == FAILED
+    out = said(capsys)[0]
+    assert "headwater.yaml, line 2: sources.0.bigquery: " in out and ("does not exist" in out or "not installed" in out)
+    assert "headwater.yaml, line 3: sources.1.postgres.quary: there is no such setting; did you mean 'query'?" in out
 
 
 def test_check_imports_nothing_heavy(here):

@@ -242,6 +242,7 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     run = ("run", source)
     done = headwater(*run, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "settings of headwater.yaml" in done.stderr
     assert re.search(r"^labelled    [\d,]+ of 2,000 rows: low [\d,]+, high [\d,]+$", done.stdout, re.MULTILINE)
     version = tmp_path / ".headwater/data/span=1/version=1"
     assert f"{version.relative_to(tmp_path)}/reports/labels.html" in done.stdout

@@ -36,6 +36,9 @@ class Database(Protocol):
     def uri(self) -> str:
         """What lineage records: never a credential."""
 
+    def check(self) -> None:
+        """Raises HeadwaterError where it is known without a connection that there will be none."""
+
     def snapshot(self) -> contextlib.AbstractContextManager[Sequence[Part]]:
         """The parts, all of which see the database as it is now, for as long as this lasts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -56,6 +57,18 @@ class BigQuerySource(pydantic.BaseModel):
     def uri(self) -> str:
         """What lineage records."""
         return f"bigquery://{self.table or 'query'}"
+
+    def check(self) -> None:
+        """Raises HeadwaterError where the client is not installed, or the credentials are not where they are said to be."""
+        try:
+            there = importlib.util.find_spec("google.cloud.bigquery_storage") is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            raise HeadwaterError("bigquery: the client is not installed: pip install 'headwater[bigquery]'")
+        file = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        if file and not os.path.isfile(file):
+            raise HeadwaterError("bigquery: GOOGLE_APPLICATION_CREDENTIALS names a file that does not exist")
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[list[Part]]:

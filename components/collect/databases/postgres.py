@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import re
 import time
@@ -46,6 +47,11 @@ class PostgresSource(pydantic.BaseModel):
         """What lineage records: never a credential."""
         host = os.environ.get("PGHOST", "localhost") if not os.environ.get(URI_VARIABLE) else "server"
         return f"postgres://{host}/{os.environ.get('PGDATABASE', '')}"
+
+    def check(self) -> None:
+        """Raises HeadwaterError where the driver is not installed."""
+        if importlib.util.find_spec("adbc_driver_postgresql") is None:
+            raise HeadwaterError("postgres: the driver is not installed: pip install 'headwater[postgres]'")
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[list[Part]]:
