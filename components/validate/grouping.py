@@ -23,6 +23,7 @@ Alike = Callable[[str, str], bool]
 _FIRST = {LABEL_DRIFT: 0, CONCEPT_DRIFT: 1, DRIFT: 3, SKEW: 3, COVARIATE_DRIFT: 4}
 _OTHERS = 2
 _DOMAIN = ("ENUM_TYPE_", "BOOL_TYPE_", "DOMAIN_", "INT_TYPE_", "FLOAT_TYPE_")
+_ABSENCE = ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT", "INVALID_FEATURE_SHAPE")
 _SAME_SHARE = 0.002
 _NAMED = 5
 
@@ -89,8 +90,9 @@ def _merged(alike: list[Mapping[str, Any]]) -> dict[str, Any]:
 def _order(finding: Mapping[str, Any], labels: Collection[str]) -> tuple[Any, ...]:
     kind = finding["kind"]
     rank = 0 if kind == DRIFT and finding["feature"] in labels else _FIRST.get(kind, _OTHERS)
-    # A label's own drift says less than what the concept's check makes of it.
-    return SEVERITIES.index(finding["severity"]), rank, kind == DRIFT and not rank, -finding.get("effect", math.inf)
+    # A label's own drift says less than what the concept's check makes of it, and a shape less than what is missing.
+    later = (kind == DRIFT and not rank) or kind == "INVALID_FEATURE_SHAPE"
+    return SEVERITIES.index(finding["severity"]), rank, later, -finding.get("effect", math.inf)
 
 
 def _explains(lead: Mapping[str, Any], other: Mapping[str, Any], alike: Mapping[str, Alike]) -> bool:
@@ -100,9 +102,12 @@ def _explains(lead: Mapping[str, Any], other: Mapping[str, Any], alike: Mapping[
         if kinds in ((LABEL_DRIFT, DRIFT), (DRIFT, COVARIATE_DRIFT)):
             return True
         if lead["check"] == "schema" and together:
-            # What the schema does not allow cannot be compared either, and a new value moves the shares.
-            return other["kind"] == COMPARISON_IMPOSSIBLE or (
-                other["kind"] == DRIFT and lead["kind"].startswith(_DOMAIN) and _is_new(other)
+            # What the schema does not allow cannot be compared either; a new value moves the shares, and so does a missing
+            # one, which also has no shape.
+            return (
+                other["kind"] == COMPARISON_IMPOSSIBLE
+                or (other["kind"] == DRIFT and lead["kind"].startswith(_DOMAIN) and _is_new(other))
+                or (lead["kind"] in _ABSENCE and (other["kind"] in _ABSENCE or _is_about(other, MISSING)))
             )
         return False
     if kinds == (CONCEPT_DRIFT, CONCEPT_DRIFT):
@@ -120,6 +125,11 @@ def _never(one: str, other: str) -> bool:
 def _is_new(finding: Mapping[str, Any]) -> bool:
     most = finding.get("most_changed")
     return most is not None and not most["baseline"]
+
+
+def _is_about(finding: Mapping[str, Any], bin_: str) -> bool:
+    most = finding.get("most_changed")
+    return finding["kind"] == DRIFT and most is not None and most["bin"] == bin_
 
 
 def _missing_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from headwater.components.common import tfdv_library as tfdv
 from headwater.components.validate.by_construction import EMPTY
 from headwater.components.validate.findings import DRIFT, SKEW, finding
+from headwater.components.validate.tfdv_words import in_words
 
 _MEASURES = {
     anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity",
@@ -267,8 +268,12 @@ def _breaches(
                 continue
             severity = "warning" if inferred or info.severity == anomalies_pb2.AnomalyInfo.WARNING else "error"
             # TFDV's descriptions quote values.
-            what = "its values are private" if name in hidden else reason.description
-            found.append(finding(split, name, kind, severity, f"{reason.short_description}: {what}"))
+            said = (
+                f"{reason.short_description}: its values are private"
+                if name in hidden
+                else in_words(kind, reason.short_description, reason.description)
+            )
+            found.append(finding(split, name, kind, severity, said))
     return found
 
 

@@ -44,7 +44,7 @@ def test_fifty_wrong_settings_are_fifty_errors(tmp_path):
 
     (tmp_path / "a.csv").write_text("a,b\n" + "".join(f"{n},{n % 3}\n" for n in range(2000)))
     collect_dataset(str(tmp_path / "a.csv"), str(tmp_path / "data"), workers=1)
-    (tmp_path / "c.yaml").write_text("weight_feature: nope\n")
-    arguments = ["generate-statistics", tmp_path / "data", "--output", tmp_path / "s", "--config", tmp_path / "c.yaml"]
+    (tmp_path / "c.yaml").write_text("statistics: {weight_feature: nope}\n")
+    arguments = ["generate-statistics", tmp_path / "data", "--output", tmp_path / "s", "--project", tmp_path / "c.yaml"]
     [(code, line)] = ends(50, "-m", "headwater.pipelines.cli", *arguments)
-    assert code == 2 and line.startswith("error: weight_feature: there is no column 'nope'")
+    assert code == 2 and "weight_feature: there is no column 'nope'" in line

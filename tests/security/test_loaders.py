@@ -29,6 +29,9 @@ ALLOWED = {
     ("components/common/user_code.py", "import_module"),
     # Functions that this process's user handed over, on their way to its own workers.
     ("components/common/user_code.py", "cloudpickle"),
+    # The modules of settings, by a list of their own.
+    ("pipelines/project/describing.py", "import_module"),
+    ("pipelines/project/model.py", "import_module"),
     # kfp's compiler and the compiler of Avro's schemas, which makes decoders of ours.
     ("pipelines/compile.py", "compile"),
     ("components/common/sources/formats/avro_schema.py", "compile"),

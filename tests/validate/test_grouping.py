@@ -129,6 +129,17 @@ def test_what_the_schema_refuses_is_not_told_again():
     assert len(group([new, drift("x", 0.5, **known)], {})) == 2
 
 
+def test_a_feature_that_is_often_missing_is_one_finding():
+    shape = other("INVALID_FEATURE_SHAPE", "x", "error", check="schema")
+    few = other("FEATURE_TYPE_LOW_FRACTION_PRESENT", "x", "error", check="schema")
+    missing = {"most_changed": {"bin": "(missing)", "baseline": 0.0, "current": 0.4}}
+    [found] = group([shape, few, drift("x", 0.5, **missing)], {})
+    assert found["kind"] == few["kind"] and [each["kind"] for each in found["members"]] == [shape["kind"], "DRIFT"]
+    # A change among the values that are there is another matter.
+    known = {"most_changed": {"bin": "old", "baseline": 0.2, "current": 0.4}}
+    assert len(group([shape, few, drift("x", 0.5, **known)], {})) == 2
+
+
 def test_every_finding_says_what_to_do():
     from headwater.components.common.results import Home
 
