@@ -107,7 +107,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one setting, the value in YAML, as in validate.drift.least_effect=0.05; may be repeated",
+        help="one setting, the value in YAML, as in validate.drift.min_effect=0.05; may be repeated",
     )
 
 

@@ -35,7 +35,7 @@ FEEDBACK = {
     "occurred": "landed",
     "window": "24h",
     "outcome": "CASE WHEN arr_delay >= 15 THEN 'late' ELSE 'on_time' END",
-    "silence": "late",
+    "no_event": "late",
 }
 """A flight is late when it lands 15 minutes after its time or more, or when nobody saw it land within a day."""
 

@@ -81,8 +81,7 @@ def _drift(finding: Finding, home: Home | None) -> str:
             "feature's drift_threshold"
         )
     return (
-        "look for what changed at the source; if the change is right, retrain on recent rows, or raise "
-        "drift.least_effect"
+        "look for what changed at the source; if the change is right, retrain on recent rows, or raise drift.min_effect"
     )
 
 

@@ -61,7 +61,7 @@ def run(
         found, own = _compare(context, side)
         outcome.findings += found
         compared += own
-    judged = drift.judge(compared, max_false=settings.max_false, least_effect=settings.least_effect, learnt=learnt)
+    judged = drift.judge(compared, max_p=settings.max_p, min_effect=settings.min_effect, learnt=learnt)
     title = sides[0].title
     for each in (_with_fixed_threshold(one, settings) for one in judged):
         hidden = each.feature in context.hidden

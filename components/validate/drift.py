@@ -115,16 +115,16 @@ def _kind(feature: Feature) -> str:
 def judge(
     compared: list[Compared],
     *,
-    max_false: float,
-    least_effect: float,
+    max_p: float,
+    min_effect: float,
     learnt: Callable[[str, str], float | None] = lambda split, feature: None,
 ) -> list[Compared]:
     """Decides which changes are too much.
 
     Args:
       compared: all features of all splits.
-      max_false: the share of alarms that may be false, in (0, 1).
-      least_effect: the least effect that is worth a look.
+      max_p: the share of alarms that may be false, in (0, 1).
+      min_effect: the least effect that is worth a look.
       learnt: the threshold that earlier spans taught, by split and feature, if they did.
     """
     changed = [(place, each.change) for place, each in enumerate(compared) if each.change]
@@ -133,13 +133,13 @@ def judge(
     for (place, change), p_value in zip(changed, adjusted.tolist()):
         each = compared[place]
         taught = learnt(each.split, each.feature)
-        threshold = least_effect if taught is None else max(taught, least_effect)
+        threshold = min_effect if taught is None else max(taught, min_effect)
         judged[place] = dataclasses.replace(
             each,
             threshold=threshold,
             set_by="default" if taught is None else "learnt",
             adjusted=p_value,
-            alarm=p_value <= max_false and change.effect >= threshold,
+            alarm=p_value <= max_p and change.effect >= threshold,
         )
     return judged
 

@@ -146,7 +146,7 @@ def _ordered(settings: dict[str, Any]) -> dict[str, Any]:
 def _parse_set(text: str, settings: Mapping[str, Any]) -> tuple[Path, Any]:
     key, mark, value = text.partition("=")
     if not mark or not key.strip():
-        raise HeadwaterError(f"--set: {text!r} must be KEY=VALUE, as in validate.drift.least_effect=0.05")
+        raise HeadwaterError(f"--set: {text!r} must be KEY=VALUE, as in validate.drift.min_effect=0.05")
     path: list[str | int] = []
     here: Any = settings
     for quoted, plain in _PART.findall(key.strip()):

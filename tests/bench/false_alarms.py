@@ -67,7 +67,7 @@ def has_alarm(baseline: dict, current: dict) -> list[str]:
 
     settings = Drift()
     found = drift.compare("all", baseline, current, "the earlier span")
-    judged = drift.judge(found, max_false=settings.max_false, least_effect=settings.least_effect)
+    judged = drift.judge(found, max_p=settings.max_p, min_effect=settings.min_effect)
     return [each.feature for each in judged if each.alarm]
 
 

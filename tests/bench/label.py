@@ -287,7 +287,7 @@ def measure_direct(dataset: str, events: str, output: str) -> dict:
 
     step = {
         "method": "direct", "classes": ["dismiss", "click"], "feedback": "events", "served": "served", "occurred": "at",
-        "window": "3d", "outcome": "kind", "silence": "dismiss",
+        "window": "3d", "outcome": "kind", "no_event": "dismiss",
     }  # fmt: skip
     seconds = {"join": 0.0}
     plain = beam.map_merge

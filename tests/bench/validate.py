@@ -84,8 +84,8 @@ def alarms(then: dict, now: dict) -> list[str]:
     settings = Drift()
     found = drift.judge(
         drift.compare("all", then, now, "the earlier span"),
-        max_false=settings.max_false,
-        least_effect=settings.least_effect,
+        max_p=settings.max_p,
+        min_effect=settings.min_effect,
     )
     return [each.feature for each in found if each.alarm]
 

@@ -83,7 +83,7 @@ def step(**more):
         "occurred": "at",
         "window": "12h",
         "outcome": "CASE WHEN kind <> 'view' THEN kind END",
-        "silence": "no",
+        "no_event": "no",
         "on": {"id": "request"},
         **more,
     }
@@ -111,7 +111,7 @@ def told(result, *names):
     return dict(zip(rows["id"].to_pylist(), zip(*(rows[name].to_pylist() for name in names))))
 
 
-def expected(predictions, events, window, silence="no"):
+def expected(predictions, events, window, no_event="no"):
     """By id the last event that tells a class within the window, read plainly."""
     time = dict(zip(predictions["id"].to_pylist(), pc.cast(predictions["served"], pa.int64()).to_pylist()))
     last = {}
@@ -123,7 +123,7 @@ def expected(predictions, events, window, silence="no"):
                 (at, kind),
                 key=lambda each: (each[0], step()["classes"].index(each[1]) if each[1] else 0),
             )
-    return {number: last[number][1] if number in last else silence for number in time}
+    return {number: last[number][1] if number in last else no_event for number in time}
 
 
 @pytest.fixture(scope="module", params=["12h", pytest.param("30h", marks=pytest.mark.slow)])
@@ -294,7 +294,7 @@ def test_attribution_to_the_last_prediction_or_to_every_one(tmp_path):
 
 def test_without_silence_a_class_rows_without_events_abstain(tmp_path):
     data, happened = small(tmp_path, [(1, 0), (2, 0)], [(1, 1, "buy")])
-    result = label(data, tmp_path / "l", happened, when="2026-01-05", given=[step(silence="")])
+    result = label(data, tmp_path / "l", happened, when="2026-01-05", given=[step(no_event="")])
     assert labels_of(result) == ["buy", None]
     messages = [each["message"] for each in result.body["findings"]]
     assert "no row whose window has passed got the class 'no'" in messages
@@ -404,7 +404,7 @@ def test_rows_that_wait_are_labelled_by_no_other_method(served, tmp_path):
     results_ = []
     for span in (1, 2):
         data = collect(tmp_path, of_span(predictions, span, "served"), span)
-        given = [step(silence=""), weak]
+        given = [step(no_event=""), weak]
         results_.append(label(data, tmp_path / f"l{span}", whole, span=span, given=given))
     first, second = results_
     assert first.body["accounts"]["carried"] > 100 and second.body["carried"]["taken_over"] > 100
@@ -560,7 +560,7 @@ def test_the_truth_stands_beside_labels_and_no_method_sees_it(served, tmp_path):
     [
         (step(window="0h"), "steps.0.window: '0h' leaves no time for feedback to arrive"),
         (step(window="soon"), "steps.0.window: 'soon' is not a duration; give a number and s, min, h, d or w"),
-        (step(silence="maybe"), "steps.0.silence: 'maybe' is not one of the classes; they are no, buy, return"),
+        (step(no_event="maybe"), "steps.0.no_event: 'maybe' is not one of the classes; they are no, buy, return"),
         (step(feedback="clicks"), "steps.0.feedback: there is no input 'clicks'; the inputs are events"),
         (step(occurred="kind"), "column 'kind' is string; it must be a date or a timestamp, so collect it with `formats`"),
         (step(served="x"), "column 'x' is double; it must be a date or a timestamp"),

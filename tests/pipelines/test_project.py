@@ -60,7 +60,7 @@ def test_the_model_has_the_sections_and_refers_to_every_component():
     models = json.dumps(schema)
     for setting in (
         "volume_tolerance",
-        "least_effect",
+        "min_effect",
         "max_exact_values",
         "zero_means_missing",
         "url_env",
@@ -128,7 +128,7 @@ def test_paths_are_taken_from_the_files_own_folder(here):
 @pytest.mark.parametrize(
     ("text", "path", "value"),
     [
-        ("validate.drift.least_effect=0.05", ("validate", "drift", "least_effect"), 0.05),
+        ("validate.drift.min_effect=0.05", ("validate", "drift", "min_effect"), 0.05),
         ("collect.key=[a, b]", ("collect", "key"), ["a", "b"]),
         ("collect.missing={age: [-1]}", ("collect", "missing"), {"age": [-1]}),
         ('collect.types."a.b"=string', ("collect", "types", "a.b"), "string"),
@@ -167,7 +167,7 @@ def test_splits_keep_their_order_on_the_way_to_kubeflow(here):
         ("colect: {}\n", "headwater.yaml, line 1: colect: there is no such section; did you mean 'collect'?"),
         ("key: [id]\n", "headwater.yaml, line 1: key: there is no such section; did you mean collect.key?"),
         ("platform:\n  fail_on: none\n", "line 2: platform.fail_on: there is no such setting; did you mean validate.fail_on?"),
-        ("validate:\n  drift:\n    least_effect: a\n", "headwater.yaml, line 3: validate.drift.least_effect: input should"),
+        ("validate:\n  drift:\n    min_effect: a\n", "headwater.yaml, line 3: validate.drift.min_effect: input should"),
         ("alerts:\n- to: slack\n  url_env: A\n- {to: pigeon}\n", "headwater.yaml, line 4: alerts.1.to: there is no channel"),
         ("label:\n  steps:\n  - method: direkt\n    classes: [a, b]\n", "line 3: label.steps.0.method: there is no method"),
         ("schema:\n  features:\n    a.b: {colour: 1}\n", "headwater.yaml, line 3: schema.features.a.b.colour: there is no"),
@@ -193,7 +193,7 @@ def test_what_set_got_wrong_names_set(here, capsys):
     assert main(["run", "orders-2026-01.csv", "--set", "validate.drift.leest_effect=1"]) == FAILED
     assert "error: --set validate.drift.leest_effect: there is no such setting; did you mean" in said(capsys)[1]
     assert main(["run", "orders-2026-01.csv", "--set", "validate"]) == FAILED
-    assert "'validate' must be KEY=VALUE, as in validate.drift.least_effect=0.05" in said(capsys)[1]
+    assert "'validate' must be KEY=VALUE, as in validate.drift.min_effect=0.05" in said(capsys)[1]
 
 
 def test_a_value_is_never_dumped_whole(here, capsys):

@@ -16,7 +16,7 @@ collect:
   types:
     zip: string    # leading zeros count
 validate:
-  drift: {least_effect: 0.1}
+  drift: {min_effect: 0.1}
   acknowledged:
   - feature: age   # discussed on Monday
     until: 2026-12-31
@@ -56,8 +56,8 @@ def test_two_different_files_beside_the_data_are_refused_by_name(tmp_path, monke
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
-        (("validate", "drift", "least_effect"), 0.2, "  drift: {least_effect: 0.2}\n"),
-        (("validate", "drift", "season"), 7, "  drift: {least_effect: 0.1, season: 7}\n"),
+        (("validate", "drift", "min_effect"), 0.2, "  drift: {min_effect: 0.2}\n"),
+        (("validate", "drift", "season"), 7, "  drift: {min_effect: 0.1, season: 7}\n"),
         (("validate", "baseline"), "none", "  baseline: none\n"),
         (("collect", "types", "phone"), "string", "    phone: string\n"),
         (("collect", "types", "zip"), "int64", "    zip: int64    # leading zeros count\n"),

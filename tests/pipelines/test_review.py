@@ -87,7 +87,7 @@ def test_accept_says_what_is_wrong(shop, capsys):
 
 def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
     path = shop / "headwater.yaml"
-    path.write_text("# ours\nvalidate:\n  drift: {max_false: 0.01}\n")
+    path.write_text("# ours\nvalidate:\n  drift: {max_p: 0.01}\n")
     answers = [
         *("c", "colour: 1", "c", "required: false, deprecated: true"),
         *("q", "", "0.2", UNTIL),
@@ -99,7 +99,7 @@ def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
     assert "error: curation.features.country.colour: there is no such setting" in said
     assert "error: config.acknowledged.0.reason" in said and "must be a date; example: 2026-12-31" in said
     assert "settings    written to headwater.yaml" in out and "it is so now" in out
-    assert path.read_text().startswith("# ours\nvalidate:\n  drift: {max_false: 0.01}\n")
+    assert path.read_text().startswith("# ours\nvalidate:\n  drift: {max_p: 0.01}\n")
     project = yaml.safe_load(path.read_text())
     assert project["schema"] == {"features": {"country": {"required": False, "deprecated": True}}}
     rule, *_ = project["validate"]["rows"]["rules"]

@@ -59,7 +59,7 @@ def plain(tmp_path_factory, marker) -> pathlib.Path:
         "collect: {lookups: {prices: {source: prices.parquet, on: {kind: kind}}}}\n"
         "label:\n  steps:\n"
         "  - {method: direct, classes: [no, yes], label: clicked, feedback: clicks, served: shown, occurred: clicked,\n"
-        "     window: 24h, outcome: \"'yes'\", silence: 'no'}\n".replace("[no, yes]", "['no', 'yes']")
+        "     window: 24h, outcome: \"'yes'\", no_event: 'no'}\n".replace("[no, yes]", "['no', 'yes']")
     )
     votes = {
         "size": "CASE WHEN amount > 55 THEN 'high' WHEN amount < 45 THEN 'low' END",

@@ -373,12 +373,12 @@ def test_false_discoveries_are_held():
         drift.Compared("s", str(place), distances.Change((), value, 0.5, ("a", 0.1, 0.2)))
         for place, value in enumerate(p)
     ]
-    judged = drift.judge(compared, max_false=0.01, least_effect=0.03)
+    judged = drift.judge(compared, max_p=0.01, min_effect=0.03)
     assert [each.feature for each in judged if each.alarm] == [str(place) for place in range(990, 1000)]
     # A small effect is no alarm, however sure.
-    assert not any(each.alarm for each in drift.judge(compared, max_false=0.01, least_effect=0.6))
+    assert not any(each.alarm for each in drift.judge(compared, max_p=0.01, min_effect=0.6))
     taught = drift.judge(
-        compared, max_false=0.01, least_effect=0.03, learnt=lambda split, name: 0.7 if name == "991" else None
+        compared, max_p=0.01, min_effect=0.03, learnt=lambda split, name: 0.7 if name == "991" else None
     )
     assert [each.feature for each in taught if each.alarm] == [str(place) for place in range(990, 1000) if place != 991]
     assert taught[991].set_by == "learnt" and taught[990].set_by == "default"

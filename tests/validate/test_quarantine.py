@@ -492,7 +492,7 @@ def test_examples_of_labelled_rows_name_the_row_of_their_shard(tmp_path):
             "occurred": "at",
             "window": "12h",
             "outcome": "kind",
-            "silence": "good",
+            "no_event": "good",
         }
         label_dataset(
             data.uri, str(tmp_path / f"labels-{span}"), steps=[step], inputs={"events": str(events)}, workers=1,

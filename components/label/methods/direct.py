@@ -63,7 +63,7 @@ class Settings(pydantic.BaseModel):
       occurred: the events' column that tells when one happened.
       window: for how long after a prediction feedback counts, as `36h` or `7d`; both ends belong to it.
       outcome: one scalar SQL expression over an event's columns: the class that it tells, or NULL for none.
-      silence: the class of a row without any event when its window has passed; without one such a row abstains.
+      no_event: the class of a row without any event when its window has passed; without one such a row abstains.
       on: the events' columns by the dataset's columns that they must equal; by default the dataset's key.
       conflict: which event counts where several of one prediction tell different classes: the "first" or the "last" in
         time; or none, and the row is left to "abstain".
@@ -78,7 +78,7 @@ class Settings(pydantic.BaseModel):
     occurred: _Text
     window: _Text
     outcome: _Text
-    silence: AsText = ""
+    no_event: AsText = ""
     on: dict[str, str] = {}
     conflict: Literal["first", "last", "abstain"] = "last"
     attribution: Literal["last", "every"] = "last"
@@ -99,9 +99,9 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
             f"{where}.window: {settings.window!r} leaves no time for feedback to arrive; give a duration above 0, for "
             "example 7d"
         )
-    if settings.silence and settings.silence not in classes:
+    if settings.no_event and settings.no_event not in classes:
         raise HeadwaterError(
-            f"{where}.silence: {settings.silence!r} is not one of the classes; they are {', '.join(classes)}"
+            f"{where}.no_event: {settings.no_event!r} is not one of the classes; they are {', '.join(classes)}"
         )
 
 
@@ -176,7 +176,7 @@ class _Prepared:
             waiting={settings.feedback: found.carried},
             found=found.found, served=settings.served, matured=self.rules.as_of - self.rules.window,
             keys=self.on.rows, classes=len(classes),
-            silence=classes.index(settings.silence) if settings.silence else ABSTAIN,
+            no_event=classes.index(settings.no_event) if settings.no_event else ABSTAIN,
         )  # fmt: skip
 
 
@@ -191,13 +191,13 @@ class _Labeller:
     matured: int
     keys: Sequence[str]
     classes: int
-    silence: int
+    no_event: int
 
     def label(self, item: Item, rows: pa.Table) -> Labels:
         events = attribution.codes_of(self.found, item.number, rows.num_rows)
         timed, keyed = _is_there(rows, [self.served]), _is_there(rows, self.keys)
-        codes = np.where(events == attribution.NOTHING, self.silence, np.maximum(events, ABSTAIN)).astype(np.int8)
-        # Of a row that no event could be of silence tells nothing.
+        codes = np.where(events == attribution.NOTHING, self.no_event, np.maximum(events, ABSTAIN)).astype(np.int8)
+        # That no event came says nothing of a row that no event could be of.
         codes[~timed | ~keyed] = ABSTAIN
         carried = timed.copy()
         carried[timed] = microseconds(decoded(_one(rows[self.served])))[timed] > self.matured
@@ -227,7 +227,7 @@ def _report(step: Step, found: Joined, rules: Rules) -> dict[str, Any]:
         "window": rules.window / _MICROSECONDS,
         "conflict": settings.conflict,
         "attribution": settings.attribution,
-        "silence": settings.silence or None,
+        "no_event": settings.no_event or None,
         "rows": rows["rows"],
         "matured": rows["matured"],
         "by_event": by_event,
@@ -269,7 +269,7 @@ def _warnings(
             "class"
         )
     if rows["matured"]:
-        missing = [each for each in step.classes if not by_event[each] and not (each == settings.silence and silent)]
+        missing = [each for each in step.classes if not by_event[each] and not (each == settings.no_event and silent)]
         found += [f"no row whose window has passed got the class {each!r}" for each in missing]
     advised = summary["advised"]
     if advised is not None and advised > window and summary["held"] < delays.ADVISED - 0.05:
@@ -296,7 +296,7 @@ def show(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "fates": [(_FATES[name], events[name]) for name in _FATES if events[name]],
         "states": [
             *((f"{name} (event)", step["by_event"][name]) for name in classes if step["by_event"][name]),
-            (f"{step['silence'] or 'no label'} (no event within {duration(step['window'])})", step["silent"]),
+            (f"{step['no_event'] or 'no label'} (no event within {duration(step['window'])})", step["silent"]),
             ("no label (events contradict each other)", step["disputed"]),
             ("no label (the row has no key)", step["no_key"]),
             ("no label (the row has no time)", step["no_time"]),

@@ -19,16 +19,16 @@ class Drift(pydantic.BaseModel):
     """Which changes are too large, for drift and for skew.
 
     Attributes:
-      max_false: the share of alarms that may be false, over all features that are compared; in (0, 1).
-      least_effect: the effect that is worth a look where history has taught no other: PSI less chance, see `distances`.
+      max_p: the share of alarms that may be false, over all features that are compared; in (0, 1).
+      min_effect: the effect that is worth a look where history has taught no other: PSI less chance, see `distances`.
       categorical: a fixed threshold for the L-infinity distance of text, in [0, 1], in place of the test.
       numeric: one for the Jensen-Shannon divergence of numbers.
       season: spans in a season, such as 7 for days of a week; learnt thresholds then know the phase.
     """
 
     model_config = STRICT
-    max_false: _Share = 0.01
-    least_effect: Annotated[float, pydantic.Field(ge=0)] = 0.1
+    max_p: _Share = 0.01
+    min_effect: Annotated[float, pydantic.Field(ge=0)] = 0.1
     categorical: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
     numeric: Annotated[float, pydantic.Field(ge=0, le=1)] | None = None
     season: Annotated[int, pydantic.Field(ge=0)] = 0
