@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common.progress import QUIET
@@ -57,7 +57,7 @@ def close(options: argparse.Namespace, closing: Closing) -> int:
                 "exit_code": closing.code,
                 "uri": closing.uri or None,
                 "page": closing.page or None,
-                "findings": list(closing.findings),
+                "findings": _worst_first(closing.findings),
                 "refusal": closing.refusal or None,
                 **closing.more,
             }
@@ -99,7 +99,11 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
         for each in result.body.get("findings", ())
         if "acknowledged" not in each
     ]
-    return sorted(found, key=lambda each: _ORDER.get(each["severity"], len(_ORDER)))
+    return _worst_first(found)
+
+
+def _worst_first(findings: Iterable[Mapping[str, Any]]) -> list[Any]:
+    return sorted(findings, key=lambda each: _ORDER.get(each["severity"], len(_ORDER)))
 
 
 def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -108,7 +112,7 @@ def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
       findings: as `findings_of` gives them, of one component or of several.
     """
-    ordered = sorted(findings, key=lambda each: _ORDER.get(each["severity"], len(_ORDER)))
+    ordered = _worst_first(findings)
     grave = [each for each in ordered if each["severity"] != "info"]
     lines = [_line(each) for each in grave[:MOST_FINDINGS]]
     counts = {"more": len(grave) - len(lines), "notes": len(ordered) - len(grave)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+
 from headwater.components.common.results import Result
-from headwater.pipelines.closing import MOST_FINDINGS, finding_lines, findings_of
+from headwater.pipelines.closing import MOST_FINDINGS, Closing, close, finding_lines, findings_of
 from headwater.pipelines.local import summarise
 
 
@@ -41,6 +44,14 @@ def test_ten_lines_at_most_and_notes_are_counted():
         "2 notes on the page"
     ]
     assert finding_lines([]) == []
+
+
+def test_json_has_the_worst_first_over_all_components(capsys):
+    found = findings_of(result("dataset", [finding("warning", "a", rule="r")]))
+    found += findings_of(result("anomalies", [finding("error", "b", kind="GONE")]))
+    options = argparse.Namespace(json=True, parser=argparse.ArgumentParser(prog="headwater run"))
+    close(options, Closing([], findings=found))
+    assert [each["severity"] for each in json.loads(capsys.readouterr().out)["findings"]] == ["error", "warning"]
 
 
 def test_the_summary_of_a_run_has_every_components_findings():
