@@ -58,7 +58,7 @@ def _ls(options: argparse.Namespace) -> int:
         return 0
     lines = [("dataset", "span", "version", "rows", "size", "verdict", "committed")]
     for each in found:
-        verdict = {None: "", True: "blessed", False: "NOT blessed"}[each["blessed"]]
+        verdict = {None: "", True: "passed", False: "rejected"}[each["blessed"]]
         if each["accepted"] is False:
             verdict = "refused"
         rows = f"{sum(each['rows'].values()):,}" if each["rows"] else ""

@@ -102,7 +102,11 @@ def _check(options: argparse.Namespace) -> int:
         )
     if not project.settings.get("sources"):
         print("note   there are no sources yet: name some on the command line, or under `sources`")
-    print(f"{len(problems)} problems" if problems else "all well; `headwater run` does the work")
+    print(
+        f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        if problems
+        else "all well; `headwater run` does the work"
+    )
     return code
 
 

@@ -26,7 +26,7 @@ from headwater.pipelines.project import NAME, amend, append
 Finding: TypeAlias = Mapping[str, Any]
 
 _DAYS = 30
-_TOLERANCE = "0.05"
+_TOLERANCE = "1"
 _COUNTED = ("error", "warning")
 
 

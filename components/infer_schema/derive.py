@@ -275,10 +275,20 @@ def _open(uri: str, given: str, name: str) -> _Base:
     if storage.exists(storage.join(uri, results.MANIFEST)):
         return _of_result(results.load(uri, "schema"), name)
     # A plain schema, as TFX and people leave them.
+    uri = find_schema_file(uri, given, name)
+    return _Base(storage.read_bytes(uri), uri, State(False, accepted={"how": "base_schema"}))
+
+
+def find_schema_file(uri: str, given: str, name: str = SCHEMA) -> str:
+    """URI of a plain schema: a file, or the one of that name in a folder.
+
+    Raises:
+      HeadwaterError: there is none; the error begins with `given`.
+    """
     uri = uri if storage.exists(uri) else storage.join(uri, name)
     if not storage.exists(uri):
         raise HeadwaterError(f"{given}: there is neither a schema file nor a folder with {name} here")
-    return _Base(storage.read_bytes(uri), uri, State(False, accepted={"how": "base_schema"}))
+    return uri
 
 
 def _parse(base: _Base) -> schema_pb2.Schema:

@@ -42,7 +42,24 @@ def infer(places: Sequence[Place], way: str, max_string_domain_size: int) -> sch
         features = _distributions(places)
         fit_domains(schema, features)
         leave_out(schema, features, _codes(places))
+        _plan_empty(schema, [united])
     return schema
+
+
+def _plan_empty(schema: schema_pb2.Schema, protos: Sequence[statistics_pb2.DatasetFeatureStatisticsList]) -> None:
+    """Features without any value are *planned*, TFDV's word for what is not validated yet: nothing tells their type."""
+    for feature in schema.feature:
+        if not any(_values(proto).get(feature.name) for proto in protos):
+            feature.lifecycle_stage = schema_pb2.PLANNED
+
+
+def _values(proto: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, int]:
+    """How many rows have a value, by feature."""
+    return {
+        each.path.step[0]: getattr(each, each.WhichOneof("stats")).common_stats.num_non_missing
+        for each in proto.datasets[0].features
+        if len(each.path.step) == 1
+    }
 
 
 def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
@@ -72,7 +89,11 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
         old = before.get(feature.name)
         if old is None:
             continue
-        if feature.lifecycle_stage != old.lifecycle_stage and feature.name in there:
+        now = described.get(feature.name)
+        if now is not None and old.lifecycle_stage == schema_pb2.PLANNED != now.lifecycle_stage:
+            _describe_anew(feature, now, old, domains)
+            feature.ClearField("lifecycle_stage")
+        elif feature.lifecycle_stage != old.lifecycle_stage and feature.name in there:
             _describe_anew(feature, described[feature.name], old, domains)
         elif old.HasField("bool_domain") and feature.HasField("int_domain"):
             feature.ClearField("int_domain")
@@ -81,6 +102,12 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
         features = _distributions(places)
         fit_domains(fitted, features, added)
         leave_out(fitted, features, _codes(places), added)
+    counts = [_values(proto) for proto in protos]
+    for feature in fitted.feature:
+        least = min(each.get(feature.name, 0) for each in counts)
+        if feature.presence.min_count > least:
+            # What is new was described by all splits together.
+            feature.presence.min_count = least
     return fitted
 
 

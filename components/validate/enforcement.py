@@ -41,7 +41,8 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
     if len(stopping) > _MOST:
         lines.append(f"… and {len(stopping) - _MOST} more")
     lines += [f"to {what}: {command}" for what, command in ways_on(verdict).items()]
-    raise HeadwaterError("\n  ".join([body["verdict"], *lines]))
+    head = f"stopped by a warning, since fail_on is {fail_on}. " if body["blessed"] else ""
+    raise HeadwaterError("\n  ".join([head + body["verdict"], *lines]))
 
 
 def ways_on(anomalies: Result) -> dict[str, str]:
@@ -51,11 +52,14 @@ def ways_on(anomalies: Result) -> dict[str, str]:
       anomalies: a result of validate.
 
     Returns:
-      Nothing where nothing was found, or where there is no `data_root` that could keep what is accepted.
+      Nothing where nothing was found and the schema is accepted, or where there is no `data_root` that could keep what is accepted.
     """
     home = anomalies.home
-    if home is None or all(finding["severity"] == "info" for finding in anomalies.body["findings"]):
+    if home is None:
         return {}
+    if all(finding["severity"] == "info" for finding in anomalies.body["findings"]):
+        # A guess is there to be accepted, also where nothing breaks it.
+        return {"accept": accept_command(home)} if anomalies.body["schema"]["inferred"] else {}
     return {"accept": accept_command(home), "review": review_command(home)}
 
 

@@ -25,9 +25,9 @@ def in_words(kind: str, title: str, description: str) -> str:
     if kind == "FEATURE_TYPE_LOW_FRACTION_PRESENT" and (match := _FRACTION.fullmatch(description)):
         needed = float(match[1])
         least = "every row" if needed == 1 else f"{needed:.4g} of the rows at least"
-        return f"missing in {_share(1 - float(match[2]))} of the rows; the schema asks for a value in {least}"
+        return f"missing in {_share(1 - float(match[2]))} of the rows, where the schema asks for a value in {least}"
     if kind == "UNEXPECTED_DATA_TYPE" and (match := _TYPE.fullmatch(description)):
-        return f"the values are {match[2]}; the schema has {match[1]}"
+        return f"the values are {match[2]}, but the schema has {match[1]}"
     if kind == "INVALID_FEATURE_SHAPE":
         return f"the schema fixes a shape, but values are missing or lists vary in length: {description}"
     return f"{title}: {description}"

@@ -50,16 +50,20 @@ def check_references(project: Project) -> None:
     Raises:
       HeadwaterError: names the reference.
     """
+    from headwater.components.infer_schema.derive import find_schema_file
     from headwater.components.validate.baselines import find_baseline
 
     settings = project.settings
+    base_schema = (settings.get("schema") or {}).get("base_schema", "auto")
+    named = base_schema in ("auto", "latest", "previous", "none") or base_schema.startswith("span:")
+    if not named:
+        find_schema_file(storage.normalise(base_schema), f"base_schema: {base_schema}")
     home_uri = platform(settings).data_root
     if not home_uri:
         return
     span = (settings.get("collect") or {}).get("span", -1)
     home = Home(storage.normalise(home_uri), settings.get("name", "data"), span if span >= 0 else sys.maxsize, 1)
     baseline = (settings.get("validate") or {}).get("baseline", "auto")
-    base_schema = (settings.get("schema") or {}).get("base_schema", "auto")
     if baseline not in ("auto", "none"):
         find_baseline(baseline, home)
     if base_schema in ("latest", "previous") or base_schema.startswith("span:"):

@@ -247,7 +247,7 @@ def test_the_type_is_inferred_over_the_whole_input(tmp_path, monkeypatch):
 def test_files_are_united_by_column_name(tmp_path):
     write(tmp_path / "in/a.csv", "x,y\n1,2\n")
     write(tmp_path / "in/b.csv", "y,z\n2.5,t\n")
-    result = collect(tmp_path / "in", tmp_path / "out")
+    result = collect(tmp_path / "in", tmp_path / "out", union=True)
     rows = open_dataset(result.folder).to_table(columns=["x", "y", "z"]).to_pylist()
     assert sorted(rows, key=str) == [{"x": 1, "y": 2.0, "z": None}, {"x": None, "y": 2.5, "z": "t"}]
 

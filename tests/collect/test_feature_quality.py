@@ -233,3 +233,13 @@ def test_every_type_can_be_looked_at(tmp_path, kind):
     pq.write_table(table, tmp_path / "t.parquet")
     result = collect_dataset(str(tmp_path / "t.parquet"), str(tmp_path / "out"), key=["k"], label="z", workers=1)
     assert "y" in {each["column"] for each in result.body["findings"] if each["rule"] == "duplicate_column"}
+
+
+def test_a_redacted_column_is_not_called_constant(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,lat,town\n" + "".join(f"{n},{48 + n / 100},Linz\n" for n in range(60)))
+    constant = {}
+    for place, private in enumerate(({}, {"lat": "redact", "town": "redact"})):
+        body = collect_dataset([str(path)], str(tmp_path / str(place)), key=["id"], private=private).body
+        constant[place] = [each["column"] for each in body["findings"] if each["rule"] == "constant"]
+    assert constant == {0: ["town"], 1: []}

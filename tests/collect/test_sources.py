@@ -175,7 +175,7 @@ def test_sources_of_different_formats_are_united_by_name(tmp_path):
     write(tmp_path / "in/a.csv", b"id,x\n1,1.5\n")
     write(tmp_path / "in/b.jsonl", b'{"id": 2, "y": ["q"]}\n')
     pq.write_table(pa.table({"id": pa.array([3], pa.int32()), "x": [7.0]}), tmp_path / "in/c.parquet")
-    result = collect(tmp_path / "in", tmp_path / "out")
+    result = collect(tmp_path / "in", tmp_path / "out", union=True)
     assert rows_of(result) == [
         {"id": 1, "x": 1.5, "y": None},
         {"id": 2, "x": None, "y": ["q"]},

@@ -243,3 +243,37 @@ def test_values_of_private_features_are_counted_and_not_named(days):
     days.run(2, frame.assign(who=["carl"] * 500 + ["ann"] * 500))
     done = days.accept(2)
     assert "carl" not in str(done.changes) and done.changes[0]["after"] == "3 private values"
+
+
+def test_a_column_that_nearly_no_row_has_does_not_stop_its_own_span_once_it_is_accepted(days):
+    """Empty at first, so that nothing tells its type; then with one value, in the split that trains alone."""
+
+    def day(seed, values):
+        frames = {"train": orders(seed), "eval": orders(seed + 50)}
+        for name, frame in frames.items():
+            frame["tract"] = np.nan
+            if name == "train":
+                frame.loc[: values - 1, "tract"] = 7.0
+        return frames
+
+    first = days.run(1, day(1, 0))
+    days.accept(1)
+    assert (
+        not errors(first)
+        and {f.name: f for f in parse(days.schema).feature}["tract"].lifecycle_stage == schema_pb2.PLANNED
+    )
+    # What is planned is not judged yet.
+    assert not errors(days.run(2, day(2, 1)))
+    days.accept(2)
+    assert not errors(days.run(2, day(2, 1)))
+    tract = {f.name: f for f in parse(days.schema).feature}["tract"]
+    assert tract.type == schema_pb2.FLOAT and tract.lifecycle_stage == schema_pb2.UNKNOWN_STAGE
+    assert not errors(days.run(3, day(3, 0)))
+
+
+def test_a_guess_offers_to_be_accepted_where_nothing_was_found(days):
+    from headwater.components.validate.enforcement import ways_on
+
+    assert list(ways_on(days.run(1, orders(1)))) == ["accept"]
+    days.accept(1)
+    assert not ways_on(days.run(1, orders(1)))

@@ -190,8 +190,8 @@ def test_what_is_wrong_names_file_line_key_and_the_nearest_right_one(here, capsy
 
 
 def test_what_set_got_wrong_names_set(here, capsys):
-    assert main(["run", "orders-2026-01.csv", "--set", "validate.drift.leest_effect=1"]) == FAILED
-    assert "error: --set validate.drift.leest_effect: there is no such setting; did you mean" in said(capsys)[1]
+    assert main(["run", "orders-2026-01.csv", "--set", "validate.drift.min_efect=1"]) == FAILED
+    assert "error: --set validate.drift.min_efect: there is no such setting; did you mean" in said(capsys)[1]
     assert main(["run", "orders-2026-01.csv", "--set", "validate"]) == FAILED
     assert "'validate' must be KEY=VALUE, as in validate.drift.min_effect=0.05" in said(capsys)[1]
 

@@ -86,6 +86,8 @@ def test_evidence_outlives_the_outputs_of_the_failed_task(two_runs, tmp_path):
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
     platform = {"data_root": str(tmp_path / "home"), "workers": 1}
     headwater_pipeline(project={"sources": [str(cwd / "monday.csv")], "platform": platform})
+    accepted = headwater("accept", "--name", "data", "--data-root", platform["data_root"], "--reason", "known", cwd=cwd)
+    assert accepted.returncode == 0, accepted.stderr
     with pytest.raises(RuntimeError, match="gate"):
         headwater_pipeline(project={"sources": [str(cwd / "tuesday.csv")], "platform": platform})
     for folder in root.glob("*/gate"):
@@ -135,8 +137,8 @@ def test_fail_on_sets_from_where(two_runs):
 def test_the_same_data_again_adopts_everything(two_runs):
     cwd, _, _ = two_runs
     before = sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file())
-    again = headwater("run", "monday.csv", cwd=cwd)
-    assert again.returncode == 0, again.stderr
+    again = headwater("run", "tuesday.csv", cwd=cwd)
+    assert again.returncode == 1, again.stderr
     assert "this content was collected before" in again.stderr
     assert sorted(path for path in (cwd / ".headwater").rglob("*") if path.is_file()) == before
 

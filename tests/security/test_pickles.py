@@ -131,7 +131,9 @@ def test_the_pipeline_with_lookup_and_feedback(ran):
 def test_collect_in_workers(plain, marker, tmp_path):
     output = run(plain, marker, "collect", "many", "--workers", "2", "--output", str(tmp_path / "out"))
     assert f"{FILES * ROWS:,} written, 0 rejected" in output
-    assert "'about' has the extension type 'arrow.py_extension_type'" in output
+    findings = json.loads((tmp_path / "out/_manifest.json").read_text())["body"]["findings"]
+    told = [each["message"] for each in findings if each["rule"] == "extension_type"]
+    assert any("'about' has the extension type 'arrow.py_extension_type'" in each for each in told)
 
 
 def test_statistics_of_a_plain_folder_in_workers(plain, marker, tmp_path):

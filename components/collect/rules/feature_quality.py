@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.binning import bins, codes, is_number, numbers
 from headwater.components.collect.rules.findings import finding
@@ -38,8 +39,11 @@ _SURE = 5.0
 
 
 def constants(evidence: Evidence) -> Found:
-    """`constant`: columns without values, or with one value alone."""
-    return Found(find_constants(evidence.profile) if evidence.sample else [])
+    """`constant`: columns without values, or with one value alone, where they are not redacted."""
+    if not evidence.sample:
+        return Found([])
+    redacted = {name for name, action in parse_actions(evidence.settings.private).items() if action.action == "redact"}
+    return Found([each for each in find_constants(evidence.profile) if each["column"] not in redacted])
 
 
 def duplicates(evidence: Evidence) -> Found:
