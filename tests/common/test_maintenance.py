@@ -87,7 +87,7 @@ def test_every_version_is_told_with_its_size_rows_and_verdict(root, capsys):
     assert found[1]["bytes"] == named
     assert main(["ls", str(root)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and "401" in lines[2] and "blessed" in lines[2] and "dataset, statistics" in lines[2]
+    assert len(lines) == 4 and "401" in lines[2] and "passed" in lines[2] and "dataset, statistics" in lines[2]
     assert main(["ls", str(root), "--json", "--name", "rides"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
     assert main(["ls", str(root), "--name", "other"]) == FAILED
