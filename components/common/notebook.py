@@ -87,8 +87,7 @@ def _frame(result: Result) -> str:
 
 def _page(result: Result) -> str | None:
     """URI of a result's page; None for plain files."""
-    name = result.body.get("page") or ("page.html" if "page.html" in result.manifest.get("files", {}) else None)
-    return result.locate(name) if name else None
+    return result.locate(result.page) if result.page else None
 
 
 def _said(result: Result) -> Iterator[str]:

@@ -38,8 +38,10 @@ FOLDERS = {
 }
 """The folder of each kind of result below `version=<v>`."""
 
-REFERENCES = ("auto", "latest", "previous", "none")
-"""Names of references that `find` resolves, beside `span:<n>`."""
+DATA_ROOT = ".headwater"
+"""Where the command line keeps results by default."""
+
+_REFERENCES = ("auto", "latest", "previous", "none")
 
 _CLAIM = "_claim.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -112,6 +114,12 @@ class Result(Shown):
         """The exact URI to refer to it by: under `data_root` where it has a home, else its folder."""
         return self.home.folder(self.kind) if self.home else self.folder
 
+    @property
+    def page(self) -> str:
+        """The path of its page, relative to the folder; empty where it has none."""
+        listed = "page.html" in self.manifest.get("files", {})
+        return self.body.get("page") or ("page.html" if listed else "")
+
     def files(self) -> list[str]:
         """The paths of its files, relative to the folder."""
         return sorted(self.manifest["files"])
@@ -149,9 +157,13 @@ def relative_page(result: Result, here: Home) -> str:
       result: with a home.
       here: that of the page that links.
     """
-    home = result.home
-    assert home is not None, "only what lies under a data_root has pages to link to"
-    within = f"version={home.version}/reports/{result.kind}.html"
+    assert result.home is not None, "only what lies under a data_root has pages to link to"
+    return relative_report(result.home, result.kind, here)
+
+
+def relative_report(home: Home, kind: str, here: Home) -> str:
+    """As `relative_page`, of the page of `kind` at `home`."""
+    within = f"version={home.version}/reports/{kind}.html"
     return f"../../{within}" if home.span == here.span else f"../../../span={home.span}/{within}"
 
 
@@ -328,6 +340,11 @@ def committed(data_root: str, name: str, kind: str) -> list[Home]:
     return found
 
 
+def is_reference(text: str) -> bool:
+    """Whether `find` looks for it among earlier runs, as for `latest` and `span:<n>`; it is a path or URI otherwise."""
+    return text.strip() in _REFERENCES or text.strip().startswith("span:")
+
+
 def find(reference: str, kind: str, home: Home | None) -> Result | None:
     """Resolves a reference to an earlier result.
 
@@ -347,7 +364,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
     reference = reference.strip()
     if reference == "none" or (reference == "auto" and home is None):
         return None
-    if reference not in REFERENCES and not reference.startswith("span:"):
+    if not is_reference(reference):
         return load(reference, kind)
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, but no data_root is set")

@@ -242,7 +242,7 @@ def accepted_here(home: Home | None) -> Result | None:
 
 
 def _find_base(reference: str, measured: Result) -> _Base | None:
-    if reference in ("auto", "latest", "previous", "none") or reference.startswith("span:"):
+    if results.is_reference(reference):
         found = accepted_here(measured.home) if reference in ("auto", "previous") else None
         found = found or results.find(reference, "schema", measured.home)
         if found is None:

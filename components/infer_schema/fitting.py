@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
@@ -35,31 +36,7 @@ def infer(places: Sequence[Place], way: str, max_string_domain_size: int) -> sch
     Raises:
       HeadwaterError: a feature's types do not go together.
     """
-    protos = [_read(place) for place in places]
-    united = unite(protos, [f"{split!r} of {result.folder}" for result, split in places])
-    schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
-    if way == "headwater":
-        features = _distributions(places)
-        fit_domains(schema, features)
-        leave_out(schema, features, _codes(places))
-        _plan_empty(schema, [united])
-    return schema
-
-
-def _plan_empty(schema: schema_pb2.Schema, protos: Sequence[statistics_pb2.DatasetFeatureStatisticsList]) -> None:
-    """Features without any value are *planned*, TFDV's word for what is not validated yet: nothing tells their type."""
-    for feature in schema.feature:
-        if not any(_values(proto).get(feature.name) for proto in protos):
-            feature.lifecycle_stage = schema_pb2.PLANNED
-
-
-def _values(proto: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, int]:
-    """How many rows have a value, by feature."""
-    return {
-        each.path.step[0]: getattr(each, each.WhichOneof("stats")).common_stats.num_non_missing
-        for each in proto.datasets[0].features
-        if len(each.path.step) == 1
-    }
+    return _infer(_Data(places), way, max_string_domain_size)
 
 
 def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string_domain_size: int) -> schema_pb2.Schema:
@@ -76,15 +53,13 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
     Raises:
       HeadwaterError: a feature's types do not go together.
     """
-    fitted = schema
-    protos = [_read(place) for place in places]
-    for proto in protos:
+    fitted, data = schema, _Data(places)
+    for proto in data.protos:
         fitted = tfdv.update_schema(fitted, proto, max_string_domain_size=max_string_domain_size)
-    fresh = infer(places, way, max_string_domain_size)
+    fresh = _infer(data, way, max_string_domain_size)
     described = {feature.name: feature for feature in fresh.feature}
     domains = {domain.name: domain for domain in fresh.string_domain}
     before = {feature.name: feature for feature in schema.feature}
-    there = {feature.path.step[0] for proto in protos for feature in proto.datasets[0].features}
     for feature in fitted.feature:
         old = before.get(feature.name)
         if old is None:
@@ -93,16 +68,15 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
         if now is not None and old.lifecycle_stage == schema_pb2.PLANNED != now.lifecycle_stage:
             _describe_anew(feature, now, old, domains)
             feature.ClearField("lifecycle_stage")
-        elif feature.lifecycle_stage != old.lifecycle_stage and feature.name in there:
-            _describe_anew(feature, described[feature.name], old, domains)
+        elif now is not None and feature.lifecycle_stage != old.lifecycle_stage:
+            _describe_anew(feature, now, old, domains)
         elif old.HasField("bool_domain") and feature.HasField("int_domain"):
             feature.ClearField("int_domain")
     added = set(described) - set(before)
     if way == "headwater" and added:
-        features = _distributions(places)
-        fit_domains(fitted, features, added)
-        leave_out(fitted, features, _codes(places), added)
-    counts = [_values(proto) for proto in protos]
+        fit_domains(fitted, data.features, added)
+        leave_out(fitted, data.features, data.codes, added)
+    counts = [_values(proto) for proto in data.protos]
     for feature in fitted.feature:
         least = min(each.get(feature.name, 0) for each in counts)
         if feature.presence.min_count > least:
@@ -148,23 +122,66 @@ def _describe_anew(
     feature.MergeFrom(kept)
 
 
-def _read(place: Place) -> statistics_pb2.DatasetFeatureStatisticsList:
-    result, split = place
-    return statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read(f"Split-{split}/FeatureStats.pb"))
+class _Data:
+    """What is known of some splits, each part read once, when it is asked for."""
+
+    def __init__(self, places: Sequence[Place]):
+        self._places = places
+
+    @functools.cached_property
+    def protos(self) -> list[statistics_pb2.DatasetFeatureStatisticsList]:
+        """The statistics of each split."""
+        return [
+            statistics_pb2.DatasetFeatureStatisticsList.FromString(result.read(f"Split-{split}/FeatureStats.pb"))
+            for result, split in self._places
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """What errors call each split."""
+        return [f"{split!r} of {result.folder}" for result, split in self._places]
+
+    @functools.cached_property
+    def features(self) -> dict[tuple[str, ...], Feature]:
+        """The distributions of all rows, by path."""
+        found: dict[tuple[str, ...], list[Any]] = {}
+        for result, split in self._places:
+            for path, feature in distributions.read(result.read(f"Split-{split}/State.arrow")).items():
+                found.setdefault(path, []).append(feature)
+        return {path: distributions.add(parts) for path, parts in found.items()}
+
+    @property
+    def codes(self) -> dict[str, list[Any]]:
+        """The values by feature that most likely stand for a missing one, as the datasets' manifests say."""
+        found: dict[str, list[Any]] = {}
+        for result, _ in self._places:
+            for name, codes in (result.body["dataset"].get("about") or {}).get("missing_codes", {}).items():
+                found[name] = [*found.get(name, []), *codes]
+        return found
 
 
-def _codes(places: Sequence[Place]) -> dict[str, list[Any]]:
-    """The values by feature that most likely stand for a missing one, as the datasets' manifests say."""
-    found: dict[str, list[Any]] = {}
-    for result, _ in places:
-        for name, codes in (result.body["dataset"].get("about") or {}).get("missing_codes", {}).items():
-            found[name] = [*found.get(name, []), *codes]
-    return found
+def _infer(data: _Data, way: str, max_string_domain_size: int) -> schema_pb2.Schema:
+    united = unite(data.protos, data.names)
+    schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
+    if way == "headwater":
+        fit_domains(schema, data.features)
+        leave_out(schema, data.features, data.codes)
+        _plan_empty(schema, united)
+    return schema
 
 
-def _distributions(places: Sequence[Place]) -> dict[tuple[str, ...], Feature]:
-    found: dict[tuple[str, ...], list[Any]] = {}
-    for result, split in places:
-        for path, feature in distributions.read(result.read(f"Split-{split}/State.arrow")).items():
-            found.setdefault(path, []).append(feature)
-    return {path: distributions.add(parts) for path, parts in found.items()}
+def _plan_empty(schema: schema_pb2.Schema, united: statistics_pb2.DatasetFeatureStatisticsList) -> None:
+    """Features without any value are *planned*, TFDV's word for what is not validated yet: nothing tells their type."""
+    values = _values(united)
+    for feature in schema.feature:
+        if not values.get(feature.name):
+            feature.lifecycle_stage = schema_pb2.PLANNED
+
+
+def _values(proto: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, int]:
+    """How many rows have a value, by feature."""
+    return {
+        each.path.step[0]: getattr(each, each.WhichOneof("stats")).common_stats.num_non_missing
+        for each in proto.datasets[0].features
+        if len(each.path.step) == 1
+    }

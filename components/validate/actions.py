@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headwater.components.common.results import Home
+from headwater.components.common.results import DATA_ROOT, Home
 from headwater.components.validate.findings import (
     COMPARISON_IMPOSSIBLE,
     CONCEPT_DRIFT,
@@ -16,9 +16,6 @@ from headwater.components.validate.findings import (
     LABEL_DRIFT,
     SKEW,
 )
-
-DATA_ROOT = ".headwater"
-"""Where the command line keeps results by default."""
 
 Finding = Mapping[str, Any]
 

@@ -95,7 +95,7 @@ def find_baseline(reference: str, home: Home | None) -> Baseline | None:
     """
     match = _OF_SPANS.fullmatch(reference.strip())
     if not match:
-        named = reference.strip() in results.REFERENCES or reference.strip().startswith("span:")
+        named = results.is_reference(reference)
         found = results.find(reference, "statistics", home) if named else open_statistics(reference)
         return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
     how, number = match.groups()

@@ -52,7 +52,8 @@ def ways_on(anomalies: Result) -> dict[str, str]:
       anomalies: a result of validate.
 
     Returns:
-      Nothing where nothing was found and the schema is accepted, or where there is no `data_root` that could keep what is accepted.
+      Nothing where nothing was found and the schema is accepted, or where there is no `data_root` that could keep what is
+      accepted.
     """
     home = anomalies.home
     if home is None:

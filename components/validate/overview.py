@@ -93,8 +93,7 @@ def _pages(verdict: Result, statistics: Result, schema: Result) -> list[tuple[st
     assert here is not None
     for kind, home in [*_origins(statistics), *((each.kind, each.home) for each in (statistics, schema, verdict))]:
         if home and home.data_root == here.data_root and home.name == here.name:
-            within = f"version={home.version}/reports/{kind}.html"
-            found[kind] = f"../../{within}" if home.span == here.span else f"../../../span={home.span}/{within}"
+            found[kind] = results.relative_report(home, kind, here)
     return [(*_ABOUT[kind][:1], found[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in found]
 
 

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from headwater.components.collect import spans
 from headwater.components.common import storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import platform
-from headwater.components.common.results import Home, find
+from headwater.components.common.results import Home, find, is_reference
 from headwater.pipelines.project import model
 from headwater.pipelines.project.loading import Project
 
@@ -39,7 +40,7 @@ def check_sources(project: Project) -> None:
     with project.errors():
         for source in project.settings.get("sources") or []:
             if isinstance(source, str):
-                _files(source)
+                spans.files(source)
         for uri in (project.settings.get("label") or {}).get("inputs", {}).values():
             storage.expand(uri)
 
@@ -50,13 +51,13 @@ def check_references(project: Project) -> None:
     Raises:
       HeadwaterError: names the reference.
     """
-    from headwater.components.infer_schema.derive import find_schema_file
     from headwater.components.validate.baselines import find_baseline
 
     settings = project.settings
     base_schema = (settings.get("schema") or {}).get("base_schema", "auto")
-    named = base_schema in ("auto", "latest", "previous", "none") or base_schema.startswith("span:")
-    if not named:
+    if not is_reference(base_schema):
+        from headwater.components.infer_schema.derive import find_schema_file
+
         find_schema_file(storage.normalise(base_schema), f"base_schema: {base_schema}")
     home_uri = platform(settings).data_root
     if not home_uri:
@@ -99,16 +100,8 @@ def _checked(project: Project, what: str, work: Callable[[], Any], state: str = 
     return Checked(what, found if isinstance(found, str) else state)
 
 
-def _files(source: str) -> list[str]:
-    from headwater.components.collect import spans
-
-    if spans.has_span(source):
-        return [uri for part in spans.find_spans(source) for uri in part.uris]
-    return [file.uri for file in storage.expand(source)]
-
-
 def _readable(source: str) -> str:
-    files = _files(source)
+    files = spans.files(source)
     for uri in (files[0], files[-1]):
         with storage.open_input(uri) as stream:
             stream.read(1)
@@ -242,7 +235,7 @@ def _columns(project: Project) -> list[str] | None:
     if any(collect.get(key) for key in ("skip_rows", "comment", "column_names", "escape")) or "=" in str(sources[0]):
         return None
     with contextlib.suppress(HeadwaterError, UnicodeDecodeError, LookupError, csv.Error, OSError, ValueError):
-        uri = _files(sources[0])[0]
+        uri = spans.files(sources[0])[0]
         if uri.lower().endswith((".parquet", ".pq")):
             import pyarrow.parquet as pq
 

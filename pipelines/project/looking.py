@@ -73,13 +73,7 @@ def look(sources: Sequence[str]) -> Look:
     """
     from headwater.components.collect import collect_dataset, spans
 
-    found = []
-    for source in sources:
-        if spans.has_span(source):
-            found += [storage.FileInfo(uri, 0) for part in spans.find_spans(source) for uri in part.uris]
-        else:
-            found += storage.expand(source)
-    files = [file.uri for file in found]
+    files = [uri for source in sources for uri in spans.files(source)]
     with tempfile.TemporaryDirectory() as folder:
         samples, whole, encoding = [], len(files) <= _MOST_FILES, ""
         for number, uri in enumerate(files[:_MOST_FILES]):
