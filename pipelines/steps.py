@@ -23,7 +23,16 @@ from headwater.pipelines.arguments import (
     need_sources,
     project_of,
 )
-from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, close, findings_of, page_of, progress
+from headwater.pipelines.closing import (
+    DONE,
+    NOT_BLESSED,
+    Closing,
+    acknowledgement_lines,
+    close,
+    findings_of,
+    page_of,
+    progress,
+)
 from headwater.pipelines.project.checking import check_sources
 
 
@@ -191,6 +200,7 @@ def _validate(options: argparse.Namespace) -> int:
         )
     baseline = result.body["baseline"]
     compared = [("", f"compared with {baseline['uri']}")] if baseline else []
+    compared += [("", line) for line in acknowledgement_lines(result)]
     more = {"blessed": result.body["blessed"], "verdict": result.body["verdict"], "checks": result.body["checks"]}
     return _close(options, result, "validated", result.body["verdict"], more, compared)
 
