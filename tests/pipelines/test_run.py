@@ -192,6 +192,7 @@ def test_a_file_of_one_row_names_the_empty_split_and_the_way_out(tmp_path):
     assert whole.returncode == 0, whole.stderr
 
 
+@pytest.mark.slow
 def test_each_component_alone_on_the_command_line(tmp_path):
     orders(tmp_path / "monday.csv", seed=1)
     steps = [
