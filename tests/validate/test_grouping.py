@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.components.validate.actions import action
+from headwater.components.validate.actions import accept_command, action, propose_command
 from headwater.components.validate.grouping import group
 
 
@@ -202,10 +202,11 @@ def test_a_broken_rule_a_breach_of_the_schema_and_what_moved_are_one():
 def test_every_finding_says_what_to_do():
     from headwater.components.common.results import Home
 
-    home = Home("root", "adult", 2, 1)
+    home = accept_command(Home("root", "adult", 2, 1))
     kinds = ["DRIFT", "SKEW", "LABEL_DRIFT", "CONCEPT_DRIFT", "COVARIATE_DRIFT", "COMPARISON_IMPOSSIBLE", "EMPTY_SPLIT"]
     told = [action(other(kind, "x", check="drift"), home) for kind in [*kinds, "TOO_FEW_ROWS", "RULE_NOT_JUDGED"]]
     told += [action(other("KIND", "x", check=check), home) for check in ("schema", "rows", "feature_skew", "mine")]
     assert all(told) and not any(each.endswith(".") for each in told)
     assert "--name adult --span 2" in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), home)
-    assert "--name" not in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), None)
+    without = propose_command("statistics", "schema")
+    assert "--name" not in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), without)
