@@ -30,8 +30,9 @@ def validate(
         anomalies: `Split-<name>/SchemaDiff.pb` and the verdict; its metadata key `kind` is `headwater.anomalies`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
-        passed: Rows that break no rule, where the project has rules for rows.
-        quarantine: The other rows, with the names of the rules that each broke in `_rules`.
+        passed: Rows that break no rule. Where the project has no rules for rows (`validate.rows`) nothing is written, the
+            metadata stay empty, and a task that reads rows takes those of collect or label.
+        quarantine: The other rows, with the names of the rules that each broke in `_rules`; likewise.
         dataset: URI of the rows that the statistics are of; by default the one that they name.
         project: The settings of a pipeline, as in `headwater.yaml`; validate, alerts and platform are read.
 
@@ -64,8 +65,10 @@ def validate(
     metrics.log_metric("blessed", int(result.body["blessed"]))
     uri = result.uri if result.home else anomalies.uri
     anomalies.metadata.update(kind="headwater.anomalies", uri=uri, verdict=result.body["verdict"])
-    for part in (passed, quarantine):
-        part.metadata.update(kind="headwater.dataset", uri=part.uri)
+    rows = result.body.get("rows", {})
+    for name, part in (("passed", passed), ("quarantine", quarantine)):
+        if rows.get(name):
+            part.metadata.update(kind="headwater.dataset", uri=rows[name]["uri"] if result.home else part.uri)
     return (uri, result.body["blessed"])
 
 
