@@ -26,7 +26,7 @@ class Platform(pydantic.BaseModel):
 
     Attributes:
       data_root: path or URI of the durable home of all results: local, gs:// or s3://.
-      workers: number of processes per Beam worker; 0 for one per core.
+      workers: number of processes per Beam worker; 0 for one per core of the pod or machine, fewer where memory is short.
       beam_pipeline_args: Beam's options, as in `--runner=FlinkRunner`.
     """
 
