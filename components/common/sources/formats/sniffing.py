@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from headwater.components.common.findings import percent
 from headwater.components.common.sources.files import Reading
 from headwater.components.common.sources.formats.dialect import DELIMITERS, Dialect, name_character
 from headwater.components.common.sources.formats.headers import detect_header, name_columns
@@ -242,7 +243,9 @@ def _doubt_delimiter(
         )
     elif not fitting and any(found.width > 1 for found in candidates):
         choices = ", ".join(
-            f"{name_character(found.dialect.delimiter)} {found.share:.0%}" for found in candidates if found.width > 1
+            f"{name_character(found.dialect.delimiter)} {percent(found.share)}"
+            for found in candidates
+            if found.width > 1
         )
         yield (
             f"no delimiter gives most records as many values as the first (shares of those tried: {choices}); "
