@@ -210,7 +210,8 @@ def pass_on(dataset: str, output: str) -> Result:
         )
     result = results.load(dataset, "dataset")
     output = storage.normalise(output)
-    _check_output(output, [result])
+    if not _holds(output, result):
+        _check_output(output, [result])
     if result.home:
         return results.bring(result, output)
     storage.copy_folder(result.folder, output, last=results.MANIFEST)
@@ -255,6 +256,14 @@ def _check_sources(steps: Sequence[Step], prepared: Sequence[Prepared]) -> None:
         for name in each.sources:
             if seen.setdefault(name, step.where) != step.where:
                 raise HeadwaterError(f"{step.where}: {name!r} already votes in {seen[name]}; give it another name")
+
+
+def _holds(output: str, result: Result) -> bool:
+    """Whether an earlier attempt passed this very dataset on to the folder."""
+    if output in (result.folder.rstrip("/"), result.uri.rstrip("/")):
+        return False
+    there = storage.exists(storage.join(output, results.MANIFEST))
+    return there and results.load(output, "dataset", "labels").fingerprint == result.fingerprint
 
 
 def _check_output(output: str, read: Sequence[Result]) -> None:
