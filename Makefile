@@ -19,7 +19,7 @@ endif
 # Files side by side, one process a core; those of one file share what they built.
 # Commands that tests start would compile what was edited since, each anew.
 PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder tests \
-          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines/test_prism.py
+          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines
 
 .PHONY: run test compile lock clean
 

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from headwater.components.common import storage
 from headwater.components.common.progress import QUIET
-from headwater.components.common.results import Result
+from headwater.components.common.results import Result, load
 from headwater.pipelines.arguments import shown
 
 DONE, NOT_BLESSED, FAILED = 0, 1, 2
@@ -127,6 +128,31 @@ def _line(found: Mapping[str, Any]) -> str:
     what = found["message"].partition("; ")[0]
     what = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
     return f"{found['severity']:7}  {where}: {what}" + (f" — {found['action']}" if found["action"] else "")
+
+
+def parts_of(found: Mapping[str, Result]) -> list[tuple[str, str]]:
+    """The two datasets that rules for rows leave, as headings and text; `found` has results by kind."""
+    return [
+        (kind, f"{found[kind].body['accounts']['written']:,} rows: {found[kind].uri}")
+        for kind in ("passed", "quarantine")
+        if kind in found
+    ]
+
+
+def also_in(result: Result, output: str) -> list[tuple[str, str]]:
+    """Puts what lies under a data root into the folder that was asked for as well, but for rows; says so in a line."""
+    if not output or result.home is None or "files" not in result.manifest:
+        return []
+    # An earlier result may lie in the folder.
+    stored = load(result.uri, result.kind)
+    for path in stored.files():
+        storage.write_bytes(storage.join(storage.normalise(output), path), stored.read(path))
+    return [("", f"also in {output}")]
+
+
+def as_json(found: Mapping[str, Result]) -> dict[str, Any]:
+    """Results by kind, each as its `uri` and `page`."""
+    return {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in found.items()}
 
 
 def page_of(result: Result) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+from collections import Counter
 
 import pytest
 
@@ -29,8 +30,17 @@ def few_flights(months, tmp_path_factory) -> pathlib.Path:
 _LONGEST = ("pipelines/test_run", "security/test_pickles", "label/test_direct", "collect/test_json")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Puts the longest files first, for workers that run side by side."""
+    """Marks what `sweep` leaves out, and puts the longest files first, for workers that run side by side."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        sweep = item.get_closest_marker("sweep")
+        if sweep:
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % sweep.args[0]:
+                item.add_marker("slow")
+            seen[test] += 1
 
     def place(item) -> int:
         return next((place for place, name in enumerate(_LONGEST) if name in item.nodeid), len(_LONGEST))

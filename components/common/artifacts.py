@@ -57,7 +57,8 @@ def publish_rows(artifact: Any) -> int:
         return 0
     result = load(artifact.path, "dataset")
     rows = result.body["accounts"]["written"]
-    artifact.metadata.update(kind="headwater.dataset", uri=artifact.uri, verdict=verdict_of(result), rows=rows)
+    uri = result.uri if result.home else artifact.uri
+    artifact.metadata.update(kind="headwater.dataset", uri=uri, verdict=verdict_of(result), rows=rows)
     return rows
 
 

@@ -42,7 +42,7 @@ def record(result: Result) -> None:
         "verdict": body.get("verdict", ""),
         "severities": sorted({each["severity"] for each in body.get("findings", ()) if "acknowledged" not in each}),
     }
-    uri = storage.join(folder(result.home.data_root, result.home.name, run), f"{result.kind}.json")
+    uri = storage.join(folder(result.home.data_root, result.home.name, run), f"{result.role}.json")
     storage.write_bytes(uri, (json.dumps(entry, indent=1) + "\n").encode())
 
 

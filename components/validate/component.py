@@ -31,8 +31,9 @@ def validate(
             `verdict`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
-        passed: Rows that break no rule, where the project has rules for rows; its metadata is empty where it has none.
-        quarantine: The other rows, with the names of the rules that each broke in `_rules`.
+        passed: Rows that break no rule. Where the project has no rules for rows (`validate.rows`) nothing is written, the
+            metadata stay empty, and a task that reads rows takes those of collect or label.
+        quarantine: The other rows, with the names of the rules that each broke in `_rules`; likewise.
         dataset: URI of the rows that the statistics are of; by default the one that they name.
         project: The settings of a pipeline, as in `headwater.yaml`; validate, alerts and platform are read.
 

@@ -76,7 +76,7 @@ def report_run(project: Mapping[str, Any], run: str = "") -> Ending:
         run=run,
         verdict=verdict,
         action=action,
-        left=[(STEPS[kind], entry["uri"], entry["page"]) for kind, entry in left.items()],
+        left=[(STEPS[kind], entry["uri"], entry["page"]) for kind, entry in left.items() if kind in STEPS],
         written=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
     )
     storage.write_bytes(page, html.encode())

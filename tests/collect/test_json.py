@@ -80,6 +80,7 @@ NUMBERS = [
 ]
 
 
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("apart", ["block", "blocks", "files", "one by one"])
 @pytest.mark.parametrize("values,kind,expected", NUMBERS, ids=lambda each: str(each)[:40])
@@ -171,6 +172,7 @@ TIMES = [
 ]
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("way", ["flat", "nested", "blocks", "files", "one by one", "csv"])
 @pytest.mark.parametrize("values,kind,times", TIMES, ids=lambda each: str(each)[:60])
@@ -342,6 +344,7 @@ def documents():
     return {"array": array, "pretty array": indented, "pretty": pretty, "lines": lines}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("packing", ["plain", "mark", "utf-16", "gz", "zip"])
 @pytest.mark.parametrize("document", documents())
 def test_json_documents_are_read_in_every_packing(tmp_path, document, packing):

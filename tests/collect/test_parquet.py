@@ -82,6 +82,7 @@ def maybe(field, chance):
     return None if field.nullable and chance.random() < 0.3 else values_of(field.type, chance)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(kind=KINDS, seed=st.integers(0, 1000))
 def test_every_nested_type_is_kept(tmp_path_factory, kind, seed):
@@ -192,6 +193,7 @@ def bad_text(kind):
     return pa.MapArray.from_arrays(pa.array(range(7), pa.int32()), keys, text)
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("analyse", [False, True])
 @pytest.mark.parametrize("kind", ["text", "large", "struct", "dictionary", "list", "map"])
 def test_rows_with_invalid_text_are_rejected(tmp_path, kind, analyse):

@@ -60,6 +60,7 @@ def table_of(folder, **asked):
     return pa.Table.from_batches(batches, opened.schema), opened
 
 
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

@@ -180,6 +180,7 @@ def test_values_without_bound_are_refused_before_any_row(expression, reason):
         check_expression("derived.x", expression, ROWS.schema.names)
 
 
+@pytest.mark.slow
 def test_columns_that_double_each_time_are_stopped():
     batch = pa.RecordBatch.from_arrays([pa.array(["x" * 2**20])], ["d"])
     with pytest.raises(HeadwaterError, match="its values take more than the 1 GB of memory"):

@@ -89,6 +89,7 @@ def test_few_columns_are_read_by_few_bytes(tmp_path, monkeypatch):
     assert sum(counted) < 0.15 * shard.bytes
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_an_altered_byte_is_told_wherever_it_matters(tmp_path_factory, data):

@@ -714,6 +714,7 @@ def test_rows_that_nobody_takes_over_are_told(served, tmp_path):
 BIG = 2**53
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(
     ("own", "theirs", "matched"),
     [

@@ -26,6 +26,7 @@ def score(posterior, truth):
     return float((posterior.argmax(1) == truth).mean()), model.log_loss(posterior, truth)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("kind", "accuracy", "loss"), [("A", 0.002, 0.005), ("B", 0.004, 0.012), ("C", 0.002, 0.005)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_model_comes_close_to_an_oracle_without_gold(kind, accuracy, loss, seed):
@@ -55,6 +56,7 @@ def test_two_sides_of_one_column_do_not_pass_for_the_class():
     assert found["own"][0] > found["majority"][0] > found["apart"][0]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", ["A", "C"])
 def test_leaps_end_where_plain_iterations_end(kind):
     _, votes, _ = generate(kind, 20_000, 1)

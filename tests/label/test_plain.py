@@ -116,6 +116,7 @@ def as_jsonl(table, path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_file_of_each_kind_is_labelled_with_the_ids_that_collect_gives(few_flights, flights, tmp_path, kind):
     source = tmp_path / f"flights.{kind}"
@@ -214,6 +215,7 @@ def test_what_comes_out_is_a_dataset_for_the_next_component(folder, tmp_path):
     assert found.num_examples == 1_500 and {"label", "carrier"} <= names and ROW_ID not in names
 
 
+@pytest.mark.slow
 def test_one_worker_and_two_write_the_same(folder, tmp_path):
     files = []
     for workers in (1, 2):
@@ -223,6 +225,7 @@ def test_one_worker_and_two_write_the_same(folder, tmp_path):
     assert files[0] == files[1] and len(files[0]) > 15
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_that_of_the_files_wherever_they_lie(folder, tmp_path):
     here = shutil.copytree(folder, tmp_path / "elsewhere")
     one, other = label(folder, tmp_path / "a"), label(here, tmp_path / "b")
@@ -297,6 +300,7 @@ def test_rows_keep_the_identifiers_that_they_bring_along(few_flights, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_same_files_are_copied_once(few_flights, tmp_path):
     base = tmp_path / "labels/_base"
     first = label(few_flights, tmp_path / "labels")

@@ -147,6 +147,7 @@ def test_a_function_that_no_sampled_row_has_a_vote_of_has_no_accuracy():
     json.dumps(told, allow_nan=False)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", [pa.string(), pa.null()])
 def test_gold_that_is_empty_everywhere(tmp_path, kind):
     table = trips(gold=pa.nulls(ROWS, kind))
@@ -172,6 +173,7 @@ def crowded(rows: int, classes: int, gold: int, functions: int = 10) -> tuple[ta
     return tally.tally(found, known, hashes, classes, 100_000), found, truth
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("gold", "kept"), [(0, 0), (900, 900), (4_000, 2_450), (6_000, 2_450)])
 def test_many_classes_are_fitted_from_fewer_rows(monkeypatch, gold, kept):
     monkeypatch.setattr(fitting, "MOST_CELLS", 1_030_000)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kfp.dsl.executor import Executor
+from receivers import web
 
 from headwater.components.collect.component import collect
 from headwater.components.common import results, runs, storage
@@ -14,7 +15,6 @@ from headwater.components.generate_statistics.component import generate_statisti
 from headwater.components.infer_schema.component import infer_schema
 from headwater.components.label.component import label
 from headwater.components.validate.component import gate, report, validate
-from receivers import web
 
 RUN = "0b5c9f1e-run"
 
@@ -135,8 +135,12 @@ def test_a_run_ends_with_its_verdict_in_every_artifact_and_in_the_report(tmp_pat
     assert told["anomalies"]["verdict"] == told["page"]["verdict"] == capsys.readouterr().out.strip()
     assert told["page"]["uri"].endswith("/orders/span=3/version=1/reports/index.html")
     assert "orders, span 3" in tasks.pages()
+    # What is made of quarantined rows is for those who look into them: it is no result of the span.
+    tasks.run(generate_statistics, project, {"dataset": "quarantine"})
+    tasks.run(label, project, {"dataset": "quarantine"})
+    assert "/root/" in tasks.outputs["statistics"]["metadata"]["uri"]
     left = runs.recorded(project["platform"]["data_root"], "orders", RUN)
-    assert list(left) == ["dataset", "statistics", "schema", "anomalies"]
+    assert list(left) == ["dataset", "statistics", "schema", "quarantine", "anomalies"]
     verdict = left["anomalies"]
     assert not runs.lets_pass(verdict, "error") and runs.lets_pass(verdict, "none")
 

@@ -81,6 +81,7 @@ def big(tmp_path_factory) -> pathlib.Path:
     return orders(tmp_path_factory.mktemp("big") / "big.csv", 600_000)
 
 
+@pytest.mark.slow
 def test_commands_that_succeed_leave_nothing(temporary, tmp_path):
     for day in ("monday", "tuesday"):
         orders(tmp_path / f"{day}.csv", 2000)

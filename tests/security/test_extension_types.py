@@ -60,6 +60,7 @@ def nested(item: pa.Field, values: pa.Array) -> dict[str, pa.Array]:
     }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("depth", ["itself", "struct", "list", "map", "list of struct"])
 @pytest.mark.parametrize("known", [False, True])
 def test_at_every_depth(known, depth, registered, tmp_path):

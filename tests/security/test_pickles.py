@@ -205,6 +205,7 @@ def test_open_dataset(poisoned, marker, tmp_path):
         assert fresh(tmp_path, marker, "-c", script).split() == [str(FILES * ROWS), "int64"]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("first", ["headwater.components.common.hashing", "apache_beam.io", "pyarrow_hotfix"])
 def test_whatever_is_imported_first(first, plain, marker, tmp_path):
     script = (

@@ -372,6 +372,7 @@ def test_bins_are_the_same_from_tfdvs_own_statistics():
 # What is told.
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", CASES)
 def test_concept_and_covariate_are_told_apart(case):
     assert told(case, seeds=2) == [CASES[case][1]] * 2

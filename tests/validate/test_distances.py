@@ -275,6 +275,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("sizes", [(1000, 1000), (1000, 8000)], ids=str)
 @pytest.mark.parametrize("name", DRAWS)
 def test_unchanged_data_looks_unchanged(name, sizes):

@@ -50,6 +50,7 @@ def verdict(folder, number, measured, schema, **options):
     return check_statistics(measured.folder, schema.folder, str(folder / f"anomalies{number}"), **options).body
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 16, 40])
 def test_few_rows_have_a_verdict(tmp_path, rows):
     chance = np.random.default_rng(rows)

@@ -104,6 +104,7 @@ RULES = [
 ]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("partition_rows", [1_000_000, 97])
 @pytest.mark.parametrize("shards", [1, 7])
 def test_every_kind_of_rule_finds_the_rows_that_duckdb_finds(tmp_path, monkeypatch, shards, partition_rows):
@@ -121,6 +122,7 @@ def test_every_kind_of_rule_finds_the_rows_that_duckdb_finds(tmp_path, monkeypat
     assert {row["rows"] for row in report.results} == {500}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("small", [1_000_000, 0])
 @pytest.mark.parametrize("partition_rows", [1_000_000, 50])
 def test_references_are_found_in_a_set_and_in_partitions(tmp_path, monkeypatch, small, partition_rows):
