@@ -302,7 +302,8 @@ class Platform(Task, _Home):
 
     Attributes:
       data_root: path or URI of the durable home of all results: local, gs:// or s3://.
-      workers: number of processes per Beam worker; 0 for one per core.
+      workers: number of processes per Beam worker; 0 for one per core of the pod or machine, fewer where
+        memory is short.
       beam_pipeline_args: Beam's options, as in `--runner=FlinkRunner`.
       trainer: path or URI of a compiled component, which gets what is blessed; with it the pipeline is the guarded one.
       registry: where `make publish` pushed the images, as registry.example.com/team.
