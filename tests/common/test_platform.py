@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.platform import COMPONENTS, cpu_cores, memory_bytes, task_settings
+from headwater.components.common.kubernetes_values import cpu_cores, memory_bytes
+from headwater.components.common.platform import COMPONENTS, task_settings
 from headwater.components.common.project import platform
 
 
