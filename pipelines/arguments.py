@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -145,7 +148,12 @@ def load_of(options: argparse.Namespace, sources: Sequence[str] = (), data_root:
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Adds --output."""
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write the result to")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="folder to write the result to; of data under a data root it is stored there as well",
+    )
 
 
 def add_data_root(parser: argparse.ArgumentParser, text: str) -> None:
@@ -247,9 +255,25 @@ def add_beam(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def shown(path: str) -> str:
-    """A path as seen from the working folder."""
-    return path.replace(os.getcwd() + os.sep, "")
+def shown(text: str) -> str:
+    """A text with its paths as seen from the working folder, and its commands without the data root that they take there
+    by themselves."""
+    text = text.replace(os.getcwd() + os.sep, "")
+    return (
+        re.sub(rf" --data-root {re.escape(_usual_root(os.getcwd()))}(?!\S)", "", text)
+        if "--data-root" in text
+        else text
+    )
+
+
+@functools.cache
+def _usual_root(folder: str) -> str:
+    """The data root that commands take in the working folder, as seen from there."""
+    with contextlib.suppress(HeadwaterError):
+        platform = load().settings.get("platform")
+        if isinstance(platform, dict) and isinstance(platform.get("data_root"), str):
+            return platform["data_root"].removeprefix(folder + os.sep) or DATA_ROOT
+    return DATA_ROOT
 
 
 def need_sources(project: Project) -> list[str]:

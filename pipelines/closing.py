@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from headwater.components.common import storage
+from headwater.components.common.acknowledging import UPSTREAM
 from headwater.components.common.progress import QUIET
-from headwater.components.common.results import Result
+from headwater.components.common.results import Result, load
 from headwater.pipelines.arguments import shown
 
 DONE, NOT_BLESSED, FAILED = 0, 1, 2
@@ -22,6 +24,7 @@ MOST_FINDINGS = 10
 """So many findings are printed at most, each on a line; the page has all."""
 
 _LONGEST = 200
+_TOLD = ("anomalies", "labels", "dataset", "statistics", "schema")
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -88,7 +91,7 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
     """A result's findings in one form, whichever component they are of; the worst first."""
     found = [
         {
-            "component": result.kind,
+            "component": each.get("component") or result.kind,
             "severity": each["severity"],
             "kind": each.get("kind") or each.get("rule") or "",
             "split": each.get("split") or None,
@@ -100,6 +103,28 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
         if "acknowledged" not in each
     ]
     return _worst_first(found)
+
+
+def findings_of_run(found: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """The findings of all components of a run, each once: what the verdict counts, and notes of the others.
+
+    Args:
+      found: results by kind. Validate's are the first among those of one severity: they are about what changed.
+    """
+    checks = found["anomalies"].body.get("checks", ()) if "anomalies" in found else ()
+    counted = any(check["name"] == UPSTREAM and not check["skipped"] for check in checks)
+    return [
+        each
+        for kind in _TOLD
+        if kind in found
+        for each in findings_of(found[kind])
+        if each["severity"] == "info" or not (counted and kind in ("dataset", "labels"))
+    ]
+
+
+def acknowledgement_lines(anomalies: Result) -> list[str]:
+    """What to know of entries that acknowledge nothing: those that have expired, or match no finding."""
+    return [each["note"] for each in anomalies.body.get("acknowledged", ()) if each.get("note")]
 
 
 def _worst_first(findings: Iterable[Mapping[str, Any]]) -> list[Any]:
@@ -127,6 +152,31 @@ def _line(found: Mapping[str, Any]) -> str:
     what = found["message"].partition("; ")[0]
     what = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
     return f"{found['severity']:7}  {where}: {what}" + (f" — {found['action']}" if found["action"] else "")
+
+
+def parts_of(found: Mapping[str, Result]) -> list[tuple[str, str]]:
+    """The two datasets that rules for rows leave, as headings and text; `found` has results by kind."""
+    return [
+        (kind, f"{found[kind].body['accounts']['written']:,} rows: {found[kind].uri}")
+        for kind in ("passed", "quarantine")
+        if kind in found
+    ]
+
+
+def also_in(result: Result, output: str) -> list[tuple[str, str]]:
+    """Puts what lies under a data root into the folder that was asked for as well, but for rows; says so in a line."""
+    if not output or result.home is None or "files" not in result.manifest:
+        return []
+    # An earlier result may lie in the folder.
+    stored = load(result.uri, result.kind)
+    for path in stored.files():
+        storage.write_bytes(storage.join(storage.normalise(output), path), stored.read(path))
+    return [("", f"also in {output}")]
+
+
+def as_json(found: Mapping[str, Result]) -> dict[str, Any]:
+    """Results by kind, each as its `uri` and `page`."""
+    return {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in found.items()}
 
 
 def page_of(result: Result) -> str:

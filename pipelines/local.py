@@ -21,7 +21,8 @@ from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.settings import fail_on
-from headwater.pipelines.closing import finding_lines, findings_of, page_of
+from headwater.pipelines.arguments import shown
+from headwater.pipelines.closing import acknowledgement_lines, finding_lines, findings_of_run, page_of, parts_of
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
@@ -30,10 +31,11 @@ _TASKS = {
     "labels": "label",
     "statistics": "generate-statistics",
     "schema": "infer-schema",
+    "passed": "validate",
+    "quarantine": "validate",
     "anomalies": "validate",
 }
 _OURS = re.compile(r"\s*((?:collect|read|label|generate-statistics|infer-schema|validate)\b.*|error: .*)")
-_TOLD = ("anomalies", "labels", "dataset", "statistics", "schema")
 _LAST_LINES = 40
 
 
@@ -44,7 +46,8 @@ class Outcome:
     Attributes:
       passed: whether the gate let the data pass.
       summary: what happened, in a few lines that a person can read.
-      results: what each stage left, by kind: dataset, labels if there are any, statistics, schema, anomalies.
+      results: what each stage left, by kind: dataset, labels if there are any, statistics, schema, with rules for rows
+        passed and quarantine, anomalies.
     """
 
     passed: bool
@@ -69,7 +72,10 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
     given = platform(project)
     if not given.data_root:
         raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
-    own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
+    own = {
+        **project,
+        "platform": {**given.model_dump(exclude_unset=True), "data_root": storage.normalise(given.data_root)},
+    }
     level = fail_on(own)
     warm_up()
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
@@ -120,9 +126,9 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         )
     if "anomalies" in found:
         lines += _verdict_lines(found["anomalies"])
-    # Validate's first among those of one severity: they are about what changed.
-    told = [each for kind in _TOLD if kind in found for each in findings_of(found[kind])]
-    lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(finding_lines(told))]
+    lines += [f"{heading:11} {text}" for heading, text in parts_of(found)]
+    told = finding_lines(findings_of_run(found))
+    lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(told)]
     if "anomalies" in found:
         lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
         lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
@@ -133,7 +139,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if pages:
         lines.append(f"pages       {pages[0]}")
         lines += [f"            {page}" for page in pages[1:]]
-    return "\n".join(_here(line) for line in lines)
+    return "\n".join(map(shown, lines))
 
 
 def _label_lines(body: Mapping[str, Any]) -> list[str]:
@@ -154,7 +160,7 @@ def _verdict_lines(anomalies: Result) -> list[str]:
     lines = [f"validation  {body['verdict']}"]
     if body["baseline"]:
         lines.append(f"            compared with {body['baseline']['uri']}")
-    return lines
+    return [*lines, *(f"            {line}" for line in acknowledgement_lines(anomalies))]
 
 
 def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:
@@ -179,7 +185,7 @@ def _collected(root: str) -> Iterator[tuple[str, Result]]:
         for manifest in pathlib.Path(root).glob(f"*/{task}/{kind}/{results.MANIFEST}"):
             # A dataset that is not labelled passes through label as it is.
             found = results.load(str(manifest.parent), kind, "dataset")
-            if found.kind == kind:
+            if found.role == kind:
                 yield kind, found
 
 
@@ -190,10 +196,6 @@ def _refused(found: Mapping[str, Result]) -> bool:
 def _without_scratch(text: str, root: str) -> str:
     """A message with the names of artifacts in place of their paths below `root`, which is gone when it is read."""
     return re.sub(rf"{re.escape(root)}(?:/[^/\s:,;'\"]+)*/?", lambda path: path[0].rstrip("/").rpartition("/")[2], text)
-
-
-def _here(line: str) -> str:
-    return line.replace(os.getcwd() + os.sep, "")
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from headwater.pipelines.arguments import (
     project_of,
     shown,
 )
-from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, close, findings_of, page_of
+from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, as_json, close, findings_of_run, page_of
 from headwater.pipelines.project.checking import check_references, check_sources
 
 
@@ -61,16 +61,16 @@ def _run(options: argparse.Namespace) -> int:
     if not options.json:
         print(outcome.summary)
         return code
-    results = {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in outcome.results.items()}
     anomalies = outcome.results.get("anomalies")
     more = {
         "passed": outcome.passed,
         "blessed": anomalies.body["blessed"] if anomalies else None,
         "verdict": anomalies.body["verdict"] if anomalies else None,
-        "results": results,
+        "results": as_json(outcome.results),
         "accounts": outcome.results["dataset"].body["accounts"],
     }
-    refusals = [each.body["refusal"] for each in outcome.results.values() if each.body.get("refusal")]
-    found = [each for result in outcome.results.values() for each in findings_of(result)]
+    made = [outcome.results[kind].body for kind in ("dataset", "labels") if kind in outcome.results]
+    refusals = [body["refusal"] for body in made if body.get("refusal")]
+    found = findings_of_run(outcome.results)
     last = list(outcome.results.values())[-1]
     return close(options, Closing([], last.uri, page_of(last), found, next(iter(refusals), ""), code, more))

@@ -12,7 +12,7 @@ from headwater.pipelines.arguments import (
     add_project,
     project_of,
 )
-from headwater.pipelines.closing import Closing, close, findings_of, page_of, print_json, progress
+from headwater.pipelines.closing import Closing, also_in, close, findings_of, page_of, print_json, progress
 
 
 def add_commands(commands: Any) -> None:
@@ -60,7 +60,7 @@ def _infer_schema(options: argparse.Namespace) -> int:
         result = derive_schema(options.statistics, options.output, **from_project(project.settings))
     how = {"infer": "inferred from the data", "frozen": "the agreed one", "propose": "the agreed one, and a proposal"}
     mode = result.body["mode"]
-    done = [("schema", how.get(mode, mode)), ("result", result.uri)]
+    done = [("schema", how.get(mode, mode)), ("result", result.uri), *also_in(result, options.output)]
     more = {"mode": mode, "files": list(result.files())}
     return close(options, Closing(done, result.uri, page_of(result), findings_of(result), more=more))
 

@@ -22,8 +22,21 @@ from headwater.pipelines.arguments import (
     add_project,
     need_sources,
     project_of,
+    shown,
 )
-from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, close, findings_of, page_of, progress
+from headwater.pipelines.closing import (
+    DONE,
+    NOT_BLESSED,
+    Closing,
+    acknowledgement_lines,
+    also_in,
+    as_json,
+    close,
+    findings_of,
+    page_of,
+    parts_of,
+    progress,
+)
 from headwater.pipelines.project.checking import check_sources
 
 
@@ -84,9 +97,12 @@ def add_verdict_commands(commands: Any) -> None:
     validate.add_argument("--environment", help="schema environment to validate in")
     validate.add_argument("--dataset", default="", help="the rows (default: the dataset that the statistics name)")
     validate.add_argument(
-        "--passed", default="", metavar="FOLDER", help="folder to write the rows to that break no rule"
+        "--passed",
+        default="",
+        metavar="FOLDER",
+        help="folder to write the rows to that break no rule; under a data root they lie there, and FOLDER gets the manifest",
     )
-    validate.add_argument("--quarantine", default="", metavar="FOLDER", help="folder to write the other rows to")
+    validate.add_argument("--quarantine", default="", metavar="FOLDER", help="folder for the other rows, likewise")
     add_project(validate)
     add_beam(validate)
 
@@ -175,6 +191,7 @@ def _sizes(result: Result) -> str:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from headwater.components.common.results import load
     from headwater.components.validate import check_statistics
     from headwater.components.validate.settings import from_project
 
@@ -191,8 +208,16 @@ def _validate(options: argparse.Namespace) -> int:
         )
     baseline = result.body["baseline"]
     compared = [("", f"compared with {baseline['uri']}")] if baseline else []
-    more = {"blessed": result.body["blessed"], "verdict": result.body["verdict"], "checks": result.body["checks"]}
-    return _close(options, result, "validated", result.body["verdict"], more, compared)
+    compared += [("", line) for line in acknowledgement_lines(result)]
+    rows = result.body.get("rows", {})
+    parts = {kind: load(rows[kind]["uri"], kind) for kind in ("passed", "quarantine") if rows.get(kind)}
+    more = {
+        "blessed": result.body["blessed"],
+        "verdict": result.body["verdict"],
+        "checks": result.body["checks"],
+        "results": as_json(parts),
+    }
+    return _close(options, result, "validated", result.body["verdict"], more, [*compared, *parts_of(parts)])
 
 
 def _gate(options: argparse.Namespace) -> int:
@@ -207,7 +232,7 @@ def _gate(options: argparse.Namespace) -> int:
         enforce(options.anomalies, fail_on=level)
     except HeadwaterError as error:
         if not options.json:
-            raise _Closed(str(error)) from None
+            raise _Closed(shown(str(error))) from None
         refusal = result.body["verdict"]
         found = findings_of(result)
         return close(options, Closing([], result.uri, page_of(result), found, refusal, NOT_BLESSED, more))
@@ -231,6 +256,7 @@ def _close(
     refusal = "" if result.body.get("accepted", True) else result.body["refusal"]
     done = [(heading, text), *lines, ("result", result.uri)]
     code = NOT_BLESSED if refusal else DONE
+    done += also_in(result, getattr(options, "output", ""))
     return close(options, Closing(done, result.uri, page_of(result), findings_of(result), refusal, code, more))
 
 

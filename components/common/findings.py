@@ -2,5 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 SEVERITIES = ("error", "warning", "info")
 """What a finding may be, the worst first."""
+
+
+def places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a finding of validate is about, split by split, and all that has the same cause."""
+    for each in (finding, *finding["members"]):
+        for split in each["splits"] or [""]:
+            yield {"kind": each["kind"], "feature": each["feature"], "split": split} | (
+                {"rule": each["rule"]} if "rule" in each else {}
+            )

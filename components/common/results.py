@@ -4,7 +4,7 @@ Every result (a dataset, statistics, a schema, anomalies) is a folder whose `_ma
 the result exists when its manifest does. With a `data_root` it lies there, and the manifest alone is passed on;
 without one all files are. Under `data_root` the folders lie at
 
-    <data_root>/<dataset>/span=<n>/version=<v>/{data,statistics,schema,anomalies,labels,reports}/
+    <data_root>/<dataset>/span=<n>/version=<v>/{data,labels,statistics,schema,passed,quarantine,anomalies,reports}/
 
 A version's folder of a kind belongs to the fingerprint that claims it first (`_claim.json`, created
 conditionally). An attempt with the same fingerprint writes the same content there, or adopts what is
@@ -34,9 +34,11 @@ FOLDERS = {
     "labels": "labels",
     "statistics": "statistics",
     "schema": "schema",
+    "passed": "passed",
+    "quarantine": "quarantine",
     "anomalies": "anomalies",
 }
-"""The folder of each kind of result below `version=<v>`."""
+"""The folder of each kind of result below `version=<v>`. `passed` and `quarantine` are datasets, told apart by `role`."""
 
 DATA_ROOT = ".headwater"
 """Where the command line keeps results by default."""
@@ -94,6 +96,11 @@ class Result(Shown):
         return self.manifest["kind"]
 
     @property
+    def role(self) -> str:
+        """The key of `FOLDERS` that it stands under: its kind, or what validate made of a dataset's rows."""
+        return self.body.get("role") or self.kind
+
+    @property
     def fingerprint(self) -> str:
         """Identifies the content by what it was made from, wherever it lies."""
         return self.manifest["fingerprint"]
@@ -112,7 +119,7 @@ class Result(Shown):
     @property
     def uri(self) -> str:
         """The exact URI to refer to it by: under `data_root` where it has a home, else its folder."""
-        return self.home.folder(self.kind) if self.home else self.folder
+        return self.home.folder(self.role) if self.home else self.folder
 
     @property
     def page(self) -> str:
@@ -135,7 +142,14 @@ class Result(Shown):
                 f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}"
             )
         uri = self.locate(path)
-        content = storage.read_bytes(uri)
+        try:
+            content = storage.read_bytes(uri)
+        except HeadwaterError as error:
+            if "no such file" in str(error):
+                raise HeadwaterError(
+                    f"{error}; this {self.kind} was removed or moved: run again with caching off"
+                ) from None
+            raise
         check(uri, content, self.manifest["files"][path]["sha256"])
         return content
 
@@ -206,7 +220,7 @@ def load(folder: str, *kinds: str) -> Result:
             f"{uri}: format_version {version} is not readable; this Headwater reads {FORMAT_VERSION.split('.')[0]}.x; "
             "run the step that wrote it again"
         )
-    if manifest.get("kind") not in kinds:
+    if not {manifest.get("kind"), manifest.get("body", {}).get("role")} & set(kinds):
         raise HeadwaterError(f"{folder}: this result is of kind {manifest.get('kind')}, but {kinds[0]} is needed")
     return Result(folder, manifest, storage.sha256(content))
 

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import getpass
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from google.protobuf import text_format
@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import places
 from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.derive import ACCEPTED, CANDIDATE, SCHEMA, State, accepted_here, read_schema
@@ -86,7 +87,7 @@ def accept_span(
     # Whether the changed schema leaves something of a finding is seen when the run is repeated, so all are named.
     known = _accepted_of(home.span, measured, current)
     findings = list(known)
-    findings += [place for each in chosen for place in _places(each) if place not in findings]
+    findings += [place for each in chosen for place in places(each) if place not in findings]
     beside = [each for each in chosen if each["check"] != "schema"]
     accepted = current.body.get("accepted") or {}
     if accepted.get("how") == "accept" and not change.changes and findings == known:
@@ -215,21 +216,12 @@ def _accepted_of(span: int, measured: Result, schema: Result) -> list[Mapping[st
     return list(accepted.get("findings", ())) if place == (span, measured.fingerprint) else []
 
 
-def _places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a finding is about, split by split, and all that has the same cause."""
-    for each in (finding, *finding["members"]):
-        for split in each["splits"] or [""]:
-            yield {"kind": each["kind"], "feature": each["feature"], "split": split} | (
-                {"rule": each["rule"]} if "rule" in each else {}
-            )
-
-
 def _fitted(current: Result, measured: Result, features: Collection[str] | None) -> _Change:
     """A schema changed to accept all splits of a span, or to accept some features of them."""
     before = read_schema(current.folder)
-    places = [(measured, split) for split, entry in measured.body["splits"].items() if entry["rows"]]
+    measures = [(measured, split) for split, entry in measured.body["splits"].items() if entry["rows"]]
     limits = current.body["limits"]
-    after = fitting.fit(before, places, limits["infer"], limits["max_string_domain_size"]) if places else before
+    after = fitting.fit(before, measures, limits["infer"], limits["max_string_domain_size"]) if measures else before
     if features is not None:
         after = fitting.mixed(before, after, features)
     changes = diff_schemas(before, after)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headwater.components.common.results import DATA_ROOT, Home
+from headwater.components.common.results import Home
 from headwater.components.validate.findings import (
     COMPARISON_IMPOSSIBLE,
     CONCEPT_DRIFT,
@@ -20,20 +19,20 @@ from headwater.components.validate.findings import (
 Finding = Mapping[str, Any]
 
 
-def action(finding: Finding, home: Home | None) -> str:
+def action(finding: Finding, accept: str) -> str:
     """What a person can do.
 
     Args:
       finding: with its `check`, `kind` and `feature`; where the check gave it an `action`, that is taken.
-      home: where the data that was validated lies; None outside a `data_root`.
+      accept: the command that accepts the schema as the data asks for it.
     """
     if "action" in finding:
         return finding["action"]
     by_kind = _BY_KIND.get(finding["kind"])
     if by_kind is not None:
-        return by_kind(finding, home)
+        return by_kind(finding)
     if finding["check"] in ("schema", "dataset_constraints", "serving_schema"):
-        return _schema(finding, home)
+        return _schema(finding, accept)
     if finding["check"] == "rows":
         return "correct the rows at the source (the quarantine holds them), or set the rule's tolerance"
     if finding["check"] == "feature_skew":
@@ -44,34 +43,42 @@ def action(finding: Finding, home: Home | None) -> str:
     return "look at the page of validate"
 
 
-def accept_command(home: Home | None) -> str:
+def accept_command(home: Home) -> str:
     """The command that accepts a span: its schema as it should become, and what was found on it."""
     return f'headwater accept{_options(home)} --reason "…"'
 
 
-def review_command(home: Home | None) -> str:
+def propose_command(statistics: str, schema: str) -> str:
+    """The commands that accept a schema as statistics ask for it, where no `data_root` keeps what is accepted.
+
+    Args:
+      statistics, schema: where they lie; the proposal is written beside the schema.
+    """
+    proposal = shlex.quote(f"{schema.rstrip('/').removesuffix('.pbtxt')}-proposal")
+    given = f"{shlex.quote(statistics)} --base-schema {shlex.quote(schema)}"
+    return (
+        f'headwater infer-schema {given} --mode propose --output {proposal} && headwater accept {proposal} --reason "…"'
+    )
+
+
+def review_command(home: Home) -> str:
     """The command that goes through a span's findings one by one."""
     return f"headwater review{_options(home)}"
 
 
-def _options(home: Home | None) -> str:
-    if home is None:
-        return ""
-    # Who works in the folder of the default data root need not name it.
-    usual = posixpath.basename(home.data_root) == DATA_ROOT
-    place = "" if usual else f" --data-root {shlex.quote(home.data_root)}"
-    return f" --name {home.name} --span {home.span}{place}"
+def _options(home: Home) -> str:
+    return f" --name {home.name} --span {home.span} --data-root {shlex.quote(home.data_root)}"
 
 
-def _schema(finding: Finding, home: Home | None) -> str:
+def _schema(finding: Finding, accept: str) -> str:
     if finding["kind"] == "SCHEMA_MISSING_COLUMN":
-        return f"if the column is gone for good: {accept_command(home)}; if not, look at the source"
+        return f"if the column is gone for good: {accept}; if not, look at the source"
     if finding["kind"] == "SCHEMA_NEW_COLUMN":
-        return f"if the column is meant: {accept_command(home)}; if not, leave it out by collect's setting columns"
-    return f"if the data is right: {accept_command(home)}; if not, correct it at the source"
+        return f"if the column is meant: {accept}; if not, leave it out by collect's setting columns"
+    return f"if the data is right: {accept}; if not, correct it at the source"
 
 
-def _drift(finding: Finding, home: Home | None) -> str:
+def _drift(finding: Finding) -> str:
     if finding["severity"] == "error":
         return (
             "look for what changed at the source; if the change is right, retrain on recent rows and curate the "
@@ -82,23 +89,23 @@ def _drift(finding: Finding, home: Home | None) -> str:
     )
 
 
-def _skew(finding: Finding, home: Home | None) -> str:
+def _skew(finding: Finding) -> str:
     return f"compare how training and serving make {finding['feature']!r}, and retrain on rows like those served"
 
 
-def _label(finding: Finding, home: Home | None) -> str:
+def _label(finding: Finding) -> str:
     return "check how labels were made in both spans; if they are right, retrain on recent rows"
 
 
-def _concept(finding: Finding, home: Home | None) -> str:
+def _concept(finding: Finding) -> str:
     return "label recent rows and retrain; look first at the slices on the page"
 
 
-def _inputs(finding: Finding, home: Home | None) -> str:
+def _inputs(finding: Finding) -> str:
     return "retrain on recent rows, or weight the earlier ones; look at the page for what moved"
 
 
-def _impossible(finding: Finding, home: Home | None) -> str:
+def _impossible(finding: Finding) -> str:
     if finding["check"] == "concept":
         return "look at validate.concept: the label, its columns and the baseline"
     if not finding["feature"]:
@@ -106,11 +113,11 @@ def _impossible(finding: Finding, home: Home | None) -> str:
     return "look why the column has other values at the source; the next span is compared with this one"
 
 
-def _few(finding: Finding, home: Home | None) -> str:
+def _few(finding: Finding) -> str:
     return "collect more rows per span, or compare with several spans: --baseline window:7"
 
 
-_BY_KIND: dict[str, Callable[[Finding, Home | None], str]] = {
+_BY_KIND: dict[str, Callable[[Finding], str]] = {
     DRIFT: _drift,
     SKEW: _skew,
     LABEL_DRIFT: _label,
@@ -118,6 +125,6 @@ _BY_KIND: dict[str, Callable[[Finding, Home | None], str]] = {
     COVARIATE_DRIFT: _inputs,
     COMPARISON_IMPOSSIBLE: _impossible,
     "TOO_FEW_ROWS": _few,
-    "EMPTY_SPLIT": lambda finding, home: "look at the weights of collect's splits, and whether the source has rows",
-    "RULE_NOT_JUDGED": lambda finding, home: "correct the rule, or the columns that it names",
+    "EMPTY_SPLIT": lambda finding: "look at the weights of collect's splits, and whether the source has rows",
+    "RULE_NOT_JUDGED": lambda finding: "correct the rule, or the columns that it names",
 }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.common import distributions, results
+from headwater.components.common import distributions, results, storage
 from headwater.components.common.distributions import Feature
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import places
 from headwater.components.common.results import Home, Result
 from headwater.components.validate.foreign import open_statistics
 
@@ -27,10 +29,12 @@ class Baseline:
     Attributes:
       results: at least one.
       title: what they are, as in "span 3" or "the earlier span".
+      before: where a person accepted that span with what was found on it, the statistics that it was compared with.
     """
 
     results: tuple[Result, ...]
     title: str
+    before: Result | None = None
 
     def reference(self) -> dict[str, object]:
         """The reference for a manifest: of the latest, with the others beside it."""
@@ -42,7 +46,8 @@ class Baseline:
     def inputs(self) -> dict[str, Result]:
         """What a manifest names as inputs."""
         if len(self.results) == 1:
-            return {"baseline": self.results[0]}
+            before = {"baseline_before": self.before} if self.before else {}
+            return {"baseline": self.results[0], **before}
         return {f"baseline_{place:05d}": result for place, result in enumerate(self.results)}
 
     def rows(self, split: str) -> int | None:
@@ -79,37 +84,138 @@ class Baseline:
         return [result for result in self.results if split in result.body["splits"]]
 
 
+class Choice(NamedTuple):
+    """What a reference to earlier statistics leads to.
+
+    Attributes:
+      baseline: None where there is nothing to compare with.
+      passed_over: spans that would have been it, and are not, since they were rejected and never accepted.
+    """
+
+    baseline: Baseline | None
+    passed_over: tuple[int, ...] = ()
+
+
 def find_baseline(reference: str, home: Home | None) -> Baseline | None:
+    """The baseline of `choose`."""
+    return choose(reference, home).baseline
+
+
+def choose(reference: str, home: Home | None) -> Choice:
     """Resolves a reference to earlier statistics.
 
+    A span that was rejected, and that nobody accepted since, is no measure of what comes after it: it is passed over,
+    unless it is named by its number or URI.
+
     Args:
-      reference: as in `results.find`; or `season:<n>`, the span that lies n before this one, or `window:<n>`, the n
-        latest spans before this one, or as many as there are.
+      reference: as in `results.find`; or `season:<n>`, the span that lies n before this one, or a multiple of it;
+        `window:<n>`, the n latest spans before this one, or as many as there are.
       home: the span that asks.
 
     Returns:
-      The baseline; None for `none`, and for `auto`, `season` and `window` when there is no earlier one.
+      The baseline, None for `none`, and for `auto`, `season` and `window` when there is no earlier one; and the spans that
+      are passed over.
 
     Raises:
       HeadwaterError: there is no such result, or the reference is wrong.
     """
-    match = _OF_SPANS.fullmatch(reference.strip())
-    if not match:
+    reference = reference.strip()
+    match = _OF_SPANS.fullmatch(reference)
+    if not match and (home is None or reference not in ("auto", "previous", "latest")):
         named = results.is_reference(reference)
         found = results.find(reference, "statistics", home) if named else open_statistics(reference)
-        return Baseline((found,), f"span {found.home.span}" if found.home else "the earlier span") if found else None
-    how, number = match.groups()
+        return Choice(_of(found) if found else None)
+    how, number = match.groups() if match else (reference, "1")
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to earlier runs under data_root, but no data_root is set")
-    latest = {other.span: other for other in results.committed(home.data_root, home.name, "statistics")}
+    homes = results.committed(home.data_root, home.name, "statistics")
+    spans = {other.span for other in homes if other.span < home.span or (how == "latest" and other.span != home.span)}
     if how == "season":
-        spans = [span for span in (home.span - int(number),) if span in latest]
-        title = f"the span {number} spans ago"
-    else:
-        spans = sorted(span for span in latest if span < home.span)[-int(number) :]
-        title = f"the {len(spans)} spans before"
-    if not spans:
+        spans = {span for span in spans if (home.span - span) % int(number) == 0}
+    most = int(number) if how == "window" else 1
+    own, passed_over = _let_on(homes, sorted(spans, reverse=True), most)
+    if not own:
+        if how in ("previous", "latest"):
+            raise HeadwaterError(_nothing(reference, home, passed_over))
+        return Choice(None, passed_over)
+    if how == "window":
+        every = tuple(each.statistics for each in reversed(own))
+        return Choice(Baseline(every, f"the {len(own)} spans before"), passed_over)
+    return Choice(_of(own[0].statistics, own[0].before, int(number) if how == "season" else 0), passed_over)
+
+
+def _of(found: Result, before: Result | None = None, season: int = 0) -> Baseline:
+    title = f"span {found.home.span}" if found.home else "the earlier span"
+    return Baseline((found,), f"the span {season} spans ago" if season else title, before)
+
+
+def _nothing(reference: str, home: Home, passed_over: Sequence[int]) -> str:
+    if passed_over:
+        spans = ", ".join(map(str, passed_over))
+        return (
+            f"{reference!r} does not exist: of dataset {home.name!r} every earlier span was rejected, and none accepted "
+            f"({spans}); accept one, or name it, as in span:{passed_over[0]}"
+        )
+    return f"{reference!r} does not exist: there is no such statistics of dataset {home.name!r} under {home.data_root}"
+
+
+class _LetOn(NamedTuple):
+    """Statistics of a span that may be compared with; of one that was accepted as it is, its own baseline as well."""
+
+    statistics: Result
+    before: Result | None
+
+
+def _let_on(homes: Sequence[Home], spans: Sequence[int], most: int) -> tuple[list[_LetOn], tuple[int, ...]]:
+    """The first so many spans that were not rejected, or were accepted since, and those between them that are not."""
+    found: list[_LetOn] = []
+    passed_over = []
+    for span in spans:
+        versions = [home for home in homes if home.span == span]
+        own = next((one for one in map(_judged, reversed(versions)) if one is not None), None)
+        if own is None:
+            passed_over.append(span)
+            continue
+        found.append(own)
+        if len(found) == most:
+            break
+    return found, tuple(passed_over)
+
+
+def _judged(home: Home) -> _LetOn | None:
+    """A version's statistics; None where their latest verdict is a rejection of what nobody accepted."""
+    statistics = results.load(home.folder("statistics"), "statistics")
+    verdict = _latest(home, "anomalies", lambda each: _is_of(each, statistics))
+    if verdict is None:
+        return _LetOn(statistics, None)
+    schema = _latest(home, "schema", lambda each: (each.body["accepted"] or {}).get("how") == "accept")
+    accepted = (schema.body["accepted"] if schema else None) or {}
+    own = (accepted.get("span"), accepted.get("statistics")) == (home.span, statistics.fingerprint)
+    settled = list(accepted.get("findings", ())) if own else []
+    errors = [each for each in verdict.body["findings"] if each["severity"] == "error"]
+    if any(place not in settled for each in errors for place in places(each)):
         return None
-    return Baseline(tuple(results.load(latest[span].folder("statistics"), "statistics") for span in spans), title)
+    earlier = verdict.manifest["inputs"].get("baseline") if settled else None
+    try:
+        return _LetOn(statistics, results.load(earlier["uri"], "statistics") if earlier else None)
+    except HeadwaterError:
+        # What retention has let go is not compared with.
+        return _LetOn(statistics, None)
+
+
+def _is_of(verdict: Result, statistics: Result) -> bool:
+    return verdict.manifest["inputs"]["statistics"]["fingerprint"] == statistics.fingerprint
+
+
+def _latest(home: Home, kind: str, is_meant: Callable[[Result], bool]) -> Result | None:
+    """The latest result of a kind in any version of a span that is meant; None where there is none."""
+    folder = storage.join(home.data_root, home.name, f"span={home.span}")
+    for version in reversed(results.numbered(folder, "version")):
+        place = dataclasses.replace(home, version=version).folder(kind)
+        if storage.exists(storage.join(place, results.MANIFEST)):
+            found = results.load(place, kind)
+            if is_meant(found):
+                return found
+    return None

@@ -51,8 +51,9 @@ def check_statistics(
       config: settings by name, as the checks define them and the README lists them.
       dataset: path or URI of the rows that the statistics are of, or a table of pandas, polars or Arrow; by default the
         one that they name.
-      passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none.
-      quarantine: folder for a dataset of the others; empty to write none.
+      passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none. Under a
+        `data_root` the rows lie beside the statistics' other results, and the folder gets the manifest alone.
+      quarantine: folder for a dataset of the others, likewise; empty to write none.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core.
 
@@ -95,6 +96,8 @@ def check_statistics(
             # Who is alerted changes nothing of what is found.
             **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts", "acknowledged", "as_of"}),
             **context.acknowledgements.settings(),
+            # Whether an earlier span is accepted is no input.
+            **({"passed_over": context.passed_over} if context.passed_over else {}),
         },
         home=context.statistics.home,
         page=render_page(body, context.statistics, drawn, context.past, context.schema),
@@ -109,11 +112,18 @@ def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> 
     found = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
     found = known.of_splits(found)
     findings = known.of_causes(grouping.group(found, _alike(context), context.about.get("labels", ())))
+    home = context.statistics.home
+    accept = (
+        actions.accept_command(home)
+        if home
+        else actions.propose_command(context.statistics.folder, context.schema.folder)
+    )
     for each in findings:
-        each["action"] = "" if "acknowledged" in each else actions.action(each, context.statistics.home)
+        each["action"] = "" if "acknowledged" in each else actions.action(each, accept)
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,
+        "passed_over": context.passed_over,
         "schema": {
             **context.schema.reference(),
             **_state(context),
@@ -171,11 +181,20 @@ def _verdict(body: Mapping[str, Any]) -> str:
     verdict = "Passed" if body["blessed"] else "Rejected"
     found = f"{verdict}: {', '.join(counts)}" if counts else verdict
     notes = []
-    if not body["baseline"]:
+    if body["passed_over"]:
+        notes.append(_passed_over(body["passed_over"], body["baseline"]))
+    elif not body["baseline"]:
         notes.append("first run: nothing to compare with yet")
     notes.append(f"the schema was {body['schema']['state']}")
     told = "; ".join(notes)
     return f"{found}. {told[0].upper()}{told[1:]}"
+
+
+def _passed_over(spans: Sequence[int], baseline: Any) -> str:
+    several = len(spans) > 1
+    named = f"span{'s' * several} {', '.join(map(str, spans))}"
+    rejected = f"{named} {'were' if several else 'was'} rejected and not accepted"
+    return f"{rejected}, so not compared with" if baseline else f"nothing to compare with: {rejected}"
 
 
 _INNER = ("findings", "statistics")

@@ -10,12 +10,13 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from headwater.components.common import distributions
+from headwater.components.common.acknowledging import today
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import DESCRIPTION
 from headwater.components.validate import by_construction, history
-from headwater.components.validate.acknowledging import Acknowledgements, today
-from headwater.components.validate.baselines import Baseline, find_baseline
+from headwater.components.validate.acknowledging import Acknowledgements
+from headwater.components.validate.baselines import Baseline, choose
 from headwater.components.validate.foreign import open_schema, open_statistics
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Context:
       environment: the schema environment; empty for none.
       settings: checked.
       baseline: earlier statistics; None where there are none.
+      passed_over: spans that would be the baseline, had they not been rejected.
       serving: None where the settings name none.
       past: earlier verdicts, the oldest first.
       span: this span's number; 0 outside a data root.
@@ -92,7 +94,9 @@ class Context:
         if settings.serving:
             _check_environment(self.contract, settings.serving.environment, "config.serving.environment")
             self.serving = Serving(settings.serving.statistics, settings.serving.environment)
-        self.baseline: Baseline | None = find_baseline(baseline, self.statistics.home)
+        chosen = choose(baseline, self.statistics.home)
+        self.baseline: Baseline | None = chosen.baseline
+        self.passed_over = list(chosen.passed_over)
         self.past: Sequence[history.Past] = history.read(self.statistics.home)
         self.span = self.statistics.home.span if self.statistics.home else 0
         self.acknowledgements = Acknowledgements(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import anchor, number, render
 from headwater.components.common.results import Home, Result
-from headwater.components.validate.actions import accept_command
+from headwater.components.validate.actions import accept_command, review_command
 from headwater.components.validate.history import Past
 from headwater.components.validate.page import summary_strip
 
@@ -94,7 +94,20 @@ def _pages(verdict: Result, statistics: Result, schema: Result) -> list[tuple[st
     for kind, home in [*_origins(statistics), *((each.kind, each.home) for each in (statistics, schema, verdict))]:
         if home and home.data_root == here.data_root and home.name == here.name:
             found[kind] = results.relative_report(home, kind, here)
-    return [(*_ABOUT[kind][:1], found[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in found]
+    pages = [(*_ABOUT[kind][:1], found[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in found]
+    return [*pages, *_parts(verdict.body.get("rows") or {}, here)]
+
+
+def _parts(rows: Mapping[str, Any], here: Home) -> Iterator[tuple[str, str, str]]:
+    """The datasets of rows that passed and that are quarantined: name, address and subject."""
+    for role, counted, title, about in (
+        ("passed", "passed", "Passed rows", "break no rule: a dataset to use"),
+        ("quarantine", "quarantined", "Quarantined rows", "each with the rules that it breaks in _rules"),
+    ):
+        match = _PLACE.search(rows[role]["uri"]) if rows.get(role) else None
+        if match:
+            address = f"../../version={match[2]}/{results.FOLDERS[role]}/"
+            yield title, address, f"{rows['accounts'][counted]:,} rows, {about}"
 
 
 def _origins(statistics: Result) -> list[tuple[str, Home | None]]:
@@ -132,16 +145,26 @@ def _next_steps(body: Mapping[str, Any], schema: Result, statistics: Result, hom
     accept = accept_command(home)
     dataset = statistics.body["dataset"]["uri"]
     split = next(iter(statistics.body["splits"]))
-    use = ("Use the data, for example to train", f'open_dataset("{dataset}", "{split}")')
+    passed = (body.get("rows") or {}).get("passed")
+    what = "rows that passed" if passed else "data"
+    use = (
+        f"Use the {what}, for example to train",
+        f'open_dataset("{passed["uri"] if passed else dataset}", "{split}")',
+    )
     if not body["blessed"]:
         return [
             ("Read the errors on the validation page; correct the source where the data is wrong, and run again", ""),
             ("If the data is right, accept it as it is", accept),
+            ("Or settle the findings one by one", review_command(home)),
         ]
     steps = [use]
     if any(each["severity"] == "warning" for each in body["findings"]):
         steps.insert(
-            0, ("Read the warnings on the validation page, and decide whether each is a change that you expect", "")
+            0,
+            (
+                "Read the warnings on the validation page, and settle them one by one: accept, curate, ignore until a date",
+                review_command(home),
+            ),
         )
     if schema.body["inferred"]:
         return [*steps, ("Read the schema, and accept it: until then findings against it only warn", accept)]

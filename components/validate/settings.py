@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from headwater.components.common.acknowledging import Acknowledged, Day
 from headwater.components.common.project import beam_options, listed, section
 from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.validate import checks
-from headwater.components.validate.acknowledging import Acknowledged, Day
 from headwater.components.validate.alerts.settings import Alert
 
 
@@ -36,7 +36,8 @@ class Judging(pydantic.BaseModel):
 
     Attributes:
       baseline: statistics to measure drift from: a path or URI, `latest`, `previous`, `span:<n>`, `season:<n>` (the span
-        n before), `window:<n>` (the n spans before, as one), `none`, or `auto`: the previous span's, if there is one.
+        n before), `window:<n>` (the n spans before, as one), `none`, or `auto`: the previous span's, if there is
+        one. Spans that were rejected and never accepted are passed over, unless they are named by number or URI.
       environment: the schema environment to validate in; empty for none.
       fail_on: the lowest severity of a finding that fails the gate.
       acknowledged: findings that are known, and do not count until a date has passed.

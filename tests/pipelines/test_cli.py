@@ -179,7 +179,7 @@ def test_the_json_of_every_component_has_the_same_keys(capsys, made):
         ("merge-statistics", "m/statistics", "t/statistics", "--output", "both"): {"splits"},
         ("infer-schema", "m/statistics", "--output", "m/schema"): {"mode", "files"},
         ("validate", "t/statistics", "t/schema", "--output", "t/anomalies", "--baseline", "m/statistics"): {
-            "blessed", "verdict", "checks",
+            "blessed", "verdict", "checks", "results",
         },
         ("gate", "t/anomalies", "--fail-on", "none"): {"blessed", "verdict", "fail_on"},
     }  # fmt: skip

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.common import results
@@ -261,3 +262,24 @@ def test_rows_are_labelled_on_the_way(tmp_path):
     early = headwater(*run, cwd=tmp_path)
     assert early.returncode == 2 and "collect" not in early.stdout
     assert early.stderr.startswith("error: headwater.yaml, line 1: label.steps.0.classes: ")
+
+
+@pytest.mark.slow
+def test_rows_that_break_rules_are_put_aside_under_the_data_root(tmp_path):
+    orders(tmp_path / "monday.csv", seed=1)
+    rules = [{"name": "few", "row": "quantity < 5", "tolerance": 1}]
+    (tmp_path / "headwater.yaml").write_text(json.dumps({"validate": {"rows": {"rules": rules}}}))
+    done = headwater("run", "monday.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    version = tmp_path / ".headwater/data/span=1/version=1"
+    rows = {role: pq.read_table(version / role) for role in ("passed", "quarantine")}
+    assert sum(table.num_rows for table in rows.values()) == 2000
+    assert set(rows["quarantine"]["quantity"].to_pylist()) == {5}
+    for role, table in rows.items():
+        assert re.search(
+            rf"^{role:11} {table.num_rows:,} rows: .headwater/data/span=1/version=1/{role}$", done.stdout, re.MULTILINE
+        )
+    assert f"open_dataset(&#34;{version}/passed" in (version / "reports/index.html").read_text()
+    again = json.loads(headwater("run", "monday.csv", "--json", "--quiet", cwd=tmp_path).stdout)
+    assert list(again["results"]) == ["dataset", "statistics", "schema", "passed", "quarantine", "anomalies"]
+    assert again["results"]["passed"] == {"uri": str(version / "passed"), "page": None}

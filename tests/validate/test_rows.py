@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from browser import CHROMIUM, Browser
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.maintenance import find_garbage, list_datasets, trace, verify
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import accept_span, derive_schema
 from headwater.components.validate import check_statistics, enforce
@@ -108,9 +112,41 @@ def test_bad_rows_go_to_quarantine_and_the_rest_is_passed_on(chain):
     page = verdict.read("page.html").decode()
     assert "3,000 rows read, 2,987 passed, 13 quarantined" in page and "bitcoin &lt;b&gt;" in page
     assert "@example.org" not in page and "@example.org" not in str(verdict.manifest)
-    # Without rules no row is read.
-    plain = chain.run(trips(3))
-    assert "rows" not in plain.body and plain.body["blessed"]
+    # Without rules no row is read, and no dataset is written.
+    none = {name: str(chain.folder / f"no {name}") for name in folders}
+    plain = chain.run(trips(3), **none)
+    assert "rows" not in plain.body and plain.body["blessed"] and not list(chain.folder.glob("no *"))
+
+
+def test_under_a_data_root_what_passed_and_what_is_quarantined_lie_beside_the_verdict(chain):
+    frame = trips(1)
+    frame.loc[5:14, "fare"] = -1.0
+    folders = {name: str(chain.folder / name) for name in ("passed", "quarantine")}
+    verdict = chain.run(frame, config=RULES, **folders)
+    version = chain.folder / "root/trips/span=1/version=1"
+    for name, rows in (("passed", 2990), ("quarantine", 10)):
+        assert verdict.body["rows"][name]["uri"] == str(version / name)
+        assert [file.name for file in (chain.folder / name).iterdir()] == ["_manifest.json"]
+        # By the manifest alone, as a task of Kubeflow gets it, and by any reader of Parquet.
+        assert open_dataset(folders[name]).count_rows() == open_dataset(str(version / name)).count_rows() == rows
+        assert pq.read_table(version / name).num_rows == rows
+    page = (version / "reports/index.html").read_text()
+    # The rows are not for use as long as the verdict stands.
+    assert "open_dataset" not in page and "2,990 rows, break no rule" in page
+    assert (version / "reports" / re.search(r'href="([^"]+/passed/)"', page)[1]).is_dir()
+    # Another attempt adopts what is there, and a lost shard is not missed.
+    [shard] = (version / "quarantine").glob("split=train/*.parquet")
+    written = shard.stat().st_mtime_ns
+    again = {name: f"{folder} again" for name, folder in folders.items()}
+    at = {name: str(chain.at / name) for name in ("statistics", "schema")}
+    same = check_statistics(**at, output=str(chain.folder / "same"), config=RULES, workers=1, **again)
+    assert same.body == verdict.body and shard.stat().st_mtime_ns == written
+    assert open_dataset(again["passed"]).count_rows() == 2990
+    root = str(chain.folder / "root")
+    assert verify(root).problems == [] and list(find_garbage(root, min_age=0)) == []
+    assert [each["kinds"][-3:] for each in list_datasets(root)][0] == ["passed", "quarantine", "anomalies"]
+    assert [node.step for node in trace(str(version / "passed"))] == ["validate", "collect"]
+    assert [node.step for node in trace(str(version))][:1] == ["validate"]
 
 
 def test_rules_are_checked_and_rows_found_before_work(chain, tmp_path):

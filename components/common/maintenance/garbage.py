@@ -217,7 +217,7 @@ def _named(folder: str, kind: str) -> set[str] | None:
         return None
     result = results.load(folder, kind)
     named = {results.MANIFEST, _CLAIM, *result.manifest.get("files", {})}
-    if kind not in ("dataset", "labels"):
+    if result.kind not in ("dataset", "labels"):
         return named
     body = result.body
     named |= {body["page"]} if "page" in body else set()

@@ -19,6 +19,8 @@ STEPS = {
     "labels": "label",
     "statistics": "generate-statistics",
     "schema": "infer-schema",
+    "passed": "validate",
+    "quarantine": "validate",
     "anomalies": "validate",
 }
 """The component that makes each kind."""
@@ -189,11 +191,10 @@ def _kind_of(role: str) -> str:
 def _node(result: Result, inputs: Mapping[str, int]) -> Node:
     home = result.home
     sources = result.body["lineage"].get("sources", []) if result.kind == "dataset" else []
-    step = "validate" if result.kind == "dataset" and "role" in result.body else STEPS[result.kind]
     return Node(
         uri=result.uri,
         kind=result.kind,
-        step=step,
+        step=STEPS[result.role],
         name=home.name if home else None,
         span=home.span if home else None,
         version=home.version if home else None,

@@ -18,8 +18,8 @@ def list_datasets(data_root: str, name: str = "") -> list[dict[str, Any]]:
       name: of one dataset; all by default.
 
     Returns:
-      Of each version `name`, `span`, `version`, `uri`; `kinds`, what is committed; `rows` by split and `bytes` of the
-      dataset and the files of the other results; `accepted` of the dataset and `blessed` of the verdict, None where
+      Of each version `name`, `span`, `version`, `uri`; `kinds`, what is committed; `rows` of the dataset by split, and
+      `bytes` of all results; `accepted` of the dataset and `blessed` of the verdict, None where
       there is none.
 
     Raises:
@@ -49,7 +49,7 @@ def homes(root: str, name: str) -> Iterator[Home]:
 
 def _versions(root: str, name: str) -> Iterator[dict[str, Any]]:
     for home in homes(root, name):
-        own = {result.kind: result for result in committed_results(home)}
+        own = {result.role: result for result in committed_results(home)}
         if own:
             yield _told(home, own)
 
@@ -57,8 +57,8 @@ def _versions(root: str, name: str) -> Iterator[dict[str, Any]]:
 def _told(home: Home, own: dict[str, Result]) -> dict[str, Any]:
     dataset, verdict = own.get("dataset"), own.get("anomalies")
     splits = dataset.body["splits"] if dataset else {}
-    size = sum(entry["bytes"] for entry in splits.values())
-    size += sum(entry["bytes"] for entry in own["labels"].body["splits"].values()) if "labels" in own else 0
+    rows = [result for result in own.values() if result.kind in ("dataset", "labels")]
+    size = sum(entry["bytes"] for result in rows for entry in result.body["splits"].values())
     size += sum(file["bytes"] for result in own.values() for file in result.manifest.get("files", {}).values())
     return {
         "name": home.name,

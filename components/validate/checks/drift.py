@@ -35,7 +35,7 @@ class Drift(pydantic.BaseModel):
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate import comparison
+    from headwater.components.validate import comparison, reversals
     from headwater.components.validate.foreign import without_state
 
     baseline = context.baseline
@@ -52,7 +52,9 @@ def run(context: Context) -> Outcome:
         for split in context.splits
     ]
     skipped = without_state(context.statistics, *baseline.results)
-    return comparison.run(context, DRIFT, sides, functools.partial(_learnt, context), skipped)
+    learnt = functools.partial(_learnt, context)
+    outcome = comparison.run(context, DRIFT, sides, learnt, skipped)
+    return reversals.fold(context, outcome, baseline, sides, learnt) if baseline.before else outcome
 
 
 def _learnt(context: Context, split: str, feature: str) -> float | None:

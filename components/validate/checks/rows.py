@@ -28,6 +28,7 @@ def run(context: Context) -> Outcome:
         config=rules.model_dump(),
         passed=context.passed,
         quarantine=context.quarantine,
+        home=context.statistics.home,
         **context.beam,
     )
     summary = {name: part for name, part in report.body.items() if name != "findings"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +13,64 @@ from headwater.components.common import results, storage
 from headwater.components.common.dataset import ROW_ID, Dataset, split_folder
 from headwater.components.common.dataset_index import decode_schema, encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.results import Result
+from headwater.components.common.results import Home, Result
 from headwater.components.validate.rows.judging import Plan
 from headwater.components.validate.rows.report import RowReport
 from headwater.components.validate.rows.rules import RULES_COLUMN
 
 PASSED, QUARANTINE = "passed", "quarantine"
 """The roles of the two datasets, as their bodies say under `role`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where one of the two datasets is written.
+
+    Attributes:
+      role: `PASSED` or `QUARANTINE`.
+      output: the folder that the caller gave; where there is a home it holds the manifest alone.
+      fingerprint: what the dataset is known by.
+      settings: the parameters that shape it.
+      home: its place under a `data_root`; None for none.
+      is_committed: whether it is there already, made by an earlier attempt.
+    """
+
+    role: str
+    output: str
+    fingerprint: str
+    settings: Mapping[str, Any]
+    home: Home | None
+    is_committed: bool
+
+    @property
+    def folder(self) -> str:
+        """The folder of the shards; empty where none are to be written."""
+        if self.is_committed:
+            return ""
+        return self.home.folder(self.role) if self.home else self.output
+
+
+def target(
+    role: str, output: str, home: Home | None, inputs: Mapping[str, Result], shaping: Mapping[str, Any]
+) -> Target:
+    """Finds the place of one of the two datasets, and claims it where it lies under a `data_root`.
+
+    Args:
+      role: `PASSED` or `QUARANTINE`.
+      output: the folder that the caller gave.
+      home: the span that the rows are of; the version is taken from there upwards. None outside a `data_root`.
+      inputs: the results that it is made from, by role.
+      shaping: the settings that shape what comes out.
+    """
+    settings = {**shaping, "role": role}
+    known = {name: result.fingerprint for name, result in inputs.items()}
+    identity = results.fingerprint("dataset", known, settings)
+    if home is None:
+        clear(output, role)
+        return Target(role, output, identity, settings, None, False)
+    home = results.claim(home, role, identity)
+    is_committed = storage.exists(storage.join(home.folder(role), results.MANIFEST))
+    return Target(role, output, identity, settings, home, is_committed)
 
 
 def check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, quarantine: str) -> None:
@@ -41,7 +93,7 @@ def check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, 
 
 def clear(folder: str, role: str) -> None:
     """Removes what an earlier check left: the manifest first, so that nobody takes the rest for a dataset."""
-    if not folder or not storage.exists(storage.join(folder, results.MANIFEST)):
+    if not storage.exists(storage.join(folder, results.MANIFEST)):
         return
     known = results.load(folder, "dataset")
     storage.delete(storage.join(folder, results.MANIFEST))
@@ -53,16 +105,17 @@ def clear(folder: str, role: str) -> None:
 
 
 def commit(
-    role: str,
-    folder: str,
+    target: Target,
     opened: Dataset,
     plan: Plan,
     shards: Sequence[Mapping[str, Any]],
     report: RowReport,
     inputs: Mapping[str, Result],
-    shaping: Mapping[str, Any],
 ) -> Result:
-    """Writes the shard indexes, and the manifest last."""
+    """Writes the shard indexes, and the manifest last; what is there already is adopted."""
+    role, folder, home = target.role, target.folder, target.home
+    if home and target.is_committed:
+        return results.bring(results.load(home.folder(role), role), target.output)
     accounts = report.accounts
     written = sum(shard["rows"] for shard in shards)
     others = accounts["quarantined"] if role == PASSED else accounts["passed"]
@@ -95,7 +148,7 @@ def commit(
         },
         "rejected": {"reasons": {}, "files": []},
         "rules": _sums(report),
-        "private": _private(known.get("private") or {}, shaping["private"]),
+        "private": _private(known.get("private") or {}, target.settings["private"]),
         "findings": [],
         "lineage": {name: result.reference() for name, result in sorted(inputs.items())},
         "splits": {
@@ -103,20 +156,21 @@ def commit(
             for split in opened.splits
         },
     }
-    settings = {**shaping, "role": role}
     manifest = {
         "format_version": results.FORMAT_VERSION,
         "kind": "dataset",
         "producer": results.PRODUCER,
-        "fingerprint": results.fingerprint(
-            "dataset", {name: result.fingerprint for name, result in inputs.items()}, settings
-        ),
-        "home": None,
-        "settings": settings,
+        "fingerprint": target.fingerprint,
+        "home": dataclasses.asdict(home) if home else None,
+        "settings": target.settings,
         "body": body,
     }
-    storage.write_bytes(storage.join(folder, results.MANIFEST), results.encode(manifest))
-    return results.load(folder, "dataset")
+    content = results.encode(manifest)
+    if home is None:
+        storage.write_bytes(storage.join(folder, results.MANIFEST), content)
+        return results.load(folder, role)
+    results.commit(home, role, content)
+    return results.bring(results.load(folder, role), target.output)
 
 
 def _private(known: Mapping[str, Any], declared: Sequence[str]) -> dict[str, Any]:

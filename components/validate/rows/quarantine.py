@@ -19,8 +19,9 @@ from headwater.components.common.dataset import ROW_ID, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import WideShard
 from headwater.components.common.pool import warm_up
-from headwater.components.common.results import Result
+from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.validate.rows import judging, key_sets, outliers, outputs, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
 from headwater.components.validate.rows.outputs import PASSED, QUARANTINE
@@ -45,13 +46,14 @@ _CELLS_WORTH_A_POOL = 2_000_000
 
 
 def check_rows(
-    dataset: str,
+    dataset: Tabular,
     *,
     schema: schema_pb2.Schema | None = None,
     environment: str = "",
     config: Mapping[str, Any],
     passed: str = "",
     quarantine: str = "",
+    home: Home | None = None,
     beam_pipeline_args: Sequence[str] = (),
     workers: int = 0,
 ) -> RowReport:
@@ -62,13 +64,15 @@ def check_rows(
     the rule's tolerance makes that a finding.
 
     Args:
-      dataset: path or URI of a dataset, or of a plain file, folder or glob.
+      dataset: path or URI of a dataset, or of a plain file, folder or glob; or a table of pandas, polars or Arrow.
       schema: a schema whose demands on single values become rules as well.
       environment: the schema environment to judge in; empty for none.
       config: settings by name, as `rules.RowRules` lists them.
       passed: folder for a dataset of the rows that are not bad; empty to write none.
       quarantine: folder for a dataset of the bad rows with all columns and `_rules`, the names of all rules that each
         broke; empty to write none. Rows of plain files get the `_row_id` in both that collect would give them.
+      home: the span under a `data_root` that the rows are of: both datasets lie there, and the two folders get their
+        manifests alone. None for all files in the folders.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
 
@@ -90,7 +94,7 @@ def check_rows(
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     warm_up(_PRELOAD)
     options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
-    opened = load_dataset(dataset, **options)
+    opened = load_dataset(as_uri(dataset), **options)
     read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
     crossings, referred = _crossings(settings, opened, options)
@@ -98,15 +102,25 @@ def check_rows(
     referred = {**referred, **learnt_from}
     outputs.check_outputs(opened, referred, passed, quarantine)
     rules = _all_rules(settings, read_by, demands)
-    plan = _plan(settings, rules, demands, opened, passed, quarantine)
+    inputs = {"dataset": opened.result, **{f"references.{name}": found for name, found in referred.items()}}
+    shaping = {
+        **_shaping(settings),
+        "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
+        "environment": environment,
+    }
+    targets = {
+        role: outputs.target(role, folder, home, inputs, shaping)
+        for role, folder in ((PASSED, passed), (QUARANTINE, quarantine))
+        if folder
+    }
+    folders = {role: each.folder for role, each in targets.items()}
+    plan = _plan(settings, rules, demands, opened, folders.get(PASSED, ""), folders.get(QUARANTINE, ""))
     beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(_cells(opened, plan, crossings) < _CELLS_WORTH_A_POOL),
         "scratch": storage.join(opened.home.data_root, "_scratch") if opened.home else "",
         "preload": _PRELOAD,
     }
-    for folder, role in ((passed, PASSED), (quarantine, QUARANTINE)):
-        outputs.clear(folder, role)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         traces, sets = tracing.trace(crossings, opened, folder, **beam)
         learnt, unlearnt = outliers.learn(learning, folder, **beam)
@@ -124,16 +138,8 @@ def check_rows(
     outliers.release()
     state = json.loads(content)
     report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state, unlearnt)
-    inputs = {"dataset": opened.result, **{f"references.{name}": found for name, found in referred.items()}}
-    shaping = {
-        **_shaping(settings),
-        "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
-        "environment": environment,
-    }
     written: dict[str, Any] = {
-        role: outputs.commit(role, folder, opened, plan, state[role], report, inputs, shaping)
-        for role, folder in ((PASSED, passed), (QUARANTINE, quarantine))
-        if folder
+        role: outputs.commit(each, opened, plan, state[role], report, inputs) for role, each in targets.items()
     }
     return dataclasses.replace(report, **written)
 
