@@ -73,7 +73,10 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
     given = platform(project)
     if not given.data_root:
         raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
-    own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
+    own = {
+        **project,
+        "platform": {**given.model_dump(exclude_unset=True), "data_root": storage.normalise(given.data_root)},
+    }
     level = fail_on(own)
     warm_up()
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():

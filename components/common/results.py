@@ -142,7 +142,14 @@ class Result(Shown):
                 f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}"
             )
         uri = self.locate(path)
-        content = storage.read_bytes(uri)
+        try:
+            content = storage.read_bytes(uri)
+        except HeadwaterError as error:
+            if "no such file" in str(error):
+                raise HeadwaterError(
+                    f"{error}; this {self.kind} was removed or moved: run again with caching off"
+                ) from None
+            raise
         check(uri, content, self.manifest["files"][path]["sha256"])
         return content
 
@@ -337,14 +344,14 @@ def check_name(name: str) -> None:
 
 def committed(data_root: str, name: str, kind: str) -> list[Home]:
     """Every committed result of `kind` of a dataset, by rising span and version."""
-    found = []
+    homes = []
     root = storage.join(data_root, name)
     for span in numbered(root, "span"):
         for version in numbered(storage.join(root, f"span={span}"), "version"):
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
-                found.append(home)
-    return found
+                homes.append(home)
+    return homes
 
 
 def is_reference(text: str) -> bool:
