@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
     init.add_argument("--force", action="store_true", help="replace the file if there is one")
 
     check = add_command(
-        commands, "check", _check, "check settings, sources, columns, credentials and expressions without the work"
+        commands, "check", _check, "check settings, sources, credentials, columns and expressions without the work"
     )
     check.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
     add_project(check)

@@ -120,6 +120,14 @@ class Acknowledgements:
         place = {name: finding[name] for name in ("kind", "feature", "split", "rule") if name in finding}
         return self._signed if place in self._accepted else None
 
+    def ended(self, finding: Mapping[str, Any]) -> str:
+        """What to do about an acknowledgement of a finding that counts again; empty for none."""
+        for entry, given in zip(self.entries, self._given):
+            splits = [None, *finding["splits"]]
+            if entry["expired"] and given.split in splits and given.names({**finding, "split": given.split}):
+                return f"its acknowledgement ended on {entry['until']}: extend it under validate.acknowledged, or remove it"
+        return ""
+
     @staticmethod
     def _marked(finding: dict[str, Any], told: dict[str, Any] | None) -> dict[str, Any]:
         if told is None or finding["severity"] == "info":

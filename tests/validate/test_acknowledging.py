@@ -53,7 +53,9 @@ def test_what_is_acknowledged_does_not_count_until_its_day_has_passed(judge):
     assert judge(KNOWN, day="2026-12-24").body["blessed"]
     over = judge(KNOWN, day="2026-12-25")
     assert not over.body["blessed"] and over.body["acknowledged"][0]["expired"]
-    assert "ended on 2026-12-24" in over.read("page.html").decode()
+    assert "ended on 2026-12-24: what it is about counts again" in over.read("page.html").decode()
+    [again] = [each for each in over.body["findings"] if each["action"].startswith("its acknowledgement ended")]
+    assert "ended on 2026-12-24: extend it under validate.acknowledged, or remove it; " in again["action"]
 
 
 def test_the_same_run_adopts_until_the_day_and_is_judged_anew_after_it(judge):
