@@ -41,6 +41,8 @@ setup(
         "google-cloud-storage>=2.10",
         "jinja2>=3.1",
         "kfp>=2.13,<2.18",
+        # Its releases have kfp's numbers from 2.14 on; before that 1.5 is the one for kfp 2.13.
+        "kfp-kubernetes>=1.5,<2.18",
         "numpy>=1.24",
         "pyarrow>=10",
         # Below pyarrow 14.0.1 files could run code (CVE-2023-47248); a requirement cannot say so.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.version import VERSION
-from headwater.pipelines import accepting, completion, maintenance, projects, running, schemas, steps
+from headwater.pipelines import accepting, completion, maintenance, projects, running, schemas, steps, submit
 from headwater.pipelines.arguments import DATA_ROOT, Parser, parse
 from headwater.pipelines.closing import DONE, FAILED, NOT_BLESSED, name_of, print_json
 
@@ -68,6 +68,7 @@ def _parser() -> Parser:
     schemas.add_commands(commands)
     steps.add_verdict_commands(commands)
     accepting.add_commands(commands)
+    submit.add_commands(commands)
     maintenance.add_commands(commands, DATA_ROOT)
     completion.add_commands(commands, parser)
     return parser

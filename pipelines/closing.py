@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import storage
+from headwater.components.common.acknowledging import UPSTREAM
 from headwater.components.common.progress import QUIET
 from headwater.components.common.results import Result, load
 from headwater.pipelines.arguments import shown
@@ -23,6 +24,7 @@ MOST_FINDINGS = 10
 """So many findings are printed at most, each on a line; the page has all."""
 
 _LONGEST = 200
+_TOLD = ("anomalies", "labels", "dataset", "statistics", "schema")
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -89,7 +91,7 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
     """A result's findings in one form, whichever component they are of; the worst first."""
     found = [
         {
-            "component": result.kind,
+            "component": each.get("component") or result.kind,
             "severity": each["severity"],
             "kind": each.get("kind") or each.get("rule") or "",
             "split": each.get("split") or None,
@@ -101,6 +103,28 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
         if "acknowledged" not in each
     ]
     return _worst_first(found)
+
+
+def findings_of_run(found: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """The findings of all components of a run, each once: what the verdict counts, and notes of the others.
+
+    Args:
+      found: results by kind. Validate's are the first among those of one severity: they are about what changed.
+    """
+    checks = found["anomalies"].body.get("checks", ()) if "anomalies" in found else ()
+    counted = any(check["name"] == UPSTREAM and not check["skipped"] for check in checks)
+    return [
+        each
+        for kind in _TOLD
+        if kind in found
+        for each in findings_of(found[kind])
+        if each["severity"] == "info" or not (counted and kind in ("dataset", "labels"))
+    ]
+
+
+def acknowledgement_lines(anomalies: Result) -> list[str]:
+    """What to know of entries that acknowledge nothing: those that have expired, or match no finding."""
+    return [each["note"] for each in anomalies.body.get("acknowledged", ()) if each.get("note")]
 
 
 def _worst_first(findings: Iterable[Mapping[str, Any]]) -> list[Any]:

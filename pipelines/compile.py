@@ -16,7 +16,7 @@ def targets(root: pathlib.Path = _ROOT) -> dict[pathlib.Path, object]:
     from headwater.components.generate_statistics.component import generate_statistics
     from headwater.components.infer_schema.component import infer_schema
     from headwater.components.label.component import label
-    from headwater.components.validate.component import gate, validate
+    from headwater.components.validate.component import gate, report, validate
     from headwater.pipelines.main import headwater_pipeline
 
     return {
@@ -26,6 +26,7 @@ def targets(root: pathlib.Path = _ROOT) -> dict[pathlib.Path, object]:
         root / "components/infer_schema/component.yaml": infer_schema,
         root / "components/validate/component.yaml": validate,
         root / "components/validate/gate.yaml": gate,
+        root / "components/validate/report.yaml": report,
         root / "pipelines/headwater.yaml": headwater_pipeline,
     }
 

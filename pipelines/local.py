@@ -22,7 +22,7 @@ from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.settings import fail_on
 from headwater.pipelines.arguments import shown
-from headwater.pipelines.closing import finding_lines, findings_of, page_of, parts_of
+from headwater.pipelines.closing import acknowledgement_lines, finding_lines, findings_of_run, page_of, parts_of
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
@@ -36,7 +36,6 @@ _TASKS = {
     "anomalies": "validate",
 }
 _OURS = re.compile(r"\s*((?:collect|read|label|generate-statistics|infer-schema|validate)\b.*|error: .*)")
-_TOLD = ("anomalies", "labels", "dataset", "statistics", "schema")
 _LAST_LINES = 40
 
 
@@ -73,7 +72,10 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
     given = platform(project)
     if not given.data_root:
         raise HeadwaterError("platform.data_root: a local run needs one, to find earlier runs")
-    own = {**project, "platform": {**given.model_dump(), "data_root": storage.normalise(given.data_root)}}
+    own = {
+        **project,
+        "platform": {**given.model_dump(exclude_unset=True), "data_root": storage.normalise(given.data_root)},
+    }
     level = fail_on(own)
     warm_up()
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
@@ -125,9 +127,8 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     if "anomalies" in found:
         lines += _verdict_lines(found["anomalies"])
     lines += [f"{heading:11} {text}" for heading, text in parts_of(found)]
-    # Validate's first among those of one severity: they are about what changed.
-    told = [each for kind in _TOLD if kind in found for each in findings_of(found[kind])]
-    lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(finding_lines(told))]
+    told = finding_lines(findings_of_run(found))
+    lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(told)]
     if "anomalies" in found:
         lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
         lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
@@ -159,7 +160,7 @@ def _verdict_lines(anomalies: Result) -> list[str]:
     lines = [f"validation  {body['verdict']}"]
     if body["baseline"]:
         lines.append(f"            compared with {body['baseline']['uri']}")
-    return lines
+    return [*lines, *(f"            {line}" for line in acknowledgement_lines(anomalies))]
 
 
 def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:

@@ -1,6 +1,6 @@
 """The main pipeline: collect → label → generate-statistics → infer-schema → validate → gate, a straight line."""
 
-from typing import Dict
+from typing import Any, Dict, NamedTuple
 
 from kfp import dsl
 
@@ -11,17 +11,27 @@ from headwater.components.label.component import label
 from headwater.components.validate.component import gate, validate
 
 
-@dsl.pipeline(name="headwater", description="Bad data is stopped before it trains a model.")
-def headwater_pipeline(project: Dict = {}):
-    """Collects one span of a dataset, measures it, and lets it pass or stops it.
+class Line(NamedTuple):
+    """The tasks up to the verdict."""
+
+    collect: Any
+    label: Any
+    generate_statistics: Any
+    infer_schema: Any
+    validate: Any
+
+
+def to_verdict(project: Any) -> Line:
+    """Adds the tasks up to the verdict to the pipeline that is being built.
 
     Args:
-        project: All settings, with the sections of `headwater.yaml`: name, sources, collect, label, statistics, schema,
-            validate, alerts and platform. `platform.data_root` is how this run finds the earlier ones.
+      project: the pipeline's parameter.
     """
     collected = collect(project=project)
     labelled = label(dataset=collected.outputs["dataset"], project=project)
-    measured = generate_statistics(dataset=labelled.outputs["labels"], project=project)
+    measured = generate_statistics(
+        dataset=labelled.outputs["labels"], dataset_uri=labelled.outputs["uri"], project=project
+    )
     described = infer_schema(statistics=measured.outputs["statistics"], project=project)
     validated = validate(
         statistics=measured.outputs["statistics"],
@@ -29,7 +39,25 @@ def headwater_pipeline(project: Dict = {}):
         dataset=labelled.outputs["uri"],
         project=project,
     )
-    gate(anomalies=validated.outputs["anomalies"], project=project)
-    # These read what changes between runs with the same parameters: files, and `auto` references.
+    # These read what changes between runs with the same parameters: files, and `auto` references. What is measured has
+    # the dataset's exact URI among its parameters.
     for task in (collected, labelled, described, validated):
         task.set_caching_options(False)
+    return Line(collected, labelled, measured, described, validated)
+
+
+def to_gate(line: Line, project: Any) -> Any:
+    """Adds the gate, which is never cached: Kubeflow's cache knows of artifacts only names, and not what they say."""
+    task = gate(anomalies=line.validate.outputs["anomalies"], project=project)
+    return task.set_caching_options(False)
+
+
+@dsl.pipeline(name="headwater", description="Bad data is stopped before it trains a model.", display_name="Headwater")
+def headwater_pipeline(project: Dict = {}):
+    """Collects one span of a dataset, measures it, and lets it pass or stops it.
+
+    Args:
+        project: All settings, with the sections of `headwater.yaml`: name, sources, collect, label, statistics, schema,
+            validate, alerts and platform. `platform.data_root` is how this run finds the earlier ones.
+    """
+    to_gate(to_verdict(project), project)

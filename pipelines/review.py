@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from headwater.components.common.acknowledging import today
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import visible
 from headwater.components.common.settings import parse_config
 from headwater.components.infer_schema import read_schema
 from headwater.components.infer_schema.accept import Acceptance, accept_span, schema_of, span_of, verdict_of
 from headwater.components.infer_schema.curation import FeatureCuration, check_curation
-from headwater.components.validate.acknowledging import today
 from headwater.components.validate.enforcement import where
 from headwater.components.validate.settings import check_settings
 from headwater.pipelines.project import NAME, amend, append

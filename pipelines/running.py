@@ -23,7 +23,7 @@ from headwater.pipelines.arguments import (
     project_of,
     shown,
 )
-from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, as_json, close, findings_of, page_of
+from headwater.pipelines.closing import DONE, NOT_BLESSED, Closing, as_json, close, findings_of_run, page_of
 from headwater.pipelines.project.checking import check_references, check_sources
 
 
@@ -71,6 +71,6 @@ def _run(options: argparse.Namespace) -> int:
     }
     made = [outcome.results[kind].body for kind in ("dataset", "labels") if kind in outcome.results]
     refusals = [body["refusal"] for body in made if body.get("refusal")]
-    found = [each for result in outcome.results.values() for each in findings_of(result)]
+    found = findings_of_run(outcome.results)
     last = list(outcome.results.values())[-1]
     return close(options, Closing([], last.uri, page_of(last), found, next(iter(refusals), ""), code, more))

@@ -28,6 +28,7 @@ from headwater.pipelines.closing import (
     DONE,
     NOT_BLESSED,
     Closing,
+    acknowledgement_lines,
     also_in,
     as_json,
     close,
@@ -207,6 +208,7 @@ def _validate(options: argparse.Namespace) -> int:
         )
     baseline = result.body["baseline"]
     compared = [("", f"compared with {baseline['uri']}")] if baseline else []
+    compared += [("", line) for line in acknowledgement_lines(result)]
     rows = result.body.get("rows", {})
     parts = {kind: load(rows[kind]["uri"], kind) for kind in ("passed", "quarantine") if rows.get(kind)}
     more = {

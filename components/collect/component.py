@@ -20,7 +20,8 @@ def collect(
     """Collects files and tables into a typed, keyed, split dataset with every record accounted for.
 
     Args:
-        dataset: The dataset; its metadata key `kind` is `headwater.dataset`.
+        dataset: The dataset. Its metadata: `kind` (headwater.dataset), `uri`, `verdict` (whether it was accepted), and
+            counts of records.
         page: Findings, where every record went, and each column.
         sources: Paths, folders, globs or URIs of CSV, TSV, JSONL, Parquet, Avro or TFRecord files, in place of those of
             the project; `{SPAN}`, `{YYYY}-{MM}-{DD}` and `{VERSION}` in a path tell spans.
@@ -32,13 +33,12 @@ def collect(
     """
     from headwater.components.collect import collect_dataset
     from headwater.components.collect.settings import from_project
+    from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.common.results import copy_page
 
     with clear_errors():
         result = collect_dataset(output=dataset.path, **from_project(project, sources))
-        copy_page(result, page.path)
-    uri = result.uri if result.home else dataset.uri
+        uri = publish(result, dataset, page)
     counts = {name: result.body["accounts"][name] for name in ("read", "written", "rejected")}
-    dataset.metadata.update(kind="headwater.dataset", uri=uri, **counts)
+    dataset.metadata.update(counts)
     return (uri, result.body["accepted"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +17,10 @@ from headwater.components.collect.report import report
 from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
-from headwater.components.collect.write import profile
-from headwater.components.collect.write.shards import Outcome, Plan, write_range
+from headwater.components.collect.write import profile, repeated_keys
+from headwater.components.collect.write.shards import Outcome, Plan, identities, write_range
 from headwater.components.common import overview, results, sources, storage
+from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
@@ -42,6 +42,7 @@ def collect_dataset(
     data_root: str = "",
     beam_pipeline_args: Sequence[str] = (),
     workers: int = 0,
+    acknowledged: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> Result:
     """Collects files and tables into a dataset.
@@ -54,6 +55,8 @@ def collect_dataset(
       data_root: durable home of all datasets; its shards are written there.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core.
+      acknowledged: findings that are known, as validate's setting `acknowledged` names them, whatever their date: they are
+        notes, and shape nothing else.
       **settings: the fields of `settings.Settings`.
 
     Returns:
@@ -63,6 +66,7 @@ def collect_dataset(
       HeadwaterError: a setting is wrong, the input cannot be read, or it has no rows.
     """
     checked = check_settings(**settings)
+    known = check_entries(acknowledged)
     if databases:
         from headwater.components.collect.databases import parse_source
 
@@ -81,7 +85,7 @@ def collect_dataset(
     warm_up(_PRELOAD)
     chosen = _choose_spans(as_uris(source), checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
-        return _Collection(checked, chosen, output, data_root, folder, beam).run(databases)
+        return _Collection(checked, chosen, output, data_root, folder, beam).run(databases, known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +138,7 @@ class _Collection:
         self._data_root, self._folder, self._beam = data_root, folder, beam
         self._reading = settings.reading
 
-    def run(self, databases: Sequence[Mapping[str, Any]]) -> Result:
+    def run(self, databases: Sequence[Mapping[str, Any]], known: Sequence[Acknowledged]) -> Result:
         settings = self._settings
         found = self._export(databases)
         if self._chosen.uris or not found:
@@ -160,6 +164,7 @@ class _Collection:
             plan, opened, outcome, measured = self._write(scans, places, base, attempt)
             span = home.span if home else _FIRST_SPAN if self._chosen.number == AUTO else self._chosen.number
             body = _body(settings, opened, plan, outcome.records, span)
+            body["repeated_keys"] = repeated_keys.describe(outcome.keys, opened.elements, plan.key_rate)
             body["lineage"]["spans"] = [[found.span, found.version] for found in self._chosen.spans]
             body["lineage"]["end"] = self._chosen.end.isoformat() if self._chosen.end else None
             _write_indexes(body, outcome.records, plan)
@@ -174,6 +179,7 @@ class _Collection:
                 anonymity=measured,
                 fingerprint=identity,
                 available=self._chosen.available,
+                known=known,
             )
             content = _finish(body, plan, home, identity, shaping_of, page)
         except BaseException:
@@ -245,7 +251,8 @@ class _Collection:
                 continue
             rows = sum(element.rows for element in opened.elements)
             rate = min(1.0, profile.SAMPLE_ROWS / max(rows, 1)) if settings.analyse else 0.0
-            plan = Plan(base, attempt, shape, schema, _identities(opened.files), rate)
+            key_rate = repeated_keys.rate(settings, rows)
+            plan = Plan(base, attempt, shape, schema, identities(opened.files), rate, key_rate)
             content = map_merge(
                 "collect: write",
                 list(enumerate(opened.elements)),
@@ -289,17 +296,6 @@ class _Collection:
             found = datetime.datetime.fromisoformat(self._settings.as_of.replace("Z", "+00:00"))
             return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
         return self._chosen.end or datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-
-
-def _identities(files: Sequence[sources.SourceFile]) -> tuple[tuple[str, str], ...]:
-    # Two copies of one file hold different rows all the same: the copy's number tells their `_row_id`s apart.
-    seen: dict[str, int] = {}
-    identities = []
-    for file in files:
-        number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
-        identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
-        identities.append((file.uri, identity))
-    return tuple(identities)
 
 
 def _body(

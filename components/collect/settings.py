@@ -16,6 +16,7 @@ from headwater.components.collect.privacy.actions import parse_actions
 from headwater.components.collect.shape.consistency import Format, Unit
 from headwater.components.collect.shape.lookups import Lookup
 from headwater.components.collect.shape.splitting import NO_SPLIT, SPLIT_GAP, HashRule, SplitRule, Splits
+from headwater.components.common.acknowledging import in_force
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import beam_options, listed, platform, section, unmarked
 from headwater.components.common.results import check_name
@@ -349,6 +350,7 @@ def from_project(project: Mapping[str, Any], sources: Sequence[str] = ()) -> dic
         "databases": [each for each in found if isinstance(each, Mapping)],
         "name": name,
         **given,
+        **in_force(project),
         "data_root": platform(project).data_root,
         **beam_options(project),
     }

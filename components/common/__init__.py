@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from headwater.components.common.machine import fit_threads
+
+# ruff: noqa: E402 – numpy, which pyarrow imports, asks for the number of threads once.
+fit_threads()
+
 from headwater.components.common.extension_types import forbid_pickles
 from headwater.components.common.lazy import lazy
 from headwater.components.common.leaving import wait_for_threads_at_exit

@@ -28,9 +28,9 @@ from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptio
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from headwater.components.common import storage, user_code
+from headwater.components.common import machine, storage, user_code
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.pool import FAILED, Pool, attempt, cores, run_alone
+from headwater.components.common.pool import FAILED, Pool, attempt, run_alone
 from headwater.components.common.progress import Progress
 from headwater.components.common.retries import StoreError
 
@@ -91,7 +91,7 @@ def map_merge(
         return merge([])
     local = options.view_as(StandardOptions).runner == "FnApiRunner"
     scratch = _scratch(options, scratch)
-    processes = workers or cores()
+    processes = workers or machine.processes()
     if local:
         processes = min(processes, len(items))
     # One process more is worth it for what could end this one, as some damaged files do.
@@ -109,7 +109,8 @@ def map_merge(
                     results = (
                         pipeline
                         | f"{label}/Elements" >> elements
-                        | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run))
+                        | f"{label}/Work"
+                        >> beam.ParDo(_Work(work, processes, tuple(preload), run, label.partition(":")[0]))
                     )
                     width, level = len(items), 0
                     while width > 1:
@@ -209,7 +210,8 @@ def _scratch(options: PipelineOptions, scratch: str) -> str:
 class _Work(beam.DoFn):
     """Runs elements in a process pool, a bounded number at a time, results in the elements' order."""
 
-    def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str):
+    def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str, task: str):
+        self._task = task
         self._work, self._processes, self._preload, self._run = work, processes, preload, run
         self._functions = user_code.packed()
 
@@ -241,7 +243,7 @@ class _Work(beam.DoFn):
             # A process died, and all work in flight with it. One by one the culprit shows.
             self._pool.close()
             self._pool = Pool(self._processes, self._preload)
-            result = run_alone(self._work, item, _name_of(item), self._preload)
+            result = run_alone(self._work, item, _name_of(item), self._task, self._preload)
         if self._run in _progress:
             _progress[self._run].advance(size)
         return index, result

@@ -85,8 +85,9 @@ class Dataset(Shown):
 
     @property
     def home(self) -> Home | None:
-        """Its place under a `data_root`, if it has one."""
-        return self.result.home
+        """The place under a `data_root` of what is made of it; None where there is none, and of passed and quarantined
+        rows: what is made of those is no result of their span, and no later span is compared with it."""
+        return self.result.home if self.result.role == self.result.kind else None
 
     def elements(self, split: str) -> list[Any]:
         """The elements of one split."""

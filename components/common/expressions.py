@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common import machine
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expression_limits import check_growth
 
 _LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
 _SETTINGS = (
-    "SET memory_limit = '1GB'",
     "SET TimeZone = 'UTC'",
     "SET python_enable_replacements = false",
     "SET autoinstall_known_extensions = false",
@@ -350,7 +350,7 @@ def _connection() -> Any:
     import duckdb
 
     # One thread: rows keep their order, and the pool's processes already use every core.
-    connection = duckdb.connect(config={"threads": 1})
+    connection = duckdb.connect(config={"threads": 1, "memory_limit": machine.duckdb_limit()})
     for setting in _SETTINGS:
         connection.execute(setting)
     return connection

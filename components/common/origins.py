@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headwater.components.common.acknowledging import placed
 from headwater.components.common.dataset import base_of
 from headwater.components.common.results import Result
+
+_MISSING_SHARE = "missing_share"
 
 
 def describe(result: Result) -> dict[str, Any]:
@@ -20,15 +23,17 @@ def describe(result: Result) -> dict[str, Any]:
       a row, or ""; `missing_codes`, by column, values that most likely stand for a missing one; `labels`, the columns that
       are to be learnt; `carried`, how many rows waited for their labels since an earlier span; `together`, pairs of columns
       that go together, as collect's analysis of a sample has them; `until`, the end of the time that the rows or their feedback
-      are of, where it is known, or "".
+      are of, where it is known, or ""; `findings`, the errors and warnings of collect and label, each with its
+      `component`, what it is about in validate's words, and of missing values the `shares` before and now. Those that were acknowledged then are among them.
     """
     labels: list[str] = []
     until = str((result.manifest.get("settings") or {}).get("as_of") or "") if result.kind == "labels" else ""
-    carried = 0
+    carried, findings = 0, _findings(result)
     if result.kind == "labels":
         labels.append(result.body["label"])
         carried = result.body["carried"]["taken_over"]
         result = base_of(result, result.body["bases"][0]).result
+        findings += _findings(result)
     settings: Mapping[str, Any] = result.manifest.get("settings") or {}
     split = settings.get("split") or {}
     if settings.get("label"):
@@ -41,5 +46,18 @@ def describe(result: Result) -> dict[str, Any]:
         "missing_codes": dict(analysis.get("missing_codes", {})),
         "labels": list(dict.fromkeys(labels)),
         "carried": carried,
+        "findings": findings,
         "together": [each["columns"] for each in [*analysis.get("duplicates", ()), *analysis.get("associations", ())]],
     }
+
+
+def _findings(result: Result) -> list[dict[str, Any]]:
+    found = []
+    for each in result.body.get("findings") or ():
+        # Whether an acknowledgement still holds is for those to say who read this.
+        severity = (each.get("acknowledged") or each)["severity"]
+        if severity != "info":
+            told = {"severity": severity, "message": each["message"], "action": each.get("action") or ""}
+            shares = [each["limit"], each["value"]] if each["rule"] == _MISSING_SHARE else None
+            found.append({"component": result.kind, **placed(each), **told, "shares": shares})
+    return found

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from headwater.components.common import user_code
+from headwater.components.common import machine, user_code
 from headwater.components.common.errors import HeadwaterError
 
 WORKED, FAILED = b"\0", b"\1"
@@ -23,17 +23,12 @@ _UNTOLD = {"PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}
 _SERVER = "headwater.components.common.worker_server"
 
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def warm_up(preload: Sequence[str]) -> None:
     """Starts the server that pools fork from, so that it imports `preload` while this process goes on."""
-    if cores() > 1:
+    if machine.processes() > 1:
         _start_server(preload)
 
 
@@ -55,7 +50,7 @@ class Pool:
                 workers,
                 mp_context=context,
                 initializer=_adopt,
-                initargs=({**_ONE_THREAD, **os.environ}, user_code.packed()),
+                initargs=(_environment(), user_code.packed()),
             )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
@@ -94,12 +89,13 @@ def attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
         return FAILED + str(error).encode()
 
 
-def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Sequence[str]) -> bytes:
+def run_alone(work: Callable[[Any], bytes], item: Any, name: str, task: str, preload: Sequence[str]) -> bytes:
     """Runs `attempt(work, item)` in a process of its own, after the process that ran it beside others has died.
 
     Args:
       work, item: as `attempt` takes them.
       name: of the item, for the message; a file's URI where it is one.
+      task: the component that it is work of, as in "collect", for the message too.
       preload: as `Pool` takes it.
 
     Returns:
@@ -107,9 +103,7 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
     """
     context = _start_server(preload)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_send, args=(sender, {**_ONE_THREAD, **os.environ}, user_code.packed(), work, item)
-    )
+    process = context.Process(target=_send, args=(sender, _environment(), user_code.packed(), work, item))
     with _without_main():
         process.start()
     sender.close()
@@ -117,18 +111,29 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, preload: Seque
         return receiver.recv_bytes()
     except EOFError:
         process.join()
-        code = process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return (
-            FAILED
-            + (
-                f"{name}: the worker process that handled it died twice ({how}); the file may be damaged, or need "
-                "more memory than there is"
-            ).encode()
-        )
+        return FAILED + _died(name, task, process.exitcode or 0).encode()
     finally:
         receiver.close()
         process.join()
+
+
+def _died(name: str, task: str, code: int) -> str:
+    if code == -signal.SIGKILL:
+        limit = machine.memory()
+        has = (
+            f"the memory of {machine.readable(limit)} that {task} may use"
+            if limit
+            else f"the memory that {task} may use"
+        )
+        return (
+            f"{name}: the worker process that handled it was killed twice (signal SIGKILL), as the system does when {has} "
+            f"does not suffice; raise resources.memory of {task}, or set workers to 1"
+        )
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return (
+        f"{name}: the worker process that handled it died twice ({how}); the file may be damaged, or need more memory "
+        "than there is"
+    )
 
 
 def start(function: Callable[..., None], *arguments: Any) -> Any:
@@ -182,16 +187,22 @@ def _start_server(preload: Sequence[str]) -> Any:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_SERVER, *preload])
-    added = {name: value for name, value in {**_ONE_THREAD, **_UNTOLD}.items() if name not in os.environ}
+    earlier = dict(os.environ)
     # They are read when the server imports numpy, and when the tracker starts.
-    os.environ.update(added)
+    os.environ.update({**_UNTOLD, **_environment()})
     try:
         with _without_main():
             forkserver.ensure_running()
     finally:
-        for name in added:
+        for name in set(os.environ).difference(earlier):
             del os.environ[name]
+        os.environ.update(earlier)
     return context
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment as worker processes have it."""
+    return {**os.environ, **({} if machine.is_given(_BLAS_THREADS) else {_BLAS_THREADS: "1"})}
 
 
 @contextlib.contextmanager

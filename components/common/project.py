@@ -7,34 +7,17 @@ and a component that is used alone takes the same mapping with its own sections 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-import pydantic
+from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.settings import PLACE, checked, meant, whole_numbers
+from headwater.components.common.platform import Platform, check_tasks
+from headwater.components.common.settings import checked, meant, whole_numbers
 
 SECTIONS = ("name", "sources", "collect", "label", "statistics", "schema", "validate", "alerts", "platform")
 """What a project may hold, in the order in which it is written."""
 
 _EXECUTABLE = "python3"
 _MARKED = "python\ue0003"
-
-
-class Platform(pydantic.BaseModel):
-    """Where and how the work is done.
-
-    Attributes:
-      data_root: path or URI of the durable home of all results: local, gs:// or s3://.
-      workers: number of processes per Beam worker; 0 for one per core.
-      beam_pipeline_args: Beam's options, as in `--runner=FlinkRunner`.
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    data_root: Annotated[str, PLACE] = ""
-    workers: Annotated[int, pydantic.Field(ge=0)] = 0
-    beam_pipeline_args: list[str] = []
 
 
 def section(project: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -77,7 +60,9 @@ def platform(project: Mapping[str, Any]) -> Platform:
     Raises:
       HeadwaterError: names the key that is wrong.
     """
-    return checked(Platform, section(project, "platform"), "platform")
+    found = checked(Platform, section(project, "platform"), "platform")
+    check_tasks(found)
+    return found
 
 
 def beam_options(project: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,14 @@ class Result(Shown):
                 f"{self.folder}: this {self.kind} has no file {path}; it has {', '.join(self.files())}"
             )
         uri = self.locate(path)
-        content = storage.read_bytes(uri)
+        try:
+            content = storage.read_bytes(uri)
+        except HeadwaterError as error:
+            if "no such file" in str(error):
+                raise HeadwaterError(
+                    f"{error}; this {self.kind} was removed or moved: run again with caching off"
+                ) from None
+            raise
         check(uri, content, self.manifest["files"][path]["sha256"])
         return content
 

@@ -22,21 +22,20 @@ def infer_schema(
     Args:
         statistics: generate-statistics' output.
         schema: `schema.pbtxt`; in mode `propose` also `candidate.pbtxt`, `diff.json` and `suggestions.json`. Its
-            metadata key `kind` is `headwater.schema`.
+            metadata: `kind` (headwater.schema), `uri`, `verdict` (inferred or agreed), `mode`.
         page: The schema, and in mode `propose` what would change and why.
         project: The settings of a pipeline, as in `headwater.yaml`; schema is read.
 
     Returns:
         uri: The schema's exact URI.
     """
+    from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.common.results import copy_page
     from headwater.components.infer_schema import derive_schema
     from headwater.components.infer_schema.curation import from_project
 
     with clear_errors():
         result = derive_schema(statistics.path, schema.path, **from_project(project))
-        copy_page(result, page.path)
-    uri = result.uri if result.home else schema.uri
-    schema.metadata.update(kind="headwater.schema", uri=uri, mode=result.body["mode"])
+        uri = publish(result, schema, page)
+    schema.metadata.update(mode=result.body["mode"])
     return (uri,)

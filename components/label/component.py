@@ -23,7 +23,7 @@ def label(
 
     Args:
         dataset: A dataset of collect's, or plain Parquet, CSV or JSONL files.
-        labels: The dataset with its labels; its metadata key `kind` is `headwater.labels`.
+        labels: The dataset with its labels. Its metadata: `kind` (headwater.labels), `uri`, `verdict`.
         page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
             and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
@@ -34,8 +34,8 @@ def label(
     Returns:
         uri: The exact URI of the dataset that is passed on.
     """
+    from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.common.results import copy_page
     from headwater.components.label import label_dataset, pass_on
     from headwater.components.label.settings import from_project
 
@@ -43,9 +43,7 @@ def label(
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)
-        copy_page(result, page.path)
-    uri = result.uri if result.home else labels.uri
-    labels.metadata.update(kind=f"headwater.{result.kind}", uri=uri)
+        uri = publish(result, labels, page)
     if steps:
         summary, rows = result.body["labelled"], result.body["accounts"]["written"]
         metrics.log_metric("rows", rows)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.components.common import results, storage
+from headwater.components.common.acknowledging import check_entries, mark_upstream
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
@@ -52,6 +53,7 @@ def label_dataset(
     data_root: str = "",
     beam_pipeline_args: Sequence[str] = (),
     workers: int = 0,
+    acknowledged: Sequence[Mapping[str, Any]] = (),
 ) -> Result:
     """Labels the rows of a dataset.
 
@@ -69,6 +71,8 @@ def label_dataset(
         have none.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
+      acknowledged: findings that are known, as validate's setting `acknowledged` names them, whatever their date: they are
+        notes, and shape nothing else.
 
     Returns:
       The labels, which are a dataset: the rows with their label, its probability and whether it abstains. When all rows
@@ -80,6 +84,7 @@ def label_dataset(
     pipeline_options(beam_pipeline_args)
     steps = named_functions(steps)
     checked = check_steps(steps)
+    acknowledgements = check_entries(acknowledged)
     when = check_as_of(as_of)
     dataset = as_uri(dataset)
     inputs = {name: as_uri(given, f"inputs.{name}") for name, given in inputs.items()}
@@ -153,7 +158,7 @@ def label_dataset(
     bases = Bases(readable, earlier, base)
     body = describe_labels(opened, checked, labellers, found, rows)
     body["private"] = private
-    body["findings"] = findings_of(checked, labellers, earlier)
+    body["findings"] = mark_upstream(findings_of(checked, labellers, earlier), acknowledgements)
     body["bases"] = bases.references
     body["splits"] = write_indexes("labels", plan, found, items, bases, opened.splits)
     body["carried"] = {
@@ -210,7 +215,8 @@ def pass_on(dataset: str, output: str) -> Result:
         )
     result = results.load(dataset, "dataset")
     output = storage.normalise(output)
-    _check_output(output, [result])
+    if not _holds(output, result):
+        _check_output(output, [result])
     if result.home:
         return results.bring(result, output)
     storage.copy_folder(result.folder, output, last=results.MANIFEST)
@@ -255,6 +261,14 @@ def _check_sources(steps: Sequence[Step], prepared: Sequence[Prepared]) -> None:
         for name in each.sources:
             if seen.setdefault(name, step.where) != step.where:
                 raise HeadwaterError(f"{step.where}: {name!r} already votes in {seen[name]}; give it another name")
+
+
+def _holds(output: str, result: Result) -> bool:
+    """Whether an earlier attempt passed this very dataset on to the folder."""
+    if output in (result.folder.rstrip("/"), result.uri.rstrip("/")):
+        return False
+    there = storage.exists(storage.join(output, results.MANIFEST))
+    return there and results.load(output, "dataset", "labels").fingerprint == result.fingerprint
 
 
 def _check_output(output: str, read: Sequence[Result]) -> None:

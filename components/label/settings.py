@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from headwater.components.common.acknowledging import in_force
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import beam_options, section
 from headwater.components.common.settings import PLACE, checked, whole_numbers
@@ -77,6 +78,7 @@ def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
         "steps": given.steps,
         "inputs": given.inputs,
         "as_of": as_of or given.as_of,
+        **in_force(project),
         **beam_options(project),
     }
 

@@ -12,6 +12,8 @@ _NAMES = {
     "gate": "component",
     "measure_concept": "concept",
     "measure_feature_skew": "feature_skew",
+    "report": "component",
+    "report_run": "reporting",
     "validate": "component",
 }
 __all__ = list(_NAMES)

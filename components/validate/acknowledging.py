@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import pydantic
+from headwater.components.common.acknowledging import Acknowledged, marked
 
-_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-_Text = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-def _as_day(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return datetime.date.fromisoformat(value)
-        except ValueError:
-            raise ValueError("must be a date; example: 2026-12-31") from None
-    return value
-
-
-Day = Annotated[datetime.date, pydantic.BeforeValidator(_as_day)]
-"""A date, which YAML and JSON write as text."""
-
-
-class Acknowledged(pydantic.BaseModel):
-    """A finding that is known, and does not count for the verdict until a date has passed.
-
-    Attributes:
-      kind: the finding's kind, as the manifest and the page name it.
-      feature: the feature that it is about; empty for the dataset or the split as a whole.
-      split: the split that it is about; None for any.
-      check: the check that reports it; None for any.
-      rule: the rule on rows that it is about; None for any.
-      reason: why it does not count.
-      until: the last day on which it does not.
-    """
-
-    model_config = _STRICT
-
-    kind: _Text
-    feature: str
-    split: str | None = None
-    check: str | None = None
-    rule: str | None = None
-    reason: _Text
-    until: Day
-
-    def names(self, finding: Mapping[str, Any]) -> bool:
-        """Whether it is about a finding, which has its `check`."""
-        asked = {name: getattr(self, name) for name in ("kind", "feature", "split", "check", "rule")}
-        return all(value is None or finding.get(name) == value for name, value in asked.items())
+_NEAR = 3
+"""So many findings are named at most that an entry may have meant."""
 
 
 class Acknowledgements:
@@ -61,7 +20,8 @@ class Acknowledgements:
     reason, and `until` when, or `who` accepted it `when`.
 
     Attributes:
-      entries: of the settings, each as the manifest lists it: with `expired`, and the number of `findings` it is about.
+      entries: of the settings, each as the manifest lists it: with `expired`, the number of `findings` it is about, and
+        a `note` where it has no effect.
     """
 
     def __init__(
@@ -80,7 +40,7 @@ class Acknowledgements:
           place: the span and the fingerprint of the statistics that are validated; findings on others were accepted for
             those alone.
         """
-        self.entries = [
+        self.entries: list[dict[str, Any]] = [
             {**entry.model_dump(mode="json", exclude_none=True), "expired": day > entry.until, "findings": 0}
             for entry in entries
         ]
@@ -91,21 +51,24 @@ class Acknowledgements:
 
     def settings(self) -> dict[str, Any]:
         """What of the settings shapes the verdict, for its fingerprint: not the day, but what has expired by then."""
-        entries = [{name: entry[name] for name in entry if name != "findings"} for entry in self.entries]
+        entries = [{name: entry[name] for name in entry if name not in ("findings", "note")} for entry in self.entries]
         return {"acknowledged": entries} if entries else {}
 
     def of_splits(self, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Findings of single splits: those marked that do not count because of an entry with a split, or because they
         were accepted."""
-        return [self._marked(each, self._of_entry(each, True) or self._of_acceptance(each)) for each in findings]
+        return [marked(each, self._of_entry(each, True) or self._of_acceptance(each)) for each in findings]
 
     def of_causes(self, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Findings of all splits, with what has the same cause: those marked that an entry without a split is about.
 
-        What does not count stands last.
+        What does not count stands last. Entries that change nothing get a `note`.
         """
-        marked = [self._marked(each, self._of_entry(each, False)) for each in findings]
-        return sorted(marked, key=lambda each: "acknowledged" in each)
+        found = [marked(each, self._of_entry(each, False)) for each in findings]
+        for number, (entry, given) in enumerate(zip(self.entries, self._given), 1):
+            if note := _note(entry, given, found):
+                entry["note"] = f"acknowledged entry {number} ({_name(given.feature)}, {given.kind}) {note}"
+        return sorted(found, key=lambda each: "acknowledged" in each)
 
     def _of_entry(self, finding: Mapping[str, Any], of_split: bool) -> dict[str, Any] | None:
         told = None
@@ -113,28 +76,57 @@ class Acknowledgements:
             if (given.split is not None) == of_split and given.names(finding):
                 entry["findings"] += 1
                 if not entry["expired"] and told is None:
-                    told = {"reason": given.reason, "until": entry["until"]}
+                    told = given.told()
         return told
 
     def _of_acceptance(self, finding: Mapping[str, Any]) -> dict[str, Any] | None:
         place = {name: finding[name] for name in ("kind", "feature", "split", "rule") if name in finding}
         return self._signed if place in self._accepted else None
 
-    def ended(self, finding: Mapping[str, Any]) -> str:
-        """What to do about an acknowledgement of a finding that counts again; empty for none."""
-        for entry, given in zip(self.entries, self._given):
-            splits = [None, *finding["splits"]]
-            if entry["expired"] and given.split in splits and given.names({**finding, "split": given.split}):
-                return f"its acknowledgement ended on {entry['until']}: extend it under validate.acknowledged, or remove it"
+
+def _note(entry: Mapping[str, Any], given: Acknowledged, findings: Sequence[Mapping[str, Any]]) -> str:
+    """Why an entry has no effect, and what to do; empty where it has one."""
+    counted = entry["findings"]
+    if entry["expired"]:
+        if counted:
+            counts = "the finding counts" if counted == 1 else f"the {counted} findings count"
+            return f"ended on {entry['until']}, so {counts} again; correct the cause, or set a later until"
+        return f"ended on {entry['until']} and matches nothing; remove it"
+    if counted:
         return ""
+    lead = next((lead for lead in findings for each in lead["members"] if _is_about(given, each)), None)
+    if lead is not None:
+        if lead["severity"] == "info":
+            return ""
+        name = f"{_name(lead['feature'])}, {lead['kind']}"
+        return f"is about a detail of the finding ({name}), which has the same cause and counts; acknowledge that one"
+    near = _near(given, findings)
+    correct = f", or correct it: there is {' and '.join(near)}" if near else ", or correct its kind and feature"
+    return f"matched nothing: no such finding in this run; remove it{correct}"
 
-    @staticmethod
-    def _marked(finding: dict[str, Any], told: dict[str, Any] | None) -> dict[str, Any]:
-        if told is None or finding["severity"] == "info":
-            return finding
-        return {**finding, "severity": "info", "acknowledged": {"severity": finding["severity"], **told}}
+
+def _is_about(given: Acknowledged, member: Mapping[str, Any]) -> bool:
+    return (given.kind, given.feature) == (member["kind"], member["feature"]) and (
+        given.split is None or given.split in member["splits"]
+    )
 
 
-def today() -> datetime.date:
-    """The day of the run, UTC."""
-    return datetime.datetime.now(datetime.UTC).date()
+def _near(given: Acknowledged, findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The findings that an entry may have meant: those on its feature, and those of its kind on a feature of like
+    name."""
+    features = [each["feature"] for each in findings]
+    like = {given.feature, *difflib.get_close_matches(given.feature, features, _NEAR)}
+    folded = given.feature.casefold()
+    near = [each for each in findings if each["feature"] in like or each["feature"].casefold() == folded]
+    near.sort(key=lambda each: (each["feature"] != given.feature, each["kind"].casefold() != given.kind.casefold()))
+    return list(dict.fromkeys(_described(each) for each in near))[:_NEAR]
+
+
+def _described(finding: Mapping[str, Any]) -> str:
+    splits: Iterator[str] = (f", split {split}" for split in finding["splits"][:1])
+    rule = f", rule {finding['rule']!r}" if finding.get("rule") else ""
+    return f"({_name(finding['feature'])}, {finding['kind']}{rule}{next(splits, '') if len(finding['splits']) == 1 else ''})"
+
+
+def _name(feature: str) -> str:
+    return f"feature {feature!r}" if feature else "the whole dataset"

@@ -119,8 +119,7 @@ def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> 
         else actions.propose_command(context.statistics.folder, context.schema.folder)
     )
     for each in findings:
-        done = "acknowledged" in each
-        each["action"] = "" if done else "; ".join(filter(None, (known.ended(each), actions.action(each, accept))))
+        each["action"] = "" if "acknowledged" in each else actions.action(each, accept)
     body = {
         "blessed": not any(each["severity"] == "error" for each in findings),
         "baseline": context.baseline.reference() if context.baseline else None,

@@ -1,4 +1,4 @@
-"""validate and gate as KFP components."""
+"""validate, gate and report as KFP components."""
 
 # KFP reads the outputs from a NamedTuple that is made in the signature.
 # mypy: disable-error-code="valid-type"
@@ -21,13 +21,14 @@ def validate(
     quarantine: dsl.Output[dsl.Dataset],
     dataset: str = "",
     project: Dict = {},
-) -> NamedTuple("Outputs", uri=str, blessed=bool):
+) -> NamedTuple("Outputs", uri=str, blessed=bool, quarantined=int):
     """Validates statistics against a schema and against an earlier span. It succeeds whatever it finds: `gate` fails.
 
     Args:
         statistics: generate-statistics' output.
         schema: infer-schema's output.
-        anomalies: `Split-<name>/SchemaDiff.pb` and the verdict; its metadata key `kind` is `headwater.anomalies`.
+        anomalies: `Split-<name>/SchemaDiff.pb` and the verdict. Its metadata: `kind` (headwater.anomalies), `uri`,
+            `verdict`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
         passed: Rows that break no rule. Where the project has no rules for rows (`validate.rows`) nothing is written, the
@@ -39,9 +40,10 @@ def validate(
     Returns:
         uri: The anomalies' exact URI.
         blessed: Whether there is no finding of severity error.
+        quarantined: How many rows are in quarantine.
     """
+    from headwater.components.common.artifacts import publish, publish_rows
     from headwater.components.common.errors import clear_errors
-    from headwater.components.common.results import copy_page
     from headwater.components.validate import check_statistics
     from headwater.components.validate.settings import from_project
 
@@ -55,7 +57,9 @@ def validate(
             quarantine=quarantine.path,
             **from_project(project),
         )
-        copy_page(result, page.path)
+        uri = publish(result, anomalies, page)
+        publish_rows(passed)
+        quarantined = publish_rows(quarantine)
     severities = [finding["severity"] for finding in result.body["findings"]]
     for severity in ("error", "warning"):
         metrics.log_metric(f"{severity}s", severities.count(severity))
@@ -63,13 +67,7 @@ def validate(
         if not check["skipped"]:
             metrics.log_metric(f"{check['name']}.findings", check["errors"] + check["warnings"])
     metrics.log_metric("blessed", int(result.body["blessed"]))
-    uri = result.uri if result.home else anomalies.uri
-    anomalies.metadata.update(kind="headwater.anomalies", uri=uri, verdict=result.body["verdict"])
-    rows = result.body.get("rows", {})
-    for name, part in (("passed", passed), ("quarantine", quarantine)):
-        if rows.get(name):
-            part.metadata.update(kind="headwater.dataset", uri=rows[name]["uri"] if result.home else part.uri)
-    return (uri, result.body["blessed"])
+    return (uri, result.body["blessed"], quarantined)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -87,3 +85,22 @@ def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
 
     with clear_errors():
         print(enforce(anomalies.path, fail_on=fail_on(project)))
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def report(page: dsl.Output[dsl.HTML], project: Dict = {}):
+    """Leaves a run's page whatever became of the run, and calls the alerts where no verdict did; for an exit handler.
+
+    Args:
+        page: The run's overview, or why there is none. Its metadata: `kind` (headwater.page), `uri`, `verdict`.
+        project: The settings of a pipeline, as in `headwater.yaml`; name, label, validate, alerts and platform are read.
+    """
+    from headwater.components.common.errors import clear_errors
+    from headwater.components.validate import report_run
+
+    with clear_errors():
+        ending = report_run(project)
+    with open(page.path, "w", encoding="utf-8") as file:
+        file.write(ending.html)
+    page.metadata.update(kind="headwater.page", uri=ending.page, verdict=ending.verdict)
+    print(ending.verdict)

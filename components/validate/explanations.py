@@ -36,6 +36,7 @@ _WHY = {
 }
 _BY_CHECK = {
     "schema": "Code that relies on the schema may fail, or give wrong results silently.",
+    "upstream": "It holds for the rows that were validated, before any of them is compared with a schema or a baseline.",
     "dataset_constraints": "The dataset as a whole is not as agreed, often because an export is incomplete or duplicated.",
     "serving_schema": "The model is served inputs that it was not built for.",
 }

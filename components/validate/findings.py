@@ -10,6 +10,9 @@ DRIFT, SKEW = "DRIFT", "SKEW"
 LABEL_DRIFT, CONCEPT_DRIFT, COVARIATE_DRIFT = "LABEL_DRIFT", "CONCEPT_DRIFT", "COVARIATE_DRIFT"
 """Kinds of findings on labels: their shares, what the same inputs are labelled, and the inputs."""
 
+RULE_BROKEN = "RULE_BROKEN"
+"""The kind of a finding that rows break a rule."""
+
 DRIFT_UNDONE = "DRIFT_UNDONE"
 """The kind of a finding that features are again as they were before a span that was accepted as it is."""
 

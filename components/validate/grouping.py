@@ -1,4 +1,4 @@
-"""One finding a cause: over splits, over checks of one feature, and over features that move together."""
+"""One finding a cause: over splits, over checks and components of one feature, and over features that move together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from headwater.components.common.acknowledging import UPSTREAM
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.validate.findings import (
     COMPARISON_IMPOSSIBLE,
@@ -13,17 +14,34 @@ from headwater.components.validate.findings import (
     COVARIATE_DRIFT,
     DRIFT,
     LABEL_DRIFT,
+    RULE_BROKEN,
     SKEW,
 )
+from headwater.components.validate.rows.rules import SCHEMA_PREFIX
 from headwater.components.validate.tables import MISSING
 
 Alike = Callable[[str, str], bool]
 """Whether two features said the same before anything changed."""
 
 _FIRST = {LABEL_DRIFT: 0, CONCEPT_DRIFT: 1, DRIFT: 3, SKEW: 3, COVARIATE_DRIFT: 4}
-_OTHERS = 2
+_OTHERS, _BEFORE = 2, 5
 _DOMAIN = ("ENUM_TYPE_", "BOOL_TYPE_", "DOMAIN_", "INT_TYPE_", "FLOAT_TYPE_")
-_ABSENCE = ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT", "INVALID_FEATURE_SHAPE")
+_MISSING_SHARE = "missing_share"
+_ABSENCE, _VALUES, _GONE, _SIZE = "absence", "values", "gone", "size"
+_ABOUT = {
+    "FEATURE_TYPE_LOW_FRACTION_PRESENT": _ABSENCE,
+    "FEATURE_TYPE_LOW_NUMBER_PRESENT": _ABSENCE,
+    "INVALID_FEATURE_SHAPE": _ABSENCE,
+    "ZEROS_MISSING": _ABSENCE,
+    _MISSING_SHARE: _ABSENCE,
+    "SCHEMA_MISSING_COLUMN": _GONE,
+    "column_gone": _GONE,
+    "volume": _SIZE,
+}
+"""What a finding of a kind says of its feature, or of the data as a whole."""
+
+_DEMANDS = {"missing": _ABSENCE, "valency": _ABSENCE} | dict.fromkeys(("domain", "range", "nan", "infinite"), _VALUES)
+_NOT_NULL = "is not null"
 _SAME_SHARE = 0.002
 _NAMED = 5
 
@@ -48,21 +66,27 @@ def group(
     """
     merged = _over_splits(findings)
     merged.sort(key=lambda each: _order(each, labels))
-    found: list[dict[str, Any]] = []
+    causes: list[list[dict[str, Any]]] = []
     for each in merged:
-        lead = next((one for one in found if _explains(one, each, alike)), None)
-        if lead is None:
-            found.append({**each, "members": []})
-        else:
-            lead["members"].append(_member(each))
-            if each["feature"] == lead["feature"] or each["kind"] == CONCEPT_DRIFT:
-                lead["splits"] = list(dict.fromkeys([*lead["splits"], *each["splits"]]))
-                lead["split"] = ", ".join(lead["splits"])
-    for each in found:
-        along = list(dict.fromkeys(one["feature"] for one in each["members"] if one["feature"] != each["feature"]))
-        if along and each["kind"] in (DRIFT, SKEW):
-            each["message"] += f"; {_names(along)} moved along"
-    return found
+        cause = next((one for one in causes if _explains(one[0], each, alike)), None)
+        # A component before validate tells of each feature for itself, also of those that moved along.
+        cause = cause or next((one for one in causes if any(_tells_again(known, each) for known in one)), None)
+        if cause is None:
+            causes.append([{**each, "members": []}])
+            continue
+        lead = cause[0]
+        cause.append(each)
+        lead["members"].append(_member(each))
+        if each["feature"] == lead["feature"] or each["kind"] == CONCEPT_DRIFT:
+            lead["splits"] = list(dict.fromkeys([*lead["splits"], *each["splits"]]))
+            lead["split"] = ", ".join(lead["splits"])
+    for lead, *others in causes:
+        along = list(dict.fromkeys(one["feature"] for one in others if one["feature"] != lead["feature"]))
+        if along and lead["kind"] in (DRIFT, SKEW):
+            lead["message"] += f"; {_names(along)} moved along"
+        elif along and lead["kind"] == _MISSING_SHARE:
+            lead["message"] += f"; so {'is' if len(along) == 1 else 'are'} {_names(along)}"
+    return [cause[0] for cause in causes]
 
 
 def _over_splits(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -90,8 +114,11 @@ def _merged(alike: list[Mapping[str, Any]]) -> dict[str, Any]:
 def _order(finding: Mapping[str, Any], labels: Collection[str]) -> tuple[Any, ...]:
     kind = finding["kind"]
     rank = 0 if kind == DRIFT and finding["feature"] in labels else _FIRST.get(kind, _OTHERS)
-    # A label's own drift says less than what the concept's check makes of it, and a shape less than what is missing.
-    later = (kind == DRIFT and not rank) or kind == "INVALID_FEATURE_SHAPE"
+    if finding["check"] == UPSTREAM:
+        rank = _BEFORE
+    # A label's own drift says less than what the concept's check makes of it, a shape less than what is missing, and the
+    # schema less than a rule that counted the rows.
+    later = 2 if kind == "INVALID_FEATURE_SHAPE" else int(kind != RULE_BROKEN if rank else kind == DRIFT)
     return SEVERITIES.index(finding["severity"]), rank, later, -finding.get("effect", math.inf)
 
 
@@ -101,18 +128,18 @@ def _explains(lead: Mapping[str, Any], other: Mapping[str, Any], alike: Mapping[
     if lead["feature"] == other["feature"] and lead["feature"]:
         if kinds in ((LABEL_DRIFT, DRIFT), (DRIFT, COVARIATE_DRIFT)):
             return True
-        if lead["check"] == "schema" and together:
-            # What the schema does not allow cannot be compared either; a new value moves the shares, and so does a missing
-            # one, which also has no shape.
-            return (
-                other["kind"] == COMPARISON_IMPOSSIBLE
-                or (other["kind"] == DRIFT and lead["kind"].startswith(_DOMAIN) and _is_new(other))
-                or (lead["kind"] in _ABSENCE and (other["kind"] in _ABSENCE or _is_about(other, MISSING)))
-            )
-        return False
+        if lead["check"] == "schema" and other["kind"] == COMPARISON_IMPOSSIBLE:
+            # What the schema does not allow cannot be compared either.
+            return together
+        # A new value moves the shares, and so does a missing one, which also has no shape; and each breaks rules.
+        same, checks = _about(lead) & _about(other), {lead["check"], other["check"]}
+        # What is served has causes of its own.
+        return together and bool(same) and "serving_schema" not in checks and (len(checks) == 2 or same == {_ABSENCE})
     if kinds == (CONCEPT_DRIFT, CONCEPT_DRIFT):
         # Two features of one split are two places where it changed.
         return not together
+    if kinds == (_MISSING_SHARE, _MISSING_SHARE):
+        return _missing_alike(lead, other)
     if kinds in ((DRIFT, DRIFT), (SKEW, SKEW)):
         return _missing_alike(lead, other) or alike.get(lead["kind"], _never)(lead["feature"], other["feature"])
     return False
@@ -122,22 +149,42 @@ def _never(one: str, other: str) -> bool:
     return False
 
 
-def _is_new(finding: Mapping[str, Any]) -> bool:
-    most = finding.get("most_changed")
-    return most is not None and not most["baseline"]
+def _tells_again(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a component before validate told what is known; it does not say of which splits."""
+    if UPSTREAM not in (known["check"], other["check"]) or known["check"] == other["check"]:
+        return False
+    return known["feature"] == other["feature"] and bool(_about(known) & _about(other))
 
 
-def _is_about(finding: Mapping[str, Any], bin_: str) -> bool:
-    most = finding.get("most_changed")
-    return finding["kind"] == DRIFT and most is not None and most["bin"] == bin_
+def _about(finding: Mapping[str, Any]) -> set[str]:
+    """What a finding says of its feature: that values are absent, or that there are values which should not be there."""
+    kind, most = finding["kind"], finding.get("most_changed")
+    if kind == DRIFT and most is not None:
+        return {_ABSENCE} if most["bin"] == MISSING else {_VALUES} if not most["baseline"] else set()
+    if kind == RULE_BROKEN:
+        name = finding.get("rule", "")
+        if name.startswith(SCHEMA_PREFIX):
+            return {_DEMANDS[name.rpartition(":")[2]]}
+        if finding.get("rule_kind") != "row":
+            return set()
+        return {_VALUES, _ABSENCE} if _NOT_NULL in finding["message"].lower() else {_VALUES}
+    if finding["check"] == "dataset_constraints":
+        return {_SIZE}
+    return {_VALUES} if kind.startswith(_DOMAIN) else {_ABOUT[kind]} if kind in _ABOUT else set()
 
 
 def _missing_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two features went missing together, as those of one lookup do."""
-    first, second = (each.get("most_changed") for each in (one, other))
-    if first is None or second is None or (first["bin"], second["bin"]) != (MISSING, MISSING):
-        return False
-    return all(abs(first[name] - second[name]) < _SAME_SHARE for name in ("baseline", "current"))
+    first, second = _missing(one), _missing(other)
+    return bool(first and second) and all(abs(was - now) < _SAME_SHARE for was, now in zip(first, second))
+
+
+def _missing(finding: Mapping[str, Any]) -> tuple[float, ...]:
+    """The missing shares, before and now, of a finding that is about them; () for any other."""
+    most = finding.get("most_changed")
+    if most is not None and most["bin"] == MISSING:
+        return most["baseline"], most["current"]
+    return tuple(finding.get("shares") or ())
 
 
 def _member(finding: Mapping[str, Any]) -> dict[str, Any]:

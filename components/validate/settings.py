@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from headwater.components.common.acknowledging import Acknowledged, Day
 from headwater.components.common.project import beam_options, listed, section
 from headwater.components.common.settings import PLACE, checked, whole_numbers
 from headwater.components.validate import checks
-from headwater.components.validate.acknowledging import Acknowledged, Day
 from headwater.components.validate.alerts.settings import Alert
 
 

@@ -18,7 +18,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from headwater.components.common.project import Platform
+from headwater.components.common.platform import Platform
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _ENTRY = re.compile(r"([a-z_][\w, ]*): (.*)", re.DOTALL)
@@ -100,8 +100,9 @@ def _rows(model: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str, s
         if not text and within:
             text = inspect.cleandoc(within[0][1].__doc__ or "").partition("\n")[0].rstrip(".")
         yield key, _default(field), _sentence(text).replace("|", "\\|")
+        # A model that this one extends has the same settings, told already.
         for suffix, inner in within:
-            for row in _rows(inner, f"{key}{suffix}."):
+            for row in _rows(inner, f"{key}{suffix}.") if not issubclass(model, inner) else ():
                 if row[0] not in seen:
                     seen.add(row[0])
                     yield row

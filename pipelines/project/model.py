@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import pydantic
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.project import SECTIONS, Platform
+from headwater.components.common.platform import Platform
+from headwater.components.common.project import SECTIONS
 from headwater.components.common.settings import PLACE
 
 REFERENCES = re.compile(r"auto|none|latest|previous|(span|season|window):\d+")

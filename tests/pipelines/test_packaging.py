@@ -69,9 +69,11 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/label/templates/weak_supervision.html",
         "components/validate/component.yaml",
         "components/validate/gate.yaml",
+        "components/validate/report.yaml",
         "components/validate/templates/index.html",
         "components/validate/templates/page.html",
         "components/validate/templates/page.js",
+        "components/validate/templates/run.html",
         "pipelines/headwater.yaml",
     ]
 

@@ -99,7 +99,7 @@ def test_the_tables_of_the_readmes_are_those_of_the_models(name):
 
 def test_a_changed_model_changes_its_table():
     text = "<!-- settings: platform -->\nold\n<!-- /settings -->\n"
-    assert "| `workers` | `0` | number of processes per Beam worker; 0 for one per core |" in describing.written(text)
+    assert "| `workers` | `0` | number of processes per Beam worker; 0 for one per core of" in describing.written(text)
 
 
 # How it is found and put together.

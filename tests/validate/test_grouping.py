@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.components.validate.actions import action
+from headwater.components.validate.actions import accept_command, action, propose_command
 from headwater.components.validate.grouping import group
 
 
@@ -140,13 +140,73 @@ def test_a_feature_that_is_often_missing_is_one_finding():
     assert len(group([shape, few, drift("x", 0.5, **known)], {})) == 2
 
 
+def collected(kind, feature, severity="warning", **more):
+    return other(kind, feature, severity, split="", check="upstream", **more)
+
+
+LOST = {"most_changed": {"bin": "(missing)", "baseline": 0.0, "current": 0.4}}
+
+
+def test_what_collect_found_stands_under_what_explains_it():
+    found = group([drift("x", 0.5, **LOST), collected("missing_share", "x", shares=[0.0, 0.4])], {})
+    assert places(found) == [("DRIFT", "x", ["train"])]
+    assert [each["kind"] for each in found[0]["members"]] == ["missing_share"] and found[0]["message"] == "x moved"
+    # Of features that went missing together, each has a finding of collect.
+    also = [collected("missing_share", name, shares=[0.0, 0.4]) for name in ("x", "y")]
+    [found] = group([drift("x", 0.5, **LOST), drift("y", 0.4, **LOST), *also], {})
+    assert len(found["members"]) == 3 and found["message"] == "x moved; y moved along"
+    [found] = group(also, {})
+    assert found["message"].endswith("; so is y")
+    gone = other("SCHEMA_MISSING_COLUMN", "x", "error", check="schema")
+    assert places(group([collected("column_gone", "x"), gone], {})) == [("SCHEMA_MISSING_COLUMN", "x", ["train"])]
+    few = other("DATASET_LOW_NUM_EXAMPLES", "", "error", check="dataset_constraints")
+    assert places(group([collected("volume", ""), few], {})) == [("DATASET_LOW_NUM_EXAMPLES", "", ["train"])]
+    # Another cause, of the same feature or the same kind, stays; and what is agreed comes first.
+    kept = group(
+        [drift("x", 0.5), collected("missing_share", "x"), collected("stuck", "x"), collected("stale", "", "error")], {}
+    )
+    assert [each["kind"] for each in kept] == ["stale", "DRIFT", "missing_share", "stuck"]
+    assert (
+        len(
+            group(
+                [collected("missing_share", "x", shares=[0.0, 0.4]), collected("missing_share", "y", shares=[0, 0.1])],
+                {},
+            )
+        )
+        == 2
+    )
+
+
+def test_a_broken_rule_a_breach_of_the_schema_and_what_moved_are_one():
+    rule = other("RULE_BROKEN", "x", "error", check="rows", rule="schema:x:domain", rule_kind="schema")
+    new = other("ENUM_TYPE_UNEXPECTED_STRING_VALUES", "x", "error", check="schema")
+    unseen = drift("x", 0.5, most_changed={"bin": "new", "baseline": 0.0, "current": 0.4})
+    [found] = group([new, unseen, rule], {})
+    assert found["kind"] == "RULE_BROKEN" and [each["kind"] for each in found["members"]] == [new["kind"], "DRIFT"]
+    # What is an error leads, though the rule counted the rows.
+    [found] = group([new, unseen, {**rule, "severity": "warning"}], {})
+    assert found["kind"] == new["kind"]
+    own = {**rule, "rule": "cheap", "rule_kind": "row", "message": "rule 'cheap': x < 9 is broken by 4 of 10 rows"}
+    assert len(group([own, unseen], {})) == 1 and len(group([own, drift("x", 0.5, **LOST)], {})) == 2
+    own["message"] = "rule 'there': x IS NOT NULL is broken by 4 of 10 rows"
+    assert len(group([own, drift("x", 0.5, **LOST)], {})) == 1
+    # Two rules are two; a rule over many rows says nothing of values; nor does one of another split or feature.
+    assert len(group([own, rule], {})) == 2
+    assert len(group([{**own, "rule_kind": "unique"}, unseen], {})) == 2
+    assert len(group([rule, {**unseen, "split": "eval"}], {})) == 2
+    assert len(group([rule, {**unseen, "feature": "y"}], {})) == 2
+    missing = other("RULE_BROKEN", "x", "error", check="rows", rule="schema:x:missing", rule_kind="schema")
+    assert len(group([missing, unseen], {})) == 2 and len(group([missing, drift("x", 0.5, **LOST)], {})) == 1
+
+
 def test_every_finding_says_what_to_do():
     from headwater.components.common.results import Home
 
-    home = Home("root", "adult", 2, 1)
+    home = accept_command(Home("root", "adult", 2, 1))
     kinds = ["DRIFT", "SKEW", "LABEL_DRIFT", "CONCEPT_DRIFT", "COVARIATE_DRIFT", "COMPARISON_IMPOSSIBLE", "EMPTY_SPLIT"]
     told = [action(other(kind, "x", check="drift"), home) for kind in [*kinds, "TOO_FEW_ROWS", "RULE_NOT_JUDGED"]]
     told += [action(other("KIND", "x", check=check), home) for check in ("schema", "rows", "feature_skew", "mine")]
     assert all(told) and not any(each.endswith(".") for each in told)
     assert "--name adult --span 2" in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), home)
-    assert "--name" not in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), None)
+    without = propose_command("statistics", "schema")
+    assert "--name" not in action(other("SCHEMA_NEW_COLUMN", "x", check="schema"), without)

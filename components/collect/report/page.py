@@ -50,12 +50,15 @@ def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Sett
 
 def _strip(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was collected, as pairs of a name and a value."""
-    accounts, found = body["accounts"], [each["severity"] for each in body["findings"]]
+    accounts, found = body["accounts"], [each["severity"] for each in body["findings"] if "acknowledged" not in each]
     counts = [
         (found.count(level), name) for level, name in (("error", "error"), ("warning", "warning"), ("info", "note"))
     ]
+    words = [f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count]
+    if len(found) < len(body["findings"]):
+        words.append(f"{len(body['findings']) - len(found):,} acknowledged")
     facts = [
-        ("Findings", ", ".join(f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count) or "none"),
+        ("Findings", ", ".join(words) or "none"),
         ("Read", f"{accounts['read']:,}"),
         ("Written", f"{accounts['written']:,}"),
         ("Rejected", f"{accounts['rejected']:,}"),

@@ -18,6 +18,7 @@ from headwater.components.collect.settings import Settings
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import PLACE, SPLIT, Outcome
 from headwater.components.common import results
+from headwater.components.common.acknowledging import Acknowledged, mark_upstream
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Home
 from headwater.components.common.sources import Notice
@@ -38,6 +39,7 @@ def add_report(
     anonymity: Mapping[str, Any] | None,
     fingerprint: str,
     available: Mapping[int, int],
+    known: Sequence[Acknowledged] = (),
 ) -> str:
     """Adds what was found to a manifest's body: `findings`, `profile`, `private`, `health`, `anonymity`, `analysis`.
 
@@ -52,6 +54,7 @@ def add_report(
       anonymity: what was measured of groups, if it was asked.
       fingerprint: the dataset's.
       available: the version of every span that the sources' paths tell.
+      known: findings that do not count.
 
     Returns:
       The page.
@@ -97,7 +100,8 @@ def add_report(
         analysis.update(found.analysis)
     body["analysis"] = analysis
     body["findings"] = sorted(
-        findings, key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or "")
+        mark_upstream(findings, known),
+        key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or ""),
     )
     return page.render_page(body, sample.table if sample else None, settings, linked=home is not None)
 

@@ -17,6 +17,7 @@ from headwater.components.collect.rules.base import Evidence, Found, Sample
 RULES: tuple[Callable[[Evidence], Found], ...] = (
     dataset.split_column,
     dataset.source_notices,
+    dataset.repeated_keys,
     dataset.late_versions,
     dataset.unmatched_lookups,
     dataset.k_anonymity,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common.dataset import SPLIT, split_key
@@ -22,6 +24,21 @@ def split_column(evidence: Evidence) -> Found:
         f"{{{SPLIT}: …}}) to have them named {SPLIT}=…"
     )
     return Found([finding("split_column", "info", SPLIT, message)])
+
+
+def repeated_keys(evidence: Evidence) -> Found:
+    """`repeated_key`: the declared key does not tell rows apart."""
+    found = evidence.body.get("repeated_keys")
+    if found is None:
+        return Found([])
+    key, rows = evidence.settings.key, evidence.summary["rows"]
+    first, again = (
+        f"row {each['row']:,} of {posixpath.basename(each['source'])}" for each in (found["first"], found["again"])
+    )
+    named = f"the key {key[0]!r} is" if len(key) == 1 else f"the columns {', '.join(key)} are the key, which is"
+    least = "" if found["exact"] else "at least "
+    message = f"{named} not unique: {least}{found['rows']:,} of {rows:,} rows repeat it, such as {again}, after {first}"
+    return Found([finding("repeated_key", "warning", None, message, found["rows"] / rows, 0.0)])
 
 
 def late_versions(evidence: Evidence) -> Found:

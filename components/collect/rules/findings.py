@@ -12,6 +12,7 @@ ACTIONS = {
     "missing_share": "look for what stopped filling it at the source",
     "column_gone": "restore it at the source, or accept the schema without it",
     "model_version": "collect with one version of the model, or retrain on what the new one gives",
+    "repeated_key": "set collect.duplicates: drop to keep the first row of each key, or name more columns in collect.key",
     "late_version": "collect that span again",
     "k_anonymity": "set anonymity.suppress, or generalise the columns further under private",
     "leak": "leave it out of training, or by the setting columns, unless it is known before the label",

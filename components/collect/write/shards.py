@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,11 @@ from headwater.components.collect.privacy import detect, scrubbing
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.shape.shaping import Account, Shape, read_shaped
 from headwater.components.collect.shape.splitting import assign
-from headwater.components.collect.write import profile
+from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.shard_writer import ShardWriter
-from headwater.components.common.sources import Element, Misfit, Rejection
+from headwater.components.common.sources import Element, Misfit, Rejection, SourceFile
 
 SPLIT, PLACE = "_split", "_place"
 """Columns of the sample beside the dataset's own: the split's position; the range and the row in its source."""
@@ -35,6 +37,7 @@ class Plan:
       schema: the columns of shaped rows with their types.
       identities: what the `_row_id`s of each file are made of, by URI: no two alike.
       sample_rate: the share of the rows that is brought back as a sample.
+      key_rate: the share of the keys that is looked at for repetition.
     """
 
     base: str
@@ -43,6 +46,7 @@ class Plan:
     schema: pa.Schema
     identities: tuple[tuple[str, str], ...]
     sample_rate: float
+    key_rate: float
 
     @property
     def splits(self) -> tuple[tuple[str, float], ...]:
@@ -59,6 +63,18 @@ class Plan:
         return f"{folder}/part-{number:05d}{self.suffix}.parquet"
 
 
+def identities(files: Sequence[SourceFile]) -> tuple[tuple[str, str], ...]:
+    """What the `_row_id`s of each file are made of, by URI: no two alike."""
+    # Two copies of one file hold different rows all the same: the copy's number tells their `_row_id`s apart.
+    seen: dict[str, int] = {}
+    found = []
+    for file in files:
+        number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
+        identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
+        found.append((file.uri, identity))
+    return tuple(found)
+
+
 def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
     """Writes the shards of one range, one a split, and its rejected records.
 
@@ -71,7 +87,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
     identity = dict(plan.identities)[element.file.uri]
     account = Account()
     sinks: dict[str, ShardWriter] = {}
-    states, personal, samples = [], [], []
+    states, personal, samples, keys = [], [], [], []
     try:
         for batch, rows in read_shaped(plan.shape, number, element, account):
             if not batch.num_rows:
@@ -85,10 +101,13 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
             if (assigned < 0).any():
                 kept = assigned >= 0
                 batch, rows, content, assigned = batch.filter(pa.array(kept)), rows[kept], content[kept], assigned[kept]
+                choice = choice[kept]
                 if not batch.num_rows:
                     continue
             states.append(profile.measure(batch))
             personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
+            if plan.key_rate:
+                keys.append(repeated_keys.keep(choice, rows, number, plan.key_rate))
             chosen = profile.in_sample(content, plan.sample_rate)
             if plan.sample_rate and chosen.any():
                 samples.append(_sampled(batch, rows, assigned, chosen, number, plan.schema))
@@ -103,7 +122,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
                         sinks[split] = ShardWriter(_file_schema(plan.schema, part))
                     sinks[split].write(part, ordered[2][start:stop])
     except Misfit:
-        return Outcome([{"misfit": True}], None).encode()
+        return Outcome([{"misfit": True}], None, None).encode()
     shards = {}
     for split, sink in sinks.items():
         path = plan.path(split_folder(plan.schema.names, split), number)
@@ -137,7 +156,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         path, encoded = plan.path("_rejected", number), _encode(element.file.uri, rejections, settings)
         storage.write_bytes(storage.join(plan.base, path), encoded)
         record["file"] = {"path": path, "bytes": len(encoded), "sha256": storage.sha256(encoded)}
-    return Outcome([record], pa.concat_tables(samples) if samples else None).encode()
+    return Outcome([record], *(pa.concat_tables(each) if each else None for each in (samples, keys))).encode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,31 +166,29 @@ class Outcome:
     Attributes:
       records: one a range.
       sample: rows of them, with `SPLIT` (a position) and `PLACE`; None when there are none.
+      keys: what `repeated_keys` keeps; None when there is none.
     """
 
     records: list[dict[str, Any]]
     sample: pa.Table | None
+    keys: pa.Table | None
 
     def encode(self) -> bytes:
-        """As bytes: the length of the records, the records as lines of JSON, the sample as an Arrow stream."""
+        """As bytes: the records as lines of JSON, the sample and the keys as Arrow streams, each after its length."""
         lines = b"\n".join(json.dumps(record).encode() for record in self.records)
-        return len(lines).to_bytes(8, "big") + lines + _to_stream(self.sample)
+        return _joined([lines, _to_stream(self.sample), _to_stream(self.keys)])
 
     @staticmethod
     def decode(content: bytes) -> Outcome:
         """The outcome that `encode` wrote."""
-        lines, stream = _parts(content)
-        sample = pa.ipc.open_stream(stream).read_all() if stream else None
-        return Outcome([json.loads(line) for line in lines.splitlines()], sample)
+        lines, *streams = _parts(content)
+        return Outcome([json.loads(line) for line in lines.splitlines()], *map(_from_stream, streams))
 
     @staticmethod
     def merge(outcomes: list[bytes]) -> bytes:
         """Outcomes of neighbouring ranges as one."""
-        parts = [_parts(content) for content in outcomes]
-        lines = b"\n".join(lines for lines, _ in parts)
-        tables = [pa.ipc.open_stream(stream).read_all() for _, stream in parts if stream]
-        sample = pa.concat_tables(tables).combine_chunks() if tables else None
-        return len(lines).to_bytes(8, "big") + lines + _to_stream(sample)
+        lines, *streams = zip(*map(_parts, outcomes or [Outcome([], None, None).encode()]))
+        return _joined([b"\n".join(lines), *map(_concatenated, streams)])
 
 
 def _file_schema(schema: pa.Schema, first: pa.RecordBatch) -> pa.Schema:
@@ -235,9 +252,26 @@ def _to_stream(table: pa.Table | None) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _parts(content: bytes) -> tuple[bytes, bytes]:
-    length = int.from_bytes(content[:8], "big")
-    return content[8 : 8 + length], content[8 + length :]
+def _from_stream(stream: bytes) -> pa.Table | None:
+    return pa.ipc.open_stream(stream).read_all() if stream else None
+
+
+def _concatenated(streams: Sequence[bytes]) -> bytes:
+    tables = [table for table in map(_from_stream, streams) if table is not None]
+    return _to_stream(pa.concat_tables(tables).combine_chunks() if tables else None)
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+def _parts(content: bytes) -> list[bytes]:
+    parts, start = [], 0
+    while start < len(content):
+        begin = start + 8
+        start = begin + int.from_bytes(content[start:begin], "big")
+        parts.append(content[begin:start])
+    return parts
 
 
 def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.RecordBatch:

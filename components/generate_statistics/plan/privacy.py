@@ -13,6 +13,7 @@ import os
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common import machine
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
 
@@ -109,7 +110,7 @@ def _keyed(values: pa.Array, key: bytes) -> pa.Array:
     key = hashlib.sha256(key).digest() if len(key) > _BLOCK else key
     inner, outer = (bytes(byte ^ pad for byte in key.ljust(_BLOCK, b"\0")) for pad in (0x36, 0x5C))
     # DuckDB hashes whole columns; a call a value would cost a Python loop over every distinct value.
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duckdb.connect(config={"threads": 1, "memory_limit": machine.duckdb_limit()}) as connection:
         connection.register("given", pa.table({"value": values.cast(pa.binary())}))
         found = connection.execute(
             "SELECT sha256($outer || unhex(sha256($inner || value)))[1:$characters]::BLOB AS value FROM given",

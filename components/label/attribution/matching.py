@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common import machine
 from headwater.components.common.keys import KEY
 
 PREDICTION = np.dtype([*KEY.descr, ("time", "<i8"), ("element", "<u4"), ("row", "<u4")])
@@ -199,7 +200,7 @@ def _connection() -> Any:
     import duckdb
 
     # One thread: the pool's processes already use every core.
-    return duckdb.connect(config={"threads": 1})
+    return duckdb.connect(config={"threads": 1, "memory_limit": machine.duckdb_limit()})
 
 
 def _window_ends(slots: _Slots, key: np.ndarray, time: np.ndarray, window: int) -> np.ndarray:

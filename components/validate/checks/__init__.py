@@ -11,6 +11,7 @@ from headwater.components.validate.checks import (
     schema,
     serving_schema,
     skew,
+    upstream,
 )
 from headwater.components.validate.checks.base import Check, Outcome
 
@@ -22,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     skew.CHECK,
     rows.CHECK,
     concept.CHECK,
+    upstream.CHECK,
     feature_skew.CHECK,
 )
 """In the order in which they run and are reported."""

@@ -8,10 +8,8 @@ from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
+from headwater.components.validate.findings import RULE_BROKEN
 from headwater.components.validate.rows.judging import PRIVATE, Judged
-
-KIND = "RULE_BROKEN"
-"""The kind of these findings."""
 
 _SHOWN_CHARACTERS = 40
 
@@ -128,9 +126,10 @@ def _finding(rule: Judged, result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "split": result["split"],
         "feature": rule.feature,
-        "kind": KIND,
+        "kind": RULE_BROKEN,
         "severity": rule.severity,
         "message": message,
+        "rule_kind": rule.kind,
         **{name: result[name] for name in ("rule", "rows", "broken", "share", "first_seen", "examples")},
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import storage, stores
+from headwater.components.common import machine, storage, stores
 from headwater.components.common.arrow_types import canonical_schema, with_type
 from headwater.components.common.errors import HeadwaterError
 
@@ -72,8 +72,8 @@ def read_rows(uri: str, start: int, rows: int, columns: Sequence[str], reason: s
 def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
     import duckdb
 
-    with _local(uri) as path, duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET memory_limit = '1GB'")
+    settings: dict[str, Any] = {"threads": 1, "memory_limit": machine.duckdb_limit()}
+    with _local(uri) as path, duckdb.connect(config=settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET arrow_large_buffer_size = false")
         connection.execute("SET allowed_paths = ['{}']".format(path.replace("'", "''")))

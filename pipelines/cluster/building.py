@@ -1,0 +1,167 @@
+"""The main pipeline for a cluster: the project as its defaults, the platform on each task, and a report at its end.
+
+With a trainer it is the guarded pipeline: what is blessed goes on to the trainer; of what is not, the quarantined rows are
+measured and labelled, for those who look into them, and the gate fails.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Dict  # noqa: UP035  kfp reads the annotation
+
+from headwater.components.common import storage
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.platform import Platform
+from headwater.components.common.project import platform
+from headwater.components.common.results import check_name
+from headwater.components.validate.settings import fail_on
+from headwater.pipelines.cluster.tasks import configure
+
+_RUNTIME = ("data_root", "workers", "beam_pipeline_args")
+
+
+def pipeline_name(project: Mapping[str, Any]) -> str:
+    """What the pipeline of a project is called at Kubeflow."""
+    name = project.get("name") or "data"
+    check_name(name)
+    return f"headwater-{name.lower().replace('_', '-').replace('.', '-')}"
+
+
+def defaults(project: Mapping[str, Any]) -> dict[str, Any]:
+    """The project as the pipeline's default: without what only the cluster reads, which must not change a cache's key."""
+    given = project.get("platform") or {}
+    runtime = {key: given[key] for key in _RUNTIME if key in given}
+    return {**project, "platform": runtime}
+
+
+def compile_project(project: Mapping[str, Any]) -> str:
+    """Compiles the pipeline of a project.
+
+    Args:
+      project: all settings, checked.
+
+    Returns:
+      The YAML: the pipeline's specification, and the platform's after it; the same for the same settings.
+
+    Raises:
+      HeadwaterError: the trainer does not fit.
+    """
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "pipeline.yaml")
+        compiler.Compiler().compile(build(project), path)
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
+
+def build(project: Mapping[str, Any]) -> Any:
+    """The pipeline of a project, as kfp has it."""
+    from kfp import dsl
+
+    from headwater.components.validate.component import report
+    from headwater.pipelines.main import to_gate, to_verdict
+
+    settings = platform(project)
+    given = defaults(project)
+    trainer = _trainer(settings.trainer, project) if settings.trainer else None
+    title = f"Headwater: {given.get('name') or 'data'}"
+
+    @dsl.pipeline(name=pipeline_name(project), display_name=title, description=_about(trainer))
+    def pipeline(project: Dict = given):  # noqa: UP006
+        """Collects one span of a dataset, measures it, and lets it pass or stops it.
+
+        Args:
+            project: All settings, with the sections of the project file. Change it for a single run, as to collect other
+                sources or to go back to a span (`collect.span`).
+        """
+        ending = configure(report(project=project).set_caching_options(False), "report", settings)
+        with dsl.ExitHandler(ending, name="run"):
+            line = to_verdict(project)
+            for task in line:
+                configure(task, task.name, settings)
+            if trainer is None:
+                configure(to_gate(line, project), "gate", settings)
+            else:
+                _guard(line, project, trainer, settings)
+
+    return pipeline
+
+
+def _about(trainer: Any) -> str:
+    if trainer is None:
+        return "Bad data is stopped before it trains a model."
+    return f"Bad data is stopped before it trains a model; good data goes on to {trainer.name}."
+
+
+def _guard(line: Any, project: Any, trainer: Any, settings: Platform) -> None:
+    from kfp import dsl
+
+    from headwater.components.generate_statistics.component import generate_statistics
+    from headwater.components.label.component import label
+    from headwater.pipelines.main import to_gate
+
+    validated = line.validate
+    with dsl.If(validated.outputs["blessed"] == True, name="blessed"):  # noqa: E712  kfp makes a condition of it
+        inputs = _inputs(trainer, offered(line, project))
+        configure(trainer(**inputs).set_caching_options(False), "trainer", settings, own_image=True)
+    with dsl.If(validated.outputs["blessed"] == False, name="not blessed"):  # noqa: E712
+        with dsl.If(validated.outputs["quarantined"] > 0, name="quarantined"):
+            rows = validated.outputs["quarantine"]
+            report = generate_statistics(dataset=rows, project=project).set_caching_options(False)
+            configure(report.set_display_name("quarantine-report"), "generate-statistics", settings)
+            relabelled = label(dataset=rows, project=project).set_caching_options(False)
+            configure(relabelled.set_display_name("relabel"), "label", settings)
+        configure(to_gate(line, project), "gate", settings)
+
+
+def offered(line: Any, project: Any) -> dict[str, tuple[Any, Any]]:
+    """What a trainer may ask for, by the name of its input: as an artifact, and as a parameter; None for no such."""
+    validated = line.validate.outputs
+    return {
+        "dataset": (line.label.outputs["labels"], line.label.outputs["uri"]),
+        "dataset_uri": (None, line.label.outputs["uri"]),
+        "passed": (validated["passed"], None),
+        "statistics": (line.generate_statistics.outputs["statistics"], line.generate_statistics.outputs["uri"]),
+        "schema": (line.infer_schema.outputs["schema"], line.infer_schema.outputs["uri"]),
+        "anomalies": (validated["anomalies"], validated["uri"]),
+        "project": (None, project),
+    }
+
+
+def _inputs(trainer: Any, known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    found = {}
+    for name, asked in (trainer.component_spec.inputs or {}).items():
+        artifact, parameter = known.get(name, (None, None))
+        # kfp writes artifacts' types with their version.
+        value = artifact if "@" in str(asked.type) else parameter
+        if value is not None:
+            found[name] = value
+        elif not asked.optional:
+            raise HeadwaterError(
+                f"platform.trainer: {trainer.name} needs the input {name!r}, which this pipeline does not have; it has "
+                f"{', '.join(known)}, and other inputs need a default"
+            )
+    return found
+
+
+def _trainer(uri: str, project: Mapping[str, Any]) -> Any:
+    """The component of a trainer."""
+    from kfp import components
+
+    if fail_on(project) != "error":
+        raise HeadwaterError(
+            "platform.trainer: a trainer gets what is blessed, which is what has no error: leave validate.fail_on at error"
+        )
+    try:
+        text = storage.read_bytes(storage.normalise(uri)).decode()
+    except (HeadwaterError, UnicodeDecodeError) as error:
+        raise HeadwaterError(f"platform.trainer: {error}") from None
+    try:
+        return components.load_component_from_text(text)
+    except Exception:  # noqa: BLE001  whatever kfp makes of a file that is not a component
+        raise HeadwaterError(
+            f"platform.trainer: {uri} is not a component's YAML, as kfp's compiler writes it"
+        ) from None
