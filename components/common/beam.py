@@ -258,7 +258,7 @@ def _may_abort(item: Any) -> bool:
     from headwater.components.common.sources.formats import FORMATS
 
     formats = (FORMATS.get(getattr(file, "format", "")) for file in _files_of(item))
-    return any(found.may_abort for found in formats if found)
+    return any(format.may_abort for format in formats if format)
 
 
 def _files_of(item: Any) -> Iterator[Any]:

@@ -172,8 +172,8 @@ def evaluate_each(
 def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
     # In two steps: DuckDB would compute what a value is used for twice outside of TRY.
     values, failed = evaluate(where, expression, batch)
-    found, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
-    return found, failed
+    values_made, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
+    return values_made, failed
 
 
 def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
@@ -273,29 +273,31 @@ def _functions() -> dict[str, str]:
     rows = _connection().execute(
         "SELECT lower(function_name), function_type, stability, macro_definition FROM duckdb_functions()"
     )
-    found: dict[str, str] = {}
+    refusals: dict[str, str] = {}
     macros: dict[str, str] = {}
     for name, kind, stability, definition in rows.fetchall():
         if name in _OF_THE_MACHINE or _OF_THE_SESSION.match(name) or (kind == "scalar" and stability != "CONSISTENT"):
-            found[name] = "its result depends on more than its arguments"
+            refusals[name] = "its result depends on more than its arguments"
         elif kind == "scalar":
             # Some are table functions as well, which no scalar expression can call.
-            found[name] = "" if found.get(name) in (None, _NO_SCALAR) else found[name]
+            refusals[name] = "" if refusals.get(name) in (None, _NO_SCALAR) else refusals[name]
         elif kind == "macro":
             macros[name] = definition
         elif kind == "aggregate":
             # A name may be both, as list functions are; the aggregate reading would win.
-            found[name] = found.get(name) or "it is an aggregate, whose result would depend on other rows"
+            refusals[name] = refusals.get(name) or "it is an aggregate, whose result would depend on other rows"
         else:
-            found.setdefault(name, _NO_SCALAR)
-    found["unnest"] = "it returns several rows for one"
+            refusals.setdefault(name, _NO_SCALAR)
+    refusals["unnest"] = "it returns several rows for one"
     for name, definition in macros.items():
-        if name not in found:
-            found[name] = "" if _is_pure(definition, found, macros) else "its result depends on more than its arguments"
-    return found
+        if name not in refusals:
+            refusals[name] = (
+                "" if _is_pure(definition, refusals, macros) else "its result depends on more than its arguments"
+            )
+    return refusals
 
 
-def _is_pure(definition: str, found: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
+def _is_pure(definition: str, refusals: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
     try:
         nodes = list(_walk(_parse("macro", definition)))
     except HeadwaterError:
@@ -310,23 +312,23 @@ def _is_pure(definition: str, found: dict[str, str], macros: dict[str, str], dep
             return False
         if kind == "FUNCTION":
             name = node["function_name"].lower()
-            if name in macros and name not in found:
-                if depth > 5 or not _is_pure(macros[name], found, macros, depth + 1):
+            if name in macros and name not in refusals:
+                if depth > 5 or not _is_pure(macros[name], refusals, macros, depth + 1):
                     return False
-            elif found.get(name, "unknown"):
+            elif refusals.get(name, "unknown"):
                 return False
     return True
 
 
 def _parse(where: str, expression: str) -> dict[str, Any]:
     text = f"SELECT ({expression}\n) AS value FROM {_TABLE}"
-    found = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
-    if found.get("error"):
+    parsed = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
+    if parsed.get("error"):
         raise HeadwaterError(
             f"{where}: {expression!r} is not a single scalar SQL expression: "
-            f"{found.get('error_message', 'it does not parse')}"
+            f"{parsed.get('error_message', 'it does not parse')}"
         )
-    statements = found["statements"]
+    statements = parsed["statements"]
     node = statements[0]["node"]
     plain = len(statements) == 1 and node.get("type") == "SELECT_NODE" and len(node.get("select_list", ())) == 1
     plain = plain and node.get("from_table", {}).get("type") == "BASE_TABLE" and not node.get("where_clause")

@@ -351,14 +351,14 @@ def check_name(name: str) -> None:
 
 def committed(data_root: str, name: str, kind: str) -> list[Home]:
     """Every committed result of `kind` of a dataset, by rising span and version."""
-    found = []
+    homes = []
     root = storage.join(data_root, name)
     for span in numbered(root, "span"):
         for version in numbered(storage.join(root, f"span={span}"), "version"):
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
-                found.append(home)
-    return found
+                homes.append(home)
+    return homes
 
 
 def is_reference(text: str) -> bool:

@@ -124,17 +124,17 @@ def span_of(data_root: str, name: str, span: int | None = None) -> Home:
         folders = [folder for folder in storage.list_folders(data_root) if not folder.startswith("_")]
         names = ", ".join(sorted(folders)) or "none"
         raise HeadwaterError(f"--name: {data_root} has no dataset {name!r} with a schema; it has {names}")
-    found = [home for home in homes if span is None or home.span == span]
-    if not found:
+    matching = [home for home in homes if span is None or home.span == span]
+    if not matching:
         spans = ", ".join(str(number) for number in sorted({home.span for home in homes}))
         raise HeadwaterError(f"--span: dataset {name!r} has no span {span} with a schema; it has {spans}")
-    return found[-1]
+    return matching[-1]
 
 
 def verdict_of(home: Home) -> Result | None:
     """The latest verdict on a span; None where there is none."""
-    found = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
-    return results.load(found[-1].folder("anomalies"), "anomalies") if found else None
+    verdicts = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
+    return results.load(verdicts[-1].folder("anomalies"), "anomalies") if verdicts else None
 
 
 def schema_of(home: Home, verdict: Result | None) -> Result:

@@ -145,20 +145,20 @@ class _Data:
     @functools.cached_property
     def features(self) -> dict[tuple[str, ...], Feature]:
         """The distributions of all rows, by path."""
-        found: dict[tuple[str, ...], list[Any]] = {}
+        by_path: dict[tuple[str, ...], list[Any]] = {}
         for result, split in self._places:
             for path, feature in distributions.read(result.read(f"Split-{split}/State.arrow")).items():
-                found.setdefault(path, []).append(feature)
-        return {path: distributions.add(parts) for path, parts in found.items()}
+                by_path.setdefault(path, []).append(feature)
+        return {path: distributions.add(parts) for path, parts in by_path.items()}
 
     @property
     def codes(self) -> dict[str, list[Any]]:
         """The values by feature that most likely stand for a missing one, as the datasets' manifests say."""
-        found: dict[str, list[Any]] = {}
+        codes_of: dict[str, list[Any]] = {}
         for result, _ in self._places:
             for name, codes in (result.body["dataset"].get("about") or {}).get("missing_codes", {}).items():
-                found[name] = [*found.get(name, []), *codes]
-        return found
+                codes_of[name] = [*codes_of.get(name, []), *codes]
+        return codes_of
 
 
 def _infer(data: _Data, way: str, max_string_domain_size: int) -> schema_pb2.Schema:
