@@ -235,19 +235,19 @@ def accepted_here(home: Home | None) -> Result | None:
     for version in reversed(results.numbered(folder, "version")):
         place = dataclasses.replace(home, version=version).folder("schema")
         if storage.exists(storage.join(place, results.MANIFEST)):
-            found = results.load(place, "schema")
-            if found.body["mode"] == ACCEPTED:
-                return found
+            schema = results.load(place, "schema")
+            if schema.body["mode"] == ACCEPTED:
+                return schema
     return None
 
 
 def _find_base(reference: str, measured: Result) -> _Base | None:
     if results.is_reference(reference):
-        found = accepted_here(measured.home) if reference in ("auto", "previous") else None
-        found = found or results.find(reference, "schema", measured.home)
-        if found is None:
+        accepted = accepted_here(measured.home) if reference in ("auto", "previous") else None
+        accepted = accepted or results.find(reference, "schema", measured.home)
+        if accepted is None:
             return None
-        base = _of_result(found, SCHEMA)
+        base = _of_result(accepted, SCHEMA)
         # `latest` and `previous` take what is there; who names one span, or a place, means that schema.
         return base if not reference.startswith("span:") else _given(base)
     return _given(_open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA))
