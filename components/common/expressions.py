@@ -7,6 +7,7 @@ how rows fall into batches.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
@@ -58,16 +59,16 @@ _RANDOM = "reservoir"
 _NO_SCALAR = "it is not a scalar function"
 
 
-def check_expression(where: str, expression: str, columns: Sequence[str]) -> list[str]:
+def check_expression(where: str, expression: str, columns: Sequence[str] | None) -> list[str]:
     """Refuses what is no single scalar expression over `columns`.
 
     Args:
       where: the setting's name, for errors.
       expression: SQL in DuckDB's dialect.
-      columns: the names that it may use.
+      columns: the names that it may use; None where they are not known.
 
     Returns:
-      The columns that it reads, in the order of `columns`.
+      The columns that it reads, in the order of `columns`; none where those are not known.
 
     Raises:
       HeadwaterError: names the part that is not allowed, and why.
@@ -78,17 +79,17 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> lis
         if node.get("class") == "LAMBDA":
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
     for name in sorted(lambdas):
-        shadowed = [each for each in columns if fold(each) == fold(name)]
+        shadowed = [each for each in columns or () if fold(each) == fold(name)]
         if shadowed:
             raise HeadwaterError(
                 f"{where}: the lambda's parameter {name!r} has the name of the column {shadowed[0]!r}; rename the "
                 "parameter"
             )
     for node in nodes:
-        _check_node(where, node, {*columns, *lambdas}, columns)
+        _check_node(where, node, lambdas, columns)
     check_growth(where, nodes)
     read = {fold(_column_of(node)) for node in nodes if node.get("class") == "COLUMN_REF"}
-    return [name for name in columns if fold(name) in read]
+    return [name for name in columns or () if fold(name) in read]
 
 
 def fold(name: str) -> str:
@@ -221,13 +222,13 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequence[str]) -> None:
+def _check_node(where: str, node: dict[str, Any], lambdas: set[str], columns: Sequence[str] | None) -> None:
     kind = node.get("class")
     if kind in _REFUSED:
         raise HeadwaterError(
             f"{where}: {_REFUSED[kind]} is not allowed; its result would depend on other rows or tables"
         )
-    if kind == "COLUMN_REF":
+    if kind == "COLUMN_REF" and columns is not None:
         name = _column_of(node)
         alike = [each for each in columns if fold(each) == fold(name)]
         if len(alike) > 1:
@@ -235,8 +236,10 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
                 f"{where}: {name!r} may mean {' or '.join(map(repr, alike))}, because SQL ignores the case of names; "
                 "rename one of them (collect's rename)"
             )
-        if fold(name) not in {fold(each) for each in known}:
-            raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
+        if fold(name) not in {fold(each) for each in (*columns, *lambdas)}:
+            near = difflib.get_close_matches(name, columns, 1, 0.65)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}{hint}")
     if kind == "FUNCTION":
         # DuckDB's parser itself writes main.list_value for a list; any other schema is a value before a dot.
         if node.get("schema") not in ("", "main") or node.get("catalog"):

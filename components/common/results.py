@@ -313,6 +313,13 @@ def claim_exactly(home: Home, kind: str, identity: str) -> bool:
     return storage.create(uri, encode({"fingerprint": identity}))
 
 
+def release(folder: str) -> None:
+    """Gives up the claim of an attempt that failed, unless another one has written there: the place is free again."""
+    claimed = storage.join(folder, _CLAIM)
+    if [file.uri for file in storage.list_files(folder)] == [claimed]:
+        storage.delete(claimed)
+
+
 def commit(home: Home, kind: str, manifest: bytes) -> bool:
     """Writes a result's manifest under its home, which makes it exist.
 

@@ -86,8 +86,9 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
             _fit_presence(feature, asked, [each[feature.name] for each in missing if feature.name in each])
     counts = [_values(proto) for proto in data.protos]
     for feature in fitted.feature:
-        least = min(each.get(feature.name, 0) for each in counts)
-        if feature.presence.min_count > least:
+        # A column that is not there at all is no longer validated, and what was agreed about it stays.
+        least = min((each[feature.name] for each in counts if feature.name in each), default=None)
+        if least is not None and feature.presence.min_count > least:
             # What is new was described by all splits together.
             feature.presence.min_count = least
     return fitted
