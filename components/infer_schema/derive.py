@@ -12,6 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.foreign import Foreign, open_statistics
 from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
@@ -97,8 +98,8 @@ def derive_schema(
     `accept_span`, by a curation, or by naming it as the base.
 
     Args:
-      statistics: path or URI of a result of generate-statistics, or several: the schema then fits all of them, and
-        the last one's dataset is the one that it belongs to.
+      statistics: path or URI of a result of generate-statistics, or of TFDV's or TFX's own, as `open_statistics` takes
+        them; or several: the schema then fits all of them, and the last one's dataset is the one that it belongs to.
       output: folder for the result.
       mode: `infer`: from the statistics, whatever came before. `frozen`: the base with its curation, byte for byte
         the base when there is none; new data never widens it. `propose`: as `frozen`, with the schema widened to fit
@@ -107,7 +108,8 @@ def derive_schema(
       base_schema: a reference as in `results.find`, or a path or URI of a `schema.pbtxt` or of a folder that has one.
       curation: changes by feature: the fields of `curation.Curation`.
       max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
-      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes; `tfdv`, exactly TFDV's.
+      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes; `tfdv`, exactly TFDV's,
+        and so it is from TFDV's own statistics, which do not tell what the data closes.
 
     Returns:
       The schema; its body says `mode`, its `base`, whether it is still `inferred` and since which span, or how and by
@@ -126,8 +128,10 @@ def derive_schema(
     uris = [statistics] if isinstance(statistics, str) else list(statistics)
     if not uris:
         raise HeadwaterError("statistics: must name at least one result of generate-statistics")
-    all_measured = [results.load(uri, "statistics") for uri in uris]
+    all_measured = [open_statistics(uri) for uri in uris]
     measured = all_measured[-1]
+    without_state = any(isinstance(each, Foreign) for each in all_measured)
+    infer = "tfdv" if without_state else infer
     if mode == "infer" and base_schema not in ("auto", "none"):
         raise HeadwaterError(f"mode infer takes no base, but base_schema is {base_schema!r}; use frozen or propose")
     base = None if mode == "infer" else _find_base(base_schema, measured)
@@ -173,8 +177,8 @@ def derive_schema(
     if used == "propose":
         candidate = fitting.fit(agreed, places, infer, max_string_domain_size)
         changes = diff_schemas(agreed, candidate)
-        distribution = distributions.read(measured.read(f"Split-{split}/State.arrow"))
-        suggestions = suggest(distribution, candidate, measured.body.get("private") or {})
+        distribution = {} if without_state else distributions.read(measured.read(f"Split-{split}/State.arrow"))
+        suggestions = suggest(distribution, candidate, _private(measured.body))
         files[CANDIDATE] = _text(candidate)
         files[DIFF] = _json(changes)
         files[SUGGESTIONS] = _json(suggestions)
@@ -196,6 +200,11 @@ def derive_schema(
         home=measured.home,
         page=render_page(measured.body["dataset"], body, agreed, changes, suggestions, _links(measured)),
     )
+
+
+def _private(body: Mapping[str, Any]) -> set[str]:
+    """The columns that are private as a whole, not only some paths of a struct."""
+    return set(body.get("private") or {}) - set(body.get("private_paths") or {})
 
 
 def _links(measured: Result) -> list[tuple[str, str]]:

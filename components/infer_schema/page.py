@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from headwater.components.common.findings import percent
 from headwater.components.common.pages import number, render, visible
 from headwater.components.infer_schema.diff import compatibility, sentence
 
@@ -74,7 +75,7 @@ def _feature(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> d
         "type": _TYPES.get(feature.type, ""),
         "presence": "required"
         if required
-        else f"at least {feature.presence.min_fraction:.0%}"
+        else f"at least {percent(feature.presence.min_fraction)}"
         if feature.presence.min_fraction
         else "optional",
         "valency": _valency(feature),
@@ -100,7 +101,9 @@ def _domain(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> st
         more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
         constraints = feature.distribution_constraints
         mass = (
-            f" for {constraints.min_domain_mass:.0%} of values" if feature.HasField("distribution_constraints") else ""
+            f" for {percent(constraints.min_domain_mass)} of values"
+            if feature.HasField("distribution_constraints")
+            else ""
         )
         return f"{shown}{more}{mass}"
     if kind in ("int_domain", "float_domain"):

@@ -12,12 +12,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from headwater.components.common import distributions
 from headwater.components.common.acknowledging import today
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.foreign import open_statistics
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import DESCRIPTION
 from headwater.components.validate import by_construction, history
 from headwater.components.validate.acknowledging import Acknowledgements
 from headwater.components.validate.baselines import Baseline, choose
-from headwater.components.validate.foreign import open_schema, open_statistics
+from headwater.components.validate.foreign import open_schema
 
 if TYPE_CHECKING:
     from headwater.components.validate.schema_checks import Conformance
@@ -108,7 +109,8 @@ class Context:
         self.splits = list(self.statistics.body["splits"])
         # Where statistics have hidden values already, what is left of them may be shown.
         tagged = {feature.name for feature in self.contract.feature if PRIVATE in feature.annotation.tag}
-        self.hidden: set[str] = tagged - set(self.statistics.body.get("private") or {})
+        body = self.statistics.body
+        self.hidden: set[str] = tagged - (set(body.get("private") or {}) - set(body.get("private_paths") or {}))
         own = self.statistics.body["dataset"]["uri"]
         self.dataset: str = dataset or ("" if own.startswith(DESCRIPTION) else own)
         self.passed, self.quarantine, self.beam = passed, quarantine, dict(beam or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pathlib
 
@@ -388,6 +389,20 @@ def test_a_finding_is_a_sentence_with_its_shard_and_tolerance_keeps_it_back(tmp_
     assert len(examples) == 5 and json.loads(json.dumps(report.body)) == report.body
 
 
+def test_examples_hide_the_private_paths_of_a_struct_alone(tmp_path):
+    rows = [
+        {"id": n, "person": {"colour": "red" if n % 9 else "grey", "at": [{"mail": f"ann{n}@example.org", "size": n}]}}
+        for n in range(60)
+    ]
+    collect_dataset(pa.Table.from_pylist(rows), str(tmp_path / "data"), key=["id"], splits={"all": 1}, workers=1)
+    rule = {"name": "colour", "row": "person.colour <> 'grey'"}
+    [found] = check(str(tmp_path / "data"), [rule]).results
+    shown = found["examples"][1]["values"]["person"]
+    assert ast.literal_eval(shown) == {"colour": "grey", "at": [{"mail": "[private]", "size": 9}]}
+    [found] = check(str(tmp_path / "data"), [rule], config={"private": ["person"]}).results
+    assert found["examples"][1]["values"] == {"person": "[private]"}
+
+
 def test_private_columns_and_private_keys_are_not_shown(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("mail,age,note\n" + "".join(f"p{n}@example.org,{n},secret-{n}\n" for n in range(30)))
@@ -529,3 +544,12 @@ def test_moments_beyond_the_calendar_are_shown_by_their_number(tmp_path):
     rule = {"name": "n", "row": "n > 1 AND days IS NULL AND moment IS NULL AND inside IS NULL"}
     [result] = check(str(tmp_path / "far.parquet"), [rule]).results
     assert result["examples"][0]["values"] == {"n": 1, "days": 2**30, "moment": 2**55, "inside": None}
+
+
+def test_a_table_in_memory_does_as_well(tmp_path):
+    table = pa.table({"number": [1, 2, 3]})
+    rules = {"rules": [{"name": "few", "row": "number < 3"}]}
+    for given in (table, table.to_pandas()):
+        report = check_rows(given, config=rules, quarantine=str(tmp_path / "bad"), workers=1)
+        assert report.accounts["quarantined"] == 1
+        assert report.quarantine.body["lineage"]["dataset"]["uri"].startswith("a table in memory")
