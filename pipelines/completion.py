@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -49,11 +50,23 @@ def walk(parser: argparse.ArgumentParser, words: str = "", text: str = "") -> It
             continue
         for option in action.option_strings:
             flags[option] = action.help or ""
+            if option == "--set":
+                choices[option] = [f"{key}=" for key in setting_keys()]
         if action.choices:
             choices[action.option_strings[-1] if action.option_strings else ""] = [str(each) for each in action.choices]
     yield Command(words, text, flags, choices)
     for name, about, inner in below:
         yield from walk(inner, f"{words} {name}".strip(), about)
+
+
+@functools.cache
+def setting_keys() -> list[str]:
+    """The settings that a project file may have, as `--set` takes them, less those within lists and mappings."""
+    from headwater.pipelines.project.describing import keys_of
+    from headwater.pipelines.project.model import project_model
+
+    keys = [key for key in keys_of(project_model()) if "[" not in key and "<" not in key]
+    return [key for key in keys if "." in key or not any(other.startswith(f"{key}.") for other in keys)]
 
 
 def _next_words(found: list[Command], words: str) -> list[str]:
@@ -71,7 +84,9 @@ def _bash(found: list[Command]) -> str:
         words = [*_next_words(found, each.words), *each.choices.get("", []), *each.flags]
         cases.append(f'    "{each.words}") words="{" ".join(words)}" ;;')
     choices = [
-        f'    "{each.words} {flag}") COMPREPLY=($(compgen -W "{" ".join(values)}" -- "$word")); return ;;'
+        f'    "{each.words} {flag}") COMPREPLY=($(compgen -W "{" ".join(values)}" -- "$word"))'
+        # The value of a setting follows at once; zsh knows no compopt.
+        f"{'; compopt -o nospace 2>/dev/null' if flag == '--set' else ''}; return ;;"
         for each in found
         for flag, values in each.choices.items()
         if flag

@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
     init.add_argument("--force", action="store_true", help="replace the file if there is one")
 
     check = add_command(
-        commands, "check", _check, "check settings, sources, credentials and expressions without the work"
+        commands, "check", _check, "check settings, sources, credentials, columns and expressions without the work"
     )
     check.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
     add_project(check)
@@ -90,6 +90,10 @@ def _check(options: argparse.Namespace) -> int:
     from headwater.pipelines.project.checking import check_all
 
     project = load_of(options, options.source, DATA_ROOT)
+    if not project.uri and not project.settings.get("sources") and not options.set:
+        raise HeadwaterError(
+            f"there is nothing to check: neither a project file ({NAME}; `headwater init` writes one) nor sources"
+        )
     checked = list(check_all(project))
     problems = [each.problem for each in checked if each.problem]
     code = FAILED if problems else DONE

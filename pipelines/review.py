@@ -142,6 +142,8 @@ def _settle(work: _Review, finding: Finding, place: int, number: str) -> None:
     while True:
         answer = work.ask(f"{', '.join(way.words for way in ways.values())}?", "s").lower()[:1]
         if answer not in ways:
+            for way in ways.values():
+                work.say(f"  {way.words.replace('[', '').replace(']', '').split()[0]:11} {way.help}")
             continue
         try:
             ways[answer].follow(work, finding, place)
@@ -195,7 +197,15 @@ def _quarantine(work: _Review, finding: Finding, place: int) -> None:
 
 
 def _until(work: _Review) -> str:
-    return work.ask("until and with which day", str(work.day + datetime.timedelta(days=_DAYS)))
+    """The last day on which a finding does not count; asked for again until it is one."""
+    while True:
+        answer = work.ask("until and with which day", str(work.day + datetime.timedelta(days=_DAYS)))
+        try:
+            if datetime.date.fromisoformat(answer) >= work.day:
+                return answer
+            work.say(f"until: {answer} has passed; it must be today or later")
+        except ValueError:
+            work.say(f"until: {answer!r} must be a date; example: 2026-12-31")
 
 
 def _entry(finding: Finding, reason: str, until: str) -> dict[str, Any]:
@@ -204,20 +214,23 @@ def _entry(finding: Finding, reason: str, until: str) -> dict[str, Any]:
 
 
 class _Way(NamedTuple):
-    """What can become of a finding: in words, by what it is done, and whether it can be done to any finding."""
+    """What can become of a finding: in words, what that means, by what it is done, and whether it can be done to any."""
 
     words: str
+    help: str
     follow: Callable[[_Review, Finding, int], None]
     of_any: bool
 
 
 _WAYS = {
-    "a": _Way("[a]ccept", _accept, True),
-    "c": _Way("[c]urate", _curate, False),
-    "i": _Way("[i]gnore until a date", _ignore, True),
-    "q": _Way("[q]uarantine the rows", _quarantine, False),
-    "s": _Way("[s]kip", _skip, True),
-    "x": _Way("e[x]it", _end, True),
+    "a": _Way(
+        "[a]ccept", "the data is right: the schema is changed to fit it, and the finding counts no more", _accept, True
+    ),
+    "c": _Way("[c]urate", "you say what is agreed about the feature; written into the project file", _curate, False),
+    "i": _Way("[i]gnore until a date", "it is known, and does not count until then; written likewise", _ignore, True),
+    "q": _Way("[q]uarantine the rows", "rows that break a rule are put aside; written likewise", _quarantine, False),
+    "s": _Way("[s]kip", "leave it as it is, and go on", _skip, True),
+    "x": _Way("e[x]it", "leave the rest as it is", _end, True),
 }
 
 

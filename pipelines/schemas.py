@@ -18,7 +18,7 @@ from headwater.pipelines.closing import Closing, also_in, close, findings_of, pa
 def add_commands(commands: Any) -> None:
     """Adds the commands to `commands`."""
     schema = add_command(commands, "infer-schema", _infer_schema, "statistics → a schema, or the agreed one unchanged")
-    schema.add_argument("statistics", help="folder of generate-statistics")
+    schema.add_argument("statistics", help="folder of generate-statistics, or TFDV's or TFX's statistics")
     add_output(schema)
     schema.add_argument(
         "--mode",

@@ -393,3 +393,4 @@ def _remove_attempt(base: str, attempt: str) -> None:
         for file in storage.list_files(base):
             if f"-{attempt}." in os.path.basename(file.uri):
                 storage.delete(file.uri)
+        results.release(base)

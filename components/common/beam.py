@@ -23,10 +23,14 @@ from typing import Any, TypeVar
 # Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
 
+# Beam tells on every import what is not installed that nothing here needs, such as MongoDB's client.
+logging.disable(logging.WARNING)
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+
+logging.disable(logging.NOTSET)
 
 from headwater.components.common import machine, storage, user_code
 from headwater.components.common.errors import HeadwaterError
@@ -258,7 +262,7 @@ def _may_abort(item: Any) -> bool:
     from headwater.components.common.sources.formats import FORMATS
 
     formats = (FORMATS.get(getattr(file, "format", "")) for file in _files_of(item))
-    return any(found.may_abort for found in formats if found)
+    return any(format.may_abort for format in formats if format)
 
 
 def _files_of(item: Any) -> Iterator[Any]:

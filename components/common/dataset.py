@@ -279,16 +279,16 @@ def _beside(
         tuple(field for field in schema if field.name not in names and field.name not in base.schema.names)
         for base in bases
     ]
-    found: dict[str, list[WideShard]] = {}
+    by_split: dict[str, list[WideShard]] = {}
     for split, entry in splits.items():
         index = read_index(result, entry)
         # Of its columns few are ever read, so that it is never read whole.
         beside = indexed_shards(index, result.uri, len(names) + 2)
-        found[split] = [
+        by_split[split] = [
             WideShard(plain[number][storage.join(bases[number].result.uri, of)], own, names, absent[number])
             for own, of, number in zip(beside, index["of"].to_pylist(), index["base"].to_pylist())
         ]
-    return found
+    return by_split
 
 
 def is_below(uri: str) -> bool:
@@ -308,10 +308,10 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
         # A copy lies below the labels, at their home where the manifest alone was passed on.
         manifest = result.locate(storage.join(uri, results.MANIFEST))
         place = manifest[: -len(results.MANIFEST) - 1]
-    found = load_dataset(place)
-    if found.result.sha256 != reference["sha256"]:
+    dataset = load_dataset(place)
+    if dataset.result.sha256 != reference["sha256"]:
         raise HeadwaterError(f"{place}: the dataset was altered after it was labelled: its manifest differs")
-    return found
+    return dataset
 
 
 def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dataset:

@@ -137,7 +137,7 @@ def _features(
     values, weights = points["value"][of_values], points["weight"][of_values]
     count_spans = _spans(counts["path"])
     rest_spans = _spans(rests["path"])
-    found = {}
+    features = {}
     wanted = ("path", "kind", "values", "nan", "rank_error", "min", "max")
     measured = {name: numbers[name].tolist() for name in wanted}
     by_path = {path: row for row, path in enumerate(measured["path"])}
@@ -151,7 +151,7 @@ def _features(
         cut = slice(*rest_spans.get(place, (0, 0)))
         rest = np.zeros(HASH_BINS, np.int64)
         rest[rests["bin"][cut]] = rests["count"][cut]
-        found[path] = Feature(
+        features[path] = Feature(
             numeric=kind in _NUMBER_KINDS and end > begin,
             rule=rules.get(path, ""),
             rows=float(above),
@@ -167,7 +167,7 @@ def _features(
             counts=counts["count"][start:stop],
             rest=rest,
         )
-    return found
+    return features
 
 
 def add(parts: Sequence[Feature]) -> Feature:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from headwater.components.common import last_words
 from headwater.components.common.errors import HeadwaterError
 
 TERMINATED = 128 + signal.SIGTERM
@@ -25,7 +26,9 @@ _HOME = "HEADWATER_TEMPORARY"
 """Environment variable that names the temporary folder of the process that started this one."""
 
 _PROCESS = "process"
-_SECONDS_TO_END = 5.0
+_STOPPED = "stopped by SIGTERM; nothing is left half-written, so run it again"
+# Kubernetes may give ten seconds: for what is asked to end, what is made to, and for files.
+_SECONDS_TO_END = 3.0
 
 
 @contextlib.contextmanager
@@ -43,9 +46,8 @@ def ended_cleanly() -> Iterator[None]:
         def end(*_: object) -> None:
             # A second SIGTERM does not wait.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            print(
-                "error: stopped by SIGTERM; nothing is left half-written, so run it again", file=sys.stderr, flush=True
-            )
+            print(f"error: {_STOPPED}", file=sys.stderr, flush=True)
+            last_words.leave(_STOPPED)
             # Stopped workers change nothing more, and nobody takes them for dead ones whose work is to be done again.
             _signal_workers(signal.SIGSTOP)
             _remove(home)

@@ -18,12 +18,18 @@ class HeadwaterError(Exception):
 def clear_errors() -> Iterator[None]:
     """Ends the process with one line instead of a traceback when a `HeadwaterError` or SIGTERM comes through.
 
-    The components' faces run in it, so that a task's log on Kubeflow ends with the sentence that helps.
+    The components' faces run in it, so that a task's log on Kubeflow ends with the sentence that helps, and the pod with it.
     """
+    from headwater.components.common import last_words, logs
     from headwater.components.common.ending import ended_cleanly
 
     try:
+        logs.set_form()
         with ended_cleanly():
             yield
     except HeadwaterError as error:
+        last_words.leave(str(error))
         sys.exit(f"error: {error}")
+    except Exception as error:
+        last_words.leave(f"{type(error).__name__}: {error}")
+        raise

@@ -7,6 +7,7 @@ how rows fall into batches.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
@@ -58,16 +59,16 @@ _RANDOM = "reservoir"
 _NO_SCALAR = "it is not a scalar function"
 
 
-def check_expression(where: str, expression: str, columns: Sequence[str]) -> list[str]:
+def check_expression(where: str, expression: str, columns: Sequence[str] | None) -> list[str]:
     """Refuses what is no single scalar expression over `columns`.
 
     Args:
       where: the setting's name, for errors.
       expression: SQL in DuckDB's dialect.
-      columns: the names that it may use.
+      columns: the names that it may use; None where they are not known.
 
     Returns:
-      The columns that it reads, in the order of `columns`.
+      The columns that it reads, in the order of `columns`; none where those are not known.
 
     Raises:
       HeadwaterError: names the part that is not allowed, and why.
@@ -78,17 +79,17 @@ def check_expression(where: str, expression: str, columns: Sequence[str]) -> lis
         if node.get("class") == "LAMBDA":
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
     for name in sorted(lambdas):
-        shadowed = [each for each in columns if fold(each) == fold(name)]
+        shadowed = [each for each in columns or () if fold(each) == fold(name)]
         if shadowed:
             raise HeadwaterError(
                 f"{where}: the lambda's parameter {name!r} has the name of the column {shadowed[0]!r}; rename the "
                 "parameter"
             )
     for node in nodes:
-        _check_node(where, node, {*columns, *lambdas}, columns)
+        _check_node(where, node, lambdas, columns)
     check_growth(where, nodes)
     read = {fold(_column_of(node)) for node in nodes if node.get("class") == "COLUMN_REF"}
-    return [name for name in columns if fold(name) in read]
+    return [name for name in columns or () if fold(name) in read]
 
 
 def fold(name: str) -> str:
@@ -171,8 +172,8 @@ def evaluate_each(
 def _made(where: str, expression: str, made: str, batch: pa.RecordBatch) -> tuple[pa.Array, np.ndarray]:
     # In two steps: DuckDB would compute what a value is used for twice outside of TRY.
     values, failed = evaluate(where, expression, batch)
-    found, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
-    return found, failed
+    values_made, _ = evaluate(where, made.format("v"), pa.RecordBatch.from_arrays([values], names=["v"]))
+    return values_made, failed
 
 
 def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
@@ -221,13 +222,13 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequence[str]) -> None:
+def _check_node(where: str, node: dict[str, Any], lambdas: set[str], columns: Sequence[str] | None) -> None:
     kind = node.get("class")
     if kind in _REFUSED:
         raise HeadwaterError(
             f"{where}: {_REFUSED[kind]} is not allowed; its result would depend on other rows or tables"
         )
-    if kind == "COLUMN_REF":
+    if kind == "COLUMN_REF" and columns is not None:
         name = _column_of(node)
         alike = [each for each in columns if fold(each) == fold(name)]
         if len(alike) > 1:
@@ -235,8 +236,10 @@ def _check_node(where: str, node: dict[str, Any], known: set[str], columns: Sequ
                 f"{where}: {name!r} may mean {' or '.join(map(repr, alike))}, because SQL ignores the case of names; "
                 "rename one of them (collect's rename)"
             )
-        if fold(name) not in {fold(each) for each in known}:
-            raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}")
+        if fold(name) not in {fold(each) for each in (*columns, *lambdas)}:
+            near = difflib.get_close_matches(name, columns, 1, 0.65)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise HeadwaterError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}{hint}")
     if kind == "FUNCTION":
         # DuckDB's parser itself writes main.list_value for a list; any other schema is a value before a dot.
         if node.get("schema") not in ("", "main") or node.get("catalog"):
@@ -270,29 +273,31 @@ def _functions() -> dict[str, str]:
     rows = _connection().execute(
         "SELECT lower(function_name), function_type, stability, macro_definition FROM duckdb_functions()"
     )
-    found: dict[str, str] = {}
+    refusals: dict[str, str] = {}
     macros: dict[str, str] = {}
     for name, kind, stability, definition in rows.fetchall():
         if name in _OF_THE_MACHINE or _OF_THE_SESSION.match(name) or (kind == "scalar" and stability != "CONSISTENT"):
-            found[name] = "its result depends on more than its arguments"
+            refusals[name] = "its result depends on more than its arguments"
         elif kind == "scalar":
             # Some are table functions as well, which no scalar expression can call.
-            found[name] = "" if found.get(name) in (None, _NO_SCALAR) else found[name]
+            refusals[name] = "" if refusals.get(name) in (None, _NO_SCALAR) else refusals[name]
         elif kind == "macro":
             macros[name] = definition
         elif kind == "aggregate":
             # A name may be both, as list functions are; the aggregate reading would win.
-            found[name] = found.get(name) or "it is an aggregate, whose result would depend on other rows"
+            refusals[name] = refusals.get(name) or "it is an aggregate, whose result would depend on other rows"
         else:
-            found.setdefault(name, _NO_SCALAR)
-    found["unnest"] = "it returns several rows for one"
+            refusals.setdefault(name, _NO_SCALAR)
+    refusals["unnest"] = "it returns several rows for one"
     for name, definition in macros.items():
-        if name not in found:
-            found[name] = "" if _is_pure(definition, found, macros) else "its result depends on more than its arguments"
-    return found
+        if name not in refusals:
+            refusals[name] = (
+                "" if _is_pure(definition, refusals, macros) else "its result depends on more than its arguments"
+            )
+    return refusals
 
 
-def _is_pure(definition: str, found: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
+def _is_pure(definition: str, refusals: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
     try:
         nodes = list(_walk(_parse("macro", definition)))
     except HeadwaterError:
@@ -307,23 +312,23 @@ def _is_pure(definition: str, found: dict[str, str], macros: dict[str, str], dep
             return False
         if kind == "FUNCTION":
             name = node["function_name"].lower()
-            if name in macros and name not in found:
-                if depth > 5 or not _is_pure(macros[name], found, macros, depth + 1):
+            if name in macros and name not in refusals:
+                if depth > 5 or not _is_pure(macros[name], refusals, macros, depth + 1):
                     return False
-            elif found.get(name, "unknown"):
+            elif refusals.get(name, "unknown"):
                 return False
     return True
 
 
 def _parse(where: str, expression: str) -> dict[str, Any]:
     text = f"SELECT ({expression}\n) AS value FROM {_TABLE}"
-    found = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
-    if found.get("error"):
+    parsed = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
+    if parsed.get("error"):
         raise HeadwaterError(
             f"{where}: {expression!r} is not a single scalar SQL expression: "
-            f"{found.get('error_message', 'it does not parse')}"
+            f"{parsed.get('error_message', 'it does not parse')}"
         )
-    statements = found["statements"]
+    statements = parsed["statements"]
     node = statements[0]["node"]
     plain = len(statements) == 1 and node.get("type") == "SELECT_NODE" and len(node.get("select_list", ())) == 1
     plain = plain and node.get("from_table", {}).get("type") == "BASE_TABLE" and not node.get("where_clause")

@@ -78,10 +78,10 @@ def bins_of(sides: Sequence[Side], unit: Unit, bins: int = BINS) -> tuple[list[B
         names = [f"{unit.read(low)} to {unit.read(high)}" for low, high in ends.tolist()]
     totals = [side.weights.sum() + side.nan for side in sides]
     shares = np.stack([column / (total or 1.0) for column, total in zip(columns, totals)], axis=1)
-    found = [Bin(name, tuple(own), low, high) for name, own, (low, high) in zip(names, shares.tolist(), ends.tolist())]
+    drawn = [Bin(name, tuple(own), low, high) for name, own, (low, high) in zip(names, shares.tolist(), ends.tolist())]
     if any(side.nan for side in sides):
-        found.append(Bin("NaN", tuple(side.nan / (total or 1.0) for side, total in zip(sides, totals))))
-    return found, ticks
+        drawn.append(Bin("NaN", tuple(side.nan / (total or 1.0) for side, total in zip(sides, totals))))
+    return drawn, ticks
 
 
 def codes_of(sides: Sequence[Side]) -> list[Bin]:

@@ -69,8 +69,8 @@ class WideShard:
             if part.num_rows != self.rows:
                 raise HeadwaterError(f"{self.beside.uri}: has {self.rows:,} rows, but {part.num_rows:,} has {self.uri}")
         parts.append(pa.table([pa.nulls(self.rows, field.type) for field in lacking], schema=pa.schema(lacking)))
-        found = {name: part[name] for part in parts for name in part.column_names}
-        return pa.table([found[name] for name in columns], list(columns))
+        columns_of = {name: part[name] for part in parts for name in part.column_names}
+        return pa.table([columns_of[name] for name in columns], list(columns))
 
     def places(self) -> np.ndarray | None:
         """Which of the shard's rows these are, int64, rising; None for all."""

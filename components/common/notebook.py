@@ -133,22 +133,22 @@ def _of_feature(feature: Any, rows: int) -> dict[str, Any]:
 
     kind = feature.WhichOneof("stats")
     values: Any = getattr(feature, kind) if kind else None
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "feature": ".".join(feature.path.step) or feature.name,
         "type": statistics_pb2.FeatureNameStatistics.Type.Name(feature.type),
     }
     if values is not None:
         held = values.common_stats
-        found["missing"] = 1 - held.num_non_missing / rows if rows else None
+        row["missing"] = 1 - held.num_non_missing / rows if rows else None
     if kind == "num_stats":
-        found.update(
+        row.update(
             mean=values.mean, std=values.std_dev, min=values.min, median=values.median, max=values.max,
             zeros=values.num_zeros,
         )  # fmt: skip
     elif kind == "string_stats":
-        found["distinct"] = values.unique
-        found["top"] = values.top_values[0].value if values.top_values else None
-    return found
+        row["distinct"] = values.unique
+        row["top"] = values.top_values[0].value if values.top_values else None
+    return row
 
 
 _OF_SCHEMA = ("feature", "type", "required", "min_fraction", "domain", "min", "max", "shape")
@@ -167,23 +167,23 @@ def _features(feature: Any, domains: dict[str, list[str]], above: tuple[str, ...
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     path = (*above, feature.name)
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "feature": ".".join(path),
         "type": schema_pb2.FeatureType.Name(feature.type),
         "required": feature.presence.min_fraction == 1.0,
         "min_fraction": feature.presence.min_fraction or None,
     }
     if feature.HasField("domain"):
-        found["domain"] = domains.get(feature.domain)
+        row["domain"] = domains.get(feature.domain)
     elif feature.HasField("string_domain"):
-        found["domain"] = list(feature.string_domain.value)
+        row["domain"] = list(feature.string_domain.value)
     for name in ("int_domain", "float_domain"):
         if feature.HasField(name):
             limits = getattr(feature, name)
-            found.update({side: getattr(limits, side) for side in ("min", "max") if limits.HasField(side)})
+            row.update({side: getattr(limits, side) for side in ("min", "max") if limits.HasField(side)})
     if feature.HasField("shape"):
-        found["shape"] = [part.size for part in feature.shape.dim]
-    yield found
+        row["shape"] = [part.size for part in feature.shape.dim]
+    yield row
     for child in feature.struct_domain.feature:
         yield from _features(child, domains, path)
 

@@ -47,7 +47,7 @@ class Spilled(NamedTuple):
         )
 
 
-class Found(NamedTuple):
+class PartitionResults(NamedTuple):
     """What was found for the rows of each element.
 
     Attributes:
@@ -99,7 +99,7 @@ def give_back(folder: str, name: str, partition: int, records: np.ndarray, eleme
     """Writes what was found in a partition.
 
     Args:
-      folder, name: as in `Found`.
+      folder, name: as in `PartitionResults`.
       partition: its number.
       records: with the field `element`; they keep their order in it.
       elements: how many there are.

@@ -14,7 +14,7 @@ QUIET = "HEADWATER_QUIET"
 """Environment variable that is set where no bar shall be drawn."""
 
 _BAR = 24
-_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_DRAWS = 0.1
 
 

@@ -31,12 +31,12 @@ def section(project: Mapping[str, Any], name: str) -> dict[str, Any]:
     for key in project:
         if key not in SECTIONS:
             raise HeadwaterError(f"{key}: there is no such section{meant(str(key), SECTIONS, 'sections')}")
-    found = project.get(name)
-    if found is None:
+    given = project.get(name)
+    if given is None:
         return {}
-    if not isinstance(found, Mapping):
+    if not isinstance(given, Mapping):
         raise HeadwaterError(f"{name}: must be a mapping of settings")
-    return whole_numbers(unmarked(found))
+    return whole_numbers(unmarked(given))
 
 
 def listed(project: Mapping[str, Any], name: str) -> list[Any]:
@@ -46,12 +46,12 @@ def listed(project: Mapping[str, Any], name: str) -> list[Any]:
       HeadwaterError: it is something else.
     """
     section(project, "platform")
-    found = project.get(name)
-    if found is None:
+    given = project.get(name)
+    if given is None:
         return []
-    if isinstance(found, str) or not isinstance(found, (list, tuple)):
+    if isinstance(given, str) or not isinstance(given, (list, tuple)):
         raise HeadwaterError(f"{name}: must be a list")
-    return whole_numbers(unmarked(list(found)))
+    return whole_numbers(unmarked(list(given)))
 
 
 def platform(project: Mapping[str, Any]) -> Platform:
@@ -67,8 +67,8 @@ def platform(project: Mapping[str, Any]) -> Platform:
 
 def beam_options(project: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments `beam_pipeline_args` and `workers` of every component's function."""
-    found = platform(project)
-    return {"beam_pipeline_args": found.beam_pipeline_args, "workers": found.workers}
+    settings = platform(project)
+    return {"beam_pipeline_args": settings.beam_pipeline_args, "workers": settings.workers}
 
 
 def marked(value: Any) -> Any:

@@ -313,6 +313,13 @@ def claim_exactly(home: Home, kind: str, identity: str) -> bool:
     return storage.create(uri, encode({"fingerprint": identity}))
 
 
+def release(folder: str) -> None:
+    """Gives up the claim of an attempt that failed, unless another one has written there: the place is free again."""
+    claimed = storage.join(folder, _CLAIM)
+    if [file.uri for file in storage.list_files(folder)] == [claimed]:
+        storage.delete(claimed)
+
+
 def commit(home: Home, kind: str, manifest: bytes) -> bool:
     """Writes a result's manifest under its home, which makes it exist.
 
@@ -344,14 +351,14 @@ def check_name(name: str) -> None:
 
 def committed(data_root: str, name: str, kind: str) -> list[Home]:
     """Every committed result of `kind` of a dataset, by rising span and version."""
-    found = []
+    homes = []
     root = storage.join(data_root, name)
     for span in numbered(root, "span"):
         for version in numbered(storage.join(root, f"span={span}"), "version"):
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
-                found.append(home)
-    return found
+                homes.append(home)
+    return homes
 
 
 def is_reference(text: str) -> bool:

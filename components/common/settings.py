@@ -60,19 +60,19 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
 def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str, Any], tuple[Any, ...]]:
     """The first error and where it is; of a value that may be of several kinds, the one of the kind that it looks
     like."""
-    found = [(each, _place(each["loc"], settings)) for each in error.errors()]
-    first, place = found[0]
+    errors = [(each, _place(each["loc"], settings)) for each in error.errors()]
+    first, place = errors[0]
     if first["type"] == "missing":
         # A wrong key beside it is most often the one that is missing.
         first, place = next(
             (
                 (each, other)
-                for each, other in found
+                for each, other in errors
                 if each["type"] == "extra_forbidden" and other[:-1] == place[: len(other) - 1]
             ),
-            found[0],
+            errors[0],
         )
-    own = [(each, other) for each, other in found if other[: len(place)] == place]
+    own = [(each, other) for each, other in errors if other[: len(place)] == place]
     # Models come last among the kinds, and only a mapping looks like one.
     return own[-1] if isinstance(first["input"], Mapping) and len(own) > 1 else (first, place)
 
@@ -150,19 +150,19 @@ def parse_config(uri: str, text: str) -> Any:
             return super().construct_mapping(node, deep)
 
     Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in ("bool", "timestamp")]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        first: [(tag, pattern) for tag, pattern in parsed if tag.rpartition(":")[2] not in ("bool", "timestamp")]
+        for first, parsed in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
     try:
-        found = yaml.load(text, Loader)
+        parsed = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place else ""
         raise HeadwaterError(f"{uri}{where}: is not valid YAML: {getattr(error, 'problem', None) or error}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise HeadwaterError(f"{uri}: is not valid YAML: {error}") from None
-    return {} if found is None else found
+    return {} if parsed is None else parsed
 
 
 def whole_numbers(value: Any) -> Any:

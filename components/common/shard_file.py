@@ -116,9 +116,9 @@ def _parts(metadata: pq.FileMetaData, size: int) -> list[tuple[int, int]]:
     """The ranges of bytes of all column chunks, and of the footer."""
     ranges = []
     for group in range(metadata.num_row_groups):
-        found = metadata.row_group(group)
+        row_group = metadata.row_group(group)
         for column in range(metadata.num_columns):
-            chunk = found.column(column)
+            chunk = row_group.column(column)
             start = chunk.data_page_offset
             if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
                 start = min(start, chunk.dictionary_page_offset)

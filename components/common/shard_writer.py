@@ -94,9 +94,9 @@ def _check_first_batch(content: pa.Buffer, batch: pa.RecordBatch) -> None:
     for names, rows in ((nested, batch.num_rows), (flat, min(_FEW_ROWS, batch.num_rows))):
         if not names or not rows:
             continue
-        found = next(file.iter_batches(rows, row_groups=[0], columns=names))
+        first = next(file.iter_batches(rows, row_groups=[0], columns=names))
         kept = (
-            pa.Table.from_batches([found]).select(names).cast(pa.schema([batch.schema.field(name) for name in names]))
+            pa.Table.from_batches([first]).select(names).cast(pa.schema([batch.schema.field(name) for name in names]))
         )
         for name, column in zip(names, kept.combine_chunks().columns):
             given = batch.column(batch.schema.get_field_index(name)).slice(0, rows)

@@ -167,9 +167,9 @@ def walk(folder: str) -> Iterator[Dated]:
     """
     store, more = store_of(folder), None
     while True:
-        found = steadily(folder, "listed", functools.partial(store.page, folder, more))
-        yield from found.files
-        more = found.more
+        page = steadily(folder, "listed", functools.partial(store.page, folder, more))
+        yield from page.files
+        more = page.more
         if not more:
             return
 

@@ -33,10 +33,10 @@ def infer_schema(statistics: _Statistics, max_string_domain_size: int = 100) -> 
     kept = [feature for feature in part.features if any(map(feature.HasField, _VALUES))]
     del part.features[:]
     part.features.extend(kept)
-    found = _call("InferSchema", part.SerializeToString(), max_string_domain_size, True)
-    if found is None:
+    answer = _call("InferSchema", part.SerializeToString(), max_string_domain_size, True)
+    if answer is None:
         return _whole().infer_schema(statistics, max_string_domain_size=max_string_domain_size)
-    schema = schema_pb2.Schema.FromString(found)
+    schema = schema_pb2.Schema.FromString(answer)
     if hasattr(schema, "generate_legacy_feature_spec"):
         schema.generate_legacy_feature_spec = False
     return schema
@@ -47,10 +47,10 @@ def update_schema(
 ) -> schema_pb2.Schema:
     """`tfdv.update_schema`."""
     part = _of_all_examples(statistics)
-    found = _call("UpdateSchema", schema.SerializeToString(), part.SerializeToString(), max_string_domain_size)
-    if found is None:
+    answer = _call("UpdateSchema", schema.SerializeToString(), part.SerializeToString(), max_string_domain_size)
+    if answer is None:
         return _whole().update_schema(schema, statistics, max_string_domain_size=max_string_domain_size)
-    return schema_pb2.Schema.FromString(found)
+    return schema_pb2.Schema.FromString(answer)
 
 
 def validate_statistics(
@@ -67,7 +67,7 @@ def validate_statistics(
         _of_all_examples(side).SerializeToString() if side is not None else b""
         for side in (previous_statistics, serving_statistics)
     ]
-    found = _call(
+    answer = _call(
         "ValidateFeatureStatistics",
         _of_all_examples(statistics).SerializeToString(),
         schema.SerializeToString(),
@@ -79,9 +79,9 @@ def validate_statistics(
         b"",
         False,
     )
-    if found is None:
+    if answer is None:
         return _whole().validate_statistics(statistics, schema, environment, previous_statistics, serving_statistics)
-    return anomalies_pb2.Anomalies.FromString(found)
+    return anomalies_pb2.Anomalies.FromString(answer)
 
 
 def _of_all_examples(statistics: _Statistics) -> statistics_pb2.DatasetFeatureStatistics:

@@ -69,14 +69,14 @@ def find_function(where: str, name: str) -> Callable[..., Any]:
     if not module or not attribute:
         raise HeadwaterError(f"{where}: {name!r} is not the name of a function; write package.module:function")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        function = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         raise HeadwaterError(f"{where}: {name}: the module cannot be imported: {error}") from None
     except AttributeError:
         raise HeadwaterError(f"{where}: {name}: the module {module} has no {attribute!r}") from None
-    if not callable(found):
-        raise HeadwaterError(f"{where}: {name} is a {type(found).__name__}, not a function")
-    return found
+    if not callable(function):
+        raise HeadwaterError(f"{where}: {name} is a {type(function).__name__}, not a function")
+    return function
 
 
 def code_of(name: str) -> str:
@@ -137,9 +137,9 @@ def _name(function: Callable[..., Any]) -> str:
     name = getattr(function, "__qualname__", None) or type(function).__name__
     if module != "__main__" and getattr(sys.modules.get(module), name, None) is function:
         return f"{module}:{name}"
-    found = f"{module}:{name}#{_digest(function)[:16]}"
-    _given[found] = function
-    return found
+    name_given = f"{module}:{name}#{_digest(function)[:16]}"
+    _given[name_given] = function
+    return name_given
 
 
 def _digest(function: Callable[..., Any]) -> str:

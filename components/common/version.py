@@ -1,4 +1,4 @@
-"""The package's version, which is also the tag of its image."""
+"""The package's version, which is also the tag of its images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import os
 
 VERSION = importlib.metadata.version("headwater")
 
-IMAGE = os.environ.get("HEADWATER_IMAGE", f"headwater:{VERSION}")
-"""Image that the components run in. The tag never moves: it is part of KFP's cache key. Set `HEADWATER_IMAGE` when
-compiling to name your registry's."""
+_REGISTRY = os.environ.get("HEADWATER_REGISTRY", "").rstrip("/")
+
+
+def _image(name: str) -> str:
+    return f"{_REGISTRY}/{name}:{VERSION}".removeprefix("/")
+
+
+CORE_IMAGE = _image("headwater-core")
+"""Image that components without TensorFlow run in. The tag never moves: it is part of KFP's cache key. Set
+`HEADWATER_REGISTRY` when compiling to name yours."""
+
+TFDV_IMAGE = _image("headwater-tfdv")
+"""Image that components with TensorFlow Data Validation run in; it has all that the other has."""

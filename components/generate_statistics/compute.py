@@ -109,13 +109,13 @@ def compute_statistics(
     chosen, summary = _choose_slices(passes, settings)
     plan = _plan(settings, steering, opened, private, chosen)
     many = len(chosen.names) > _MANY_SLICES
-    found = passes.run(
+    state_of = passes.run(
         functools.partial(measure_rows, plan, settings.sample_rate, settings.seed),
         merge_states,
         plan.schema,
         many=many,
     )
-    encoded = {split: found.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
+    encoded = {split: state_of.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
     known = {split: state_file.decode(content) for split, content in encoded.items()}
     label = settings.label_feature
     statistics = {
@@ -256,8 +256,8 @@ def _choose_slices(passes: _Passes, settings: Settings) -> tuple[Slicing, dict[s
         return Slicing((), predicates), summary
     names = sorted({name for columns in families for name in columns})
     schema = pa.schema([passes.schema.field(name) for name in names])
-    found = passes.run(functools.partial(count_rows, families), merge_counts, schema, "slices")
-    table = decode_counts(merge_counts(list(found.values()) or [count_rows(families, "", 0, iter(()))]))
+    counts = passes.run(functools.partial(count_rows, families), merge_counts, schema, "slices")
+    table = decode_counts(merge_counts(list(counts.values()) or [count_rows(families, "", 0, iter(()))]))
     totals, candidates = [0] * len(families), []
     for family, value, count in zip(table.keys.tolist(), table.values.to_pylist(), table.counts.tolist()):
         if value:
@@ -282,15 +282,15 @@ def _find_worst(
     names = {column.name for bins in chosen.values() for column in bins.columns}
     names |= {options.errors, options.prediction, options.label}
     schema = pa.schema([field for field in passes.schema if field.name in names])
-    found = passes.run(functools.partial(measure_worst, options, chosen), worst_state.merge, schema, "worst slices")
-    worst_state.unseen_classes(list(found.values()), options)
+    states = passes.run(functools.partial(measure_worst, options, chosen), worst_state.merge, schema, "worst slices")
+    worst_state.unseen_classes(list(states.values()), options)
     listed = {
-        split: worst_slices.rank(found[split], chosen[split], options) for split in passes.splits if split in found
+        split: worst_slices.rank(states[split], chosen[split], options) for split in passes.splits if split in states
     }
     looked = {
-        split: {**worst_state.totals(found[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
+        split: {**worst_state.totals(states[split], chosen[split]), "columns_left_out": list(chosen[split].left_out)}
         for split in passes.splits
-        if split in found
+        if split in states
     }
     return listed, looked
 

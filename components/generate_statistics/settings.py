@@ -248,8 +248,8 @@ def find_private(settings: Settings, marked: Mapping[str, Any]) -> Private:
       marked: columns that collect found personal data in, with what was done to them.
     """
     # What collect hashed, redacted or generalised may be shown.
-    found = {name for name, entry in marked.items() if (entry.get("action") or "keep") == "keep"}
-    columns = (found - set(settings.public)) | set(settings.private)
+    kept = {name for name, entry in marked.items() if (entry.get("action") or "keep") == "keep"}
+    columns = (kept - set(settings.public)) | set(settings.private)
     paths = {
         (name, *path.split("."))
         for name in columns - set(settings.private)

@@ -33,12 +33,14 @@ class Acceptance:
       before: the one that it had before; the same where there was nothing left to accept.
       changes: from one to the other, as `diff.diff_schemas` lists them.
       findings: those of the verdict that no schema speaks of, accepted for this span alone.
+      settled: all findings of the verdict that are accepted, these and those of the schema.
     """
 
     result: Result
     before: Result
     changes: list[dict[str, Any]]
     findings: list[Mapping[str, Any]]
+    settled: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def accept_span(
@@ -92,7 +94,8 @@ def accept_span(
     accepted = current.body.get("accepted") or {}
     if accepted.get("how") == "accept" and not change.changes and findings == known:
         return Acceptance(current, current, [], [])
-    signed = {"who": who, "why": reason, "span": home.span, "statistics": measured.fingerprint, "findings": findings}
+    signed: dict[str, Any] = {"who": who, "why": reason, "on_span": home.span, "span": home.span}
+    signed |= {"statistics": measured.fingerprint, "findings": findings}
     result = _save_at(home, current, measured, change, signed)
     latest = results.committed(home.data_root, home.name, "schema")[-1]
     if latest.span > home.span:
@@ -100,7 +103,7 @@ def accept_span(
         own = {key: (newest.body["accepted"] or {}).get(key) for key in ("statistics", "findings")}
         signed = {**signed, "span": latest.span, "statistics": own["statistics"], "findings": own["findings"] or []}
         _save_at(latest, newest, measured, _fitted(newest, measured, features), signed)
-    return Acceptance(result, current, change.changes, beside)
+    return Acceptance(result, current, change.changes, beside, chosen)
 
 
 def span_of(data_root: str, name: str, span: int | None = None) -> Home:
@@ -121,17 +124,17 @@ def span_of(data_root: str, name: str, span: int | None = None) -> Home:
         folders = [folder for folder in storage.list_folders(data_root) if not folder.startswith("_")]
         names = ", ".join(sorted(folders)) or "none"
         raise HeadwaterError(f"--name: {data_root} has no dataset {name!r} with a schema; it has {names}")
-    found = [home for home in homes if span is None or home.span == span]
-    if not found:
+    matching = [home for home in homes if span is None or home.span == span]
+    if not matching:
         spans = ", ".join(str(number) for number in sorted({home.span for home in homes}))
         raise HeadwaterError(f"--span: dataset {name!r} has no span {span} with a schema; it has {spans}")
-    return found[-1]
+    return matching[-1]
 
 
 def verdict_of(home: Home) -> Result | None:
     """The latest verdict on a span; None where there is none."""
-    found = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
-    return results.load(found[-1].folder("anomalies"), "anomalies") if found else None
+    verdicts = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
+    return results.load(verdicts[-1].folder("anomalies"), "anomalies") if verdicts else None
 
 
 def schema_of(home: Home, verdict: Result | None) -> Result:
@@ -176,7 +179,8 @@ def accept_schema(proposal: str, *, reason: str, who: str = "", output: str = ""
     before, after = read_schema(made.folder), read_schema(made.folder, CANDIDATE)
     # The latest span's, or what is agreed on would be passed over by spans that were there already.
     home = current.home if current is not None and current.home else made.home
-    signed: dict[str, Any] = {"who": who, "why": reason, "span": home.span if home else None}
+    signed: dict[str, Any] = {"who": who, "why": reason, "on_span": made.home.span if made.home else None}
+    signed |= {"span": home.span if home else None}
     signed |= {"statistics": None, "findings": []}
     change = _Change(content, after, diff_schemas(before, after))
     return _save(output, home, made, {"proposal": made}, change, signed)

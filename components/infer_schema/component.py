@@ -7,10 +7,10 @@ from typing import Dict, NamedTuple
 
 from kfp import dsl
 
-from headwater.components.common.version import IMAGE
+from headwater.components.common.version import TFDV_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TFDV_IMAGE, install_kfp_package=False)
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     schema: dsl.Output[dsl.Artifact],

@@ -12,6 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import distributions, results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.foreign import Foreign, open_statistics
 from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
@@ -97,8 +98,8 @@ def derive_schema(
     `accept_span`, by a curation, or by naming it as the base.
 
     Args:
-      statistics: path or URI of a result of generate-statistics, or several: the schema then fits all of them, and
-        the last one's dataset is the one that it belongs to.
+      statistics: path or URI of a result of generate-statistics, or of TFDV's or TFX's own, as `open_statistics` takes
+        them; or several: the schema then fits all of them, and the last one's dataset is the one that it belongs to.
       output: folder for the result.
       mode: `infer`: from the statistics, whatever came before. `frozen`: the base with its curation, byte for byte
         the base when there is none; new data never widens it. `propose`: as `frozen`, with the schema widened to fit
@@ -107,7 +108,8 @@ def derive_schema(
       base_schema: a reference as in `results.find`, or a path or URI of a `schema.pbtxt` or of a folder that has one.
       curation: changes by feature: the fields of `curation.Curation`.
       max_string_domain_size: an inferred text feature with more distinct values has no closed domain.
-      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes; `tfdv`, exactly TFDV's.
+      infer: how a schema is inferred: `headwater`, TFDV's with the domains that the data closes; `tfdv`, exactly TFDV's,
+        and so it is from TFDV's own statistics, which do not tell what the data closes.
 
     Returns:
       The schema; its body says `mode`, its `base`, whether it is still `inferred` and since which span, or how and by
@@ -126,8 +128,10 @@ def derive_schema(
     uris = [statistics] if isinstance(statistics, str) else list(statistics)
     if not uris:
         raise HeadwaterError("statistics: must name at least one result of generate-statistics")
-    all_measured = [results.load(uri, "statistics") for uri in uris]
+    all_measured = [open_statistics(uri) for uri in uris]
     measured = all_measured[-1]
+    without_state = any(isinstance(each, Foreign) for each in all_measured)
+    infer = "tfdv" if without_state else infer
     if mode == "infer" and base_schema not in ("auto", "none"):
         raise HeadwaterError(f"mode infer takes no base, but base_schema is {base_schema!r}; use frozen or propose")
     base = None if mode == "infer" else _find_base(base_schema, measured)
@@ -173,7 +177,7 @@ def derive_schema(
     if used == "propose":
         candidate = fitting.fit(agreed, places, infer, max_string_domain_size)
         changes = diff_schemas(agreed, candidate)
-        distribution = distributions.read(measured.read(f"Split-{split}/State.arrow"))
+        distribution = {} if without_state else distributions.read(measured.read(f"Split-{split}/State.arrow"))
         suggestions = suggest(distribution, candidate, measured.body.get("private") or {})
         files[CANDIDATE] = _text(candidate)
         files[DIFF] = _json(changes)
@@ -244,19 +248,19 @@ def accepted_here(home: Home | None) -> Result | None:
     for version in reversed(results.numbered(folder, "version")):
         place = dataclasses.replace(home, version=version).folder("schema")
         if storage.exists(storage.join(place, results.MANIFEST)):
-            found = results.load(place, "schema")
-            if found.body["mode"] == ACCEPTED:
-                return found
+            schema = results.load(place, "schema")
+            if schema.body["mode"] == ACCEPTED:
+                return schema
     return None
 
 
 def _find_base(reference: str, measured: Result) -> _Base | None:
     if results.is_reference(reference):
-        found = accepted_here(measured.home) if reference in ("auto", "previous") else None
-        found = found or results.find(reference, "schema", measured.home)
-        if found is None:
+        accepted = accepted_here(measured.home) if reference in ("auto", "previous") else None
+        accepted = accepted or results.find(reference, "schema", measured.home)
+        if accepted is None:
             return None
-        base = _of_result(found, SCHEMA)
+        base = _of_result(accepted, SCHEMA)
         # `latest` and `previous` take what is there; who names one span, or a place, means that schema.
         return base if not reference.startswith("span:") else _given(base)
     return _given(_open(storage.normalise(reference), f"base_schema: {reference}", SCHEMA))

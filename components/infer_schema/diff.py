@@ -191,24 +191,24 @@ def _features(schema: schema_pb2.Schema) -> dict[_Path, dict[str, Any]]:
     for kind in ("weighted_feature", "sparse_feature"):
         fields.update({f"{kind}.{each['name']}": each for each in fields.pop(kind, ())})
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
-    found: dict[_Path, dict[str, Any]] = {(): fields}
-    _collect(schema.feature, (), domains, found)
-    return found
+    fields_of: dict[_Path, dict[str, Any]] = {(): fields}
+    _collect(schema.feature, (), domains, fields_of)
+    return fields_of
 
 
 def _collect(
     features: Iterable[schema_pb2.Feature],
     above: _Path,
     domains: Mapping[str, list[str]],
-    found: dict[_Path, dict[str, Any]],
+    fields_of: dict[_Path, dict[str, Any]],
 ) -> None:
     for feature in features:
         path = (*above, feature.name)
-        if path in found:
+        if path in fields_of:
             # Of two with one name TFDV takes the first.
             continue
-        found[path] = _fields(feature, domains)
-        _collect(feature.struct_domain.feature, path, domains, found)
+        fields_of[path] = _fields(feature, domains)
+        _collect(feature.struct_domain.feature, path, domains, fields_of)
 
 
 def _fields(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -70,14 +70,14 @@ def to_json_schema(schema: schema_pb2.Schema, conversions: Mapping[str, str] | N
     for feature in schema.feature:
         field = _field(feature, (conversions or {}).get(feature.name, ""))
         several = pa.types.is_list(field.type)
-        found = _json_value(feature, field.type.value_type if several else field.type, domains)
+        described = _json_value(feature, field.type.value_type if several else field.type, domains)
         if several:
-            found = {"type": "array", "items": found}
+            described = {"type": "array", "items": described}
             if feature.value_count.min > 0:
-                found["minItems"] = feature.value_count.min
+                described["minItems"] = feature.value_count.min
             if feature.value_count.max > 0:
-                found["maxItems"] = feature.value_count.max
-        properties[feature.name] = {"anyOf": [found, {"type": "null"}]} if field.nullable else found
+                described["maxItems"] = feature.value_count.max
+        properties[feature.name] = {"anyOf": [described, {"type": "null"}]} if field.nullable else described
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -160,9 +160,9 @@ def _is_required(feature: schema_pb2.Feature) -> bool:
 def _json_value(feature: schema_pb2.Feature, kind: pa.DataType, domains: Mapping[str, list[str]]) -> dict[str, Any]:
     if pa.types.is_struct(kind):
         inner = schema_pb2.Schema(feature=feature.struct_domain.feature)
-        found = to_json_schema(inner)
-        del found["$schema"]
-        return found
+        described = to_json_schema(inner)
+        del described["$schema"]
+        return described
     if pa.types.is_boolean(kind):
         return {"type": "boolean"}
     if pa.types.is_date(kind):
@@ -176,11 +176,11 @@ def _json_value(feature: schema_pb2.Feature, kind: pa.DataType, domains: Mapping
     if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
         values = _values(feature, domains)
         return {"enum": values} if values and _is_closed(feature) else {"type": "string"}
-    found = {"type": "integer" if pa.types.is_integer(kind) else "number"}
+    described = {"type": "integer" if pa.types.is_integer(kind) else "number"}
     low, high = _range(feature)
-    found.update({"minimum": low} if low is not None else {})
-    found.update({"maximum": high} if high is not None else {})
-    return found
+    described.update({"minimum": low} if low is not None else {})
+    described.update({"maximum": high} if high is not None else {})
+    return described
 
 
 def _values(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> list[str]:

@@ -78,8 +78,9 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
         leave_out(fitted, data.features, data.codes, added)
     counts = [_values(proto) for proto in data.protos]
     for feature in fitted.feature:
-        least = min(each.get(feature.name, 0) for each in counts)
-        if feature.presence.min_count > least:
+        # A column that is not there at all is no longer validated, and what was agreed about it stays.
+        least = min((each[feature.name] for each in counts if feature.name in each), default=None)
+        if least is not None and feature.presence.min_count > least:
             # What is new was described by all splits together.
             feature.presence.min_count = least
     return fitted
@@ -144,20 +145,20 @@ class _Data:
     @functools.cached_property
     def features(self) -> dict[tuple[str, ...], Feature]:
         """The distributions of all rows, by path."""
-        found: dict[tuple[str, ...], list[Any]] = {}
+        by_path: dict[tuple[str, ...], list[Any]] = {}
         for result, split in self._places:
             for path, feature in distributions.read(result.read(f"Split-{split}/State.arrow")).items():
-                found.setdefault(path, []).append(feature)
-        return {path: distributions.add(parts) for path, parts in found.items()}
+                by_path.setdefault(path, []).append(feature)
+        return {path: distributions.add(parts) for path, parts in by_path.items()}
 
     @property
     def codes(self) -> dict[str, list[Any]]:
         """The values by feature that most likely stand for a missing one, as the datasets' manifests say."""
-        found: dict[str, list[Any]] = {}
+        codes_of: dict[str, list[Any]] = {}
         for result, _ in self._places:
             for name, codes in (result.body["dataset"].get("about") or {}).get("missing_codes", {}).items():
-                found[name] = [*found.get(name, []), *codes]
-        return found
+                codes_of[name] = [*codes_of.get(name, []), *codes]
+        return codes_of
 
 
 def _infer(data: _Data, way: str, max_string_domain_size: int) -> schema_pb2.Schema:

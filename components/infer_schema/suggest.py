@@ -45,16 +45,16 @@ def suggest(
       feature that would apply it, empty where something else would, which `what` then says.
     """
     known = {feature.name: feature for feature in schema.feature}
-    found = []
+    suggestions = []
     for path, feature in sorted(features.items()):
         if len(path) > 1 or path[0] not in known or feature.rows - feature.missing < _FEW_ROWS:
             continue
         summary = _private(path[0], known[path[0]]) if path[0] in private else _of(feature, known[path[0]])
-        found += [
+        suggestions += [
             {"feature": path[0], "what": what, "evidence": evidence, "confidence": confidence, "curation": curation}
             for what, evidence, confidence, curation in summary
         ]
-    return found
+    return suggestions
 
 
 _Told = Iterator[tuple[str, str, str, dict[str, Any]]]

@@ -42,11 +42,11 @@ def unite(
     for path in dict.fromkeys(path for part in parts for path in part):
         own = [part.get(path) for part in parts]
         absent = sum(_places(part, path, count) for part, count, each in zip(parts, rows, own) if each is None)
-        found = [(place, each) for place, each in zip(places, own) if each is not None]
+        present = [(place, each) for place, each in zip(places, own) if each is not None]
         # What has no values has no type either.
-        held = [(place, each) for place, each in found if _common(each).num_non_missing] or found[:1]
+        held = [(place, each) for place, each in present if _common(each).num_non_missing] or present[:1]
         made = _shaped(".".join(path), held, whole.features.add())
-        _add_common(_common(made), [_common(each) for _, each in found], [_common(each) for _, each in held], absent)
+        _add_common(_common(made), [_common(each) for _, each in present], [_common(each) for _, each in held], absent)
         _add_values(made, [each for _, each in held])
     return united
 
@@ -101,8 +101,8 @@ def _words(feature: _Name) -> str:
     return f"{_Name.Type.Name(feature.type)}{f' in lists {depth} levels deep' if depth else ''}"
 
 
-def _add_common(made: Any, found: Sequence[Any], held: Sequence[Any], absent: int) -> None:
-    for target, all_of, with_values, missing in _levels(made, found, held, absent):
+def _add_common(made: Any, present: Sequence[Any], held: Sequence[Any], absent: int) -> None:
+    for target, all_of, with_values, missing in _levels(made, present, held, absent):
         target.num_missing = sum(each.num_missing for each in all_of) + missing
         for name in ("num_non_missing", "tot_num_values"):
             setattr(target, name, sum(getattr(each, name) for each in with_values))
@@ -110,14 +110,14 @@ def _add_common(made: Any, found: Sequence[Any], held: Sequence[Any], absent: in
         target.max_num_values = max(each.max_num_values for each in with_values)
 
 
-def _levels(made: Any, found: Sequence[Any], held: Sequence[Any], absent: int) -> Iterator[tuple[Any, Any, Any, int]]:
-    yield made, found, held, absent
+def _levels(made: Any, present: Sequence[Any], held: Sequence[Any], absent: int) -> Iterator[tuple[Any, Any, Any, int]]:
+    yield made, present, held, absent
     for level, target in enumerate(made.presence_and_valency_stats):
         deep = [each.presence_and_valency_stats[level] for each in held]
         # One without any value may not know how deep its lists are; all of its rows are missing at the first level.
-        flat = [each for each in found if len(each.presence_and_valency_stats) <= level] if level == 0 else []
+        flat = [each for each in present if len(each.presence_and_valency_stats) <= level] if level == 0 else []
         more = [
-            each.presence_and_valency_stats[level] for each in found if len(each.presence_and_valency_stats) > level
+            each.presence_and_valency_stats[level] for each in present if len(each.presence_and_valency_stats) > level
         ]
         yield target, [*more, *flat], deep, absent if level == 0 else 0
 

@@ -72,9 +72,9 @@ def analyse(
     private = frozenset(opened.result.body.get("private") or {})
     uncovered = _uncovered(batch, votes, private)
     worst = _disagreeing(report)
-    found = Analysis("\n".join(_lines(report, uncovered, worst)))
-    found.tables = _tables(report, uncovered, worst)
-    return found
+    analysed = Analysis("\n".join(_lines(report, uncovered, worst)))
+    analysed.tables = _tables(report, uncovered, worst)
+    return analysed
 
 
 def _few(step: Any) -> Any:
@@ -157,12 +157,12 @@ def _given_gold(given: ByKey, batch: pa.RecordBatch) -> tuple[np.ndarray, int]:
 
     def code(rows: pa.RecordBatch) -> Coded:
         nonlocal wrong
-        found = given.other.code(rows)
+        coded = given.other.code(rows)
         known = np.ones(rows.num_rows, bool)
         for name in given.on.other:
             known &= pc.is_valid(rows.column(rows.schema.get_field_index(name))).to_numpy(zero_copy_only=False)
-        wrong += int((known & (found.codes == OUTSIDE)).sum())
-        return found
+        wrong += int((known & (coded.codes == OUTSIDE)).sum())
+        return coded
 
     gold = given._replace(other=given.other._replace(code=code)).among(batch)
     return gold, wrong
@@ -181,8 +181,10 @@ def _sample(opened: Dataset, rows: int) -> pa.RecordBatch:
                 start += batch.num_rows
         start = stop
     table = pa.Table.from_batches(parts, schema=opened.schema).combine_chunks()
-    found = table.to_batches()
-    return found[0] if found else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
+    batches = table.to_batches()
+    return (
+        batches[0] if batches else pa.RecordBatch.from_pydict({name: [] for name in opened.schema.names}, opened.schema)
+    )
 
 
 def _disagreeing(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -232,7 +234,7 @@ def _uncovered(batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]
     """Slices by one column's value with most uncovered rows: their number, their share of the slice, column and
     value."""
     silent = (votes < 0).all(1)
-    found = []
+    patterns = []
     for field, column in zip(batch.schema, batch.columns):
         plain = pa.types.is_string(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
         if not plain or field.name in private or field.name.startswith(OWN_PREFIX):
@@ -244,9 +246,9 @@ def _uncovered(batch: pa.RecordBatch, votes: np.ndarray, private: frozenset[str]
         codes = coded.indices.to_numpy(zero_copy_only=False)
         sizes = np.bincount(codes, minlength=len(values))
         uncovered = np.bincount(codes[silent], minlength=len(values))
-        found += [
+        patterns += [
             (int(count), float(count / size), field.name, "missing" if value is None else str(value))
             for value, size, count in zip(values, sizes, uncovered)
             if count
         ]
-    return sorted(found, key=lambda each: (-each[0], each[2], each[3]))[:_MOST_LINES]
+    return sorted(patterns, key=lambda each: (-each[0], each[2], each[3]))[:_MOST_LINES]

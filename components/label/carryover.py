@@ -144,11 +144,11 @@ def _find(
         for other in reversed(results.committed(home.data_root, home.name, "labels")):
             if other.span >= home.span or (reference != "auto" and other.span != int(span)):
                 continue
-            found = results.load(other.folder("labels"), "labels")
-            if _is_alike(found, step, methods):
-                return found, tuple(passed_over)
-            if found.body["label"] == step.label and found.body["accounts"].get("carried"):
-                passed_over.append(found)
+            candidate = results.load(other.folder("labels"), "labels")
+            if _is_alike(candidate, step, methods):
+                return candidate, tuple(passed_over)
+            if candidate.body["label"] == step.label and candidate.body["accounts"].get("carried"):
+                passed_over.append(candidate)
         if reference == "auto":
             return None, tuple(passed_over)
         raise HeadwaterError(
@@ -161,8 +161,8 @@ def _find(
         raise HeadwaterError(f"{where}: {error}") from None
 
 
-def _is_alike(found: Result, step: Step, methods: Sequence[str]) -> bool:
-    body = found.body
+def _is_alike(candidate: Result, step: Step, methods: Sequence[str]) -> bool:
+    body = candidate.body
     own = body["label"], set(body["classes"]), [each["method"] for each in body["steps"]]
     return own == (step.label, set(step.classes), list(methods))
 

@@ -57,9 +57,9 @@ def numbers(values: pa.Array, classes: Sequence[str]) -> np.ndarray:
     values = decoded(values)
     texts = values if pa.types.is_string(values.type) else values.cast(pa.string())
     codes = pc.fill_null(pc.index_in(texts, value_set=pa.array(list(classes), pa.string())), OUTSIDE)
-    found = codes.to_numpy(zero_copy_only=False).astype(np.int8)
-    found[texts.is_null().to_numpy(zero_copy_only=False)] = ABSTAIN
-    return found
+    numbered = codes.to_numpy(zero_copy_only=False).astype(np.int8)
+    numbered[texts.is_null().to_numpy(zero_copy_only=False)] = ABSTAIN
+    return numbered
 
 
 def words(codes: np.ndarray, names: Sequence[str]) -> pa.Array:

@@ -7,10 +7,10 @@ from typing import Dict, NamedTuple
 
 from kfp import dsl
 
-from headwater.components.common.version import IMAGE
+from headwater.components.common.version import CORE_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=CORE_IMAGE, install_kfp_package=False)
 def label(
     dataset: dsl.Input[dsl.Dataset],
     labels: dsl.Output[dsl.Dataset],

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.partitions import Found
+from headwater.components.common.partitions import PartitionResults
 from headwater.components.label import attribution
 from headwater.components.label.attribution import Coded, Other
 from headwater.components.label.attribution.columns import On, match_columns
@@ -33,22 +33,22 @@ class ByKey(NamedTuple):
     other: Other
     on: On
 
-    def find(self, items: Sequence[Item], schema: pa.Schema, scratch: str, beam: Mapping[str, Any]) -> Found:
+    def find(self, items: Sequence[Item], schema: pa.Schema, scratch: str, beam: Mapping[str, Any]) -> PartitionResults:
         """The classes of all items' rows; `attribution.codes_of` reads them.
 
         Raises:
           HeadwaterError: a value is no class, or a key has two classes.
         """
         what = self.where.rpartition(".")[2]
-        found = attribution.join(what, items, schema, self.other, self.on, attribution.UNTIMED, scratch, beam)
-        if found.other["outside"]:
-            raise outside(self.where, self.column, found.other["outside"], self.other.classes)
-        if found.rows["disputed"]:
+        joined = attribution.join(what, items, schema, self.other, self.on, attribution.UNTIMED, scratch, beam)
+        if joined.other["outside"]:
+            raise outside(self.where, self.column, joined.other["outside"], self.other.classes)
+        if joined.rows["disputed"]:
             raise HeadwaterError(
-                f"{self.where}: {found.rows['disputed']:,} keys have two classes; {what} must have one class for each "
+                f"{self.where}: {joined.rows['disputed']:,} keys have two classes; {what} must have one class for each "
                 "key"
             )
-        return found.found
+        return joined.matches
 
     def among(self, batch: pa.RecordBatch) -> np.ndarray:
         """The classes of a sample's rows, int8; -1 where there is none."""

@@ -15,7 +15,7 @@ from headwater.components.common.acknowledging import check_entries, mark_upstre
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.partitions import Found
+from headwater.components.common.partitions import PartitionResults
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
@@ -107,7 +107,7 @@ def label_dataset(
     _check_sources(checked, prepared)
     named = {
         "dataset": opened.result,
-        **{f"inputs.{name}": found.result for name, found in further.items()},
+        **{f"inputs.{name}": records.result for name, records in further.items()},
         **({"carried": earlier.result} if earlier.result else {}),
     }
     code = {name: code_of(name) for each in prepared for name in each.user_code}
@@ -151,20 +151,20 @@ def label_dataset(
             suffix=suffix,
             private=frozenset(private),
         )
-        found = _write(plan, items, beam)
+        records = _write(plan, items, beam)
         waiting = _keep_waiting(labellers, base, suffix)
-    if found["outside"]:
-        raise outside(f"{first.where}.truth", first.truth, found["outside"], first.classes)
+    if records["outside"]:
+        raise outside(f"{first.where}.truth", first.truth, records["outside"], first.classes)
     bases = Bases(readable, earlier, base)
-    body = describe_labels(opened, checked, labellers, found, rows)
+    body = describe_labels(opened, checked, labellers, records, rows)
     body["private"] = private
     body["findings"] = mark_upstream(findings_of(checked, labellers, earlier), acknowledgements)
     body["bases"] = bases.references
-    body["splits"] = write_indexes("labels", plan, found, items, bases, opened.splits)
+    body["splits"] = write_indexes("labels", plan, records, items, bases, opened.splits)
     body["carried"] = {
-        "rows": found["carried_rows"],
+        "rows": records["carried_rows"],
         "taken_over": earlier.rows,
-        "splits": write_indexes("carried", plan, found, items, bases, ()),
+        "splits": write_indexes("carried", plan, records, items, bases, ()),
         "events": waiting,
     }
     page = render_page(body, opened.result, home)
@@ -195,8 +195,8 @@ def _write(plan: Plan, items: Sequence[Item], beam: Mapping[str, Any]) -> dict[s
         sizes=[item.element.rows for item in items],
         **beam,
     )
-    found = json.loads(content)
-    return {**found, "carried_rows": sum(shard["rows"] for shard in found["carried"])}
+    records = json.loads(content)
+    return {**records, "carried_rows": sum(shard["rows"] for shard in records["carried"])}
 
 
 def pass_on(dataset: str, output: str) -> Result:
@@ -292,13 +292,13 @@ def _clear(folder: str) -> None:
 
 
 def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Dataset]:
-    found = {}
+    datasets = {}
     for name, uri in inputs.items():
         try:
-            found[name] = load_dataset(uri, may_be_empty=True, **options)
+            datasets[name] = load_dataset(uri, may_be_empty=True, **options)
         except HeadwaterError as error:
             raise HeadwaterError(f"inputs.{name}: {error}") from None
-    return found
+    return datasets
 
 
 class _Truth:
@@ -317,7 +317,7 @@ class _Truth:
         elif step.truth:
             check_kind(where, step.truth, self._schema.field(step.truth).type)
 
-    def find(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> Found | None:
+    def find(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> PartitionResults | None:
         """The truth of other data; None where it is the dataset's own or there is none."""
         return self._given.find(items, self._schema, scratch, beam) if self._given else None
 

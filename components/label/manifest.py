@@ -17,17 +17,17 @@ from headwater.components.label.writer import Plan
 
 
 def describe_labels(
-    opened: Dataset, steps: Sequence[Step], labellers: Sequence[Labeller], found: dict[str, Any], rows: int
+    opened: Dataset, steps: Sequence[Step], labellers: Sequence[Labeller], records: dict[str, Any], rows: int
 ) -> dict[str, Any]:
     """The body, without what is written beside the labels; checks that the accounts add up."""
     known = opened.result.body
     first = steps[0]
-    written = sum(shard["rows"] for shard in found["labels"])
-    carried = found["carried_rows"]
-    if written + carried != rows or written != sum(found["classes"]) + found["abstained"]:
+    written = sum(shard["rows"] for shard in records["labels"])
+    carried = records["carried_rows"]
+    if written + carried != rows or written != sum(records["classes"]) + records["abstained"]:
         raise HeadwaterError(
             f"the counts of rows do not add up: {rows:,} read, {written:,} written, {carried:,} carried, "
-            f"{sum(found['classes']):,} labelled, {found['abstained']:,} abstained"
+            f"{sum(records['classes']):,} labelled, {records['abstained']:,} abstained"
         )
     schema = pa.schema([*opened.schema, *table.gained(first.label)])
     refusal = (
@@ -47,14 +47,14 @@ def describe_labels(
         "label": first.label,
         "classes": list(first.classes),
         "labelled": {
-            "classes": dict(zip(first.classes, found["classes"])),
-            "abstained": found["abstained"],
-            "methods": found["methods"],
+            "classes": dict(zip(first.classes, records["classes"])),
+            "abstained": records["abstained"],
+            "methods": records["methods"],
         },
         "sources": [name for labeller in labellers for name in labeller.sources],
         "steps": [{"method": step.method, **labeller.report} for step, labeller in zip(steps, labellers)],
-        "truth": evaluation.describe(found["truth"], first.classes) if first.truth else None,
-        "examples": found["examples"],
+        "truth": evaluation.describe(records["truth"], first.classes) if first.truth else None,
+        "examples": records["examples"],
     }
 
 
@@ -69,14 +69,14 @@ def findings_of(steps: Sequence[Step], labellers: Sequence[Labeller], earlier: C
 
 
 def write_indexes(
-    kind: str, plan: Plan, found: Mapping[str, Any], items: Sequence[Item], bases: Bases, always: Sequence[str]
+    kind: str, plan: Plan, records: Mapping[str, Any], items: Sequence[Item], bases: Bases, always: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Writes which file belongs to which shard, by split; gives the manifest's entries.
 
     Args:
       kind: "labels" or "carried".
       plan: where they go.
-      found: has the files' records.
+      records: what the files hold.
       items: the elements that they are of.
       bases: the datasets of those.
       always: splits that are there without a file as well.
@@ -85,7 +85,9 @@ def write_indexes(
     nothing = dict.fromkeys(LABELS_SCHEMA.names)
     entries = {}
     for split in dict.fromkeys([*always, *(item.split for item in items)]):
-        shards = sorted((shard for shard in found[kind] if shard["split"] == split), key=lambda shard: shard["number"])
+        shards = sorted(
+            (shard for shard in records[kind] if shard["split"] == split), key=lambda shard: shard["number"]
+        )
         if shards or split in always:
             rows = [{**nothing, **shard, **bases.place_of(items[shard["number"]].element)} for shard in shards]
             index = f"_{kind}-{split}{plan.suffix}.parquet"

@@ -89,13 +89,13 @@ def keyed(opened: Dataset) -> Dataset:
     if not given:
         schema = schema.append(pa.field(ROW_ID, _ID_TYPE))
     # By URI, as collect goes through them.
-    found = sorted(_pairs(opened), key=lambda pair: pair[1].file.uri)
-    identities = {} if given else _identities([element for _, element in found])
+    pairs = sorted(_pairs(opened), key=lambda pair: pair[1].file.uri)
+    identities = {} if given else _identities([element for _, element in pairs])
     parts = {
         split: [KeyedRange(element, identities.get(element.file.uri, "")) for element in opened.elements(split)]
         for split in opened.splits
     }
-    splits = {element.file.uri: split for split, element in found}
+    splits = {element.file.uri: split for split, element in pairs}
     summary = {
         "sources": opened.result.fingerprint,
         "splits": hashlib.sha256(json.dumps(list(splits.values())).encode()).hexdigest(),
@@ -216,12 +216,12 @@ def _pairs(opened: Dataset) -> list[tuple[str, Any]]:
 def _identities(elements: Sequence[Element]) -> dict[str, str]:
     """What the `_row_id`s of each file are made of, by URI: as collect does it, so that ids are the same."""
     copies: dict[str, int] = {}
-    found: dict[str, str] = {}
+    identities: dict[str, str] = {}
     for file in {element.file.uri: element.file for element in elements}.values():
         # Of two files with the same content each has its own.
         copies[file.sha256] = copies.get(file.sha256, -1) + 1
-        found[file.uri] = hashlib.sha256(f"{file.sha256}:{copies[file.sha256]}".encode()).hexdigest()
-    return found
+        identities[file.uri] = hashlib.sha256(f"{file.sha256}:{copies[file.sha256]}".encode()).hexdigest()
+    return identities
 
 
 def check_only_labels(folder: str) -> None:
@@ -258,12 +258,12 @@ def _copied_before(base: str, manifest: Mapping[str, Any]) -> Dataset | None:
         known = results.load(base, "dataset")
         if known.fingerprint != manifest["fingerprint"] or known.body["lineage"] != manifest["body"]["lineage"]:
             return None
-        found = load_dataset(base)
+        copy = load_dataset(base)
     except HeadwaterError:
         return None
     sizes = {file.uri: file.size for file in storage.list_files(base)}
-    shards = [shard for split in found.splits for shard in found.elements(split)]
-    return found if all(sizes.get(shard.uri) == shard.bytes for shard in shards) else None
+    shards = [shard for split in copy.splits for shard in copy.elements(split)]
+    return copy if all(sizes.get(shard.uri) == shard.bytes for shard in shards) else None
 
 
 def _clear(folder: str, base: str) -> None:

@@ -105,7 +105,7 @@ def check_steps(steps: Sequence[Mapping[str, Any]], key: str = "steps") -> list[
     """
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
         raise HeadwaterError(f"{key}: must be a list with at least one step; given: {steps!r}")
-    found: list[Step] = []
+    steps_checked: list[Step] = []
     for number, given in enumerate(steps):
         where = f"{key}.{number}"
         if not isinstance(given, Mapping):
@@ -134,14 +134,16 @@ def check_steps(steps: Sequence[Mapping[str, Any]], key: str = "steps") -> list[
             raise HeadwaterError(
                 f"{where}.truth: must name the column of the input {common.truth_input!r} that holds the class"
             )
-        if found:
-            common = _as_first(where, common, found[0])
+        if steps_checked:
+            common = _as_first(where, common, steps_checked[0])
         rest = {name: value for name, value in given.items() if name not in _Common.model_fields}
         method = METHODS[common.method]
         settings = checked(method.Settings, rest, where)
         method.check(where, settings, common.classes)
-        found.append(Step(where, **{**common.model_dump(), "classes": tuple(common.classes)}, settings=settings))
-    return found
+        steps_checked.append(
+            Step(where, **{**common.model_dump(), "classes": tuple(common.classes)}, settings=settings)
+        )
+    return steps_checked
 
 
 def _as_first(where: str, common: _Common, first: Step) -> _Common:
@@ -183,10 +185,10 @@ def check_as_of(text: str) -> datetime.datetime | None:
     if not text:
         return None
     try:
-        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise HeadwaterError(f"as_of: {text!r} is not an ISO 8601 time, for example 2026-01-31T00:00:00Z") from None
     try:
-        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except OverflowError:
         raise HeadwaterError(f"as_of: {text!r} is outside the years 1 to 9999 in UTC") from None

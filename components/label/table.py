@@ -28,7 +28,7 @@ def gained(label: str) -> list[pa.Field]:
     return [pa.field(name, kind) for name, kind in zip(shown(label), (pa.string(), pa.float32(), pa.bool_()))]
 
 
-def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
+def combine(labels: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
     """The labels of several methods in turn: a row keeps the first label that it gets, all evidence is kept.
 
     Returns:
@@ -37,13 +37,13 @@ def combine(found: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
     """
     codes = np.full(rows, -1, np.int8)
     methods = np.full(rows, -1, np.int8)
-    probabilities = found[-1].probabilities.copy()
-    for number, each in enumerate(found):
+    probabilities = labels[-1].probabilities.copy()
+    for number, each in enumerate(labels):
         free = (codes < 0) & (each.codes >= 0)
         codes[free], methods[free] = each.codes[free], number
         probabilities[free] = each.probabilities[free]
-    evidence = np.concatenate([each.evidence for each in found], 1)
-    waiting = [each.carried for each in found if each.carried is not None]
+    evidence = np.concatenate([each.evidence for each in labels], 1)
+    waiting = [each.carried for each in labels if each.carried is not None]
     return Labels(codes, probabilities, evidence, np.any(waiting, 0) if waiting else None), methods
 
 

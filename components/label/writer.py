@@ -15,7 +15,7 @@ import pyarrow as pa
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import read_element, split_folder
 from headwater.components.common.labelled import WideShard
-from headwater.components.common.partitions import Found
+from headwater.components.common.partitions import PartitionResults
 from headwater.components.common.shard_file import describe
 from headwater.components.label import evaluation, table
 from headwater.components.label.attribution import codes_of
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     key: tuple[str, ...]
     schema: pa.Schema
     truth: str
-    known: Found | None
+    known: PartitionResults | None
     as_of: datetime.datetime | None
     base: str
     suffix: str
@@ -45,8 +45,8 @@ class Plan(NamedTuple):
 def write_labels(plan: Plan, item: Item) -> bytes:
     """Labels one element and writes its label table, and which rows are carried; gives records and counts as JSON."""
     rows = pa.Table.from_batches(list(read_element(item.element, plan.schema)), schema=plan.schema)
-    found = [labeller.label(item, rows) for labeller in plan.labellers]
-    labels, methods = table.combine(found, rows.num_rows)
+    labels_of = [labeller.label(item, rows) for labeller in plan.labellers]
+    labels, methods = table.combine(labels_of, rows.num_rows)
     truth = _truth_of(plan, item, rows)
     places = item.element.places() if isinstance(item.element, WideShard) else None
     report: dict[str, Any] = {"labels": [], "carried": [], "outside": int((truth == OUTSIDE).sum())}
@@ -124,9 +124,9 @@ def _shown(name: str, value: Any, private: frozenset[str]) -> str:
 
 
 def merge(parts: list[bytes]) -> bytes:
-    found = [json.loads(part) for part in parts]
-    total = found[0]
-    for other in found[1:]:
+    decoded = [json.loads(part) for part in parts]
+    total = decoded[0]
+    for other in decoded[1:]:
         for name in ("labels", "carried", "examples"):
             total[name] += other[name]
         total["classes"] = [one + more for one, more in zip(total["classes"], other["classes"])]

@@ -14,8 +14,8 @@ from headwater.components.common import distributions, results, storage
 from headwater.components.common.distributions import Feature
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import places
+from headwater.components.common.foreign import open_statistics
 from headwater.components.common.results import Home, Result
-from headwater.components.validate.foreign import open_statistics
 
 _OF_SPANS = re.compile(r"(season|window):(.*)", re.DOTALL)
 

@@ -7,10 +7,10 @@ from typing import Dict, NamedTuple
 
 from kfp import dsl
 
-from headwater.components.common.version import IMAGE
+from headwater.components.common.version import CORE_IMAGE, TFDV_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TFDV_IMAGE, install_kfp_package=False)
 def validate(
     statistics: dsl.Input[dsl.Artifact],
     schema: dsl.Input[dsl.Artifact],
@@ -70,7 +70,7 @@ def validate(
     return (uri, result.body["blessed"], quarantined)
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=CORE_IMAGE, install_kfp_package=False)
 def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
     """Fails, with the findings in its error, when the data must not go on.
 
@@ -87,7 +87,7 @@ def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
         print(enforce(anomalies.path, fail_on=fail_on(project)))
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=CORE_IMAGE, install_kfp_package=False)
 def report(page: dsl.Output[dsl.HTML], project: Dict = {}):
     """Leaves a run's page whatever became of the run, and calls the alerts where no verdict did; for an exit handler.
 

@@ -12,12 +12,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from headwater.components.common import distributions
 from headwater.components.common.acknowledging import today
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.foreign import open_statistics
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import DESCRIPTION
 from headwater.components.validate import by_construction, history
 from headwater.components.validate.acknowledging import Acknowledgements
 from headwater.components.validate.baselines import Baseline, choose
-from headwater.components.validate.foreign import open_schema, open_statistics
+from headwater.components.validate.foreign import open_schema
 
 if TYPE_CHECKING:
     from headwater.components.validate.schema_checks import Conformance

@@ -13,7 +13,7 @@ from typing import Any, Dict  # noqa: UP035  kfp reads the annotation
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.platform import Platform
+from headwater.components.common.platform import COMPONENTS, Platform
 from headwater.components.common.project import platform
 from headwater.components.common.results import check_name
 from headwater.components.validate.settings import fail_on
@@ -55,6 +55,13 @@ def compile_project(project: Mapping[str, Any]) -> str:
         compiler.Compiler().compile(build(project), path)
         with open(path, encoding="utf-8") as file:
             return file.read()
+
+
+def tasks_of(project: Mapping[str, Any]) -> list[str]:
+    """The names of the tasks of a project's pipeline."""
+    trainer = platform(project).trainer
+    named = [_trainer(trainer, project).name, "quarantine-report", "relabel"] if trainer else []
+    return [*COMPONENTS, *named]
 
 
 def build(project: Mapping[str, Any]) -> Any:

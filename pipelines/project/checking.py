@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import csv
 import functools
 import os
 import sys
@@ -17,10 +14,8 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import platform
 from headwater.components.common.results import Home, find, is_reference
 from headwater.pipelines.project import model
+from headwater.pipelines.project.columns import Columns, known_columns, wrong_names
 from headwater.pipelines.project.loading import Project
-
-_HEAD_BYTES = 1 << 16
-_DELIMITERS = ",;|\t"
 
 
 class Checked(NamedTuple):
@@ -156,21 +151,14 @@ def _check_variables(project: Project) -> Iterator[Checked]:
                 yield Checked(f"alerts.{place}.{key}", f"{name} is set", "" if os.environ.get(str(name)) else problem)
 
 
-class _AnyColumn(list):
-    """The columns of data that is not looked at: every name may be one."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
 def _check_expressions(project: Project) -> Iterator[Checked]:
     """SQL of settings: parsed, and its columns looked for where the data names them at its beginning."""
     from headwater.components.common.expressions import check_expression
 
     yield from _check_columns(project)
-    for where, text, columns in _expressions(project.settings, _columns(project)):
+    for where, text, columns in _expressions(project.settings, known_columns(project.settings)):
 
-        def work(where: str = where, text: str = text, columns: list[str] = columns) -> None:
+        def work(where: str = where, text: str = text, columns: list[str] | None = columns) -> None:
             check_expression(where, text, columns)
 
         yield _checked(project, where, work)
@@ -178,84 +166,36 @@ def _check_expressions(project: Project) -> Iterator[Checked]:
 
 def _check_columns(project: Project) -> Iterator[Checked]:
     """Whether the columns that settings name are there, where the data names its columns at its beginning."""
-    collect = project.settings.get("collect") or {}
-    known = _columns(project)
-    for key in ("key", "types", "formats", "missing"):
-        for name in _names(collect.get(key)):
-            if known is not None and name not in [*known, *(collect.get("rename") or {}).values()]:
-                error = HeadwaterError(
-                    f"collect.{key}: there is no column {name!r}; the columns are {', '.join(known[:30])}"
-                )
-                yield Checked(f"collect.{key}", "", str(project.placed(error)))
+    for key, problem in wrong_names(project.settings):
+        yield Checked(key, "", str(project.placed(HeadwaterError(f"{key}: {problem}"))))
 
 
-def _expressions(settings: Mapping[str, Any], known: list[str] | None) -> Iterator[tuple[str, str, list[str]]]:
-    """Each expression with its key and the columns that it may name; `known` are those of the data."""
+def _expressions(settings: Mapping[str, Any], known: Columns | None) -> Iterator[tuple[str, str, list[str] | None]]:
+    """Each expression with its key and the columns that it may name, None for any; `known` are those of the data."""
     collect = settings.get("collect") or {}
-    columns: list[str] = _AnyColumn()
-    lookups = [each for each in (collect.get("lookups") or {}).values() if isinstance(each, Mapping)]
-    if known is not None and all(each.get("columns") for each in lookups):
-        columns = [(collect.get("rename") or {}).get(name, name) for name in known]
-        columns += [f"{each.get('prefix', '')}{name}" for each in lookups for name in each["columns"]]
-    for place, each in enumerate(_mappings(collect.get("derived"))):
-        yield f"collect.derived.{place}.expression", str(each.get("expression")), copy.copy(columns)
-        columns.append(str(each.get("name")))
-    for place, each in enumerate(_mappings(collect.get("filters"))):
+    columns = None if known is None else list(known.collected)
+    for place, each in _mappings(collect.get("derived")):
+        yield f"collect.derived.{place}.expression", str(each.get("expression")), columns
+        columns = None if columns is None else [*columns, str(each.get("name"))]
+    for place, each in _mappings(collect.get("filters")):
         yield f"collect.filters.{place}.keep", str(each.get("keep")), columns
     steps = _mappings((settings.get("label") or {}).get("steps"))
-    final = _AnyColumn() if steps else columns
+    final = None if known is None or columns is None else list(dict.fromkeys([*known.final, *columns]))
     rules = ((settings.get("validate") or {}).get("rows") or {}).get("rules")
-    for place, each in enumerate(_mappings(rules)):
+    for place, each in _mappings(rules):
         if each.get("row"):
             yield f"validate.rows.rules.{place}.row", str(each["row"]), final
-    for place, each in enumerate(_mappings((settings.get("statistics") or {}).get("slices"))):
+    for place, each in _mappings((settings.get("statistics") or {}).get("slices")):
         yield f"statistics.slices.{place}.where", str(each.get("where")), final
-    for place, step in enumerate(steps):
+    for place, step in steps:
         if step.get("outcome"):
-            yield f"label.steps.{place}.outcome", str(step["outcome"]), _AnyColumn()
-        for number, function in enumerate(_mappings(step.get("functions"))):
+            yield f"label.steps.{place}.outcome", str(step["outcome"]), None
+        for number, function in _mappings(step.get("functions")):
             if function.get("sql"):
                 yield f"label.steps.{place}.functions.{number}.sql", str(function["sql"]), columns
 
 
-def _names(value: Any) -> list[str]:
-    return [str(name) for name in value] if isinstance(value, (list, tuple, Mapping)) else []
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
-
-
-def _columns(project: Project) -> list[str] | None:
-    """The columns of the first source, where its beginning names them; None where only reading tells."""
-    collect = project.settings.get("collect") or {}
-    sources = project.settings.get("sources") or []
-    if not sources or not all(isinstance(each, str) for each in sources):
-        return None
-    if any(collect.get(key) for key in ("skip_rows", "comment", "column_names", "escape")) or "=" in str(sources[0]):
-        return None
-    with contextlib.suppress(HeadwaterError, UnicodeDecodeError, LookupError, csv.Error, OSError, ValueError):
-        uri = spans.files(sources[0])[0]
-        if uri.lower().endswith((".parquet", ".pq")):
-            import pyarrow.parquet as pq
-
-            with storage.open_input(uri) as stream:
-                return list(pq.read_schema(stream).names)
-        if uri.lower().endswith((".csv", ".tsv")) and collect.get("header") is not False:
-            with storage.open_input(uri) as stream:
-                head = stream.read(_HEAD_BYTES).decode(collect.get("encoding") or "utf-8-sig", "ignore")
-            line = head.splitlines()[0]
-            delimiter = collect.get("delimiter") or max(_DELIMITERS, key=line.count)
-            names = next(csv.reader([line], delimiter=delimiter))
-            # A first line that could as well be a record, or lines before the table, are left to collect.
-            if len(names) > 1 and len(set(names)) == len(names) and not any(_is_number(name) for name in names):
-                return names
-    return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return not text.strip()
-    return True
+def _mappings(value: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """The entries of a list that are mappings, each with its number."""
+    listed = value if isinstance(value, (list, tuple)) else ()
+    return [(place, each) for place, each in enumerate(listed) if isinstance(each, Mapping)]

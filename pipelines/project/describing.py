@@ -85,6 +85,11 @@ def table(model: type[pydantic.BaseModel]) -> str:
     return "\n".join(["| setting | default | |", "| --- | --- | --- |", *rows, ""])
 
 
+def keys_of(model: type[pydantic.BaseModel]) -> list[str]:
+    """The settings of a model and of those within it, with dots between them."""
+    return list(dict.fromkeys(key for key, _, _ in _rows(model, "")))
+
+
 def _rows(model: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
     words = descriptions(model)
     seen = set()

@@ -549,3 +549,22 @@ def test_the_first_split_stays_the_first_through_manifest_and_text(tmp_path):
 def test_splits_as_text_of_another_form_are_refused(text):
     with pytest.raises(HeadwaterError, match="splits: "):
         parse_splits(text)
+
+
+def test_a_failed_attempt_uses_up_no_span(tmp_path):
+    source, root = (
+        write(tmp_path / "monday.csv", "id,x\n" + "".join(f"{n},{n}\n" for n in range(50))),
+        tmp_path / "root",
+    )
+    home = {"data_root": str(root), "name": "orders"}
+    with pytest.raises(HeadwaterError, match="nope"):
+        collect(source, tmp_path / "failed", key=["nope"], **home)
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    first = collect(source, tmp_path / "first", key=["id"], **home)
+    assert (first.body["span"], first.home.version) == (1, 1)
+    # Nor a version of a span that is named, and what is committed stays when another attempt fails.
+    before = sorted(root.rglob("*"))
+    with pytest.raises(HeadwaterError, match="nope"):
+        collect(source, tmp_path / "failed", key=["nope"], span=1, **home)
+    assert sorted(path for path in root.rglob("*") if path.is_file()) == [path for path in before if path.is_file()]
+    assert collect(source, tmp_path / "again", key=["x"], span=1, **home).home.version == 2

@@ -277,3 +277,15 @@ def test_a_guess_offers_to_be_accepted_where_nothing_was_found(days):
     assert list(ways_on(days.run(1, orders(1)))) == ["accept"]
     days.accept(1)
     assert not ways_on(days.run(1, orders(1)))
+
+
+def test_what_was_agreed_about_a_column_that_is_not_there_stays(days):
+    curation = {"features": {"country": {"min_count": 500}, "kind": {"min_count": 900}}}
+    days.run(1, orders(1), schema={"curation": curation})
+    days.accept()
+    smaller = orders(2).drop(columns=["country"]).iloc[:700]
+    days.run(2, smaller, schema={"curation": curation})
+    done = days.accept(2)
+    counts = {feature.name: feature.presence.min_count for feature in parse(done.result).feature}
+    assert (counts["country"], counts["kind"]) == (500, 700)
+    assert {each["feature"] for each in done.settled} >= {"country", "kind"} and done.settled[0]["severity"] == "error"

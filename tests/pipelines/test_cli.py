@@ -231,6 +231,8 @@ def test_completion_knows_every_command_and_flag(capsys, tmp_path):
         (["headwater", "gate", "--fail-on", "w"], {"warning"}),
         (["headwater", "schema", "sh"], {"show"}),
         (["headwater", "completion", "z"], {"zsh"}),
+        (["headwater", "run", "--set", "validate.drift.mi"], {"validate.drift.min_effect="}),
+        (["headwater", "validate", "--set", "nam"], {"name="}),
     ],
 )
 def test_completion_in_bash(capsys, tmp_path, monkeypatch, typed, completed):

@@ -47,10 +47,12 @@ def test_tasks_that_read_mutable_references_are_not_cached():
 def test_components_install_nothing_at_run_time_and_name_an_immutable_image():
     executors = specification(ROOT / "pipelines/headwater.yaml")[0]["deploymentSpec"]["executors"]
     assert len(executors) == 6
-    for executor in executors.values():
+    version = importlib.metadata.version("headwater")
+    for name, executor in executors.items():
         container = executor["container"]
         assert "pip install" not in " ".join(container["command"])
-        assert container["image"] == f"headwater:{importlib.metadata.version('headwater')}"
+        smaller = name not in ("exec-infer-schema", "exec-validate")
+        assert container["image"] == f"{'headwater-core' if smaller else 'headwater-tfdv'}:{version}"
 
 
 def test_importing_the_packages_pulls_in_no_kfp_and_no_tensorflow():

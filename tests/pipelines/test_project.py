@@ -13,6 +13,7 @@ from headwater.components.common.project import SECTIONS, marked, section
 from headwater.components.common.settings import parse_config
 from headwater.pipelines.cli import DONE, FAILED, main
 from headwater.pipelines.project import NAME, describing
+from headwater.pipelines.project.columns import NAMING
 from headwater.pipelines.project.loading import load
 from headwater.pipelines.project.model import json_schema, places, project_model
 
@@ -337,6 +338,88 @@ def test_check_names_every_problem_at_once(here, capsys, monkeypatch):
     ):
         assert any(problem in each for each in told["problems"]), (line, problem, told["problems"])
     assert sum("there is no column" in each for each in told["problems"]) == 2
+
+
+def test_check_without_anything_to_check(here, capsys):
+    for arguments in ([], ["--project", "none"]):
+        assert main(["check", *arguments]) == FAILED
+        assert "error: there is nothing to check: neither a project file (headwater.yaml" in said(capsys)[1]
+    assert main(["check", "gone.csv", "--project", "none"]) == FAILED
+    assert "gone.csv: there is no such file or folder" in said(capsys)[0]
+    assert main(["check", "orders-2026-01.csv", "--project", "none"]) == DONE
+    # Of data whose columns only reading tells, no name is called wrong.
+    (here / "a.jsonl").write_text('{"x": 1}\n')
+    assert (
+        main(["check", "a.jsonl", "--set", "collect.filters=[{name: f, keep: x > 0}]", "--set", "collect.key=[y]"])
+        == DONE
+    )
+
+
+def test_check_knows_every_column_that_a_setting_names(here, capsys):
+    (here / "headwater.yaml").write_text(
+        "sources: [orders-2026-01.csv]\n"
+        "collect:\n"
+        "  delimiter: ;\n"
+        "  rename: {town: city}\n"
+        "  lookups: {w: {source: orders-2026-01.csv, on: {citty: town}, columns: [temp]}}\n"
+        "  derived: [{name: warm, expression: temp > 20}]\n"
+        "  private: {emial: redact}\n"
+        "  split: {by: time, column: place_at, cuts: ['2026-01-20']}\n"
+        "  event_time: placedat\n"
+        "  missing: {agee: [-1]}\n"
+        "  label: churned\n"
+        "label: {steps: [{method: weak_supervision, classes: [a, b], label: worth, functions: [\n"
+        "  {name: f, threshold: {column: prize, above: 1, vote: a}}]}]}\n"
+        "statistics: {slices: [[citi], {name: n, where: worth = 'a' AND ag > 1}], weight_feature: pricee, private: [zipp]}\n"
+        "schema: {features: {ages: {min: 0}, country: {deprecated: true}}}\n"
+        "validate:\n"
+        "  acknowledged: [{kind: DRIFT, feature: pricce, reason: r, until: 2999-01-01}]\n"
+        "  concept: {label: worht}\n"
+        "  rows: {rules: [{name: u, unique: [orderid]}, {name: r, row: worth_probability > emai}]}\n"
+    )
+    assert main(["check", "--json"]) == FAILED
+    problems = json.loads(said(capsys)[0])["problems"]
+    for key, wrong, right in (
+        ("collect.lookups.w.on", "citty", "city"),
+        ("collect.private", "emial", "email"),
+        ("collect.split.column", "place_at", "placed_at"),
+        ("collect.event_time", "placedat", "placed_at"),
+        ("collect.missing", "agee", "age"),
+        ("collect.label", "churned", "churn"),
+        ("label.steps.0.functions.0.threshold.column", "prize", "price"),
+        ("statistics.slices.0", "citi", "city"),
+        ("statistics.weight_feature", "pricee", "price"),
+        ("statistics.private", "zipp", "zip"),
+        ("schema.features", "ages", "age"),
+        ("validate.acknowledged.0.feature", "pricce", "price"),
+        ("validate.concept.label", "worht", "worth"),
+        ("validate.rows.rules.0.unique", "orderid", "order_id"),
+    ):
+        [found] = [each for each in problems if f" {key}: there is no column {wrong!r}" in each]
+        assert found.startswith("headwater.yaml, line ") and found.endswith(f"did you mean {right!r}?"), found
+    for key, wrong in (("statistics.slices.1.where", "ag"), ("validate.rows.rules.1.row", "emai")):
+        assert any(f"{key}: there is no column {wrong!r}" in each for each in problems), problems
+    assert sum("there is no column" in each for each in problems) == 16
+
+
+def test_every_setting_that_is_held_against_the_columns_is_one_of_the_models():
+    schema = json_schema()
+
+    def kinds(node):
+        if "$ref" in node:
+            yield from kinds(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        yield node
+        for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+            yield from kinds(choice)
+
+    for pattern in NAMING:
+        nodes = [schema]
+        for part in pattern.split("."):
+            inner = [each for node in nodes for each in kinds(node)]
+            names = ("items", "additionalProperties") if part == "*" else ()
+            nodes = [each[name] for each in inner for name in names if isinstance(each.get(name), dict)]
+            nodes += [each["properties"][part] for each in inner if part in each.get("properties", {})]
+        assert nodes, pattern
 
 
 def test_check_of_a_database(here, capsys, monkeypatch):

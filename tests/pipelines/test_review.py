@@ -65,12 +65,34 @@ def test_accept_shows_what_changes_and_the_same_run_passes(shop, capsys):
     assert " kind: values widened, with 'gift'" in out and " country: no longer validated, deprecated" in out
     assert "accepted for this span alone, as no schema speaks of it" in out and "warning  train, eval/quantity: " in out
     assert "new shop" in out and "span=2/version=2/schema\nnext        run the same command again\n" in out
+    # Each of them on a line of its own.
+    told = [line.removeprefix("accepted:").split()[:4] for line in out.splitlines() if line.startswith("accepted:")]
+    assert [(severity, "".join(rest).partition(":")[0]) for severity, *rest in told] == [
+        ("error", "train,eval/country"),
+        ("error", "train,eval/kind"),
+        # What has the same cause stands below it.
+        ("warning", "train,eval/kind"),
+        ("warning", "train,eval/quantity"),
+        ("warning", "train,eval/amount"),
+    ]
     assert left(judge(shop, "again")) == set()
     assert main(["accept", "--name", "orders", "--data-root", "root", "--reason", "x"]) == 0
     assert capsys.readouterr().out.startswith("schema      orders, span 2: nothing is left to accept\naccepted    by ")
     assert main(["accept", "--name", "orders", "--data-root", "root", "--reason", "x", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["exit_code"], told["changes"], told["accepted"]["why"]) == (0, [], "new shop")
+
+
+def test_the_span_that_was_accepted_is_named_where_others_have_its_schema(shop, capsys):
+    assert main(["accept", "--name", "orders", "--span", "1", "--data-root", "root", "--reason", "again"]) == 0
+    assert ", for span 1: agreed" in capsys.readouterr().out
+    assert main(["accept", "--name", "orders", "--span", "2", "--data-root", "root", "--reason", "new"]) == 0
+    save_statistics(shop, {"train": spoilt()}, span=3)
+    derive_schema(str(next(shop.glob("statistics-3-*"))), "s3")
+    # The third span's data fits what the second one changed.
+    for span, reason in (("3", "new"), ("2", "new")):
+        assert main(["accept", "--name", "orders", "--span", span, "--data-root", "root", "--reason", "x"]) == 0
+        assert f"span {span}: nothing is left" in (out := capsys.readouterr().out) and f", for span 2: {reason}" in out
 
 
 def test_accept_says_what_is_wrong(shop, capsys):
@@ -91,7 +113,7 @@ def test_each_finding_can_be_settled_in_its_own_way(shop, monkeypatch, capsys):
     answers = [
         *("c", "colour: 1", "c", "required: false, deprecated: true"),
         *("q", "", "0.2", UNTIL),
-        *("i", "", UNTIL, "i", "prices moved", "soon", "i", "known since May", UNTIL),
+        *("i", "", UNTIL, "i", "known since May", "soon", UNTIL),
         *("a", "it is so now"),
     ]
     assert review(monkeypatch, *answers) == 0
@@ -133,6 +155,17 @@ def test_what_is_not_answered_is_left(shop, monkeypatch, capsys):
     assert "--reason: nobody said why" in capsys.readouterr().err
     assert review(monkeypatch, "a", "x", more=("--reason", "as the shop said")) == 0
     assert "as the shop said" in capsys.readouterr().out and len(left(judge(shop, "again"))) > 1
+
+
+def test_help_is_there_and_a_wrong_date_asks_for_the_date_alone(shop, monkeypatch, capsys):
+    assert review(monkeypatch, "?", "h", "help", "zz", "i", "known since May", "soon", "2020-01-01", UNTIL, "x") == 0
+    said = capsys.readouterr().err
+    assert said.count("  accept      the data is right: ") == 4 and "  exit        leave the rest as it is" in said
+    assert "until: 'soon' must be a date; example: 2026-12-31" in said
+    assert "until: 2020-01-01 has passed; it must be today or later" in said
+    [entry] = yaml.safe_load((shop / "headwater.yaml").read_text())["validate"]["acknowledged"]
+    assert (entry["reason"], str(entry["until"])) == ("known since May", UNTIL)
+    assert said.count("why does it not count") == 1
 
 
 def test_a_span_without_a_verdict_has_nothing_to_review(shop, capsys):

@@ -832,3 +832,11 @@ def test_the_verdict_says_how_often_to_label_from_all_spans(tmp_path):
 def test_without_days_between_spans_the_verdict_gives_no_advice(tmp_path):
     verdict_of_span(tmp_path, 1, 0.0, None)
     assert verdict_of_span(tmp_path, 2, 0.1, None).body["concept"]["labelling"] is None
+
+
+def test_tables_in_memory_do_as_well(tmp_path):
+    then, now = small(), small(label=np.arange(400) < 200)
+    compute_statistics(then, str(tmp_path / "statistics"), workers=1)
+    config = {"label": "label", "statistics": str(tmp_path / "statistics")}
+    result = measure_concept(now.to_pandas(), then, config=config, workers=1)
+    assert result["baseline"]["uri"].startswith("a table in memory") and set(result["splits"]) == {"all"}

@@ -181,3 +181,12 @@ def test_long_keys_of_two_types_do_not_fall_together(tmp_path, kinds):
     serving = pa.table({"id": pa.array([2**53, 5], kinds[1]), "x": [9.0, 2.0]})
     found = compare(tmp_path, training, serving)
     assert found["rows"]["joined"] == 1 and found["columns"]["x"]["differing"] == 0
+
+
+def test_tables_in_memory_do_as_well(tmp_path):
+    training, serving = frames(4, 200)
+    by_uri = compare(tmp_path, training, serving)
+    config = {"serving": pa.Table.from_pandas(serving, preserve_index=False), "key": ["id"]}
+    assert measure_feature_skew(training, config=config, workers=1)["rows"] == by_uri["rows"]
+    with pytest.raises(HeadwaterError, match="training: must be a path or URI, or a table"):
+        measure_feature_skew(3, config=config)

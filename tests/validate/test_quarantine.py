@@ -529,3 +529,12 @@ def test_moments_beyond_the_calendar_are_shown_by_their_number(tmp_path):
     rule = {"name": "n", "row": "n > 1 AND days IS NULL AND moment IS NULL AND inside IS NULL"}
     [result] = check(str(tmp_path / "far.parquet"), [rule]).results
     assert result["examples"][0]["values"] == {"n": 1, "days": 2**30, "moment": 2**55, "inside": None}
+
+
+def test_a_table_in_memory_does_as_well(tmp_path):
+    table = pa.table({"number": [1, 2, 3]})
+    rules = {"rules": [{"name": "few", "row": "number < 3"}]}
+    for given in (table, table.to_pandas()):
+        report = check_rows(given, config=rules, quarantine=str(tmp_path / "bad"), workers=1)
+        assert report.accounts["quarantined"] == 1
+        assert report.quarantine.body["lineage"]["dataset"]["uri"].startswith("a table in memory")

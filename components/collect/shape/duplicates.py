@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headwater.components.common import hashing, partitions
-from headwater.components.common.partitions import Found, Spilled
+from headwater.components.common.partitions import PartitionResults, Spilled
 from headwater.components.common.sources import Element, Misfit
 
 PARTITION_ROWS = 2_000_000
@@ -28,7 +28,7 @@ _DROP = np.dtype([("element", "<u4"), ("row", "<u4")])
 class Drops(NamedTuple):
     """The rows to be dropped."""
 
-    found: Found
+    found: PartitionResults
 
     def of(self, element: int) -> np.ndarray:
         """The rows to be dropped from an element, counted from its first, int64, rising."""
@@ -77,7 +77,7 @@ def find_duplicates(
         sizes=[spilled.rows(number) for number in range(count)],
         **beam,
     )
-    return Drops(Found(folder, _NAME, _DROP, [json.loads(line) for line in lines.splitlines()]))
+    return Drops(PartitionResults(folder, _NAME, _DROP, [json.loads(line) for line in lines.splitlines()]))
 
 
 def _spill(keys_of, folder: str, count: int, item: tuple[int, Element]) -> bytes:

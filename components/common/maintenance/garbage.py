@@ -155,13 +155,13 @@ def _now(root: str) -> float:
 
 def _youngest(root: str) -> dict[Place, float]:
     """When each folder was last written to."""
-    found: dict[Place, float] = {}
+    youngest: dict[Place, float] = {}
     for file in storage.walk(root):
         place = place_of(storage.relative(file.uri, root))
         if place is not None:
             here = place._replace(path="")
-            found[here] = max(found.get(here, file.modified), file.modified)
-    return found
+            youngest[here] = max(youngest.get(here, file.modified), file.modified)
+    return youngest
 
 
 def _let_go(folders: Mapping[Place, float], retention: Retention, now: float, min_age: float) -> set[Version]:
@@ -186,7 +186,7 @@ def _let_go(folders: Mapping[Place, float], retention: Retention, now: float, mi
 
 def _read_by_labels(root: str, folders: Mapping[Place, float], gone: set[Version]) -> set[Version]:
     """The versions whose shards the labels of a version that stays are read with."""
-    found: set[Version] = set()
+    versions: set[Version] = set()
     for place in folders:
         folder = folder_of(root, place)
         if place.folder != results.FOLDERS["labels"] or place.version in gone or not gone:
@@ -196,8 +196,8 @@ def _read_by_labels(root: str, folders: Mapping[Place, float], gone: set[Version
                 if base["uri"].startswith(f"{root}/"):
                     read = place_of(storage.join(storage.relative(base["uri"], root), results.MANIFEST))
                     if read is not None and read.version is not None:
-                        found.add(read.version)
-    return found
+                        versions.add(read.version)
+    return versions
 
 
 def _whole(root: str, version: Version) -> Iterator[Garbage]:

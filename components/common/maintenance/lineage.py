@@ -87,15 +87,19 @@ def trace(uri: str) -> list[Node]:
 
     def follow(role: str, reference: Mapping[str, Any]) -> int:
         kind = _kind_of(role)
-        trouble, found = "", None
+        trouble, result = "", None
         try:
-            found = None if "sources" in reference else _load(reference["uri"], kind)
+            result = None if "sources" in reference else _load(reference["uri"], kind)
         except HeadwaterError as error:
             trouble = str(error)
-        if found is not None and found.sha256 != reference["sha256"] and found.fingerprint != reference["fingerprint"]:
+        if (
+            result is not None
+            and result.sha256 != reference["sha256"]
+            and result.fingerprint != reference["fingerprint"]
+        ):
             trouble = "the result stored here now is not the one that was read"
-        if found is not None and not trouble:
-            return visit(found)
+        if result is not None and not trouble:
+            return visit(result)
         key = (reference["uri"], reference["sha256"])
         if key not in places:
             places[key] = len(nodes)
@@ -230,7 +234,7 @@ def _scrubbed(value: Any) -> Any:
     if isinstance(value, list):
         return [_scrubbed(part) for part in value]
     return (
-        re.sub(r"\b[a-z][a-z0-9+]*://\S+", lambda found: without_secrets(found[0]), value)
+        re.sub(r"\b[a-z][a-z0-9+]*://\S+", lambda match: without_secrets(match[0]), value)
         if isinstance(value, str)
         else value
     )
@@ -266,5 +270,5 @@ def _dataset(namespace: str, uri: str, sha256: str) -> dict[str, Any]:
 
 def _written(uri: str) -> datetime.datetime | None:
     manifest = storage.join(uri, results.MANIFEST)
-    found = next((file.modified for file in storage.walk(uri) if file.uri == manifest), None)
-    return datetime.datetime.fromtimestamp(found, datetime.UTC) if found is not None else None
+    modified = next((file.modified for file in storage.walk(uri) if file.uri == manifest), None)
+    return datetime.datetime.fromtimestamp(modified, datetime.UTC) if modified is not None else None

@@ -27,10 +27,10 @@ def list_datasets(data_root: str, name: str = "") -> list[dict[str, Any]]:
     """
     root = storage.normalise(data_root)
     names = [each for each in storage.list_folders(root) if not each.startswith("_") and name in ("", each)]
-    found = [summary for each in names for summary in _versions(root, each)]
-    if not found:
+    summaries = [summary for each in names for summary in _versions(root, each)]
+    if not summaries:
         raise HeadwaterError(f"{root}: there is no dataset{f' {name!r}' if name else ''} here")
-    return found
+    return summaries
 
 
 def committed_results(home: Home) -> Iterator[Result]:

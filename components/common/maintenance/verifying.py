@@ -50,10 +50,10 @@ def verify(uri: str) -> Verified:
     """
     uri = storage.normalise(uri)
     problems: list[str] = []
-    found = list(_results(uri, problems))
-    if not found and not problems:
+    loaded = list(_results(uri, problems))
+    if not loaded and not problems:
         raise HeadwaterError(f"{uri}: there is no result here, and no data_root with committed results")
-    checks = [check for result in found for check in _checks(result, problems)]
+    checks = [check for result in loaded for check in _checks(result, problems)]
     files = size = rows = 0
     with (
         Progress("verify", sum(check.bytes for check in checks), "bytes") as progress,
@@ -64,7 +64,7 @@ def verify(uri: str) -> Verified:
             rows += outcome.rows
             problems += outcome.problems
             progress.advance(check.bytes)
-    return Verified(len(found), files, size, rows, problems)
+    return Verified(len(loaded), files, size, rows, problems)
 
 
 @dataclasses.dataclass(frozen=True)

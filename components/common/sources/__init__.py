@@ -148,15 +148,15 @@ def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
       opened: the files.
       rows: how many each of its elements has.
     """
-    found: dict[str, dict[str, Any]] = {
+    by_uri: dict[str, dict[str, Any]] = {
         file.uri: {"uri": named(file.uri), "format": file.format, "bytes": file.size, "sha256": file.sha256, "rows": 0}
         for file in opened.files
     }
     for file in opened.files:
-        found[file.uri].update(FORMATS[file.format].describe(file))
+        by_uri[file.uri].update(FORMATS[file.format].describe(file))
     for element, count in zip(opened.elements, rows):
-        found[element.file.uri]["rows"] += count
-    return list(found.values())
+        by_uri[element.file.uri]["rows"] += count
+    return list(by_uri.values())
 
 
 def read_element(
@@ -195,10 +195,10 @@ def _read(
     while True:
         # Only what reading raises is about the file.
         with clear_errors(element.file.uri, form.name):
-            found = next(reading, None)
-        if found is None:
+            rows = next(reading, None)
+        if rows is None:
             return
-        yield found
+        yield rows
 
 
 def reads_columns(element: Element) -> bool:
@@ -249,9 +249,9 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
         unit="bytes",
         **{"preload": [__name__], **beam},
     )
-    found = [json.loads(line) for line in content.splitlines()]
+    decoded = [json.loads(line) for line in content.splitlines()]
     result = list(scans)
-    for number, group in itertools.groupby(zip(items, found), lambda pair: pair[0][0]):
+    for number, group in itertools.groupby(zip(items, decoded), lambda pair: pair[0][0]):
         file = scans[number].file
         widen_two = FORMATS[file.format].widen
         kinds = {name: pa.null() for name in file.names}
@@ -320,7 +320,7 @@ def _partition_types(scans: Sequence[Scan]) -> dict[str, pa.DataType]:
     Raises:
       HeadwaterError: a file has a column of that name as well.
     """
-    found = hive.types_of([scan.file.partitions for scan in scans])
+    types = hive.types_of([scan.file.partitions for scan in scans])
     for scan in scans:
         for name, _ in scan.file.partitions:
             if name in scan.kinds:
@@ -328,7 +328,7 @@ def _partition_types(scans: Sequence[Scan]) -> dict[str, pa.DataType]:
                     f"{scan.file.uri}: {name!r} is a column of the file and a key of its folder; rename one, or give "
                     "the files themselves, as by a glob within the folder, to ignore the folder's key"
                 )
-    return found
+    return types
 
 
 def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:

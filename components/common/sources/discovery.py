@@ -42,7 +42,7 @@ def discover(uris: Sequence[str], left_out: Collection[str] = (), roots: Mapping
     """
     if not uris:
         raise HeadwaterError("sources: must name at least one file, folder, glob or database")
-    found: dict[str, SourceFile] = {}
+    by_uri: dict[str, SourceFile] = {}
     for uri in uris:
         files = storage.expand(uri)
         root = roots.get(uri) or storage.fixed_part(uri)
@@ -61,5 +61,5 @@ def discover(uris: Sequence[str], left_out: Collection[str] = (), roots: Mapping
                 )
             there = f"{len(files)} other files are" if files else "nothing is"
             raise HeadwaterError(f"{storage.normalise(uri)}: there is no file of a known format here; {there}")
-        found.update((file.uri, file) for file in known)
-    return [found[uri] for uri in sorted(found)]
+        by_uri.update((file.uri, file) for file in known)
+    return [by_uri[uri] for uri in sorted(by_uri)]

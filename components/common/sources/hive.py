@@ -34,16 +34,16 @@ def partitions_of(path: str, left_out: Iterable[str] = ()) -> Partitions:
     Raises:
       HeadwaterError: a key is there twice.
     """
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for folder in path.split("/")[:-1]:
         key, equals, value = folder.partition("=")
         key = urllib.parse.unquote(key)
         if not equals or not key or key in left_out:
             continue
-        if key in found:
+        if key in values:
             raise HeadwaterError(f"{path}: the folder's key {key!r} appears twice; a column has one value per row")
-        found[key] = None if value in _MISSING else urllib.parse.unquote(value)
-    return tuple(found.items())
+        values[key] = None if value in _MISSING else urllib.parse.unquote(value)
+    return tuple(values.items())
 
 
 def types_of(partitions: Sequence[Partitions]) -> dict[str, pa.DataType]:
@@ -54,7 +54,7 @@ def types_of(partitions: Sequence[Partitions]) -> dict[str, pa.DataType]:
             values.setdefault(name, [])
             if value is not None:
                 values[name].append(value)
-    return {name: _type_of(found) for name, found in values.items()}
+    return {name: _type_of(texts) for name, texts in values.items()}
 
 
 def constants(partitions: Partitions, kinds: Mapping[str, pa.DataType], uri: str) -> dict[str, pa.Scalar]:
@@ -68,16 +68,16 @@ def constants(partitions: Partitions, kinds: Mapping[str, pa.DataType], uri: str
     Raises:
       HeadwaterError: a value is not of its column's type.
     """
-    found = {}
+    scalars = {}
     for name, text in partitions:
         try:
             value = pa.array([text], pa.string())
-            found[name] = value[0] if kinds[name] == pa.string() else _cast(value, kinds[name])[0]
+            scalars[name] = value[0] if kinds[name] == pa.string() else _cast(value, kinds[name])[0]
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise HeadwaterError(
                 f"{uri}: the folder {name}={text} cannot be read as {kinds[name]}, the type of {name!r}"
             ) from None
-    return found
+    return scalars
 
 
 def _type_of(values: Sequence[str]) -> pa.DataType:

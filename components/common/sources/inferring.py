@@ -152,8 +152,8 @@ def _timestamp(texts: pa.Array, zone: str | None) -> pa.DataType | None:
 
 def _fits_ns(texts: pa.Array, zone: str | None) -> bool:
     """Whether nanoseconds hold all of the times; Arrow's own cast lets them wrap."""
-    found = pc.cast(pc.replace_substring_regex(texts, _BEYOND_MICROSECONDS, r"\1"), pa.timestamp("us", zone))
-    limits = pc.min_max(found.cast(pa.int64()))
+    cast = pc.cast(pc.replace_substring_regex(texts, _BEYOND_MICROSECONDS, r"\1"), pa.timestamp("us", zone))
+    limits = pc.min_max(cast.cast(pa.int64()))
     first, last = (
         pc.cast(pa.scalar(edge), pa.timestamp("us")).cast(pa.int64()).as_py() for edge in (_FIRST_NS, _LAST_NS)
     )

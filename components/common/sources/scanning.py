@@ -119,18 +119,18 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
 
 def _scan_of(file: SourceFile, looks: Sequence[dict]) -> Scan:
     digest = hashlib.sha256("".join(look["sha256"] for look in looks).encode()).hexdigest()
-    found = FORMATS[file.format].outline(file, looks)
-    file = dataclasses.replace(file, sha256=digest, names=tuple(found.names), layout=found.layout)
+    outline = FORMATS[file.format].outline(file, looks)
+    file = dataclasses.replace(file, sha256=digest, names=tuple(outline.names), layout=outline.layout)
     check_names(file.uri, file.names)
-    _check_records(file, found.ranges)
-    elements, row = [], found.first_row
-    for start, stop, rows in found.ranges:
-        elements.append(Element(file, start, stop, row, rows, found.guessed))
+    _check_records(file, outline.ranges)
+    elements, row = [], outline.first_row
+    for start, stop, rows in outline.ranges:
+        elements.append(Element(file, start, stop, row, rows, outline.guessed))
         row += max(rows, 0)
     notices = tuple(
-        Notice(rule, severity, column, message, file.uri) for rule, severity, column, message in found.notices
+        Notice(rule, severity, column, message, file.uri) for rule, severity, column, message in outline.notices
     )
-    return Scan(file, elements, dict(found.kinds), notices)
+    return Scan(file, elements, dict(outline.kinds), notices)
 
 
 def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> None:

@@ -28,13 +28,13 @@ def scheme(uri: str) -> str:
     """
     head, mark, _ = uri.partition("://")
     # file:// is another way to write a path.
-    found = head if mark and head != "file" else ""
-    if found not in STORES:
+    name = head if mark and head != "file" else ""
+    if name not in STORES:
         *others, last = (f"{each}://" for each in STORES if each)
         raise HeadwaterError(
             f"{uri}: the scheme {head}:// is not supported; use a local path, {', '.join(others)} or {last}"
         )
-    return found
+    return name
 
 
 def store_of(uri: str) -> Store:

@@ -178,16 +178,16 @@ def _check_file(path: str) -> None:
     try:
         with open(path, encoding="utf-8") as stream:
             json.load(stream)
-        found, _ = google.auth.load_credentials_from_file(
+        credentials, _ = google.auth.load_credentials_from_file(
             path, scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
         )
     except (OSError, ValueError, GoogleAuthError) as error:
         raise StoreError(f"{tried}: {getattr(error, 'strerror', None) or 'it is not a credentials file'}") from None
     ask = Request()
     try:
-        found.refresh(lambda *given, **named: ask(*given, **{**named, "timeout": _CREDENTIAL_SECONDS}))
+        credentials.refresh(lambda *given, **named: ask(*given, **{**named, "timeout": _CREDENTIAL_SECONDS}))
     except GoogleAuthError as error:
         reason = "no answer" if "Connection" in str(error) or "timed out" in str(error) else str(error.args[0])[:200]
         raise StoreError(
-            f"{tried}: {getattr(found, '_token_uri', None) or 'the token server'} says: {reason}"
+            f"{tried}: {getattr(credentials, '_token_uri', None) or 'the token server'} says: {reason}"
         ) from None

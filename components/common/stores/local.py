@@ -75,8 +75,8 @@ class Local(Store):
                     continue
                 # It may have been removed since.
                 with contextlib.suppress(FileNotFoundError):
-                    found = entry.stat()
-                    files.append(Dated(uri, found.st_size, found.st_mtime))
+                    stat = entry.stat()
+                    files.append(Dated(uri, stat.st_size, stat.st_mtime))
         pending += sorted(below, reverse=True)
         return Page(files, pending)
 

@@ -81,8 +81,8 @@ class _S3(Store):
     def folders(self, folder: str) -> list[str]:
         bucket, prefix = prefix_of(folder)
         pages = _client(folder).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        found = (each["Prefix"] for answer in pages for each in answer.get("CommonPrefixes", ()))
-        return sorted(each[len(prefix) :].rstrip("/") for each in found)
+        prefixes = (each["Prefix"] for answer in pages for each in answer.get("CommonPrefixes", ()))
+        return sorted(each[len(prefix) :].rstrip("/") for each in prefixes)
 
     def credentials(self, scheme: str) -> str:
         if os.environ.get("AWS_ACCESS_KEY_ID"):
@@ -162,8 +162,8 @@ def _check_credentials() -> None:
     from botocore.exceptions import BotoCoreError
 
     try:
-        found = botocore.session.get_session().get_credentials()
-        reason = "" if found else "nothing was found"
+        credentials = botocore.session.get_session().get_credentials()
+        reason = "" if credentials else "nothing was found"
     except BotoCoreError as error:
         reason = str(error)
     if reason:

@@ -45,21 +45,21 @@ def rules(schema: pa.Schema) -> dict[str, str]:
     Raises:
       HeadwaterError: a column's type has no rule.
     """
-    found = {}
+    rule_of = {}
     for name in measured(schema):
         try:
-            found[name] = rule(schema.field(name).type)
+            rule_of[name] = rule(schema.field(name).type)
         except HeadwaterError as error:
             raise HeadwaterError(f"column {name!r}: {error}") from None
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in rule_of.items() if text}
 
 
 def rules_by_path(schema: pa.Schema) -> dict[tuple[str, ...], str]:
     """The rule of each feature that is not taken as it is: of columns as in `rules`, of what they hold its own."""
-    found: dict[tuple[str, ...], str] = {(name,): text for name, text in rules(schema).items()}
+    rule_of: dict[tuple[str, ...], str] = {(name,): text for name, text in rules(schema).items()}
     for name in measured(schema):
-        found.update(_rules_within((name,), schema.field(name).type))
-    return found
+        rule_of.update(_rules_within((name,), schema.field(name).type))
+    return rule_of
 
 
 def rule(kind: pa.DataType) -> str:
@@ -254,6 +254,6 @@ def _fitted(kind: pa.DataType) -> str:
 
 def _unit(kind: pa.DataType) -> str:
     # pyarrow 10's time types have a unit in their name alone.
-    found = re.search(r"\[(\w+)", str(kind))
-    assert found is not None, kind
-    return found[1]
+    match = re.search(r"\[(\w+)", str(kind))
+    assert match is not None, kind
+    return match[1]

@@ -20,9 +20,11 @@ TOGETHER = "\0pair"
 """First step of the path under which counts of pairs stand; no column has such a name."""
 
 
-def moments(found: Sequence[Feature], pairs: Sequence[tuple[str, str]], rows: int) -> dict[tuple[str, str], np.ndarray]:
+def moments(
+    measured: Sequence[Feature], pairs: Sequence[tuple[str, str]], rows: int
+) -> dict[tuple[str, str], np.ndarray]:
     """The moments of pairs of numbers, as `state.PAIRS` names them."""
-    known = {feature.path[0]: feature for feature in found if len(feature.path) == 1}
+    known = {feature.path[0]: feature for feature in measured if len(feature.path) == 1}
     result = {}
     for pair in pairs:
         first, second = (known[name] for name in pair)
@@ -40,9 +42,9 @@ def moments(found: Sequence[Feature], pairs: Sequence[tuple[str, str]], rows: in
     return result
 
 
-def add_counts(state: State, found: Sequence[Feature], pairs: Sequence[tuple[str, str]], rows: int) -> None:
+def add_counts(state: State, measured: Sequence[Feature], pairs: Sequence[tuple[str, str]], rows: int) -> None:
     """Adds the counts of pairs of categories to a state that is not bounded yet, each pair as a path of its own."""
-    known = {feature.path[0]: feature for feature in found if len(feature.path) == 1}
+    known = {feature.path[0]: feature for feature in measured if len(feature.path) == 1}
     texts = [pair for pair in pairs if all(known[name].kind == STRING for name in pair)]
     if not texts:
         return

@@ -31,30 +31,32 @@ def measure(batch: pa.RecordBatch, plan: Plan) -> State:
     """
     rules = {path: text for path, text in rules_by_path(batch.schema).items() if path[0] not in plan.skipped}
     weights = _weights(batch, plan.weight)
-    found = sorted(features(batch, plan.skipped), key=lambda feature: feature.path)
+    ordered = sorted(features(batch, plan.skipped), key=lambda feature: feature.path)
     first, *more = slicing.group(batch, plan.slicing)
-    state = _measure([None, *first], found, batch.num_rows, weights, plan)
+    state = _measure([None, *first], ordered, batch.num_rows, weights, plan)
     state.rules = rules
     state.labels = plan.slicing.labels
-    state.pairs = cross_features.moments(found, plan.pairs, batch.num_rows)
+    state.pairs = cross_features.moments(ordered, plan.pairs, batch.num_rows)
     state.custom = run_custom(plan.custom, batch)
-    cross_features.add_counts(state, found, plan.pairs, batch.num_rows)
+    cross_features.add_counts(state, ordered, plan.pairs, batch.num_rows)
     if plan.semantics:
-        wanted = [feature for feature in found if feature.kind == STRING]
+        wanted = [feature for feature in ordered if feature.kind == STRING]
         state.semantics = {feature.path: meaning.observe(feature.values) for feature in wanted}
     # A row with several values of one column is in several slices at once; each layer has it in one of them.
-    return merge([bounded(state), *(bounded(_measure(layer, found, batch.num_rows, weights, plan)) for layer in more)])
+    return merge(
+        [bounded(state), *(bounded(_measure(layer, ordered, batch.num_rows, weights, plan)) for layer in more)]
+    )
 
 
 def _measure(
     groups: Sequence[np.ndarray | None],
-    found: Sequence[Feature],
+    ordered: Sequence[Feature],
     rows: int,
     weights: np.ndarray | None,
     plan: Plan,
 ) -> State:
-    sheet = Sheet(len(found), weights, groups)
-    for place, feature in enumerate(found):
+    sheet = Sheet(len(ordered), weights, groups)
+    for place, feature in enumerate(ordered):
         sheet.add(place, feature, plan)
     slices = ["", *plan.slicing.names]
     return State(
@@ -62,7 +64,7 @@ def _measure(
         settings=dict(plan.settings),
         slices=slices,
         examples=sum((_examples(group, rows, weights, len(slices)) for group in groups), np.zeros((len(slices), 2))),
-        paths=[feature.path for feature in found],
+        paths=[feature.path for feature in ordered],
         rules={},
         **sheet.tables(),
     )

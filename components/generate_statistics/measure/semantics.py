@@ -306,7 +306,7 @@ def _bmp_sizes(head: np.ndarray) -> np.ndarray:
 
 def _jpeg_sizes(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Follows the segments of all values at once to the one that begins a frame."""
-    found = []
+    sizes = []
     places = starts + 2
     for _ in range(_JPEG_SEGMENTS):
         if not len(places):
@@ -315,10 +315,10 @@ def _jpeg_sizes(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.nd
         marker = segment[:, 1]
         frame = (marker >= 0xC0) & (marker <= 0xCF) & ~np.isin(marker, (0xC4, 0xC8, 0xCC))
         marked = segment[:, 0] == 0xFF
-        found.append(np.stack([_big(segment[:, 7:9]), _big(segment[:, 5:7])], axis=1)[marked & frame])
+        sizes.append(np.stack([_big(segment[:, 7:9]), _big(segment[:, 5:7])], axis=1)[marked & frame])
         step = np.where(marker == 0xFF, 1, 2 + _big(segment[:, 2:4]))
         places = places + step
         # The scan and the end of the image come after the frame.
         on = marked & ~frame & (marker != 0xD9) & (marker != 0xDA) & (places < ends)
         places, ends = places[on], ends[on]
-    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+    return np.concatenate(sizes) if sizes else np.zeros((0, 2), np.int64)

@@ -62,16 +62,16 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches: Iterator[pa.RecordBatch]) -> bytes:
     """The state of an element's rows, or of a share of them, drawn row by row."""
-    found = []
+    measured = []
     for number, batch in enumerate(batches):
         if rate < 1:
             drawn = np.random.default_rng([seed, place, number]).random(batch.num_rows) < rate
             batch = batch.filter(pa.array(drawn))
-        found.append(measure(batch, plan))
-        if len(found) == _MERGED_AT_ONCE:
-            found = [states.merge(found)]
+        measured.append(measure(batch, plan))
+        if len(measured) == _MERGED_AT_ONCE:
+            measured = [states.merge(measured)]
         del batch
-    return state_file.encode(states.merge(found or [of_no_rows(plan)]))
+    return state_file.encode(states.merge(measured or [of_no_rows(plan)]))
 
 
 def merge_states(contents: list[bytes]) -> bytes:
@@ -129,11 +129,13 @@ def measure_worst(
 
 def merge_splits(merge: Any, parts: list[bytes]) -> bytes:
     """Merges what neighbouring elements gave, split by split."""
-    found: dict[str, list[bytes]] = {}
+    by_split: dict[str, list[bytes]] = {}
     for part in parts:
         for split, content in unpack(part).items():
-            found.setdefault(split, []).append(content)
-    return _pack({split: contents[0] if len(contents) == 1 else merge(contents) for split, contents in found.items()})
+            by_split.setdefault(split, []).append(content)
+    return _pack(
+        {split: contents[0] if len(contents) == 1 else merge(contents) for split, contents in by_split.items()}
+    )
 
 
 def _pack(parts: dict[str, bytes]) -> bytes:

@@ -55,13 +55,13 @@ def run_custom(wanted: Sequence[Custom], batch: pa.RecordBatch) -> dict[tuple[st
                 f"custom_statistics: {custom.function} must give {{feature: {{statistic: number}}}}, not "
                 f"{type(given).__name__}"
             )
-        for feature, found in given.items():
+        for feature, values in given.items():
             if feature not in batch.schema.names:
                 raise HeadwaterError(
                     f"custom_statistics: {custom.function} returned statistics for {feature!r}, but there is no such "
                     "column"
                 )
-            for name, value in found.items():
+            for name, value in values.items():
                 if not isinstance(value, numbers.Real):
                     raise HeadwaterError(
                         f"custom_statistics: {custom.function}: {feature}.{name} must be a number, not "

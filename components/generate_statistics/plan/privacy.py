@@ -112,8 +112,8 @@ def _keyed(values: pa.Array, key: bytes) -> pa.Array:
     # DuckDB hashes whole columns; a call a value would cost a Python loop over every distinct value.
     with duckdb.connect(config={"threads": 1, "memory_limit": machine.duckdb_limit()}) as connection:
         connection.register("given", pa.table({"value": values.cast(pa.binary())}))
-        found = connection.execute(
+        hashed = connection.execute(
             "SELECT sha256($outer || unhex(sha256($inner || value)))[1:$characters]::BLOB AS value FROM given",
             {"inner": inner, "outer": outer, "characters": _HASH_CHARACTERS},
         ).fetch_arrow_table()["value"]
-    return pa.concat_arrays([chunk.cast(pa.large_binary()) for chunk in found.chunks] or [values.slice(0, 0)])
+    return pa.concat_arrays([chunk.cast(pa.large_binary()) for chunk in hashed.chunks] or [values.slice(0, 0)])

@@ -170,9 +170,9 @@ def _codes(batch: pa.RecordBatch, spec: Spec) -> list[np.ndarray]:
     for layer in _layers(batch, spec.columns):
         cell, inside = np.zeros(batch.num_rows, np.int64), np.ones(batch.num_rows, bool)
         for column, values, stride in zip(layer, known, strides):
-            found = pc.index_in(column, value_set=values)
-            inside &= found.is_valid().to_numpy(zero_copy_only=False)
-            cell += pc.fill_null(found, 0).to_numpy(zero_copy_only=False).astype(np.int64) * stride
+            places = pc.index_in(column, value_set=values)
+            inside &= places.is_valid().to_numpy(zero_copy_only=False)
+            cell += pc.fill_null(places, 0).to_numpy(zero_copy_only=False).astype(np.int64) * stride
         if not len(wanted):
             result.append(np.full(batch.num_rows, -1))
             continue

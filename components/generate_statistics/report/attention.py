@@ -62,11 +62,11 @@ def reasons(features: Mapping[str, Any], moment: bool) -> list[Reason]:
       features: `FeatureNameStatistics` of one feature by split, the first the one that others are compared with.
       moment: whether its numbers are dates, times or durations, for which zeros mean nothing.
     """
-    found: dict[str, list[tuple[str, _Seen]]] = {}
+    by_text: dict[str, list[tuple[str, _Seen]]] = {}
     for split, feature in features.items():
         for seen in _alone(feature, moment):
-            found.setdefault(seen.text, []).append((split, seen))
-    summary = [_told(each, len(features)) for each in found.values()]
+            by_text.setdefault(seen.text, []).append((split, seen))
+    summary = [_told(each, len(features)) for each in by_text.values()]
     return sorted([*summary, *_between(features)], key=lambda reason: -reason.weight)
 
 
@@ -101,53 +101,53 @@ def _alone(feature: Any, moment: bool) -> list[_Seen]:
         return [_Seen(3, "all values are missing")]
     if not common.tot_num_values:
         return [_Seen(3, "all lists are empty")]
-    share, found = common.num_missing / places, []
+    share, seen = common.num_missing / places, []
     if share >= MISSING:
-        found.append(_Seen(2 if share < 0.5 else 3, "missing", share))
+        seen.append(_Seen(2 if share < 0.5 else 3, "missing", share))
     if feature.HasField("num_stats"):
-        found += _of_numbers(feature, common.tot_num_values, moment)
+        seen += _of_numbers(feature, common.tot_num_values, moment)
     elif feature.HasField("string_stats"):
-        found += _of_text(feature, common.tot_num_values)
-    return found
+        seen += _of_text(feature, common.tot_num_values)
+    return seen
 
 
 def _of_numbers(feature: Any, total: float, moment: bool) -> list[_Seen]:
     numbers = feature.num_stats
-    found: list[_Seen] = []
+    seen: list[_Seen] = []
     if not numbers.histograms:
-        return found
+        return seen
     unknown = numbers.histograms[0].num_nan
     if unknown == total:
         return [_Seen(3, "all values are NaN")]
     if unknown:
-        found.append(_Seen(2, "NaN", unknown / total))
+        seen.append(_Seen(2, "NaN", unknown / total))
     if math.isinf(numbers.min) or math.isinf(numbers.max):
-        return [*found, _Seen(3, "infinite values")]
+        return [*seen, _Seen(3, "infinite values")]
     if numbers.min == numbers.max:
-        return [*found, _Seen(2, "always one value")]
+        return [*seen, _Seen(2, "always one value")]
     if not moment and numbers.num_zeros / total >= _MANY_ZEROS:
-        found.append(_Seen(1, "zeros", numbers.num_zeros / total))
+        seen.append(_Seen(1, "zeros", numbers.num_zeros / total))
     buckets: Sequence[Any] = getattr(deciles(feature), "buckets", ())
     spread = buckets[-1].low_value - buckets[0].high_value if len(buckets) > 2 else 0.0
     if spread > 0 and total >= _LEAST_VALUES:
         if numbers.max - numbers.median > _FAR * spread:
-            found.append(_Seen(1, "values far above the rest"))
+            seen.append(_Seen(1, "values far above the rest"))
         if numbers.median - numbers.min > _FAR * spread:
-            found.append(_Seen(1, "values far below the rest"))
-    return found
+            seen.append(_Seen(1, "values far below the rest"))
+    return seen
 
 
 def _of_text(feature: Any, total: float) -> list[_Seen]:
-    texts, found = feature.string_stats, []
+    texts, seen = feature.string_stats, []
     if texts.invalid_utf8_count:
-        found.append(_Seen(3, "not UTF-8", texts.invalid_utf8_count / total))
+        seen.append(_Seen(3, "not UTF-8", texts.invalid_utf8_count / total))
     if texts.unique == 1:
-        return [*found, _Seen(2, "always one value")]
+        return [*seen, _Seen(2, "always one value")]
     if texts.top_values and texts.top_values[0].frequency / total >= _ONE_VALUE:
-        found.append(_Seen(1, "nearly always one value"))
+        seen.append(_Seen(1, "nearly always one value"))
     if texts.unique >= max(_LEAST_VALUES, _ALL_DIFFERENT * total):
-        found.append(_Seen(1, "nearly every value is different"))
-    return found
+        seen.append(_Seen(1, "nearly every value is different"))
+    return seen
 
 
 def _between(features: Mapping[str, Any]) -> list[Reason]:
@@ -155,18 +155,18 @@ def _between(features: Mapping[str, Any]) -> list[Reason]:
     named = [(split, feature) for split, feature in features.items() if common_of(feature).num_non_missing]
     if not named:
         return []
-    (first, one), found = named[0], []
+    (first, one), reasons = named[0], []
     for split, other in named[1:]:
         by = abs(missing_share(other) - missing_share(one))
         places = [common_of(each).num_missing + common_of(each).num_non_missing for each in (one, other)]
         if by >= MISSING + _chance(*places):
             more, less = (split, first) if missing_share(other) > missing_share(one) else (first, split)
-            found.append(Reason(2, f"missing more often in {more} than in {less}"))
+            reasons.append(Reason(2, f"missing more often in {more} than in {less}"))
         by = _distance(one, other)
         totals = [common_of(each).tot_num_values for each in (one, other)]
         if all(totals) and by >= DIFFERENT + _chance(*totals):
-            found.append(Reason(2, f"{split} differs from {first} by {by:.2f}"))
-    return found
+            reasons.append(Reason(2, f"{split} differs from {first} by {by:.2f}"))
+    return reasons
 
 
 def _chance(one: float, other: float) -> float:

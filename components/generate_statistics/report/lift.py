@@ -92,8 +92,8 @@ def _add_lifts(
     weighted: bool,
 ) -> None:
     """The values with the greatest lift, P(y | x) / P(y), greatest first."""
-    found = [(both * total / (count * rows), x, count, both) for count, x, both in pairs if count and rows]
-    for lift, x, count, both in sorted(found, key=lambda item: (-item[0], item[1]))[:most]:
+    lifts = [(both * total / (count * rows), x, count, both) for count, x, both in pairs if count and rows]
+    for lift, x, count, both in sorted(lifts, key=lambda item: (-item[0], item[1]))[:most]:
         value = series.lift_values.add(x_string=counting.shown(x), lift=lift)
         _set_count(value, "x", count, weighted)
         _set_count(value, "x_and_y", both, weighted)

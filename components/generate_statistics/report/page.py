@@ -53,17 +53,17 @@ def render_page(
       home: where the statistics lie; None outside a `data_root`.
     """
     known = {split: distributions.read(content) for split, content in states.items()}
-    found: dict[tuple[str, ...], dict[str, _Feature]] = {}
+    by_path: dict[tuple[str, ...], dict[str, _Feature]] = {}
     for split, proto in statistics.items():
         for feature in proto.datasets[0].features:
-            found.setdefault(tuple(feature.path.step), {})[split] = feature
-    many = len(found) > _MANY_FEATURES
+            by_path.setdefault(tuple(feature.path.step), {})[split] = feature
+    many = len(by_path) > _MANY_FEATURES
     features = [
         _feature(place, path, mine, {split: known[split][path] for split in mine if path in known.get(split, {})}, many)
-        for place, (path, mine) in enumerate(found.items())
+        for place, (path, mine) in enumerate(by_path.items())
     ]
     ranked = sorted(features, key=lambda each: (-sum(10**reason.weight for reason in each["reasons"]), each["place"]))
-    slices, shown = _slices(statistics, found)
+    slices, shown = _slices(statistics, by_path)
     eyes = sum(bool(each["reasons"]) for each in features)
     crosses, pairs_left = _crosses(statistics)
     return render(
@@ -279,30 +279,30 @@ def _values(mine: Mapping[str, _Feature], top: int) -> dict[str, Any]:
 
 def _custom(mine: Mapping[str, _Feature]) -> list[tuple[str, list[str]]]:
     """Further statistics, of users' functions and of what values mean, by name with one cell a split."""
-    found: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for split, feature in mine.items():
         for custom in feature.custom_stats:
             if custom.name in (RULE, HIDDEN, COUNTED, RANKED) or custom.name.startswith(_LEVELS):
                 continue
             kind = custom.WhichOneof("val")
             if kind == "num":
-                found.setdefault(custom.name, {})[split] = number(custom.num)
+                rows.setdefault(custom.name, {})[split] = number(custom.num)
             elif kind == "str":
-                found.setdefault(custom.name, {})[split] = visible(custom.str, _LONGEST)
+                rows.setdefault(custom.name, {})[split] = visible(custom.str, _LONGEST)
             elif kind == "rank_histogram":
                 ranks = [
                     f"{visible(rank.label, 40)} ({count(rank.sample_count)})"
                     for rank in custom.rank_histogram.buckets[:5]
                 ]
-                found.setdefault(custom.name, {})[split] = ", ".join(ranks)
-    return [(visible(name, _LONGEST), [cells.get(split, "–") for split in mine]) for name, cells in found.items()]
+                rows.setdefault(custom.name, {})[split] = ", ".join(ranks)
+    return [(visible(name, _LONGEST), [cells.get(split, "–") for split in mine]) for name, cells in rows.items()]
 
 
 def _slices(
-    statistics: _Statistics, found: Mapping[tuple[str, ...], Mapping[str, _Feature]]
+    statistics: _Statistics, shown_features: Mapping[tuple[str, ...], Mapping[str, _Feature]]
 ) -> tuple[dict[str, Any], int]:
     """What the page's script shows of slices: for each split and feature one row a slice, all rows first."""
-    most = max(2, MOST_SLICE_CELLS // max(1, len(found) * len(statistics)))
+    most = max(2, MOST_SLICE_CELLS // max(1, len(shown_features) * len(statistics)))
     result: dict[str, Any] = {}
     shown = 0
     for split, proto in statistics.items():
@@ -352,9 +352,9 @@ def _by_deciles(features: Sequence[_Feature]) -> list[list[float]]:
 
 def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:
     """Pairs of features, and how many are left out."""
-    found = [(split, cross) for split, proto in statistics.items() for cross in proto.datasets[0].cross_features]
+    crosses = [(split, cross) for split, proto in statistics.items() for cross in proto.datasets[0].cross_features]
     summary = []
-    for split, cross in found[:_MOST_PAIRS]:
+    for split, cross in crosses[:_MOST_PAIRS]:
         words = list(_cross(cross))
         summary.append(
             {
@@ -365,7 +365,7 @@ def _crosses(statistics: _Statistics) -> tuple[list[dict[str, Any]], int]:
                 "words": words,
             }
         )
-    return summary, len(found) - len(summary)
+    return summary, len(crosses) - len(summary)
 
 
 def _cross(cross: Any) -> Iterator[str]:

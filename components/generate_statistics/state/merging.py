@@ -48,15 +48,15 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
     """
     if isinstance(uris, str) or not uris:
         raise HeadwaterError("merge: give the URIs of at least one result of generate-statistics, as a list")
-    found = [results.load(uri, "statistics") for uri in uris]
-    if len({result.sha256 for result in found}) < len(found):
+    loaded = [results.load(uri, "statistics") for uri in uris]
+    if len({result.sha256 for result in loaded}) < len(loaded):
         raise HeadwaterError("merge: a result is given twice, so its rows would count twice")
-    telling = {name: value for name, value in found[0].manifest["settings"].items() if name in _OF_TELLING}
+    telling = {name: value for name, value in loaded[0].manifest["settings"].items() if name in _OF_TELLING}
     sizes = Settings(**telling).sizes
-    splits = list(dict.fromkeys(split for result in found for split in result.body["splits"]))
+    splits = list(dict.fromkeys(split for result in loaded for split in result.body["splits"]))
     merged: dict[str, states.State] = {}
     for split in splits:
-        own = [result for result in found if split in result.body["splits"]]
+        own = [result for result in loaded if split in result.body["splits"]]
         contents = []
         for result in own:
             try:
@@ -85,14 +85,14 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()
     }
     files.update({STATE.format(split=split): state_file.encode(state) for split, state in merged.items()})
-    names = dict.fromkeys(result.body["dataset"]["name"] for result in found)
+    names = dict.fromkeys(result.body["dataset"]["name"] for result in loaded)
     body: dict[str, Any] = {
         "dataset": {
-            "uri": ", ".join(result.body["dataset"]["uri"] for result in found[:1]),
+            "uri": ", ".join(result.body["dataset"]["uri"] for result in loaded[:1]),
             "name": " and ".join(name for name in names if name),
             "span": None,
-            "key": found[0].body["dataset"]["key"],
-            "about": found[-1].body["dataset"].get("about", {}),
+            "key": loaded[0].body["dataset"]["key"],
+            "about": loaded[-1].body["dataset"].get("about", {}),
         },
         "splits": {
             split: {
@@ -101,16 +101,16 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
             }
             for split, proto in statistics.items()
         },
-        "conversions": {name: text for result in found for name, text in result.body["conversions"].items()},
-        "private": {name: text for result in found for name, text in result.body["private"].items()},
-        "spans": [span for result in found for span in _spans(result)],
+        "conversions": {name: text for result in loaded for name, text in result.body["conversions"].items()},
+        "private": {name: text for result in loaded for name, text in result.body["private"].items()},
+        "spans": [span for result in loaded for span in _spans(result)],
     }
     return results.save(
         "statistics",
         output,
         files=files,
         body=body,
-        inputs={f"statistics_{place:05d}": result for place, result in enumerate(found)},
+        inputs={f"statistics_{place:05d}": result for place, result in enumerate(loaded)},
         settings=telling,
         home=None,
         page=render_page(body, statistics, {split: files[STATE.format(split=split)] for split in statistics}),

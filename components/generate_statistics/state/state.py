@@ -143,8 +143,8 @@ def bounded(state: State) -> State:
     many = np.bincount(state.counts.keys, minlength=everything) > exact
     sketched |= many
     if sketched.any():
-        found = counting.hashes_of(state.counts, sketched, least)
-        state.hashes = counting.join_hashes([state.hashes, found], least)
+        hashes = counting.hashes_of(state.counts, sketched, least)
+        state.hashes = counting.join_hashes([state.hashes, hashes], least)
         state.counts, removed, lost = counting.cut(
             state.counts, np.where(sketched, state.limits.sketched(slices), exact)
         )

@@ -116,20 +116,20 @@ def bins(dataset: statistics_pb2.DatasetFeatureStatistics, options: Options) -> 
       HeadwaterError: a column that the options name cannot be sliced by.
     """
     features = {feature.path.step[0]: feature for feature in dataset.features if len(feature.path.step) == 1}
-    found = []
+    ranked = []
     unwanted = {options.errors, options.prediction, options.label}
     for name in options.columns or sorted(set(features) - unwanted):
         feature = features.get(name, Feature())
         if not options.columns and _custom(feature, _PRIVATE):
             continue
         if _common(feature).max_num_values <= 1:
-            found += _binned(feature, options.min_rows)
+            ranked += _binned(feature, options.min_rows)
         elif options.columns:
             raise HeadwaterError(
                 f"worst_slices.columns: {name!r} has rows with more than one value, so they would belong to several "
                 "slices"
             )
-    columns = [column for _, column in found] if options.columns else _in_turn(found)
+    columns = [column for _, column in ranked] if options.columns else _in_turn(ranked)
     kept = columns if options.columns else columns[:MOST_COLUMNS]
     pairs = itertools.combinations(range(min(len(kept), MOST_PAIRED)), 2) if options.depth == 2 else ()
     mean = features[options.errors].num_stats.mean if options.errors in features else 0.0
@@ -215,9 +215,9 @@ def _rounded(bounds: np.ndarray, exact: np.ndarray) -> np.ndarray:
     return np.where(np.isin(bounds, exact), bounds, shorter)
 
 
-def _in_turn(found: Sequence[tuple[float, Column]]) -> list[Column]:
+def _in_turn(ranked: Sequence[tuple[float, Column]]) -> list[Column]:
     """Columns of values and of ranges in turn, each kind by falling entropy, then name."""
-    ordered = [column for _, column in sorted(found, key=lambda each: (-each[0], each[1].name))]
+    ordered = [column for _, column in sorted(ranked, key=lambda each: (-each[0], each[1].name))]
     kinds = [[column for column in ordered if (column.kind == "ranges") == ranges] for ranges in (False, True)]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*kinds))
     return [column for column in turns if column is not None]

@@ -81,11 +81,11 @@ def unseen_classes(states: Sequence[bytes], options: Options) -> list[str]:
     Raises:
       HeadwaterError: there are rows, and none holds a class that the costs name.
     """
-    found = [decode(state) for state in states]
-    if not options.classes or not found:
+    decoded = [decode(state) for state in states]
+    if not options.classes or not decoded:
         return []
-    seen = sum((state.classes for state in found), np.zeros(len(options.classes), np.int64))
-    if any(state.rows[0] for state in found) and not seen.any():
+    seen = sum((state.classes for state in decoded), np.zeros(len(options.classes), np.int64))
+    if any(state.rows[0] for state in decoded) and not seen.any():
         raise HeadwaterError(
             f"worst_slices.costs: none of the classes {listed(options.classes)} occurs in column {options.label!r} or "
             f"{options.prediction!r}; write the classes as they are in the columns"
@@ -95,10 +95,10 @@ def unseen_classes(states: Sequence[bytes], options: Options) -> list[str]:
 
 def totals(state: bytes, bins: Bins) -> dict[str, Any]:
     """What was looked at: `rows` that have a cost, rows `without_cost`, their `mean_cost` (None of no rows)."""
-    found = decode(state)
-    rows = int(found.rows[0])
-    mean = float(found.cost[0] / rows + bins.reference) if rows else None
-    return {"rows": rows, "without_cost": found.without_cost, "mean_cost": mean}
+    decoded = decode(state)
+    rows = int(decoded.rows[0])
+    mean = float(decoded.cost[0] / rows + bins.reference) if rows else None
+    return {"rows": rows, "without_cost": decoded.without_cost, "mean_cost": mean}
 
 
 @dataclasses.dataclass
@@ -225,12 +225,12 @@ def _codes(column: Column, present: np.ndarray, values: pa.Array) -> np.ndarray:
         return codes
     if column.kind == "ranges":
         numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
-        found = np.searchsorted(np.array(column.edges), numbers, side="right")
-        codes[present] = np.where(np.isnan(numbers), column.rest, found)
+        places = np.searchsorted(np.array(column.edges), numbers, side="right")
+        codes[present] = np.where(np.isnan(numbers), column.rest, places)
         return codes
     kind = pa.large_binary() if column.kind == "text" else pa.int64()
-    found = pc.index_in(values.cast(kind), value_set=pa.array(column.values, kind))
-    codes[present] = pc.fill_null(found, column.rest).to_numpy(zero_copy_only=False)
+    places = pc.index_in(values.cast(kind), value_set=pa.array(column.values, kind))
+    codes[present] = pc.fill_null(places, column.rest).to_numpy(zero_copy_only=False)
     return codes
 
 

@@ -55,14 +55,14 @@ def rank(state: bytes, bins: Bins, options: Options) -> list[dict[str, Any]]:
     Raises:
       HeadwaterError: the state was measured with other bins or costs.
     """
-    found = decode(state)
-    if found.bins != bins.fingerprint(options):
+    decoded = decode(state)
+    if decoded.bins != bins.fingerprint(options):
         raise HeadwaterError("the state of slices was measured with other bins or costs; measure it again")
-    total = _Sums(found.rows[:1].astype(float), found.cost[:1], found.squares[:1])
+    total = _Sums(decoded.rows[:1].astype(float), decoded.cost[:1], decoded.squares[:1])
     spread = math.sqrt(total.variance[0]) if total.rows[0] > 1 else 0.0
     if not spread:
         return []
-    single, double = _candidates(found, bins, options.min_rows)
+    single, double = _candidates(decoded, bins, options.min_rows)
     p_single = _worse(single.sums, total - single.sums)
     others = (total - double.sums, *(parent - double.sums for parent in double.parents))
     p_double = np.max([_worse(double.sums, other) for other in others], axis=0)

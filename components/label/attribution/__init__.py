@@ -18,7 +18,7 @@ from headwater.components.common import hashing, partitions
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import KEY, as_key, decoded, hash_keys
-from headwater.components.common.partitions import Found, Spilled
+from headwater.components.common.partitions import PartitionResults, Spilled
 from headwater.components.common.times import microseconds
 from headwater.components.label import delays
 from headwater.components.label.attribution.columns import On, is_plain_number
@@ -80,7 +80,7 @@ class Joined(NamedTuple):
     """What was found.
 
     Attributes:
-      found: of each item the rows for which something was found; `of` reads them.
+      matches: of each item the rows for which something was found; `of` reads them.
       rows: counts of the dataset's rows: `rows`, `no_key`, `no_time`, `matured`; `disputed`, and by class `classes`, of
         the matured ones.
       other: counts of the other data's: `read`, `no_key`, `no_time`, `failed`, `no_class`, `outside`, and by `FATES`.
@@ -88,7 +88,7 @@ class Joined(NamedTuple):
       carried: URIs of Parquet files of events that wait, in `CARRIED_SCHEMA`.
     """
 
-    found: Found
+    matches: PartitionResults
     rows: Mapping[str, Any]
     other: Mapping[str, int]
     delays: np.ndarray
@@ -96,13 +96,13 @@ class Joined(NamedTuple):
 
     def of(self, number: int, rows: int) -> np.ndarray:
         """The class of each row of an item, int8: its number, `NOTHING` or `DISPUTED`."""
-        return codes_of(self.found, number, rows)
+        return codes_of(self.matches, number, rows)
 
 
-def codes_of(found: Found, number: int, rows: int) -> np.ndarray:
+def codes_of(matches: PartitionResults, number: int, rows: int) -> np.ndarray:
     """As `Joined.of`."""
     codes = np.full(rows, NOTHING, np.int8)
-    records = found.of(number)
+    records = matches.of(number)
     codes[records["row"]] = records["code"]
     return codes
 
@@ -162,22 +162,22 @@ def join(
         sizes=[sum(side.rows(number) for side in spilled) for number in range(count)],
         **beam,
     )
-    found = [json.loads(line) for line in lines.splitlines()]
+    resolved = [json.loads(line) for line in lines.splitlines()]
     counts = np.zeros(delays.BINS**2, np.int64)
-    for each in found:
+    for each in resolved:
         counts[each["delays"][0]] += np.array(each["delays"][1], np.int64)
     rows: dict[str, Any] = {name: sum(each["counts"][name] for each in sides[_ROWS]) for name in _ROW_COUNTS}
     events = {name: sum(each["counts"][name] for each in sides[_OTHER]) for name in _OTHER_COUNTS}
-    events.update(zip(FATES, np.sum([each["fates"] for each in found], 0).tolist()))
-    rows["classes"] = np.sum([each["classes"] for each in found], 0).tolist()
-    rows["disputed"] = sum(each["disputed"] for each in found)
+    events.update(zip(FATES, np.sum([each["fates"] for each in resolved], 0).tolist()))
+    rows["classes"] = np.sum([each["classes"] for each in resolved], 0).tolist()
+    rows["disputed"] = sum(each["disputed"] for each in resolved)
     _check_sums(events)
     return Joined(
-        Found(folder, _ROWS, _RESULT, [each["bounds"] for each in found]),
+        PartitionResults(folder, _ROWS, _RESULT, [each["bounds"] for each in resolved]),
         rows,
         events,
         counts.reshape(delays.BINS, delays.BINS),
-        [waiting_uri(folder, number) for number, each in enumerate(found) if each["fates"][CARRIED]],
+        [waiting_uri(folder, number) for number, each in enumerate(resolved) if each["fates"][CARRIED]],
     )
 
 
@@ -300,22 +300,22 @@ def _resolve(
 ) -> bytes:
     """Matches one partition; gives where each element's rows begin, and counts, as JSON."""
     rows, other = (side.read(partition) for side in spilled)
-    found = match(rows, other, rules)
-    some = np.flatnonzero(found.codes != NOTHING)
+    matched = match(rows, other, rules)
+    some = np.flatnonzero(matched.codes != NOTHING)
     records = np.empty(len(some), _RESULT)
-    records["element"], records["row"], records["code"] = rows["element"][some], rows["row"][some], found.codes[some]
+    records["element"], records["row"], records["code"] = rows["element"][some], rows["row"][some], matched.codes[some]
     bounds = partitions.give_back(spilled[0].folder, _ROWS, partition, records, len(spilled[0].bounds))
-    fates = np.bincount(found.fates, minlength=len(FATES))
+    fates = np.bincount(matched.fates, minlength=len(FATES))
     if fates[CARRIED]:
-        write_waiting(waiting_uri(spilled[0].folder, partition), other[found.fates == CARRIED], classes, columns)
-    counts = delays.count(found.delays, found.seen).ravel()
+        write_waiting(waiting_uri(spilled[0].folder, partition), other[matched.fates == CARRIED], classes, columns)
+    counts = delays.count(matched.delays, matched.seen).ravel()
     places = np.flatnonzero(counts)
     return json.dumps(
         {
             "bounds": bounds,
             "fates": fates.tolist(),
-            "classes": np.bincount(found.codes[found.codes >= 0], minlength=len(classes)).tolist(),
-            "disputed": int((found.codes == DISPUTED).sum()),
+            "classes": np.bincount(matched.codes[matched.codes >= 0], minlength=len(classes)).tolist(),
+            "disputed": int((matched.codes == DISPUTED).sum()),
             "delays": [places.tolist(), counts[places].tolist()],
         }
     ).encode()

@@ -128,14 +128,14 @@ def match(predictions: np.ndarray, events: np.ndarray, rules: Rules) -> Matched:
     fate[time > rules.as_of] = CARRIED
     fates[own] = fate
 
-    found = np.full(len(predictions), NOTHING, np.int8)
-    found[mine] = np.where(matured, codes, NOTHING)[slots.of]
+    outcome = np.full(len(predictions), NOTHING, np.int8)
+    outcome[mine] = np.where(matured, codes, NOTHING)[slots.of]
     answered = (before < np.append(before[1:], len(own))) & (before < len(own))
     answered[answered] = follows[before[answered]] == np.flatnonzero(answered)
     first = before[answered]
     there = time[first] <= rules.as_of
     delays = (time[first] - slots.time[answered])[there]
-    return Matched(found, fates, delays, (rules.as_of - slots.time[answered])[there])
+    return Matched(outcome, fates, delays, (rules.as_of - slots.time[answered])[there])
 
 
 def _count_before(places: np.ndarray, length: int) -> np.ndarray:
@@ -209,9 +209,9 @@ def _window_ends(slots: _Slots, key: np.ndarray, time: np.ndarray, window: int) 
     ends = np.concatenate([np.zeros(len(key), np.int8), np.ones(len(slots.key), np.int8)])
     order = np.lexsort((ends, times, keys))
     is_end = order >= len(key)
-    found = np.empty(len(slots.key), np.int64)
-    found[order[is_end] - len(key)] = np.cumsum(~is_end)[is_end]
-    return found
+    window_ends = np.empty(len(slots.key), np.int64)
+    window_ends[order[is_end] - len(key)] = np.cumsum(~is_end)[is_end]
+    return window_ends
 
 
 def _decide(code: np.ndarray, start: np.ndarray, stop: np.ndarray, conflict: Keep) -> tuple[np.ndarray, np.ndarray]:

@@ -54,9 +54,9 @@ def read_waiting(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> 
             f"{uri}: events carried over from an earlier span were matched by {', '.join(known or ['?'])}, but are "
             f"matched by {', '.join(columns)} now; set carried_from: none to start afresh"
         )
-    found = np.empty(table.num_rows, EVENT)
+    waiting = np.empty(table.num_rows, EVENT)
     if not table.num_rows:
-        return found
+        return waiting
     codes = pc.index_in(table["class"], pa.array(list(classes), pa.string()))
     if codes.null_count:
         gone = sorted(set(table["class"].to_pylist()) - set(classes))[0]
@@ -66,10 +66,10 @@ def read_waiting(uri: str, classes: tuple[str, ...], columns: Sequence[str]) -> 
         )
     key = table["_key"].chunk(0)
     keys = np.frombuffer(key.buffers()[1], KEY, len(key) + key.offset)[key.offset :]
-    found["first"], found["second"] = keys["first"], keys["second"]
-    found["time"] = table["time"].cast(pa.int64()).to_numpy()
-    found["code"] = codes.to_numpy()
-    return found
+    waiting["first"], waiting["second"] = keys["first"], keys["second"]
+    waiting["time"] = table["time"].cast(pa.int64()).to_numpy()
+    waiting["code"] = codes.to_numpy()
+    return waiting
 
 
 def waiting_uri(folder: str, partition: int) -> str:

@@ -25,7 +25,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate_each
 from headwater.components.common.keys import decoded
 from headwater.components.common.pages import duration
-from headwater.components.common.partitions import Found
+from headwater.components.common.partitions import PartitionResults
 from headwater.components.common.times import microseconds, seconds
 from headwater.components.label import attribution, delays
 from headwater.components.label.attribution import Coded, Joined, Other
@@ -163,18 +163,18 @@ class _Prepared:
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes, where = self.step.settings, self.step.classes, self.step.where
-        found = attribution.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
-        if found.other["outside"]:
+        joined = attribution.join(settings.feedback, items, self.schema, self.other, self.on, self.rules, scratch, beam)
+        if joined.other["outside"]:
             raise HeadwaterError(
-                f"{where}.outcome: its value is not one of the classes for {found.other['outside']:,} events of "
+                f"{where}.outcome: its value is not one of the classes for {joined.other['outside']:,} events of "
                 f"{settings.feedback!r}; the classes are {', '.join(classes)}, and NULL means no class"
             )
         return _Labeller(
             columns=tuple(dict.fromkeys([*self.on.rows, settings.served])),
             sources=self.sources,
-            report=_report(self.step, found, self.rules),
-            waiting={settings.feedback: found.carried},
-            found=found.found, served=settings.served, matured=self.rules.as_of - self.rules.window,
+            report=_report(self.step, joined, self.rules),
+            waiting={settings.feedback: joined.carried},
+            matches=joined.matches, served=settings.served, matured=self.rules.as_of - self.rules.window,
             keys=self.on.rows, classes=len(classes),
             no_event=classes.index(settings.no_event) if settings.no_event else ABSTAIN,
         )  # fmt: skip
@@ -186,7 +186,7 @@ class _Labeller:
     sources: Sequence[str]
     report: Mapping[str, Any]
     waiting: Mapping[str, Sequence[str]]
-    found: Found
+    matches: PartitionResults
     served: str
     matured: int
     keys: Sequence[str]
@@ -194,7 +194,7 @@ class _Labeller:
     no_event: int
 
     def label(self, item: Item, rows: pa.Table) -> Labels:
-        events = attribution.codes_of(self.found, item.number, rows.num_rows)
+        events = attribution.codes_of(self.matches, item.number, rows.num_rows)
         timed, keyed = _is_there(rows, [self.served]), _is_there(rows, self.keys)
         codes = np.where(events == attribution.NOTHING, self.no_event, np.maximum(events, ABSTAIN)).astype(np.int8)
         # That no event came says nothing of a row that no event could be of.
@@ -216,12 +216,12 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _report(step: Step, found: Joined, rules: Rules) -> dict[str, Any]:
+def _report(step: Step, joined: Joined, rules: Rules) -> dict[str, Any]:
     settings, classes = step.settings, step.classes
-    rows, events = found.rows, found.other
+    rows, events = joined.rows, joined.other
     by_event = dict(zip(classes, rows["classes"]))
     silent = rows["matured"] - sum(rows["classes"]) - rows["disputed"]
-    summary = delays.describe(found.delays, rules.window / _MICROSECONDS)
+    summary = delays.describe(joined.delays, rules.window / _MICROSECONDS)
     return {
         "feedback": settings.feedback,
         "window": rules.window / _MICROSECONDS,
@@ -254,30 +254,30 @@ def _warnings(
     settings = step.settings
     name = settings.feedback
     own = sum(events[FATES[fate]] for fate in (USED, REPEATED, CONFLICTING, LATE))
-    found = []
+    warnings = []
     if events["read"] and not own and events[FATES[ORPHAN]]:
-        found.append(
+        warnings.append(
             f"no event of {name!r} matches a row: {events[FATES[ORPHAN]]:,} have keys that no row has; check the "
             "columns of `on`"
         )
     for what, why in (("no_time", f"no time in {settings.served!r}"), ("no_key", "no key to match events by")):
         if rows[what]:
-            found.append(f"{rows[what]:,} rows have {why} and abstain")
+            warnings.append(f"{rows[what]:,} rows have {why} and abstain")
     if events["failed"]:
-        found.append(
+        warnings.append(
             f"the outcome could not be computed for {events['failed']:,} events of {name!r}, which therefore give no "
             "class"
         )
     if rows["matured"]:
         missing = [each for each in step.classes if not by_event[each] and not (each == settings.no_event and silent)]
-        found += [f"no row whose window has passed got the class {each!r}" for each in missing]
+        warnings += [f"no row whose window has passed got the class {each!r}" for each in missing]
     advised = summary["advised"]
     if advised is not None and advised > window and summary["held"] < delays.ADVISED - 0.05:
-        found.append(
+        warnings.append(
             f"the window of {duration(window)} covers {summary['held']:.1%} of the feedback of {name!r}; "
             f"{delays.ADVISED:.0%} of it arrives within {duration(math.ceil(advised))}"
         )
-    return found
+    return warnings
 
 
 def show(step: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:

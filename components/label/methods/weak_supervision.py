@@ -19,7 +19,7 @@ import pydantic
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.partitions import Found
+from headwater.components.common.partitions import PartitionResults
 from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
 from headwater.components.label.gold import ByKey, by_key, outside
@@ -218,19 +218,21 @@ class _Labeller:
         return Labels(codes, posterior, votes)
 
 
-def _vote(prepared: _Prepared, scratch: str, known: Found | None, total: int, item: Item) -> bytes:
+def _vote(prepared: _Prepared, scratch: str, known: PartitionResults | None, total: int, item: Item) -> bytes:
     settings, classes = prepared.step.settings, prepared.step.classes
     wanted = dict.fromkeys([*prepared.columns, *prepared.key, *([prepared.gold] if prepared.gold else [])])
     schema = pa.schema([prepared.schema.field(name) for name in wanted])
-    found = [votes_of(prepared, batch) for batch in read_element(item.element, schema)]
-    votes = np.concatenate([np.zeros((0, len(settings.functions)), np.int8), *(each.votes for each in found)])
-    golden = np.concatenate([np.zeros(0, np.int8), *(each.gold for each in found)])
+    batches = [votes_of(prepared, batch) for batch in read_element(item.element, schema)]
+    votes = np.concatenate([np.zeros((0, len(settings.functions)), np.int8), *(each.votes for each in batches)])
+    golden = np.concatenate([np.zeros(0, np.int8), *(each.gold for each in batches)])
     if known is not None:
         golden = codes_of(known, item.number, len(votes))
-    hashes = np.concatenate([np.zeros(0, np.uint64), *(each.keys for each in found)])
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(each.keys for each in batches)])
     storage.write_bytes(_votes_at(scratch, item.number), votes.tobytes())
     failed = (
-        np.sum([each.failed for each in found], 0, np.int64) if found else np.zeros(len(settings.functions), np.int64)
+        np.sum([each.failed for each in batches], 0, np.int64)
+        if batches
+        else np.zeros(len(settings.functions), np.int64)
     )
     counted = tally.tally(votes, np.maximum(golden, ABSTAIN), hashes, len(classes), settings.sample_rows, total)
     return _encode(counted, failed, int((golden == OUTSIDE).sum()))
@@ -281,16 +283,16 @@ def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> Votes:
 
 
 def _merge(parts: list[bytes]) -> bytes:
-    found, failed, unknown = _decode(parts[0])
+    total, failed, unknown = _decode(parts[0])
     for part in parts[1:]:
         other, more, outside = _decode(part)
-        found, failed, unknown = tally.merge(found, other), failed + more, unknown + outside
-    return _encode(found, failed, unknown)
+        total, failed, unknown = tally.merge(total, other), failed + more, unknown + outside
+    return _encode(total, failed, unknown)
 
 
-def _encode(found: tally.Tally, failed: np.ndarray, unknown: int) -> bytes:
+def _encode(votes: tally.Tally, failed: np.ndarray, unknown: int) -> bytes:
     head = json.dumps({"failed": failed.tolist(), "unknown": unknown}).encode()
-    return len(head).to_bytes(8, "big") + head + tally.encode(found)
+    return len(head).to_bytes(8, "big") + head + tally.encode(votes)
 
 
 def _decode(content: bytes) -> tuple[tally.Tally, np.ndarray, int]:

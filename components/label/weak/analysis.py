@@ -35,7 +35,7 @@ def describe(
     golden, truth, weights = _gold_of(counted)
     estimates = fitted.accuracies(counted)
     knowable = _knowable(fitted, counted, len(functions), golden, weights)
-    found = []
+    entries = []
     for number, function in enumerate(functions):
         cast = int(own[number, 1:].sum())
         entry: dict[str, Any] = {
@@ -61,15 +61,15 @@ def describe(
                 "right": right,
                 "accuracy": [_rounded(right / count), *map(_rounded, model.wilson(right / count, count))],
             }
-        found.append(entry)
+        entries.append(entry)
     beside = _beside(fitted, counted, classes)
     return {
-        "warnings": _warnings(found, beside, len(truth)),
+        "warnings": _warnings(entries, beside, len(truth)),
         "rows": counted.rows,
         "covered": counted.covered,
         "contested": counted.contested,
         "fitted_from": f"a sample of {fitted.sampled:,} rows" if fitted.sampled else "all distinct votes",
-        "functions": found,
+        "functions": entries,
         "pairs": _pairs(functions, counted, width, _right_on_gold(golden, truth, weights)),
         "copies": [[functions[number].name for number in group] for group in fitted.groups if len(group) > 1],
         "model": {
@@ -115,15 +115,15 @@ def _knowable(
 
 def _warnings(functions: Sequence[dict[str, Any]], beside: dict[str, Any], gold: int) -> list[str]:
     """What a person should look at."""
-    found = [f"the function {each['name']!r} votes on no row" for each in functions if not each["votes"]]
-    found += [
+    warnings = [f"the function {each['name']!r} votes on no row" for each in functions if not each["votes"]]
+    warnings += [
         f"the function {each['name']!r} failed on {each['failed']:,} rows, where it abstains"
         for each in functions
         if each["failed"]
     ]
     unknown = [each["name"] for each in functions if each["votes"] and each["accuracy"] is None]
     if unknown:
-        found.append(
+        warnings.append(
             f"the accuracy of {', '.join(map(repr, unknown[:_MOST_NAMED]))}"
             f"{f' and {len(unknown) - _MOST_NAMED} more' if len(unknown) > _MOST_NAMED else ''} cannot be known: give gold "
             f"labels of at least {LEAST_GOLD} rows that the function votes on, or at least three functions that vote on "
@@ -131,11 +131,11 @@ def _warnings(functions: Sequence[dict[str, Any]], beside: dict[str, Any], gold:
         )
     agreement = beside["agreement"]
     if not gold and agreement is not None and agreement < _LEAST_AGREEMENT:
-        found.append(
+        warnings.append(
             f"the label model and the majority vote agree on {agreement:.1%} of the rows with a vote; without gold "
             "labels it is unknown which is right"
         )
-    return found
+    return warnings
 
 
 class _Right(NamedTuple):
@@ -207,10 +207,10 @@ def _on_gold(fitted: LabelModel, votes: np.ndarray, truth: np.ndarray, weights: 
         "rows": int(weights.sum()),
         **{
             name: {
-                "accuracy": _rounded(np.average(found.argmax(1) == truth, weights=weights)),
-                "log_loss": _rounded(model.log_loss(found, truth, weights)),
+                "accuracy": _rounded(np.average(probabilities.argmax(1) == truth, weights=weights)),
+                "log_loss": _rounded(model.log_loss(probabilities, truth, weights)),
             }
-            for name, found in (("model", posterior), ("majority", plain))
+            for name, probabilities in (("model", posterior), ("majority", plain))
         },
     }
 

@@ -27,14 +27,14 @@ def matrix(given: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> 
     """Costs, float32, [truth, label]; None where all mistakes cost the same."""
     if not given:
         return None
-    found = 1 - np.eye(len(classes), dtype=np.float32)
+    costs = 1 - np.eye(len(classes), dtype=np.float32)
     for truth, row in given.items():
         for label, cost in row.items():
-            found[classes.index(truth), classes.index(label)] = cost
-    return found
+            costs[classes.index(truth), classes.index(label)] = cost
+    return costs
 
 
 def decide(posterior: np.ndarray, given: np.ndarray | None) -> np.ndarray:
     """The label of the least expected cost, the first of equals; int8, one a row."""
-    found = posterior.argmax(1) if given is None else (posterior @ given).argmin(1)
-    return found.astype(np.int8)
+    chosen = posterior.argmax(1) if given is None else (posterior @ given).argmin(1)
+    return chosen.astype(np.int8)

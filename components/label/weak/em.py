@@ -56,19 +56,19 @@ class Steps:
 
     def expect(self, parameters: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
         """The posterior, and the log likelihood of votes and gold."""
-        found = self._outcomes.logits(parameters[1:])
-        found += parameters[0].astype(np.float32)
-        most = found.max(0)
-        found -= most
-        golden = found[self._gold, self._known]
-        np.exp(found, out=found)
-        total = found.sum(0)
-        found /= total
-        found[:, self._known] = self._certain
+        logits = self._outcomes.logits(parameters[1:])
+        logits += parameters[0].astype(np.float32)
+        most = logits.max(0)
+        logits -= most
+        golden = logits[self._gold, self._known]
+        np.exp(logits, out=logits)
+        total = logits.sum(0)
+        logits /= total
+        logits[:, self._known] = self._certain
         evidence = np.log(total, out=total)
         evidence[self._known] = golden
         evidence += most
-        return found, float(evidence.astype(np.float64) @ self._weights)
+        return logits, float(evidence.astype(np.float64) @ self._weights)
 
     def converge(self, posterior: np.ndarray) -> tuple[list[np.ndarray], int]:
         """Parameters that a further iteration hardly changes, and how many it took.
@@ -128,15 +128,15 @@ class Outcomes:
         voted = (self._ones @ weighted.T).reshape(-1, classes, classes)
         # Counted, since what votes leave of all rows would be rounded to nothing where abstentions are few.
         alone = iter(np.concatenate([(self._quiet @ weighted.T)[:, None], voted], 1).astype(np.float64))
-        found = []
+        smoothed = []
         for group in self._groups:
             if len(group) == 1:
                 part = next(alone)
             else:
                 outcomes = (classes + 1) ** len(group)
                 part = np.stack([np.bincount(self._codes[group], row, minlength=outcomes) for row in weighted], 1)
-            found.append(_smoothed(part))
-        return tuple(found)
+            smoothed.append(_smoothed(part))
+        return tuple(smoothed)
 
     def logits(self, tables: Sequence[np.ndarray]) -> np.ndarray:
         """Σ log P(outcome | class) over the groups, float32, [classes, rows]."""

@@ -113,7 +113,7 @@ def _choose(
     if pairs:
         early = early_posterior(cast, heavy, np.full(len(cast), -1, np.int8), classes, balance)
         copied = find_copies(cast, early, heavy)
-    found: dict[str, np.ndarray] = {}
+    logits_of: dict[str, np.ndarray] = {}
     for fold in range(_FOLDS):
         held = np.arange(len(golden)) % _FOLDS == fold
         seen = np.concatenate([np.full(len(unknown), -1, np.int8), np.where(held, -1, gold[golden])]).astype(np.int8)
@@ -126,10 +126,10 @@ def _choose(
         if any(len(group) > 1 for group in copied):
             models["em, pairs"] = _em(*data, copied)
         for name, model in models.items():
-            logits = found.setdefault(name, np.empty((len(golden), classes), np.float32))
+            logits = logits_of.setdefault(name, np.empty((len(golden), classes), np.float32))
             logits[held] = model.logits(votes[golden[held]])
     losses, temperatures = {}, {}
-    for name, logits in found.items():
+    for name, logits in logits_of.items():
         tried = [log_loss(softmax(logits / np.float32(each)), gold[golden]) for each in _TEMPERATURES]
         temperatures[name] = float(_TEMPERATURES[int(np.argmin(tried))])
         losses[name] = min(tried)

@@ -191,11 +191,11 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
       HeadwaterError: a column is missing or of another kind, an expression does not parse, is not allowed or cannot be
         computed.
     """
-    found = []
+    columns = []
     for number, function in enumerate(functions):
         key = f"{where}.functions.{number} ({function.name!r})"
         if function.way in ("python", "snorkel"):
-            found.append(list(schema.names))
+            columns.append(list(schema.names))
             continue
         for column, kind in _columns_of(function):
             if column not in schema.names:
@@ -215,8 +215,8 @@ def check_columns(where: str, functions: Sequence[Function], schema: pa.Schema) 
             schema=pa.schema(fields or [pa.field("_", pa.null())]),
         )
         evaluate(f"{key}: {function.way}", _sql(function), missing)
-        found.append(read)
-    return found
+        columns.append(read)
+    return columns
 
 
 def vote(
@@ -306,19 +306,19 @@ def _sql(function: Function) -> str:
 
 
 def _call(key: str, function: Function, classes: Sequence[str], batch: pa.RecordBatch) -> np.ndarray:
-    found = find_function(key, function.code)
+    call = find_function(key, function.code)
     number, row = 0, None
     try:
         if function.snorkel is not None:
             given = []
             for number, row in enumerate(batch.to_pylist(), 1):  # noqa: B007 – told when one fails
-                given.append(found(SimpleNamespace(**row)))
+                given.append(call(SimpleNamespace(**row)))
             row = None
             codes = np.asarray(given, np.int64)
             bad = (codes < ABSTAIN) | (codes >= len(classes))
             codes = np.where(bad, OUTSIDE, codes).astype(np.int8)
         else:
-            given = found(batch)
+            given = call(batch)
             # As from pandas, so that NaN abstains.
             given = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else pa.array(given, from_pandas=True)
             codes = numbers(given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given, classes)
@@ -327,9 +327,9 @@ def _call(key: str, function: Function, classes: Sequence[str], batch: pa.Record
     except Exception as error:
         if function.snorkel is None:
             # The message of many rows may quote any of them.
-            number, row, error = _first_failing(found, batch, error)
+            number, row, error = _first_failing(call, batch, error)
         where = f" on row {number:,} of a shard" if row is not None else ""
-        raise HeadwaterError(f"{key}: failed with {failure(error, found, row)}{where}") from None
+        raise HeadwaterError(f"{key}: failed with {failure(error, call, row)}{where}") from None
     if len(codes) != batch.num_rows:
         raise HeadwaterError(
             f"{key}: returned {len(codes):,} votes for {batch.num_rows:,} rows; it must return one per row"
@@ -367,15 +367,15 @@ def _votes_of(function: Function) -> list[str]:
 
 def _columns_of(function: Function) -> list[tuple[str, str]]:
     """Columns that a form names, with what they must be."""
-    found = [(form.column, "text") for form in (function.keywords, function.regex) if form is not None]
+    columns = [(form.column, "text") for form in (function.keywords, function.regex) if form is not None]
     if function.threshold:
-        found.append((function.threshold.column, "number"))
+        columns.append((function.threshold.column, "number"))
     if function.lookup:
-        found.append((function.lookup.column, ""))
+        columns.append((function.lookup.column, ""))
     if function.column:
-        found.append((function.column.column, ""))
-        found += [(function.column.confidence, "number")] if function.column.confidence else []
-    return found
+        columns.append((function.column.column, ""))
+        columns += [(function.column.confidence, "number")] if function.column.confidence else []
+    return columns
 
 
 def _column(name: str) -> str:

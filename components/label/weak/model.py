@@ -58,10 +58,10 @@ class LabelModel:
         Args:
           votes: int8, [rows, functions]; -1 to abstain.
         """
-        found = np.empty((len(votes), self.classes), np.float32)
+        probabilities = np.empty((len(votes), self.classes), np.float32)
         for part in chunks(len(votes), max(votes.shape[1], self.classes)):
-            found[part] = softmax(self.logits(votes[part]) / np.float32(self.temperature))
-        return found
+            probabilities[part] = softmax(self.logits(votes[part]) / np.float32(self.temperature))
+        return probabilities
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
         """log P(class, votes) up to a constant of the row, before the temperature; float32, [rows, classes]."""
@@ -136,14 +136,14 @@ def _blocks(
     groups: Sequence[tuple[int, ...]], tables: Sequence[np.ndarray], classes: int
 ) -> list[tuple[tuple[int, ...], np.ndarray]]:
     """Groups put together, as many as one small table can hold, float32, [classes, outcomes]: to look up less often."""
-    found: list[tuple[tuple[int, ...], np.ndarray]] = []
+    blocks: list[tuple[tuple[int, ...], np.ndarray]] = []
     for group, table in zip(groups, tables):
         table = table.T.astype(np.float32)
-        if found and found[-1][1].shape[1] * table.shape[1] <= _MOST_OUTCOMES:
-            functions, before = found.pop()
+        if blocks and blocks[-1][1].shape[1] * table.shape[1] <= _MOST_OUTCOMES:
+            functions, before = blocks.pop()
             group, table = (*functions, *group), (before[:, :, None] + table[:, None, :]).reshape(classes, -1)
-        found.append((group, table))
-    return found
+        blocks.append((group, table))
+    return blocks
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -182,18 +182,18 @@ def sample_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def encode(found: Tally) -> bytes:
+def encode(votes: Tally) -> bytes:
     """A tally as bytes: numpy's archive of plain arrays."""
     sink = io.BytesIO()
-    np.savez(sink, **dataclasses.asdict(found))
+    np.savez(sink, **dataclasses.asdict(votes))
     return sink.getvalue()
 
 
 def decode(content: bytes) -> Tally:
     """The tally that `encode` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        found = {field.name: stored[field.name] for field in dataclasses.fields(Tally)}
-    fields: dict[str, Any] = {name: int(value) if value.ndim == 0 else value for name, value in found.items()}
+        stored_fields = {field.name: stored[field.name] for field in dataclasses.fields(Tally)}
+    fields: dict[str, Any] = {name: int(value) if value.ndim == 0 else value for name, value in stored_fields.items()}
     return Tally(**fields)
 
 
@@ -227,13 +227,13 @@ def with_abstentions(voted: np.ndarray, rows: float, classes: int) -> np.ndarray
       [functions × (classes + 1)] squared; of each function's outcomes 0 is to abstain.
     """
     functions, width = len(voted) // classes, classes + 1
-    found = np.zeros((functions, width, functions, width), voted.dtype)
-    found[:, 1:, :, 1:] = voted.reshape(functions, classes, functions, classes)
+    counts = np.zeros((functions, width, functions, width), voted.dtype)
+    counts[:, 1:, :, 1:] = voted.reshape(functions, classes, functions, classes)
     alone = np.diag(voted).reshape(functions, classes)
-    found[:, 1:, :, 0] = alone[:, :, None] - found[:, 1:, :, 1:].sum(3)
-    found[:, 0, :, 1:] = alone[None] - found[:, 1:, :, 1:].sum(1)
-    found[:, 0, :, 0] = rows - alone.sum(1)[:, None] - found[:, 0, :, 1:].sum(2)
-    return found.reshape(functions * width, -1)
+    counts[:, 1:, :, 0] = alone[:, :, None] - counts[:, 1:, :, 1:].sum(3)
+    counts[:, 0, :, 1:] = alone[None] - counts[:, 1:, :, 1:].sum(1)
+    counts[:, 0, :, 0] = rows - alone.sum(1)[:, None] - counts[:, 0, :, 1:].sum(2)
+    return counts.reshape(functions * width, -1)
 
 
 def _patterns(votes: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from headwater.components.common.labelled import shown
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.validate.concept import bins, counting
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.deciding import decide
@@ -35,8 +36,8 @@ _Features = Mapping[str, statistics_pb2.FeatureNameStatistics]
 
 
 def measure_concept(
-    current: str,
-    baseline: str,
+    current: Tabular,
+    baseline: Tabular,
     *,
     config: Mapping[str, Any],
     beam_pipeline_args: Sequence[str] = (),
@@ -47,8 +48,8 @@ def measure_concept(
     Each dataset is read once; where something seems to have changed, the columns in question up to six times more.
 
     Args:
-      current: path or URI of the dataset that is looked at.
-      baseline: path or URI of the one that it is compared with.
+      current: path or URI of the dataset that is looked at, or a table of pandas, polars or Arrow.
+      baseline: the one that it is compared with, likewise.
       config: settings by name, as `settings.Concept` lists them; `label` is needed.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
@@ -68,7 +69,8 @@ def measure_concept(
     options = checked(Concept, whole_numbers(config), "concept")
     warm_up(_PRELOAD)
     baseline_data, current_data = (
-        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers) for uri in (baseline, current)
+        load_dataset(as_uri(given, name), beam_pipeline_args=beam_pipeline_args, workers=workers)
+        for given, name in ((baseline, "baseline"), (current, "current"))
     )
     statistics = _statistics(options, baseline_data)
     columns = _Columns(options, baseline_data, current_data, _private(statistics, baseline_data, current_data))

@@ -24,6 +24,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import as_key, common_type, hash_keys, is_number, value_type
 from headwater.components.common.pool import warm_up
 from headwater.components.common.settings import checked, whole_numbers
+from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.validate.feature_skew.joining import SIDES, add, join, nothing, spill_uri
 from headwater.components.validate.feature_skew.settings import FeatureSkew
 
@@ -35,7 +36,7 @@ _CELLS_WORTH_A_POOL = 2_000_000
 
 
 def measure_feature_skew(
-    training: str,
+    training: Tabular,
     *,
     config: Mapping[str, Any],
     beam_pipeline_args: Sequence[str] = (),
@@ -46,8 +47,8 @@ def measure_feature_skew(
     Missing equals missing and NaN equals NaN; whole numbers and others are compared by value.
 
     Args:
-      training: path or URI of the rows as training saw them; all splits count.
-      config: settings by name, as `FeatureSkew` lists them.
+      training: path or URI of the rows as training saw them, or a table of pandas, polars or Arrow; all splits count.
+      config: settings by name, as `FeatureSkew` lists them; `serving` may be a table as well.
       beam_pipeline_args: Beam's options, as TFX names them.
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
 
@@ -61,10 +62,13 @@ def measure_feature_skew(
         missing or altered.
     """
     pipeline_options(beam_pipeline_args)
+    if isinstance(config, Mapping) and "serving" in config:
+        config = {**config, "serving": as_uri(config["serving"], "feature_skew.serving")}
     options = checked(FeatureSkew, whole_numbers(config), "feature_skew")
     warm_up(_PRELOAD)
     opened = [
-        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers) for uri in (training, options.serving)
+        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers)
+        for uri in (as_uri(training, "training"), options.serving)
     ]
     key, columns = _chosen(options, opened)
     types = {name: _common_type(name, *(side.schema.field(name).type for side in opened)) for name in (*key, *columns)}

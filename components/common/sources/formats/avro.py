@@ -80,7 +80,7 @@ def find_ranges(uri: str) -> list[tuple[int, int, int]]:
             ranges.append((start, container.window.size, records))
         elif ranges and start < container.window.size:
             ranges[-1] = (ranges[-1][0], container.window.size, ranges[-1][2])
-    return [found for found in ranges if found[2]]
+    return [span for span in ranges if span[2]]
 
 
 def read_rows(uri: str, start: int, stop: int, schema: pa.Schema, first_row: int) -> Iterator[Rows]:

@@ -160,20 +160,22 @@ def _find_block(container: Container, place: int) -> Block:
     window, marker = container.window, container.marker
     header = _block_header(container, place)
     if header is None:
-        found = window.find(marker, place)
-        if found < 0:
+        position = window.find(marker, place)
+        if position < 0:
             return Block(place, place, place, 0, _truncated(place), window.size)
         lost = f"corrupt_block: the header at byte {place:,} is damaged"
-        return Block(place, place, place, 0, lost, found + _MARKER_BYTES)
+        return Block(place, place, place, 0, lost, position + _MARKER_BYTES)
     records, start, end = header
     after = end + _MARKER_BYTES
     # Where nothing but the marker is damaged, no record is lost.
     if window.read(end, after) == marker or after == window.size or _is_whole(container, after):
         return Block(place, start, end, _possible(container, records, start, end), None, after)
-    found = window.find(marker, start)
-    if found >= 0:
-        stray = f"corrupt_block: there are bytes that belong to no block after byte {end:,}" if found > end else None
-        return Block(place, start, found, _possible(container, records, start, found), stray, found + _MARKER_BYTES)
+    position = window.find(marker, start)
+    if position >= 0:
+        stray = f"corrupt_block: there are bytes that belong to no block after byte {end:,}" if position > end else None
+        return Block(
+            place, start, position, _possible(container, records, start, position), stray, position + _MARKER_BYTES
+        )
     if end <= window.size:
         return Block(place, start, end, _possible(container, records, start, end), _truncated(end), window.size)
     return Block(place, start, start, 0, _truncated(place), window.size)

@@ -214,11 +214,11 @@ def _primitive(name: str, definition: dict) -> Node:
         return Node(decimal, plain, functools.partial(build_decimal, decimal), smallest)
     if not isinstance(logical, str) or (name, logical) not in _LOGICAL:
         return Node(kind, plain, build, smallest)
-    found = _LOGICAL[name, logical]
+    kind_of = _LOGICAL[name, logical]
     if logical.startswith("time-"):
         a_day = 86_400 * (1_000 if name == "int" else 1_000_000)
-        return Node(found, plain, functools.partial(build_time, kind, found, a_day), smallest)
-    return Node(found, plain, functools.partial(build_view, kind, found), smallest)
+        return Node(kind_of, plain, functools.partial(build_time, kind, kind_of, a_day), smallest)
+    return Node(kind_of, plain, functools.partial(build_view, kind, kind_of), smallest)
 
 
 def _leaf(kind: pa.DataType, plain: str, smallest: int) -> Node:

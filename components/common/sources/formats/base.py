@@ -119,14 +119,14 @@ class Format:
         if block.start:
             return {}
         with clear_errors(block.file.uri, self.name):
-            found = self.open(block.file.content)
-        schema = canonical_schema(pa.schema(found.kinds)) if found.kinds else None
+            outline = self.open(block.file.content)
+        schema = canonical_schema(pa.schema(outline.kinds)) if outline.kinds else None
         return {
-            "ranges": found.ranges,
-            "names": found.names,
+            "ranges": outline.ranges,
+            "names": outline.names,
             "schema": schema.serialize().to_pybytes().hex() if schema is not None else "",
-            "first_row": found.first_row,
-            "notices": found.notices,
+            "first_row": outline.first_row,
+            "notices": outline.notices,
         }
 
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:

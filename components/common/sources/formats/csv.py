@@ -144,9 +144,9 @@ def read_rows(
             as_text.append(names[_column_of(error)])
             if as_text[-1] in guessed:
                 raise Misfit from None
-    found = table.num_rows + len(ragged) + len(rejections)
+    counted = table.num_rows + len(ragged) + len(rejections)
     real = [name for name in only if name in guessed and name not in as_text and pa.types.is_floating(kinds[name])]
-    if records not in (-1, found) or any(beyond_exact(table[name]) for name in real):
+    if records not in (-1, counted) or any(beyond_exact(table[name]) for name in real):
         raise Misfit
     positions = np.arange(table.num_rows + len(ragged), dtype=np.int64)
     rows = first_row + (positions if kept is None else kept)
@@ -201,8 +201,8 @@ def _inferred(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
     if is_nanoseconds(kind):
         return inferring.times(without_missing_names(concat([column])[0]))
     if pa.types.is_string(kind) and pa.types.is_string(column.type):
-        found = inferring.times(concat([column])[0])
-        return found if found == inferring.MIXED_ZONES else kind
+        inferred = inferring.times(concat([column])[0])
+        return inferred if inferred == inferring.MIXED_ZONES else kind
     return kind
 
 
@@ -230,10 +230,10 @@ class _Csv(Format):
         if block.start:
             dialect = file.layout or Dialect(delimiter=_expected(file, reading))
             return {**csv_ranges.scan_block(data, dialect, block.before)._asdict(), "ended": ended}
-        found: dict[str, Any] = {"ended": ended, "sure": True}
+        looked: dict[str, Any] = {"ended": ended, "sure": True}
         dialect = file.layout
         if dialect is None:
-            dialect, found["sure"], found["sniffed"] = sniffing.sniff(
+            dialect, looked["sure"], looked["sniffed"] = sniffing.sniff(
                 data, block.is_whole, reading, _expected(file, reading)
             )
         start = csv_ranges.find_content(file.uri, data, dialect)
@@ -244,7 +244,7 @@ class _Csv(Format):
         kinds = sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
         return {
             **csv_ranges.scan_block(data[first:], dialect)._asdict(),
-            **found,
+            **looked,
             "dialect": dataclasses.asdict(dialect),
             "expected": _expected(file, reading),
             "names": names,
@@ -255,12 +255,12 @@ class _Csv(Format):
 
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
         """A file whose dialect is uncertain follows the others."""
-        found = {uri: Dialect(**blocks[0]["dialect"]) for uri, blocks in looks.items()}
-        sure = {dialect for uri, dialect in found.items() if looks[uri][0]["sure"]}
+        dialects = {uri: Dialect(**blocks[0]["dialect"]) for uri, blocks in looks.items()}
+        sure = {dialect for uri, dialect in dialects.items() if looks[uri][0]["sure"]}
         common = {dataclasses.replace(dialect, skip_rows=0) for dialect in sure}
         again = []
         for file in chosen:
-            own = dialect = found[file.uri]
+            own = dialect = dialects[file.uri]
             first, *others = looks[file.uri]
             if not first["sure"] and len(common) == 1:
                 dialect = dataclasses.replace(next(iter(common)), skip_rows=own.skip_rows)

@@ -115,8 +115,8 @@ def _restore(texts: Sequence[str]) -> tuple[list[str], list[str | None]]:
 
 
 def ragged_row(row: pacsv.InvalidRow, number: int, text: str | bytes) -> Rejection:
-    found = f"ragged_row: {row.actual_columns} values where the header has {row.expected_columns}"
-    return Rejection(number, None, found, clip(text))
+    reason = f"ragged_row: {row.actual_columns} values where the header has {row.expected_columns}"
+    return Rejection(number, None, reason, clip(text))
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -147,9 +147,9 @@ def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     starts: list[int | None] = []
     lines: list[int] = []
     for inside_first in (False, True):
-        found = newlines[outside != inside_first]
-        starts.append(int(found[0]) + 1 if len(found) else None)
-        lines.append(len(found))
+        line_ends = newlines[outside != inside_first]
+        starts.append(int(line_ends[0]) + 1 if len(line_ends) else None)
+        lines.append(len(line_ends))
     regular = (bool(at_start[0::2].all()), bool(at_start[1::2].all()))
     return Block(quotes, (starts[0], starts[1]), (lines[0], lines[1]), blank, regular)
 

@@ -92,12 +92,12 @@ def parse(record: bytes) -> dict[str, Feature] | None:
         example.ParseFromString(record)
     except (DecodeError, ValueError):
         return None
-    found: dict[str, Feature] = {}
+    features: dict[str, Feature] = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         number = (None, "bytes_list", "float_list", "int64_list").index(kind)
-        found[name] = (number, list(getattr(feature, kind).value) if kind else [])
-    return found
+        features[name] = (number, list(getattr(feature, kind).value) if kind else [])
+    return features
 
 
 def gather_bytes(data: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> pa.Array:

@@ -46,8 +46,8 @@ def infer_types(data: bytes) -> tuple[int, dict[str, pa.DataType]]:
     lines = _lines(data)
     kinds: dict[str, pa.DataType] = {}
     for start, stop, table in _parts(lines, None):
-        found = _kinds_of_lines(lines[start:stop]) if table is None else _kinds_of(table, lines[start:stop])
-        for name, kind in found.items():
+        own = _kinds_of_lines(lines[start:stop]) if table is None else _kinds_of(table, lines[start:stop])
+        for name, kind in own.items():
             kinds[name] = widen_inferred(kinds.get(name, pa.null()), kind)
     return len(lines), kinds
 
@@ -82,8 +82,8 @@ def read_rows(
             continue
         columns[name], places = cast_rows(texts, kind, functools.partial(conform, target=kind, cast=_cast))
         for place in places[~refused[places]]:
-            found = texts[int(place)].as_py()
-            value = clip(found if isinstance(found, str) else str(found))
+            text = texts[int(place)].as_py()
+            value = clip(text if isinstance(text, str) else str(text))
             rejections.append(Rejection(int(rows[place]), name, f"type: not {kind}", value))
         refused[places] = True
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
@@ -154,8 +154,8 @@ def _kinds_of(table: pa.Table, lines: Sequence[bytes]) -> dict[str, pa.DataType]
             kinds[name] = _kind_of(concat(whole.columns)[0])
             continue
         # Only these lines can hold what a float64 does not.
-        for found in _kinds_of_each([line for line in lines if _LONG_INTEGER.search(line)]):
-            kinds[name] = widen_inferred(kinds[name], found.get(name, pa.null()))
+        for own in _kinds_of_each([line for line in lines if _LONG_INTEGER.search(line)]):
+            kinds[name] = widen_inferred(kinds[name], own.get(name, pa.null()))
     return kinds
 
 
@@ -199,8 +199,8 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _kinds_of_lines(lines: Sequence[bytes]) -> dict[str, pa.DataType]:
     kinds: dict[str, pa.DataType] = {}
-    for found in _kinds_of_each(lines):
-        for name, kind in found.items():
+    for own in _kinds_of_each(lines):
+        for name, kind in own.items():
             kinds[name] = widen_inferred(kinds.get(name, pa.null()), kind)
     return kinds
 
@@ -245,12 +245,12 @@ class _JsonLines(Lines):
         return jsonarrays.as_lines(uri, chunks) if jsonarrays.may_be_document(uri) else chunks
 
     def look(self, block: Block) -> dict[str, Any]:
-        found = super().look(block)
+        looked = super().look(block)
         if not block.start and jsonarrays.may_be_document(block.file.uri):
-            found["unpack"] = not block.file.place and jsonarrays.is_document(block.data)
+            looked["unpack"] = not block.file.place and jsonarrays.is_document(block.data)
             one = block.data.strip()
-            found["wrapped"] = jsonarrays.wrapped_in(one) if block.is_whole and b"\n" not in one else None
-        return found
+            looked["wrapped"] = jsonarrays.wrapped_in(one) if block.is_whole and b"\n" not in one else None
+        return looked
 
     def outline(self, file: SourceFile, looks: Sequence[Mapping[str, Any]]) -> Outline:
         key = looks[0].get("wrapped")

@@ -311,7 +311,7 @@ FORMAT = _Parquet()
 
 
 def _notices_of(footer: Footer) -> list[NoticeOf]:
-    found: list[NoticeOf] = [
+    notices: list[NoticeOf] = [
         (
             "extension_type",
             "info",
@@ -322,5 +322,5 @@ def _notices_of(footer: Footer) -> list[NoticeOf]:
         for column, name in footer.extensions
     ]
     if footer.reader != "pyarrow":
-        found.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file, so DuckDB read it"))
-    return found
+        notices.append(("reader", "info", None, f"pyarrow {pa.__version__} cannot read this file, so DuckDB read it"))
+    return notices

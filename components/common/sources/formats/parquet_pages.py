@@ -33,9 +33,9 @@ def has_gzip_members(uri: str, metadata: pq.FileMetaData, groups: Iterable[int],
       HeadwaterError: a page's header is damaged.
     """
     for group in groups:
-        found = metadata.row_group(group)
+        row_group = metadata.row_group(group)
         for place in range(metadata.num_columns):
-            chunk = found.column(place)
+            chunk = row_group.column(place)
             wanted = any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in columns)
             if chunk.compression == "GZIP" and wanted:
                 start = chunk.data_page_offset

@@ -86,7 +86,7 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
         for delimiter in delimiters
         for quote in _quotes(text, delimiter, reading)
     ]
-    fitting = sorted((found for found in candidates if found.fits), key=_worth, reverse=True)
+    fitting = sorted((header for header in candidates if header.fits), key=_worth, reverse=True)
     best = fitting[0] if fitting else candidates[0]
     best = _with_escape(text, whole, best, reading)
     dialect = best.dialect
@@ -95,10 +95,10 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
         doubts += _doubt_delimiter(best, fitting, candidates)
     sure = not doubts
     if reading.header is None and not reading.column_names and best.records:
-        found = detect_header([record for record in best.records if len(record) == best.width])
-        dialect = dataclasses.replace(dialect, header=found.there)
-        sure = sure and found.sure
-        doubts += _notice_header(found.there, found.sure, best.width)
+        header = detect_header([record for record in best.records if len(record) == best.width])
+        dialect = dataclasses.replace(dialect, header=header.there)
+        sure = sure and header.sure
+        doubts += _notice_header(header.there, header.sure, best.width)
     elif reading.header is False or reading.column_names:
         dialect = dataclasses.replace(dialect, header=False)
     notices: list[tuple[str, str, str | None, str]] = [
@@ -110,9 +110,9 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     return Sniffed(dialect, sure, notices)
 
 
-def _worth(found: _Candidate) -> tuple[float, int, bool, int]:
+def _worth(candidate: _Candidate) -> tuple[float, int, bool, int]:
     # Decimal commas make a column of two; what has fewer lines before it, and then more columns, is likelier.
-    return (round(found.share, 2), -found.dialect.skip_rows, found.dialect.quote == '"', found.width)
+    return (round(candidate.share, 2), -candidate.dialect.skip_rows, candidate.dialect.quote == '"', candidate.width)
 
 
 def _try(text: str, whole: bool, dialect: Dialect, reading: Reading) -> _Candidate:
@@ -183,8 +183,8 @@ def _filled(cells: Sequence[str]) -> int:
 def _surely_headed(table: Sequence[Sequence[str]]) -> bool:
     if len(table) < 2:
         return False
-    found, others = detect_header(table), detect_header(table[1:])
-    return found.there and found.sure and not (others.there and others.sure)
+    first, others = detect_header(table), detect_header(table[1:])
+    return first.there and first.sure and not (others.there and others.sure)
 
 
 def _quotes(text: str, delimiter: str, reading: Reading) -> list[str]:
@@ -199,23 +199,28 @@ def _quotes(text: str, delimiter: str, reading: Reading) -> list[str]:
     return ["'"] if wrapped and len(wrapped) == len(begun) else ['"']
 
 
-def _with_escape(text: str, whole: bool, found: _Candidate, reading: Reading) -> _Candidate:
-    dialect = found.dialect
+def _with_escape(text: str, whole: bool, candidate: _Candidate, reading: Reading) -> _Candidate:
+    dialect = candidate.dialect
     if reading.escape is not None or "\\" not in text:
-        return found
+        return candidate
     escaped = _try(text, whole, dataclasses.replace(dialect, escape="\\"), reading)
-    if escaped.share > found.share:
+    if escaped.share > candidate.share:
         return escaped
     inside = dialect.quote and re.search(
         rf"\\{re.escape(dialect.quote)}[^{re.escape(dialect.delimiter + dialect.quote)}\r\n]", text
     )
-    return escaped if inside and escaped.share == found.share and escaped.width == found.width else found
+    return escaped if inside and escaped.share == candidate.share and escaped.width == candidate.width else candidate
 
 
-def _notice_comments(found: _Candidate) -> Iterator[str]:
+def _notice_comments(candidate: _Candidate) -> Iterator[str]:
     # Not left out by itself: later in the file a value may begin so.
-    lines = [cells for cells in found.records[1:] if cells[0].startswith("#")]
-    if found.width > 1 and not found.dialect.comment and lines and all(len(cells) != found.width for cells in lines):
+    lines = [cells for cells in candidate.records[1:] if cells[0].startswith("#")]
+    if (
+        candidate.width > 1
+        and not candidate.dialect.comment
+        and lines
+        and all(len(cells) != candidate.width for cells in lines)
+    ):
         yield "lines that begin with '#' look like comments but are rejected as records; set comment: '#' to skip them"
 
 
@@ -225,24 +230,26 @@ def _doubt_delimiter(
     chosen = best.dialect.delimiter
     # The header decides: a delimiter that only later records hold is part of their text.
     others = [
-        found
-        for found in fitting
-        if found.dialect.delimiter != chosen
-        and found.share >= best.share
-        and found.dialect.skip_rows <= best.dialect.skip_rows
+        candidate
+        for candidate in fitting
+        if candidate.dialect.delimiter != chosen
+        and candidate.share >= best.share
+        and candidate.dialect.skip_rows <= best.dialect.skip_rows
     ]
     if others:
         choices = " or ".join(
-            f"{found.width:,} columns by {name_character(found.dialect.delimiter)}" for found in others
+            f"{candidate.width:,} columns by {name_character(candidate.dialect.delimiter)}" for candidate in others
         )
         yield (
             f"the values are separated by {name_character(chosen)}, which gives {best.width:,} columns; it could also "
             "be "
             f"{choices}: set delimiter"
         )
-    elif not fitting and any(found.width > 1 for found in candidates):
+    elif not fitting and any(candidate.width > 1 for candidate in candidates):
         choices = ", ".join(
-            f"{name_character(found.dialect.delimiter)} {found.share:.0%}" for found in candidates if found.width > 1
+            f"{name_character(candidate.dialect.delimiter)} {candidate.share:.0%}"
+            for candidate in candidates
+            if candidate.width > 1
         )
         yield (
             f"no delimiter gives most records as many values as the first (shares of those tried: {choices}); "
@@ -281,11 +288,11 @@ def _notice_dialect(dialect: Dialect, expected: str, reading: Reading) -> Iterat
         yield f"detected from the beginning of the file: {'; '.join(parts)}"
 
 
-def _notice_numbers(found: _Candidate, dialect: Dialect) -> Iterator[tuple[str, str, str | None, str]]:
+def _notice_numbers(candidate: _Candidate, dialect: Dialect) -> Iterator[tuple[str, str, str | None, str]]:
     """Columns whose numbers would be read as text."""
-    if not found.records or "," in (dialect.thousands, dialect.decimal):
+    if not candidate.records or "," in (dialect.thousands, dialect.decimal):
         return
-    first, *records = found.records
+    first, *records = candidate.records
     names, _ = name_columns(first if dialect.header else [""] * len(first))
     for name, column in zip(names, zip(*(cells for cells in records if len(cells) == len(first)))):
         values = [cell.strip() for cell in column if not cell.strip().isdigit() and cell.strip()]

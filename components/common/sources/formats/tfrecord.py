@@ -213,10 +213,10 @@ def _read_chunk(piece: _Piece) -> Chunk:
         rejected[0] = f"too_long: the record at byte {piece.offset:,} is longer than {RECORD_BYTES >> 20} MiB"
     elif len(starts):
         data, checksum = piece.data, google_crc32c.value
-        found = [checksum(data[start:stop]) for start, stop in zip(starts.tolist(), stops.tolist())]
+        checksums = [checksum(data[start:stop]) for start, stop in zip(starts.tolist(), stops.tolist())]
         content = np.frombuffer(data, np.uint8)
         stored = content[stops[:, None] + np.arange(4)].view("<u4")[:, 0]
-        held = _masked(np.array(found, np.uint32)) == stored
+        held = _masked(np.array(checksums, np.uint32)) == stored
         good = np.flatnonzero(held)
         for position in np.flatnonzero(~held).tolist():
             place = piece.offset + int(piece.starts[position])

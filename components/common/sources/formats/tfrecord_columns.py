@@ -253,13 +253,13 @@ def _decode_texts(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return pa.array(texts, pa.string()), np.array([text is not None for text in texts], bool)
 
 
-def _parsed_column(found: Sequence[example.Feature | None], target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def _parsed_column(features: Sequence[example.Feature | None], target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     """As `_plain_column`, from features record by record."""
     several = pa.types.is_list(target)
     value_type = target.value_type if several else target
     results: list = []
-    failed = np.zeros(len(found), bool)
-    for place, feature in enumerate(found):
+    failed = np.zeros(len(features), bool)
+    for place, feature in enumerate(features):
         kind, values = feature or (example.NONE, [])
         results.append(None)
         if kind == example.NONE or not (values or several):

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Steps of the Dockerfile: what each installs is put under /added, so that an image is layers without anything twice.
+set -eu
+HOME_OF_ALL=/opt/headwater
+PYTHON=$HOME_OF_ALL/bin/python
+[ ! -s /run/secrets/certificates ] || export SSL_CERT_FILE=/run/secrets/certificates PIP_CERT=/run/secrets/certificates
+export UV_LINK_MODE=copy
+
+# Less what only those need who build against the packages or test them, and what nothing here calls.
+slim() {
+  site=$(echo $HOME_OF_ALL/lib/python3*/site-packages)
+  find "$site" -cnewer /stamp -type d \( -name tests -o -name include \) ! -path '*/apache_beam/*' \
+    ! -path "*/tensorflow/python/*" -prune -exec rm -rf {} +
+  find "$site" -cnewer /stamp -type f \( -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' \
+    -o -name '*.c' -o -name '*.cpp' \) -delete
+  find "$site"/apache_beam "$site"/tensorflow -name '*_test.py' -delete 2> /dev/null || true
+  rm -rf "$site"/apache_beam/examples "$site"/clang/native/libclang.so "$site"/pyarrow/*flight*
+  # The services of Amazon's that nothing here calls.
+  if [ -d "$site/botocore/data" ]; then
+    find "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d \
+      ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -rf {} +
+  fi
+  # One library under three names.
+  for library in "$site"/pyarrow/libarrow_python*.so; do
+    whole=$(ls "$library".*.*.* 2> /dev/null) || continue
+    for name in "$library" "${whole%.*.*}"; do ln -sf "$(basename "$whole")" "$name"; done
+  done
+  find "$site" -cnewer /stamp -type f \( -name '*.so' -o -name '*.so.*' \) -exec strip --strip-unneeded {} + 2> /dev/null || true
+}
+
+# Puts under /added what came since the stamp, with bytecode of all but what a task never imports.
+added() {
+  "$PYTHON" -m compileall -q -j 0 -x "$1" $HOME_OF_ALL/lib > /dev/null || true
+  mkdir -p /added
+  find $HOME_OF_ALL -cnewer /stamp ! -type d -print0 | tar --null --no-recursion -T - -cf - | tar -C /added -xf -
+}
+
+case $1 in
+tools)
+  python3 -m venv /tools/venv
+  /tools/venv/bin/pip install -q --disable-pip-version-check uv==0.13.9
+  ;;
+install)
+  touch /stamp
+  sleep 0.1
+  without=$2
+  shift 2
+  first=$([ -x $PYTHON ] || echo yes)
+  [ -z "$first" ] || /tools/venv/bin/uv venv -q --python "$(command -v python3)" $HOME_OF_ALL
+  /tools/venv/bin/uv pip install -q --python $PYTHON "$@"
+  if [ -n "$first" ]; then
+    # Beam asks for them, for MongoDB and for pictures.
+    /tools/venv/bin/uv pip uninstall -q --python $PYTHON pillow pymongo dnspython
+    sed -i -E '/^Requires-Dist: (pillow|pymongo)/d' $HOME_OF_ALL/lib/python3*/site-packages/apache_beam-*.dist-info/METADATA
+  fi
+  slim
+  rm -f $HOME_OF_ALL/bin/*activate*
+  rm -rf /added
+  added "$without"
+  ;;
+package)
+  touch /stamp
+  sleep 0.1
+  /tools/venv/bin/uv build -q --wheel -o /wheel "$2"
+  /tools/venv/bin/uv pip install -q --python $PYTHON --no-deps /wheel/*.whl
+  # What was left out is missed by nothing.
+  (cd / && $PYTHON -c 'import headwater.components.collect.ingest, headwater.components.generate_statistics.compute')
+  rm -rf /added
+  added 'site-packages/(?!headwater/)'
+  ;;
+esac
