@@ -130,7 +130,10 @@ def _card(
     charts = [
         (split, found)
         for split in splits
-        if (plot := drawn.get((split, feature, against))) and (found := plots.chart(feature, plot, sides))
+        # The tested bins are those of the baseline, which has none of the new values.
+        if finding["kind"] != "ENUM_TYPE_UNEXPECTED_STRING_VALUES"
+        and (plot := drawn.get((split, feature, against)))
+        and (found := plots.chart(feature, plot, sides))
     ]
     # What moved most is seen first.
     charts.sort(key=lambda each: -((changes.get((each[0], feature, against)) or {}).get("effect") or 0.0))

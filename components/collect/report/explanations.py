@@ -16,7 +16,7 @@ _NAMES = {
 }
 _WHY = {
     "split_column": "Two meanings of one name: readers take the folder's split for the column, or the other way round.",
-    "repeated_key": "Rows that share a key cannot be told apart: joins multiply them, and feedback reaches the wrong one.",
+    "repeated_key": "Rows that share a key are ambiguous: joins multiply them, and feedback is attributed to the wrong one.",
     "late_version": "What was joined from that span is older than what later readers see of it.",
     "unmatched": "The columns of the lookup are missing in these rows.",
     "k_anonymity": "People in small groups can be recognised by their combination of values.",
