@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.progress import TERMINAL
 from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
@@ -149,7 +150,9 @@ def _label_lines(body: Mapping[str, Any]) -> list[str]:
         lines.append(f"            {carried:,} wait for the next span; {taken_over:,} waited from the earlier one")
     truth = body["truth"]
     if truth and truth["labelled"]:
-        lines.append(f"            right on {truth['accuracy']:.1%} of the {truth['labelled']:,} whose class is known")
+        lines.append(
+            f"            right on {percent(truth['accuracy'])} of the {truth['labelled']:,} whose class is known"
+        )
     if not body["accepted"]:
         lines.append(f"refused     {body['refusal']}")
     return lines

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.results import Result
 from headwater.components.label import label_dataset
 from headwater.pipelines.cli import DATA_ROOT, FAILED
@@ -188,7 +189,7 @@ def main() -> int:
             assert guessed.home is not None
             truth = guessed.body["truth"]
             print(
-                f"guessed     right on {truth['accuracy']:.1%} of {truth['labelled']:,} flights whose arrival is known"
+                f"guessed     right on {percent(truth['accuracy'])} of {truth['labelled']:,} flights whose arrival is known"
             )
             print(f"page        {os.path.relpath(guessed.home.report('labels'))}", flush=True)
     except HeadwaterError as error:

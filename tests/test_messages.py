@@ -143,6 +143,7 @@ RULES: dict[str, Callable[[Template], bool]] = {
     "has a word that the field has a better one for": lambda template: bool(_PLAIN_WORDS.search(template.text)),
     "has two spaces in a row": lambda template: "  " in template.text,
     "does not begin with a setting": _names_no_setting,
+    "has a percentage without a space": lambda template: bool(re.search(r"[}\d]%", template.text)),
 }
 
 
@@ -160,6 +161,22 @@ def templates() -> list[Template]:
 def test_no_message_breaks_the_rule(templates, rule):
     broken = [f"{each.file}:{each.line}: {each.text}" for each in templates if RULES[rule](each)]
     assert not broken, f"each {rule}:\n" + "\n".join(broken)
+
+
+def test_percentages_are_written_in_one_way():
+    """By `findings.percent` or, in tables, `pages.percent`; a format of `%` leaves no space. Progress has a width to keep."""
+    found = []
+    for folder in ("components", "pipelines"):
+        for file in sorted((_ROOT / folder).rglob("*.py")):
+            formats = [
+                node.format_spec
+                for node in ast.walk(ast.parse(file.read_text()))
+                if isinstance(node, ast.FormattedValue)
+            ]
+            texts = [flattened(spec, [])[0] for spec in formats if isinstance(spec, ast.JoinedStr)]
+            if any(text.endswith("%") for text in texts):
+                found.append(str(file.relative_to(_ROOT)))
+    assert found == ["components/common/progress.py"]
 
 
 def test_the_messages_are_found(templates):
@@ -211,6 +228,7 @@ def check(size, given):
         ("has two spaces in a row", 1, 'raise HeadwaterError("size: too " + (" large" if size > 1 else "small"))'),
         ("does not begin with a setting", 1, 'raise HeadwaterError("The size is too large")'),
         ("does not begin with a setting", 1, 'raise HeadwaterError("there is no such size")'),
+        ("has a percentage without a space", 1, 'finding("size", "info", f"{rows}% of the rows")'),
     ],
 )
 def test_a_planted_message_breaks_the_rule(rule, line, planted):

@@ -25,6 +25,7 @@ from headwater.components.common.beam import map_merge, pipeline_options, scratc
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.tables_in_memory import Tabular, as_uris
@@ -317,8 +318,8 @@ def _body(
     accepted = share <= settings.max_rejected_share and written > 0
     schema = plan.schema if settings.key else plan.schema.append(pa.field(ROW_ID, pa.binary(16)))
     refusal = (
-        f"{rejected:,} of {read:,} records ({share:.1%}) were rejected, more than max_rejected_share "
-        f"{settings.max_rejected_share:.1%} allows: "
+        f"{rejected:,} of {read:,} records ({percent(share)}) were rejected, more than max_rejected_share "
+        f"{percent(settings.max_rejected_share)} allows: "
         + ", ".join(f"{count:,} × {reason}" for reason, count in sorted(reasons.items()))
     )
     if not written and share <= settings.max_rejected_share:

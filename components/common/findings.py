@@ -16,3 +16,9 @@ def places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"kind": each["kind"], "feature": each["feature"], "split": split} | (
                 {"rule": each["rule"]} if "rule" in each else {}
             )
+
+
+def percent(share: float) -> str:
+    """A share in a message, to three digits, such as `24.2 %`: neither something as 0 % nor less than all as 100 %."""
+    percent = 100 * share
+    return f"{percent:.3g} %" if percent < 99.95 or share == 1 else f"{percent:.6g} %"

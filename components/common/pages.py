@@ -73,10 +73,10 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share between 0 and 1 as a percentage that does not round something to nothing."""
+    """A share in a table, to one digit behind the point, as `findings.percent` is for messages; something is not 0 %."""
     if 0 < share < 0.0005:
         return "< 0.1 %"
-    return f"{share:.0%}".replace("%", " %") if share in (0, 1) else f"{share * 100:.1f} %"
+    return f"{share * 100:.0f} %" if share in (0, 1) else f"{share * 100:.1f} %"
 
 
 def reading(value: float, unit: str) -> str:

@@ -141,6 +141,7 @@ def compute_statistics(
         },
         "conversions": {name: text for name, text in conversions.items() if name in kept},
         "private": {name: _hidden(private, plan.schema.field(name)) for name in sorted(private.columns & set(kept))},
+        "private_paths": {name: paths for name in kept if (paths := _paths(private, name))},
     }
     if summary:
         body["slices"] = summary
@@ -306,10 +307,13 @@ def _links(opened: Dataset) -> list[tuple[str, str]]:
 
 def _hidden(private: Private, field: pa.Field) -> str:
     """What was done to a private column, or to which paths of it."""
-    paths = [".".join(path[1:]) for path in private.of_struct(field.name)]
-    if paths:
+    if paths := _paths(private, field.name):
         return f"only {', '.join(paths)}: {private.rule('text')}, {private.rule('number')}"
     return private.rule("text" if is_text(field.type) else "number")
+
+
+def _paths(private: Private, column: str) -> list[str]:
+    return [".".join(path[1:]) for path in private.of_struct(column)]
 
 
 def _recorded(settings: Settings, private: Private) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def derive_schema(
         candidate = fitting.fit(agreed, places, infer, max_string_domain_size)
         changes = diff_schemas(agreed, candidate)
         distribution = {} if without_state else distributions.read(measured.read(f"Split-{split}/State.arrow"))
-        suggestions = suggest(distribution, candidate, measured.body.get("private") or {})
+        suggestions = suggest(distribution, candidate, _private(measured.body))
         files[CANDIDATE] = _text(candidate)
         files[DIFF] = _json(changes)
         files[SUGGESTIONS] = _json(suggestions)
@@ -209,6 +209,11 @@ def derive_schema(
             home=measured.home,
         ),
     )
+
+
+def _private(body: Mapping[str, Any]) -> set[str]:
+    """The columns that are private as a whole, not only some paths of a struct."""
+    return set(body.get("private") or {}) - set(body.get("private_paths") or {})
 
 
 def _links(measured: Result) -> list[tuple[str, str]]:

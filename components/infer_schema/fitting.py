@@ -14,10 +14,12 @@ from headwater.components.common.distributions import Feature
 from headwater.components.common.results import Result
 from headwater.components.infer_schema.domains import fit_domains
 from headwater.components.infer_schema.missing_codes import leave_out
+from headwater.components.infer_schema.presence import least_fraction, missing_of
 from headwater.components.infer_schema.union import unite
 
 WAYS = ("headwater", "tfdv")
-"""How to infer: as TFDV does with the domains that the data closes (see `domains`), or exactly as TFDV does."""
+"""How to infer: as TFDV does with the domains and shares of missing values that the data bears out (see `domains` and
+`presence`), or exactly as TFDV does."""
 
 Place: TypeAlias = tuple[Result, str]
 """A result of generate-statistics and one of its splits."""
@@ -43,7 +45,8 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
     """A schema changed as far as it takes to accept each of some splits.
 
     The changes are those of TFDV's own update, but for these: a feature whose type changed is described as the data has
-    it now, and not deprecated; whole numbers that were taken for booleans get no limits, in place of the least and the
+    it now, and not deprecated; one that is missing more often than it may be is not optional, but bears what `presence`
+    says; whole numbers that were taken for booleans get no limits, in place of the least and the
     greatest of this data; and what is new has the domains that `infer` gives it.
 
     Args:
@@ -76,6 +79,11 @@ def fit(schema: schema_pb2.Schema, places: Sequence[Place], way: str, max_string
     if way == "headwater" and added:
         fit_domains(fitted, data.features, added)
         leave_out(fitted, data.features, data.codes, added)
+    if way == "headwater":
+        missing = [missing_of(proto) for proto in data.protos]
+        for feature in fitted.feature:
+            asked = before[feature.name].presence.min_fraction if feature.name in before else 1.0
+            _fit_presence(feature, asked, [each[feature.name] for each in missing if feature.name in each])
     counts = [_values(proto) for proto in data.protos]
     for feature in fitted.feature:
         # A column that is not there at all is no longer validated, and what was agreed about it stays.
@@ -166,9 +174,22 @@ def _infer(data: _Data, way: str, max_string_domain_size: int) -> schema_pb2.Sch
     schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
     if way == "headwater":
         fit_domains(schema, data.features)
+        for feature in schema.feature:
+            _fit_presence(feature, 1.0, [missing_of(united)[feature.name]])
         leave_out(schema, data.features, data.codes)
         _plan_empty(schema, united)
     return schema
+
+
+def _fit_presence(feature: schema_pb2.Feature, asked: float, missing: Sequence[tuple[int, int]]) -> None:
+    """Where a split has fewer values than was asked for, asks for the share that the splits bear out."""
+    if all(rows - absent >= asked * rows for absent, rows in missing):
+        return
+    shares = [least_fraction(*each) for each in missing if each[0]]
+    known = [share for share in shares if share is not None]
+    feature.presence.ClearField("min_fraction")
+    if len(known) == len(shares):
+        feature.presence.min_fraction = min(known)
 
 
 def _plan_empty(schema: schema_pb2.Schema, united: statistics_pb2.DatasetFeatureStatisticsList) -> None:

@@ -110,7 +110,7 @@ def _feature(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> d
         "type": _TYPES.get(feature.type, ""),
         "presence": "required"
         if required
-        else f"at least {feature.presence.min_fraction:.0%}"
+        else f"at least {percent(feature.presence.min_fraction)}"
         if feature.presence.min_fraction
         else "optional",
         "valency": _valency(feature),

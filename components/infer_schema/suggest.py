@@ -11,6 +11,7 @@ import numpy as np
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.distributions import Feature
+from headwater.components.common.findings import percent
 
 MOST_CLOSED = 100
 """Values that a domain which looks closed has at most."""
@@ -108,14 +109,14 @@ def _of_text(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
         values = sorted(text.decode(errors="replace") for text in feature.texts.to_pylist())
         yield (
             "a closed domain",
-            f"{distinct:,} values in {rows:,} rows, {once:,} of them once: a new one in at most {another:.2%} of rows",
+            f"{distinct:,} values in {rows:,} rows, {once:,} of them once: a new one in at most {percent(another)} of rows",
             "high" if not once else "medium",
             {"domain": values},
         )
     elif closed and once and another > _CHANCE_OF_ANOTHER and not agreed.HasField("distribution_constraints"):
         yield (
             "an open domain",
-            f"{once:,} of {distinct:,} values occur once: about {another:.2%} of new rows will have a new one",
+            f"{once:,} of {distinct:,} values occur once: about {percent(another)} of new rows will have a new one",
             "medium",
             {"min_domain_mass": float(np.floor((1 - 3 * another) * 100) / 100) if another < 0.3 else 0.0},
         )
@@ -155,7 +156,7 @@ def _of_numbers(feature: Feature, agreed: schema_pb2.Feature) -> _Told:
         if above[0] >= _GAP * middle:
             yield (
                 "zero means missing",
-                f"{zeros / rows:.1%} of values are 0, and none is between 0 and {above[0]:.4g}",
+                f"{percent(zeros / rows)} of values are 0, and none is between 0 and {above[0]:.4g}",
                 "medium",
                 {"zero_means_missing": True},
             )

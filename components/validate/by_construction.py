@@ -1,7 +1,7 @@
 """Changes that are true by construction, and so no news: of columns that tell the split, the span or the row itself.
 
-Each is derived from both sides' distributions, with the name as further evidence for a unit of time alone: a column that is
-only called an id is compared.
+Each is derived from both sides' distributions. The name is further evidence for the coordinates of a span alone: a column
+that is only called an id is compared, and so is a constant that moves as spans do but is not called after one, as a version.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ _UNITS_OF_TIME = {
     "weekday": (0, 7),
     "hour": (0, 24),
 }
-# Years, and months as YYYYMM, need no name.
-_PLAIN = (_YEARS, (_YEARS[0] * 100, _YEARS[1] * 100 + 12))
+_BESIDE_UNITS = {"of", "number", "num", "no", "id"}
+# Names of what holds months as YYYYMM, and of what numbers the spans.
+_MONTHS = {"month", "yearmonth", "yyyymm", "ym", "period", "span", "partition"}
+_SPANS = {"span", "batch", "run", "delivery", "load", "partition", "snapshot", "period"}
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_DATE = re.compile(rb"(\d{4})(?:[-/.]?(?:Q[1-4]|W?\d{1,2})(?:[-/.]?\d{1,2})?)?(?:[T ].*)?")
+_DATE = re.compile(rb"(\d{4})(?:[-/]?(?:Q[1-4]|W?\d{1,2})(?:[-/]?\d{1,2})?)?(?:[T ].*)?")
 
 
 def reason(
@@ -132,7 +134,11 @@ def _advances(baseline: Feature, current: Feature, carried: float) -> bool:
 def _is_coordinate(
     name: str, baseline: Feature, current: Feature, carried: tuple[float, float], spans: tuple[int, int] | None
 ) -> bool:
-    """Whether each side has one value, but for rows carried there, and that value is where the span lies in time."""
+    """Whether each side has one value, but for rows carried there, and that value is where the span lies in time, or its
+    number."""
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    if "version" in parts:
+        return False
     earlier, now = (_one_value(side, more) for side, more in zip((baseline, current), carried))
     if earlier is None or now is None or earlier == now:
         return False
@@ -140,11 +146,26 @@ def _is_coordinate(
         return isinstance(earlier, bytes) and isinstance(now, bytes) and _is_date(earlier) and _is_date(now)
     if earlier != int(earlier) or now != int(now):
         return False
-    if spans and spans[0] != spans[1] and now - earlier == spans[1] - spans[0]:
+    if (earlier, now) == spans and _SPANS & {*parts}:
         return True
-    parts = {part.lower() for part in _PARTS.findall(name)}
-    ranges = [limits for unit, limits in _UNITS_OF_TIME.items() if unit in parts]
-    return any(all(low <= each <= high for each in (earlier, now)) for low, high in [*ranges, *_PLAIN])
+    if _MONTHS & {*parts} and all(1 <= each % 100 <= 12 and _is_year(each // 100) for each in (earlier, now)):
+        return True
+    low, high = _UNITS_OF_TIME.get(_unit(parts), (0, -1))
+    return all(low <= each <= high for each in (earlier, now))
+
+
+def _unit(parts: Sequence[str]) -> str:
+    """The unit of time that a name says: `month`, `eventYear` and `day_of_week`, but not `hours_per_week`."""
+    if not parts or "per" in parts:
+        return ""
+    if parts[-1] in _UNITS_OF_TIME:
+        return parts[-1]
+    known = all(part in _UNITS_OF_TIME or part in _BESIDE_UNITS for part in parts)
+    return next((part for part in parts if part in _UNITS_OF_TIME), "") if known else ""
+
+
+def _is_year(number: float) -> bool:
+    return _YEARS[0] <= number <= _YEARS[1]
 
 
 def _one_value(side: Feature, carried: float) -> float | bytes | None:
@@ -162,4 +183,4 @@ def _one_value(side: Feature, carried: float) -> float | bytes | None:
 
 def _is_date(text: bytes) -> bool:
     match = _DATE.fullmatch(text)
-    return match is not None and _YEARS[0] <= int(match[1]) <= _YEARS[1]
+    return match is not None and _is_year(int(match[1]))

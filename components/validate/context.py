@@ -109,7 +109,8 @@ class Context:
         self.splits = list(self.statistics.body["splits"])
         # Where statistics have hidden values already, what is left of them may be shown.
         tagged = {feature.name for feature in self.contract.feature if PRIVATE in feature.annotation.tag}
-        self.hidden: set[str] = tagged - set(self.statistics.body.get("private") or {})
+        body = self.statistics.body
+        self.hidden: set[str] = tagged - (set(body.get("private") or {}) - set(body.get("private_paths") or {}))
         own = self.statistics.body["dataset"]["uri"]
         self.dataset: str = dataset or ("" if own.startswith(DESCRIPTION) else own)
         self.passed, self.quarantine, self.beam = passed, quarantine, dict(beam or {})

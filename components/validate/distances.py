@@ -45,7 +45,7 @@ import numpy as np
 from scipy import special
 
 from headwater.components.common.distributions import Feature
-from headwater.components.validate.tables import Table
+from headwater.components.validate.tables import LEAST_EXPECTED, Table
 
 L_INFINITY, JENSEN_SHANNON, PSI = "L-infinity", "Jensen-Shannon", "PSI"
 KOLMOGOROV_SMIRNOV, WASSERSTEIN = "Kolmogorov-Smirnov", "Wasserstein"
@@ -109,8 +109,10 @@ def measure(table: Table, baseline: Feature | None = None, current: Feature | No
     freedom = max(len(r) - 1, 1)
     # What inexact ranks may account for does not count.
     apart = np.maximum(np.abs(p - q) - table.slack, 0.0)
-    square = float((apart**2 / r).sum())
-    by_square = float(special.chdtrc(freedom, square / unit)) if len(r) > 1 else 1.0
+    squares = apart**2 / r
+    # A thin bin is judged alone, by the binomial distribution.
+    solid = len(r) - table.thin
+    by_square = float(special.chdtrc(solid - 1, float(squares[:solid].sum()) / unit)) if solid > 1 else 1.0
     own = _of_bins(table.baseline, table.current, apart, r, unit)
     by_bin = min(1.0, len(r) * float(own.min())) if len(r) > 1 else 1.0
     tests = [by_bin] if min(n, m) < _ASYMPTOTIC_ROWS else [by_bin, by_square]
@@ -188,7 +190,8 @@ def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
 
 def _are_few(totals: np.ndarray, n: float, m: float) -> np.ndarray:
     """Which bins hold so few rows that they are judged by the binomial distribution."""
-    return (totals * (min(n, m) / (n + m)) < _MANY_ROWS) & (totals < 0.1 * (n + m))
+    expected = totals * (min(n, m) / (n + m))
+    return (expected < LEAST_EXPECTED) | ((expected < _MANY_ROWS) & (totals < 0.1 * (n + m)))
 
 
 def _psi(p: np.ndarray, q: np.ndarray, n: float, m: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headwater.components.common.distributions import Feature
+from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.by_construction import reason
 from headwater.components.validate.distances import PSI, Change, Distance, measure
@@ -208,9 +209,5 @@ def _moved(name: str, baseline: float, current: float, title: str, skew: bool) -
     """One bin's share in the baseline and now."""
     what = {MISSING: "missing", NAN: "NaN"}.get(name, repr(name))
     if skew:
-        return f"{what}: {_share(baseline)} of rows in {title}, {_share(current)} here"
-    return f"{what}: {_share(baseline)} → {_share(current)} of rows since {title}"
-
-
-def _share(share: float) -> str:
-    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.1f} %"
+        return f"{what}: {percent(baseline)} of rows in {title}, {percent(current)} here"
+    return f"{what}: {percent(baseline)} → {percent(current)} of rows since {title}"

@@ -130,7 +130,7 @@ def _origins(statistics: Result) -> list[tuple[str, Home | None]]:
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "severity": finding["severity"],
+        "severity": "acknowledged" if "acknowledged" in finding else finding["severity"],
         "feature": finding["feature"],
         "split": finding["split"],
         "message": finding["message"],

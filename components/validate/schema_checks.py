@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from headwater.components.common import tfdv_library as tfdv
+from headwater.components.common.findings import percent
 from headwater.components.validate.by_construction import EMPTY
 from headwater.components.validate.findings import DRIFT, SKEW, finding
 from headwater.components.validate.tfdv_words import in_words
@@ -249,8 +250,8 @@ def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, 
         least = 1.0 if feature.HasField("shape") else feature.presence.min_fraction
         if measured.num_stats.num_zeros and present < least:
             message = (
-                f"zeros count as missing, so only {present:.1%} of rows have a value, where the schema requires "
-                f"{least:.1%}: {measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
+                f"zeros count as missing, so only {percent(present)} of rows have a value, where the schema requires "
+                f"{percent(least)}: {measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
             )
             found.append(finding(split, feature.name, "ZEROS_MISSING", "warning" if inferred else "error", message))
     return found

@@ -43,6 +43,7 @@ class Table:
       slack: by how much the share of any bin may be off because ranks are not exact, in [0, 1].
       quantiles: whether a bin lies between two quantiles of the baseline, bool[bins]; none by default.
       bounds: the ends of bins of numbers, float64[bins, 2]; NaN for bins that are not on the number line.
+      thin: whether the smaller side can expect so few rows of the last bin that χ² does not hold for it.
     """
 
     baseline: np.ndarray
@@ -51,6 +52,7 @@ class Table:
     slack: float = 0.0
     quantiles: np.ndarray | None = None
     bounds: np.ndarray | None = None
+    thin: bool = False
 
     @property
     def sizes(self) -> tuple[float, float]:
@@ -159,7 +161,8 @@ def _texts(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[
         others = encoded.dictionary.filter(pa.array(~own))
         bins = int(np.clip(expected[~own].sum() / (2 * LEAST_EXPECTED), 1, OTHER_BINS))
         columns = [np.concatenate([column[own], _hashed(others, column[~own], bins)]) for column in columns]
-        names += [f"other values, {place}" for place in range(bins)]
+        # A bin of one value has its name.
+        names += _words(others) if len(others) == bins == 1 else [f"other values, {place}" for place in range(bins)]
     return columns, names, 0.0
 
 
@@ -174,11 +177,18 @@ def _words(texts: pa.Array) -> list[str]:
 
 
 def _without_rare(table: Table) -> Table:
-    """Puts rare bins together, but for those between quantiles: the current counts alone make these rare or not."""
+    """Puts rare bins together, but for those between quantiles: the current counts alone make these rare or not.
+
+    A bin is rare when the smaller side can expect few of its rows. What they are together is tested where the baseline could
+    have expected more: a value that a much larger baseline never had is new, however few rows there are now. Both follow from
+    the rows of both sides together, which say nothing of how they are divided. A larger current side does not count like
+    that, since a small baseline has none of what lies beyond its own extremes.
+    """
     n, m = table.sizes
     between = np.zeros(len(table.names), bool) if table.quantiles is None else table.quantiles
-    expected = (table.baseline + table.current) * (min(n, m) / ((n + m) or 1.0))
-    rare = (expected < LEAST_EXPECTED) & ~between
+    totals = table.baseline + table.current
+    less, of_baseline = (size / ((n + m) or 1.0) for size in (min(n, m), n))
+    rare = (totals * less < LEAST_EXPECTED) & ~between
     if not rare.any():
         return table
     kept = ~rare
@@ -186,8 +196,17 @@ def _without_rare(table: Table) -> Table:
     names = [name for name, stays in zip(table.names, kept.tolist()) if stays]
     quantiles = np.append(between[kept], False)
     bounds = None if table.bounds is None else np.append(table.bounds[kept], [[np.nan, np.nan]], axis=0)
-    if (baseline[-1] + current[-1]) * (min(n, m) / ((n + m) or 1.0)) < LEAST_EXPECTED:
+    together = totals[rare].sum()
+    if together * of_baseline < LEAST_EXPECTED:
         # Too few to judge even together.
         ends = None if bounds is None else bounds[:-1]
         return Table(baseline[:-1], current[:-1], names, table.slack, quantiles[:-1], ends)
-    return Table(baseline, current, [*names, RARE], table.slack, quantiles, bounds)
+    alone = np.flatnonzero(rare & (totals > 0))
+    if len(alone) == 1:
+        # It is one bin after all, which a person knows by its name.
+        names.append(table.names[alone[0]])
+        if bounds is not None and table.bounds is not None:
+            bounds[-1] = table.bounds[alone[0]]
+    else:
+        names.append(RARE)
+    return Table(baseline, current, names, table.slack, quantiles, bounds, bool(together * less < LEAST_EXPECTED))

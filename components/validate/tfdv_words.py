@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from headwater.components.common.findings import percent
+
 _UNKNOWN = re.compile(r"Examples contain values missing from the schema: (.*?)\.?\s*", re.S)
+_SHARE = re.compile(r"(?<=\d)%\)")
 _FRACTION = re.compile(r".*minimum fraction = ([0-9.]+), actual = ([0-9.]+)\.?\s*", re.S)
 _TYPE = re.compile(r"Expected data of type: (\w+) but got (\w+)\.?\s*")
 
@@ -21,17 +24,13 @@ def in_words(kind: str, title: str, description: str) -> str:
       The sentence; TFDV's own, after its title, for kinds that are clear as they are.
     """
     if kind == "ENUM_TYPE_UNEXPECTED_STRING_VALUES" and (match := _UNKNOWN.fullmatch(description)):
-        return f"values that are not in the schema: {match[1]}"
+        return f"values that are not in the schema: {_SHARE.sub(' %)', match[1])}"
     if kind == "FEATURE_TYPE_LOW_FRACTION_PRESENT" and (match := _FRACTION.fullmatch(description)):
         needed = float(match[1])
-        least = "every row" if needed == 1 else f"{needed:.4g} of the rows at least"
-        return f"missing in {_share(1 - float(match[2]))} of the rows, where the schema asks for a value in {least}"
+        least = "every row" if needed == 1 else f"{percent(needed)} of the rows at least"
+        return f"missing in {percent(1 - float(match[2]))} of the rows, where the schema asks for a value in {least}"
     if kind == "UNEXPECTED_DATA_TYPE" and (match := _TYPE.fullmatch(description)):
         return f"the values are {match[2]}, but the schema has {match[1]}"
     if kind == "INVALID_FEATURE_SHAPE":
         return f"the schema fixes a shape, but values are missing or lists vary in length: {description}"
     return f"{title}: {description}"
-
-
-def _share(share: float) -> str:
-    return "< 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"

@@ -87,6 +87,7 @@ _PLANTED = (
     "share 20 % to 40 %",
     "one of 300 doubled",
     "5 % missing",
+    "10 % a value that 10,000 rows never had",
 )
 
 
@@ -103,6 +104,9 @@ def planted(task: tuple[int, int]) -> np.ndarray:
             pair = [chance.normal(size=rows), chance.normal(by, size=rows)]
         elif change.startswith("share"):
             pair = [np.where(chance.random(rows) < share, "a", "b") for share in (0.2, 0.4)]
+        elif change.startswith("10 %"):
+            pair = [chance.choice(3, 10_000).astype(str), np.where(chance.random(rows) < 0.1, "new", "0")]
+            pair[1] = np.where(pair[1] == "0", chance.choice(3, rows).astype(str), pair[1])
         elif change.startswith("one"):
             weights = np.ones(300)
             doubled = np.where(np.arange(300) == 7, 2.0, 1.0)

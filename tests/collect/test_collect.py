@@ -206,7 +206,7 @@ def test_beyond_the_limit_a_dataset_is_not_accepted_and_keeps_its_evidence(tmp_p
     result = collect(path, tmp_path / "out", max_rejected_share=0.1)
     assert not result.body["accepted"]
     assert (
-        "2 of 10 records (20.0%) were rejected" in result.body["refusal"] and "2 × ragged_row" in result.body["refusal"]
+        "2 of 10 records (20 %) were rejected" in result.body["refusal"] and "2 × ragged_row" in result.body["refusal"]
     )
     assert rejected(result).num_rows == 2
     for opener in (load_dataset, open_dataset):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.privacy import detect
 from headwater.components.generate_statistics import compute_statistics
+from headwater.components.infer_schema import derive_schema
 
 
 def judged(values, kind=None):
@@ -53,7 +56,7 @@ def test_places_are_a_pair():
 
 
 def test_statistics_hide_the_path_alone(tmp_path):
-    rows = [{"id": n, "person": {"mail": mail, "colour": ("red", "blue")[n % 2]}} for n, mail in enumerate(MAILS)]
+    rows = [{"id": n, "person": {"mail": mail, "colour": ("red", "blue")[n % 2]}} for n, mail in enumerate(MAILS * 2)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     data = collect_dataset(str(tmp_path / "a.parquet"), str(tmp_path / "data"), workers=1, splits={"all": 1.0})
     assert data.body["private"]["person"]["paths"] == ["mail"]
@@ -65,5 +68,12 @@ def test_statistics_hide_the_path_alone(tmp_path):
     assert found.read("page.html").decode().count("private: ") == 1
     whole = compute_statistics(data.folder, str(tmp_path / "whole"), workers=1, config={"private": ["person"]})
     assert b"blue" not in whole.read("Split-all/FeatureStats.pb")
+    assert found.body["private_paths"] == {"person": ["mail"]} and not whole.body["private_paths"]
+    # What is private in part is not proposed to be private as a whole.
+    for measured, proposed in ((found, []), (whole, ["private"])):
+        base = derive_schema(measured.folder, measured.folder + "-base").folder
+        schema = derive_schema(measured.folder, measured.folder + "-schema", mode="propose", base_schema=base)
+        told = json.loads(schema.read("suggestions.json"))
+        assert [each["what"] for each in told if each["feature"] == "person"] == proposed
     shown = compute_statistics(data.folder, str(tmp_path / "shown"), workers=1, config={"public": ["person"]})
     assert b"example.org" in shown.read("Split-all/FeatureStats.pb")

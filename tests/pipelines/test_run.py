@@ -149,7 +149,7 @@ def test_too_many_rejected_rows_stop_the_run_and_say_why(tmp_path):
     (tmp_path / "bad.csv").write_text("a,b\n" + "1,2\n" * 50 + "1\n" * 10)
     run = headwater("run", "bad.csv", cwd=tmp_path)
     assert run.returncode == 1
-    assert "refused     10 of 60 records (16.7%) were rejected" in run.stdout
+    assert "refused     10 of 60 records (16.7 %) were rejected" in run.stdout
     assert "10 × ragged_row" in run.stdout
 
 

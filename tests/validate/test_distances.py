@@ -433,3 +433,43 @@ def test_a_key_is_not_compared():
         functools.partial(reason, key=["x"]),
     )
     assert found[0].change is None and found[0].note == "it is part of the key, whose values are new in every span"
+
+
+def _judged(baseline, current):
+    found = drift.compare("all", {("x",): baseline}, {("x",): current}, "the earlier span")
+    [judged] = drift.judge(found, max_p=0.01, min_effect=0.1)
+    return judged
+
+
+@pytest.mark.parametrize("kind", ["text", "integers", "numbers", "missing"])
+@pytest.mark.parametrize("rows", [40, 100, 400])
+def test_what_a_much_larger_baseline_never_had_is_seen(kind, rows):
+    """15 % of a value that 10,000 rows never had; and not where it is 1 %."""
+    chance = np.random.default_rng(rows)
+    news = np.arange(rows) < 0.15 * rows
+
+    def draw(size):
+        if kind == "text":
+            return chance.choice(["a", "b", "c"], size).astype(object)
+        return (chance.integers(0, 3, size) if kind == "integers" else chance.normal(size=size)).astype(object)
+
+    new = {"text": "new", "integers": 7, "numbers": 50.0, "missing": None}[kind]
+    large, small = draw(10_000), draw(rows)
+    few = np.where(np.arange(rows) < 0.01 * rows, new, small)
+    small = np.where(news, new, small)
+    sides = [feature(pa.array(each.tolist())) for each in (large, small, few)]
+    judged = _judged(sides[0], sides[1])
+    assert judged.alarm and judged.change.bin[1] == 0 and judged.change.bin[2] == pytest.approx(news.mean())
+    named = {"text": "new", "integers": "above 2", "missing": MISSING}.get(kind)
+    assert judged.change.bin[0] == named if named else judged.change.bin[0].startswith("above ")
+    assert not _judged(sides[0], sides[2]).alarm
+
+
+def test_new_values_are_seen_beside_rare_ones_that_the_baseline_had():
+    chance = np.random.default_rng(5)
+    weights = np.array([0.49, 0.49, *[0.001] * 20])
+    large = chance.choice(22, 10_000, p=weights).astype(str)
+    small = chance.choice(22, 100, p=weights).astype(str)
+    assert not _judged(feature(large), feature(small)).alarm
+    small[:15] = "new"
+    assert _judged(feature(large), feature(small)).alarm

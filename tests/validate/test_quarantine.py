@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pathlib
 
@@ -386,6 +387,20 @@ def test_a_finding_is_a_sentence_with_its_shard_and_tolerance_keeps_it_back(tmp_
     examples = report.results[0]["examples"]
     assert examples[0] == {"shard": "split=train/part-000.parquet", "row": 7, "key": {}, "values": {"fare": -1.0}}
     assert len(examples) == 5 and json.loads(json.dumps(report.body)) == report.body
+
+
+def test_examples_hide_the_private_paths_of_a_struct_alone(tmp_path):
+    rows = [
+        {"id": n, "person": {"colour": "red" if n % 9 else "grey", "at": [{"mail": f"ann{n}@example.org", "size": n}]}}
+        for n in range(60)
+    ]
+    collect_dataset(pa.Table.from_pylist(rows), str(tmp_path / "data"), key=["id"], splits={"all": 1}, workers=1)
+    rule = {"name": "colour", "row": "person.colour <> 'grey'"}
+    [found] = check(str(tmp_path / "data"), [rule]).results
+    shown = found["examples"][1]["values"]["person"]
+    assert ast.literal_eval(shown) == {"colour": "grey", "at": [{"mail": "[private]", "size": 9}]}
+    [found] = check(str(tmp_path / "data"), [rule], config={"private": ["person"]}).results
+    assert found["examples"][1]["values"] == {"person": "[private]"}
 
 
 def test_private_columns_and_private_keys_are_not_shown(tmp_path):

@@ -205,6 +205,6 @@ def test_training_and_serving_rows_are_compared_by_key(chain, tmp_path):
     serving.to_csv(tmp_path / "serving.csv", index=False)
     verdict = chain.run(frame, config={"feature_skew": {"serving": str(tmp_path / "serving.csv")}})
     [found] = [f for f in verdict.body["findings"] if f["kind"] == "FEATURE_SKEW"]
-    assert found["feature"] == "fare" and "300 of 3,000 joined rows (10.00%), by 1 at most" in found["message"]
+    assert found["feature"] == "fare" and "300 of 3,000 joined rows (10 %), by 1 at most" in found["message"]
     assert verdict.body["feature_skew"]["rows"]["joined"] == 3000
     assert "feature_skew" not in chain.run(trips(2)).body

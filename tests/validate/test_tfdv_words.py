@@ -24,9 +24,9 @@ def said():
 
 
 def test_each_kind_is_a_sentence(said):
-    assert said["ENUM_TYPE_UNEXPECTED_STRING_VALUES"] == "values that are not in the schema: new (~50%)"
+    assert said["ENUM_TYPE_UNEXPECTED_STRING_VALUES"] == "values that are not in the schema: new (~50 %)"
     assert said["UNEXPECTED_DATA_TYPE"] == "the values are INT, but the schema has FLOAT"
-    missing = "missing in 25.0 % of the rows, where the schema asks for a value in every row"
+    missing = "missing in 25 % of the rows, where the schema asks for a value in every row"
     assert said["FEATURE_TYPE_LOW_FRACTION_PRESENT"] == missing
     assert said["INVALID_FEATURE_SHAPE"].startswith("the schema fixes a shape, but values are missing")
 
@@ -34,4 +34,4 @@ def test_each_kind_is_a_sentence(said):
 def test_a_text_that_is_not_known_is_kept():
     assert in_words("UNEXPECTED_DATA_TYPE", "Title", "Another text") == "Title: Another text"
     few = in_words("FEATURE_TYPE_LOW_FRACTION_PRESENT", "", "minimum fraction = 0.999000, actual = 0.998500")
-    assert few == "missing in 0.1 % of the rows, where the schema asks for a value in 0.999 of the rows at least"
+    assert few == "missing in 0.15 % of the rows, where the schema asks for a value in 99.9 % of the rows at least"

@@ -19,6 +19,7 @@ from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.binning import bins, codes, is_number, numbers
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common import hashing
+from headwater.components.common.findings import percent
 
 NEAR = 0.999
 """Columns of numbers whose ranks correlate more than this are near-duplicates."""
@@ -231,7 +232,7 @@ def cover_splits(
             empty += len(mine - set(np.unique(found[training]).tolist()))
             worst.append({"column": name, "rows_outside": round(excess, 6)})
             if excess > _OUTSIDE and sure:
-                message = f"{excess:.1%} of {split!r} are outside the values of {name!r} in {train!r}"
+                message = f"{percent(excess)} of {split!r} are outside the values of {name!r} in {train!r}"
                 findings.append(finding("coverage", "warning", name, message, round(excess, 4), _OUTSIDE))
         worst.sort(key=lambda each: (-each["rows_outside"], each["column"]))
         # Both against one half of the training rows: what the other half lacks there is chance.
@@ -241,7 +242,7 @@ def cover_splits(
             if pair["rows_outside"] > _OUTSIDE and pair["sure"]:
                 one, two = pair["columns"]
                 message = (
-                    f"{pair['rows_outside']:.1%} of {split!r} have a combination of {one!r} and {two!r} that "
+                    f"{percent(pair['rows_outside'])} of {split!r} have a combination of {one!r} and {two!r} that "
                     f"{train!r} does not have"
                 )
                 findings.append(finding("coverage", "warning", one, message, pair["rows_outside"], _OUTSIDE))
@@ -281,7 +282,7 @@ def represent_groups(
             listed.append({"value": shown, "rows": round(share * rows), "share": round(share, 6), "splits": there})
             lacking = sorted(set(splits) - set(there)) if there else []
             if share < SMALL_SHARE or share * rows < SMALL_ROWS:
-                message = f"group {shown!r} of {name!r} has about {share * rows:,.0f} rows ({share:.2%})"
+                message = f"group {shown!r} of {name!r} has about {share * rows:,.0f} rows ({percent(share)})"
                 findings.append(finding("small_group", "info", name, message, round(share, 6), SMALL_SHARE))
             elif lacking:
                 message = f"group {shown!r} of {name!r} is not in {', '.join(lacking)}"

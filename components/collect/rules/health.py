@@ -15,6 +15,7 @@ import numpy as np
 
 from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.findings import finding
+from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
 
 FUTURE = datetime.timedelta(days=1)
@@ -113,9 +114,7 @@ def check_stuck(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
         # Times and codes stay the same for long by their nature; a measured number does not.
         if column["type"] not in _MEASURED or column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
             continue
-        message = (
-            f"{name!r} has the same value in {run:,} consecutive rows, {run / rows:.0%} of all; a sensor may be stuck"
-        )
+        message = f"{name!r} has the same value in {run:,} consecutive rows, {percent(run / rows)} of all; a sensor may be stuck"
         found.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
     return found
 
@@ -214,7 +213,7 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
     adjusted = benjamini_hochberg([chance for *_, chance in tests])
     for (name, was, share, _), p_value in zip(tests, adjusted):
         if p_value <= FALSE_DISCOVERY and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
-            message = f"{name!r} is missing in {share:.1%} of the rows, but was in {was:.1%} in the last span"
+            message = f"{name!r} is missing in {percent(share)} of the rows, but was in {percent(was)} in the last span"
             found.append(finding("missing_share", "warning", name, message, share, was))
     return found
 

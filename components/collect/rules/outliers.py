@@ -10,6 +10,7 @@ import pyarrow as pa
 from headwater.components.collect.rules.base import Evidence, Found
 from headwater.components.collect.rules.binning import numbers
 from headwater.components.collect.rules.findings import finding
+from headwater.components.common.findings import percent
 from headwater.components.common.outliers import FAR, ISOLATED, isolation, scale_of
 
 MOST_FAR = 0.01
@@ -61,7 +62,7 @@ def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:
         columns[name] = {"share": round(share, 6), "z": round(extreme, 2), "logarithmic": scale.logarithmic}
         if extreme > EXTREME and 0 < share <= MOST_FAR and not _is_heavy(z):
             message = (
-                f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({share:.2%} of the "
+                f"{name!r} has values {extreme:,.0f} robust standard deviations from its middle ({percent(share)} of the "
                 "rows are outliers)"
             )
             findings.append(finding("outlier", "info", name, message, round(extreme, 2), EXTREME))

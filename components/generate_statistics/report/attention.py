@@ -208,7 +208,7 @@ def upto(histogram: Any, ends: np.ndarray) -> np.ndarray:
 
 def _part(share: float) -> str:
     """A share in so few words that splits which nearly agree say the same."""
-    return percent(share) if share < 0.005 else f"{share:.0%}".replace("%", " %")
+    return percent(share) if share < 0.005 else f"{share * 100:.0f} %"
 
 
 def _listed(names: list[str]) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common.arrow_types import is_utf8
+from headwater.components.common.findings import percent
 from headwater.components.generate_statistics.measure import semantics as meaning
 from headwater.components.generate_statistics.measure.conversion import RULE
 from headwater.components.generate_statistics.measure.cross_features import TOGETHER
@@ -250,7 +251,7 @@ class _Filler:
         values, weights = self._tables.distribution(key + OF_VALUES)
         stats.median = self._add_histograms(stats.histograms, values, weights, numbers, "pos_inf", "neg_inf")
         error = numbers[N["rank_error"]] / count
-        feature.custom_stats.add(name=RANKED, str=f"rank error at most {error:.2%}" if error else "exact")
+        feature.custom_stats.add(name=RANKED, str=f"rank error at most {percent(error)}" if error else "exact")
         if self._weighted:
             weighted = stats.weighted_numeric_stats
             weighted.mean, weighted.std_dev = _moments(numbers, "weighted_mean", "weighted_m2", numbers[N["weight"]])
@@ -316,7 +317,9 @@ class _Filler:
         begin, end = self._tables.hashes[key]
         least = int(self._state.limits.hashes(np.array([code]))[0])
         stats.unique, error = counting.distinct(self._state.hashes.hashes[begin:end], least)
-        unique = f"the number of distinct values has a standard error of {error:.1%}" if error else "distinct is exact"
+        unique = (
+            f"the number of distinct values has a standard error of {percent(error)}" if error else "distinct is exact"
+        )
         feature.custom_stats.add(
             name=COUNTED, str=f"sketched: counts are at most {int(numbers[N['removed']]):,} too low; {unique}"
         )

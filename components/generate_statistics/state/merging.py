@@ -103,6 +103,7 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
         },
         "conversions": {name: text for result in loaded for name, text in result.body["conversions"].items()},
         "private": {name: text for result in loaded for name, text in result.body["private"].items()},
+        "private_paths": {name: own for result in loaded for name, own in result.body.get("private_paths", {}).items()},
         "spans": [span for result in loaded for span in _spans(result)],
     }
     return results.save(

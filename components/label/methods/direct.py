@@ -23,6 +23,7 @@ import pydantic
 from headwater.components.common import charts
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.expressions import check_expression, evaluate_each
+from headwater.components.common.findings import percent
 from headwater.components.common.keys import decoded
 from headwater.components.common.pages import duration
 from headwater.components.common.partitions import PartitionResults
@@ -274,8 +275,8 @@ def _warnings(
     advised = summary["advised"]
     if advised is not None and advised > window and summary["held"] < delays.ADVISED - 0.05:
         warnings.append(
-            f"the window of {duration(window)} covers {summary['held']:.1%} of the feedback of {name!r}; "
-            f"{delays.ADVISED:.0%} of it arrives within {duration(math.ceil(advised))}"
+            f"the window of {duration(window)} covers {percent(summary['held'])} of the feedback of {name!r}; "
+            f"{percent(delays.ADVISED)} of it arrives within {duration(math.ceil(advised))}"
         )
     return warnings
 

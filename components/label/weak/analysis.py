@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from headwater.components.common.findings import percent
 from headwater.components.label.weak import model
 from headwater.components.label.weak.fitting import LEAST_GOLD
 from headwater.components.label.weak.functions import Function
@@ -132,7 +133,7 @@ def _warnings(functions: Sequence[dict[str, Any]], beside: dict[str, Any], gold:
     agreement = beside["agreement"]
     if not gold and agreement is not None and agreement < _LEAST_AGREEMENT:
         warnings.append(
-            f"the label model and the majority vote agree on {agreement:.1%} of the rows with a vote; without gold "
+            f"the label model and the majority vote agree on {percent(agreement)} of the rows with a vote; without gold "
             "labels it is unknown which is right"
         )
     return warnings

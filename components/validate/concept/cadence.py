@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 
 MONTHS, WEEKS, DAYS = 60.0, 7.0, 2.0
 """Days that labels last at least, to be called so."""
@@ -67,7 +68,7 @@ def advise(history: Sequence[Mapping[str, float]], tolerated: float = 0.05) -> d
     if days is None:
         lasting = "most comparisons show no change in what the label means"
     else:
-        lasting = f"after about {_words(days)}, {tolerated:.0%} of the labels would have changed"
+        lasting = f"after about {_words(days)}, {percent(tolerated)} of the labels would have changed"
     return {
         "rate_per_day": rate,
         "days": days,

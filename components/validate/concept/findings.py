@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.components.common.pages import percent
+from headwater.components.common.findings import percent
 from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.features import CLASSES_HELD, Found
@@ -83,7 +83,7 @@ def of_concept(
         aside = f", {' and '.join(each.held)} held fixed" if each.held else ""
         message = (
             f"the label {label.name!r} has changed for the same inputs: within bins of {each.feature.name}{aside}, "
-            f"about {effect:.1%} of the labels changed{where}; label recent rows and retrain"
+            f"about {percent(effect)} of the labels changed{where}; label recent rows and retrain"
         )
         echoes = [other.feature.name for other in found if other.verdict == "echo"]
         findings.append(
@@ -103,7 +103,7 @@ def of_concept(
 def _change(slice_: dict[str, Any], label: Column) -> str:
     most = max(slice_["labels"], key=lambda each: abs(each["current"] - each["baseline"]))
     return (
-        f"{slice_['slice']}, where {most['class']} went from {most['baseline']:.1%} to {most['current']:.1%} "
+        f"{slice_['slice']}, where {most['class']} went from {percent(most['baseline'])} to {percent(most['current'])} "
         f"({slice_['rows'][1]:,} rows now)"
     )
 
@@ -150,8 +150,8 @@ def of_label(summary: dict[str, Any], label: Column, options: Concept) -> list[d
         return []
     most = max(summary["classes"], key=lambda each: abs(each["current"] - each["baseline"]))
     message = (
-        f"the label's distribution changed: {most['class']} went from {most['baseline']:.1%} to "
-        f"{most['current']:.1%}; the change in the inputs explains {summary['explained']:.0%} of it"
+        f"the label's distribution changed: {most['class']} went from {percent(most['baseline'])} to "
+        f"{percent(most['current'])}; the change in the inputs explains {percent(summary['explained'])} of it"
     )
     return [finding(label.name, "LABEL_DRIFT", message, effect=summary["effect"], p_value=summary["p_value"])]
 
@@ -164,7 +164,7 @@ def too_few(each: Found) -> str:
             "periods"
         )
     return (
-        f"only {float(each.tests.compared[0]):.0%} of the current rows are in bins with at least "
+        f"only {percent(float(each.tests.compared[0]))} of the current rows are in bins with at least "
         f"{inference.LEAST_ROWS} rows in both periods"
     )
 

@@ -21,6 +21,7 @@ from headwater.components.common import hashing, storage
 from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import OWN_PREFIX, ROW_ID, Dataset, load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.keys import as_key, common_type, hash_keys, is_number, value_type
 from headwater.components.common.pool import warm_up
 from headwater.components.common.settings import checked, whole_numbers
@@ -279,5 +280,5 @@ def _findings(rows: Mapping[str, Any], columns: Mapping[str, Any], options: Feat
                 "kind": "FEATURE_SKEW",
                 "message": f"differs between training and serving in {summary['differing']:,} of {rows['joined']:,} "
                 "joined "
-                f"rows ({summary['share']:.2%}){gap}",
+                f"rows ({percent(summary['share'])}){gap}",
             }

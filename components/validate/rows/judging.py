@@ -70,7 +70,8 @@ class Plan:
       outliers: what the rules on outliers have learnt.
       folder: URI of the folder with the lists of rows that rules over many rows found.
       key: the columns that identify a row; none where its place must do.
-      private: the columns whose values are not shown.
+      private: the columns whose values are not shown, each with the paths within it, with dots, that are not; with none it
+        is all of it.
       passed, quarantine: URIs of the folders for the two datasets; empty to write none.
     """
 
@@ -82,7 +83,7 @@ class Plan:
     outliers: tuple[Learnt, ...]
     folder: str
     key: tuple[str, ...]
-    private: frozenset[str]
+    private: Mapping[str, Sequence[str]]
     passed: str
     quarantine: str
 
@@ -241,17 +242,42 @@ def _note(
 
 
 def _shown(
-    batch: pa.RecordBatch, names: Sequence[str], rows: np.ndarray, private: frozenset[str]
+    batch: pa.RecordBatch, names: Sequence[str], rows: np.ndarray, private: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """The values of a few rows as JSON knows them, private ones hidden."""
     columns = {}
     for name in names:
         place = batch.schema.get_field_index(name)
         if place >= 0:
-            hidden = name in private
+            hidden = private.get(name)
             values = batch.column(place).take(pa.array(rows))
-            columns[name] = [PRIVATE] * len(rows) if hidden else [_as_json(value) for value in values]
+            if hidden is None:
+                columns[name] = [_as_json(value) for value in values]
+            else:
+                columns[name] = [_masked(value, hidden) if hidden else PRIVATE for value in values]
     return [{name: values[row] for name, values in columns.items()} for row in range(len(rows))]
+
+
+def _masked(scalar: pa.Scalar, paths: Sequence[str]) -> Any:
+    """A struct as text, without what lies at some paths."""
+    try:
+        value = scalar.as_py()
+    except (ValueError, OverflowError):
+        return None
+    for path in paths:
+        _hide(value, path.split("."))
+    return None if value is None else _shortened(str(value))
+
+
+def _hide(value: Any, path: Sequence[str]) -> None:
+    """Hides what lies at a path, through structs and lists of them."""
+    if isinstance(value, list):
+        for each in value:
+            _hide(each, path)
+    elif isinstance(value, dict) and len(path) > 1:
+        _hide(value.get(path[0]), path[1:])
+    elif isinstance(value, dict) and path[0] in value:
+        value[path[0]] = PRIVATE
 
 
 def _as_json(scalar: pa.Scalar) -> Any:
@@ -266,7 +292,10 @@ def _as_json(scalar: pa.Scalar) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    text = value.hex() if isinstance(value, bytes) else str(value)
+    return _shortened(value.hex() if isinstance(value, bytes) else str(value))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 

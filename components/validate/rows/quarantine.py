@@ -264,7 +264,13 @@ def _plan(
         outliers=(),
         folder="",
         key=key,
-        private=frozenset({*settings.private, *(opened.result.body.get("private") or {})}),
+        private={
+            **{
+                name: tuple(entry.get("paths") or ())
+                for name, entry in (opened.result.body.get("private") or {}).items()
+            },
+            **dict.fromkeys(settings.private, ()),
+        },
         passed=passed,
         quarantine=quarantine,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.results import Result
 from headwater.components.validate.findings import RULE_BROKEN
 from headwater.components.validate.rows.judging import PRIVATE, Judged
@@ -118,10 +119,10 @@ def _result(rule: Judged, split: str, rows: int, found: Mapping[str, Any] | None
 
 
 def _finding(rule: Judged, result: Mapping[str, Any]) -> dict[str, Any]:
-    tolerated = f", above the tolerance of {_percent(rule.tolerance)}" if rule.tolerance else ""
+    tolerated = f", above the tolerance of {percent(rule.tolerance)}" if rule.tolerance else ""
     message = (
         f"rule {rule.name!r}: {rule.text} is broken by {result['broken']:,} of {result['rows']:,} rows "
-        f"({_percent(result['share'])}){tolerated}, first seen in {result['first_seen']}{_such_as(rule, result)}"
+        f"({percent(result['share'])}){tolerated}, first seen in {result['first_seen']}{_such_as(rule, result)}"
     )
     return {
         "split": result["split"],
@@ -154,8 +155,3 @@ def _such_as(rule: Judged, result: Mapping[str, Any]) -> str:
     if shown is None:
         return ""
     return f", such as {shown[:_SHOWN_CHARACTERS]!r}" if isinstance(shown, str) else f", such as {shown!r}"
-
-
-def _percent(share: float) -> str:
-    percent = 100 * share
-    return f"{percent:.3g} %" if percent < 99.95 or share == 1 else f"{percent:.6g} %"

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.validate.rows.rules import SCHEMA_PREFIX
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _of_feature(
     path = (*above, feature.name)
     if _is_required(schema, feature, environment) and feature.presence.min_fraction > 0:
         share = min(feature.presence.min_fraction, 1.0)
-        text = f"{feature.name} present" if share == 1 else f"{feature.name} present in {share:.6g} of the rows"
+        text = f"{feature.name} present" if share == 1 else f"{feature.name} present in {percent(share)} of the rows"
         yield SchemaRule(path, "missing", text, *_graded(severity, share))
     if path[0] not in columns:
         return

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from headwater.components.common.findings import percent
 from headwater.components.common.sources.files import Reading
 from headwater.components.common.sources.formats.dialect import DELIMITERS, Dialect, name_character
 from headwater.components.common.sources.formats.headers import detect_header, name_columns
@@ -247,7 +248,7 @@ def _doubt_delimiter(
         )
     elif not fitting and any(candidate.width > 1 for candidate in candidates):
         choices = ", ".join(
-            f"{name_character(candidate.dialect.delimiter)} {candidate.share:.0%}"
+            f"{name_character(candidate.dialect.delimiter)} {percent(candidate.share)}"
             for candidate in candidates
             if candidate.width > 1
         )
