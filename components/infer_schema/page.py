@@ -10,6 +10,7 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common import cards
+from headwater.components.common.findings import percent
 from headwater.components.common.pages import number, render, visible
 from headwater.components.common.results import Home
 from headwater.components.infer_schema.diff import compatibility, sentence
@@ -136,7 +137,7 @@ def _domain(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> st
         more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
         constraints = feature.distribution_constraints
         mass = (
-            f"; at least {constraints.min_domain_mass * 100:.4g} % of values are among them"
+            f"; at least {percent(constraints.min_domain_mass)} of values are among them"
             if feature.HasField("distribution_constraints") and constraints.min_domain_mass < 1
             else ""
         )
