@@ -70,7 +70,7 @@ def render_overview(
         name=home.name,
         span=home.span,
         body=body,
-        strip=[*summary_strip(body, statistics), ("Validated", f"{now:%Y-%m-%d %H:%M} UTC")],
+        facts=[*summary_strip(body, statistics), ("Validated", f"{now:%Y-%m-%d %H:%M} UTC")],
         pages=_pages(verdict, statistics, schema),
         findings=[_finding(each) for each in body["findings"][:_MOST_FINDINGS]],
         left=max(0, len(body["findings"]) - _MOST_FINDINGS),

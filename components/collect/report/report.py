@@ -103,7 +103,8 @@ def add_report(
         mark_upstream(findings, known),
         key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or ""),
     )
-    return page.render_page(body, sample.table if sample else None, settings, linked=home is not None)
+    spans = [result.body["span"] for result in earlier]
+    return page.render_page(body, sample.table if sample else None, settings, home, spans)
 
 
 def _personal(
