@@ -55,7 +55,7 @@ def render_page(
         body=body,
         rows=body["accounts"]["written"],
         columns=columns,
-        found=found,
+        shown=found,
         choices=cards.choices(found),
         flow=_flow(body),
         links=[("Overview", "../reports/index.html")] if home else [],
@@ -117,7 +117,7 @@ def _column(
     body: Mapping[str, Any], name: str, kind: str, sample: pa.Table | None, settings: Settings
 ) -> dict[str, Any]:
     origin = {new: old for old, new in settings.rename.items()}.get(name, name)
-    found = body["profile"]["columns"].get(name, {"missing": 0})
+    profiled = body["profile"]["columns"].get(name, {"missing": 0})
     private = body["private"].get(name)
     values = sample[name].combine_chunks() if sample is not None else None
     if isinstance(values, pa.ChunkedArray):
@@ -126,7 +126,7 @@ def _column(
         "name": name,
         "type": kind,
         "origin": origin if origin != name else "",
-        "missing": found["missing"] / max(body["accounts"]["written"], 1),
+        "missing": profiled["missing"] / max(body["accounts"]["written"], 1),
         "sentinels": body["sentinels"].get(origin),
         "unit": settings.units[origin].wanted if origin in settings.units else "",
         "private": private,
@@ -178,9 +178,9 @@ def _chart(name: str, values: np.ndarray, unit: Unit) -> dict[str, Any] | None:
 def _flow(body: Mapping[str, Any]) -> dict[str, Any]:
     """Where records come from and go: boxes at both sides, and the bands between them and the middle."""
     accounts = body["accounts"]
-    found = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
-    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in found[:_MOST_SOURCES]]
-    rest = found[_MOST_SOURCES:]
+    largest = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
+    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in largest[:_MOST_SOURCES]]
+    rest = largest[_MOST_SOURCES:]
     if rest:
         left.append((f"{len(rest):,} more", sum(each["rows"] for each in rest), ""))
     right = [(name, entry["rows"], "good") for name, entry in body["splits"].items()]
