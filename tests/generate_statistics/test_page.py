@@ -313,6 +313,17 @@ def test_what_was_asked_for_is_on_the_page(tmp_path):
     )
 
 
+def test_few_integers_are_shown_by_name(tmp_path):
+    table = pa.table({"zip": [60601, 60614, 60614, 60601, 60614], "fare": [7.5, 8.25, 9.0, 1.0, 2.0]})
+    result = compute_statistics(write(tmp_path, table), str(tmp_path / "out"), workers=1)
+    body = result.read("page.html").decode().split('<tbody id="feature-zip"')[1].split("</details>")[0]
+    assert (
+        "2 distinct · 60614 60.0 %" in body
+        and '<th scope="row">60601</th>' in body
+        and "60,601" not in body.split("<details>")[0]
+    )
+
+
 def test_a_window_names_its_spans(tmp_path):
     results = []
     for span in (1, 2):

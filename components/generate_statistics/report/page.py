@@ -110,6 +110,7 @@ def _feature(
     if drawn is None and tables:
         drawn = _bars(path, mine, tables, _BARS_OF_MANY if many else _BARS)
     gists = {split: _gist(feature, unit) for split, feature in mine.items()}
+    gists.update({split: _gist_of_codes(codes, side) for side, split in enumerate(known)} if codes else {})
     return {
         "place": place,
         "name": _named(path),
@@ -181,6 +182,13 @@ def _gist(feature: _Feature, unit: Unit) -> str:
     if feature.HasField("bytes_stats") and common.tot_num_values:
         return f"{number(feature.bytes_stats.avg_num_bytes)} bytes on average"
     return "no values" if not common.tot_num_values else ""
+
+
+def _gist_of_codes(codes: Sequence[charts.Bin], side: int) -> str:
+    """Integers that are shown by name in a few words, as of text."""
+    most = max(codes, key=lambda each: each.shares[side])
+    distinct = sum(each.shares[side] > 0 for each in codes)
+    return f"{count(distinct)} distinct · {most.name} {percent(most.shares[side])}" if distinct else "no values"
 
 
 def _shown(value: str, longest: int = _LONGEST) -> str:
