@@ -119,7 +119,9 @@ def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[SpanFi
             if number not in spans:
                 raise HeadwaterError(f"span: {pattern} has no span {number}; it has {_few(sorted(spans))}")
         parts = [spans[number] for spans in by_pattern.values()]
-        result.append(SpanFiles(number, max(part.version for part in parts), [uri for part in parts for uri in part.uris]))
+        result.append(
+            SpanFiles(number, max(part.version for part in parts), [uri for part in parts for uri in part.uris])
+        )
     available = {
         number: max(spans[number].version for spans in by_pattern.values() if number in spans) for number in there
     }

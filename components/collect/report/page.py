@@ -46,17 +46,17 @@ def render_page(
         for name, kind in body["columns"].items()
         if not name.startswith("_")
     ]
-    found = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
+    shown = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
     for each in columns:
-        each["findings"] = {card["kind"]: card for card in found if card["column"] == each["name"]}
+        each["findings"] = {card["kind"]: card for card in shown if card["column"] == each["name"]}
     return render(
         "headwater.components.collect",
         "page.html",
         body=body,
         rows=body["accounts"]["written"],
         columns=columns,
-        shown=found,
-        choices=cards.choices(found),
+        shown=shown,
+        choices=cards.choices(shown),
         flow=_flow(body),
         links=[("Overview", "../reports/index.html")] if home else [],
         facts=_facts(body, home, earlier),
@@ -92,11 +92,11 @@ def _facts(body: Mapping[str, Any], home: Home | None, earlier: Sequence[int]) -
 
 
 def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    made = []
     for place, each in enumerate(findings):
         column, rule = each["column"] or "", each["rule"]
         drawn = charts_of.get(column) if place < _MOST_CHARTS and explanations.is_seen_in_values(rule) else None
-        found.append(
+        made.append(
             cards.card(
                 each,
                 subject=column or "whole dataset",
@@ -109,8 +109,8 @@ def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) 
                 measured=[(name, number(each[name])) for name in ("value", "limit") if each[name] is not None],
             )
         )
-    cards.number(found, [each["column"] or "" for each in findings], features=False)
-    return found
+    cards.number(made, [each["column"] or "" for each in findings], features=False)
+    return made
 
 
 def _column(
