@@ -35,18 +35,18 @@ def facts(
       home: where the result lies; None outside a `data_root`.
       more: pairs that this page adds, put before the version of Headwater.
     """
-    found = [] if findings is None else [("Findings", counted(findings))]
+    shown = [] if findings is None else [("Findings", counted(findings))]
     told = f"{sum(rows.values()):,}"
     if len(rows) > 1:
         told += f" ({', '.join(f'{name} {count:,}' for name, count in rows.items())})"
-    found.append(("Rows", told))
+    shown.append(("Rows", told))
     if span is not None:
-        found.append(("Span", str(span)))
+        shown.append(("Span", str(span)))
     if until:
-        found.append(("Data until", until.split("+")[0].removesuffix("Z").replace("T", " ")))
+        shown.append(("Data until", until.split("+")[0].removesuffix("Z").replace("T", " ")))
     if home:
-        found.append(("Version", str(home.version)))
-    return [*found, *more, ("Headwater", VERSION)]
+        shown.append(("Version", str(home.version)))
+    return [*shown, *more, ("Headwater", VERSION)]
 
 
 def counted(findings: Iterable[Mapping[str, Any]]) -> str:
@@ -149,10 +149,10 @@ def choices(cards: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def parts(action: str) -> list[tuple[str, bool]]:
     """The parts of what is to be done, and for each whether it is a command or a setting, to be copied as it is."""
-    found, at = [], 0
+    pieces, at = [], 0
     action = action[:1].upper() + action[1:] if not action.startswith("headwater ") else action
     for match in _COMMAND.finditer(action):
-        found += [(action[at : match.start()], False)] if match.start() > at else []
-        found.append((match[0].rstrip(), True))
+        pieces += [(action[at : match.start()], False)] if match.start() > at else []
+        pieces.append((match[0].rstrip(), True))
         at = match.start() + len(match[0].rstrip())
-    return [*found, (action[at:], False)] if at < len(action) else found
+    return [*pieces, (action[at:], False)] if at < len(action) else pieces

@@ -86,7 +86,7 @@ def _facts(
         more.append(("Proposed changes", f"{len(changes):,}" if changes else "none"))
     if body["base"]:
         more.append(("From", cards.place(body["base"])))
-    found = cards.facts(
+    facts = cards.facts(
         findings=None,
         rows=rows or {},
         span=dataset["span"],
@@ -94,7 +94,7 @@ def _facts(
         home=home,
         more=more,
     )
-    return [(name, value) for name, value in found if rows or name != "Rows"]
+    return [(name, value) for name, value in facts if rows or name != "Rows"]
 
 
 def _feature(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
     if here and dataset.home:
         links.append(("Data", relative_page(dataset, here)))
     labelled = body["labelled"]
-    found = [_card(each) for each in body["findings"]]
-    cards.number(found, ["" for _ in found], features=False)
+    shown = [_card(each) for each in body["findings"]]
+    cards.number(shown, ["" for _ in shown], features=False)
     rows = max(1, body["accounts"]["written"])
     return render(
         "headwater.components.label",
@@ -35,8 +35,8 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
         body=body,
         links=links,
         facts=_facts(body, dataset, here),
-        found=found,
-        choices=cards.choices(found),
+        shown=shown,
+        choices=cards.choices(shown),
         rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,

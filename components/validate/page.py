@@ -42,8 +42,8 @@ def render_page(
     measures: dict[tuple[str, str, str], dict[str, Any]] = {}
     for each in body["measures"]:
         measures.setdefault((each["split"], each["feature"], each["against"]), {})[each["measure"]] = each
-    found = [_card(each, body, drawn, changes, measures) for each in body["findings"]]
-    cards.number(found, [each["feature"] or each["split"] for each in body["findings"]], features=True)
+    shown = [_card(each, body, drawn, changes, measures) for each in body["findings"]]
+    cards.number(shown, [each["feature"] or each["split"] for each in body["findings"]], features=True)
     return render(
         "headwater.components.validate",
         "page.html",
@@ -52,8 +52,8 @@ def render_page(
         body=body,
         links=_links(measured, schema),
         facts=[*summary_strip(body, measured), *_notes(body)],
-        found=found,
-        choices=cards.choices(found),
+        shown=shown,
+        choices=cards.choices(shown),
         changes=[
             {
                 **each,
@@ -109,10 +109,10 @@ def _schema(body: Mapping[str, Any]) -> str:
 def _links(measured: Result, schema: Result | None) -> list[tuple[str, str]]:
     if not measured.home:
         return []
-    found = [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, measured.home))]
+    links = [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, measured.home))]
     if schema and schema.home:
-        found.append(("Schema", relative_page(schema, measured.home)))
-    return found
+        links.append(("Schema", relative_page(schema, measured.home)))
+    return links
 
 
 def _card(
@@ -128,12 +128,12 @@ def _card(
     against = finding["kind"] if finding["kind"] in (DRIFT, SKEW) else DRIFT
     sides = _sides(body, against)
     charts = [
-        (split, found)
+        (split, chart)
         for split in splits
         # The tested bins are those of the baseline, which has none of the new values.
         if finding["kind"] != "ENUM_TYPE_UNEXPECTED_STRING_VALUES"
         and (plot := drawn.get((split, feature, against)))
-        and (found := plots.chart(feature, plot, sides))
+        and (chart := plots.chart(feature, plot, sides))
     ]
     # What moved most is seen first.
     charts.sort(key=lambda each: -((changes.get((each[0], feature, against)) or {}).get("effect") or 0.0))

@@ -118,7 +118,7 @@ def _alert(
     settings = check_settings(from_project(project)["config"])
     if not settings.alerts:
         return
-    found = {**finding("", "", "RUN_FAILED", "error", verdict, action=action), "check": "run"}
+    run_failed = {**finding("", "", "RUN_FAILED", "error", verdict, action=action), "check": "run"}
     body = {
         "blessed": False,
         "verdict": verdict,
@@ -126,7 +126,7 @@ def _alert(
         "dataset": name,
         "span": next((entry["span"] for entry in left.values()), None),
         "rows": 0,
-        "findings": [found],
+        "findings": [run_failed],
         "checks": [],
         "measures": [],
         "changes": [],

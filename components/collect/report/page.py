@@ -46,17 +46,17 @@ def render_page(
         for name, kind in body["columns"].items()
         if not name.startswith("_")
     ]
-    found = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
+    shown = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
     for each in columns:
-        each["findings"] = {card["kind"]: card for card in found if card["column"] == each["name"]}
+        each["findings"] = {card["kind"]: card for card in shown if card["column"] == each["name"]}
     return render(
         "headwater.components.collect",
         "page.html",
         body=body,
         rows=body["accounts"]["written"],
         columns=columns,
-        found=found,
-        choices=cards.choices(found),
+        shown=shown,
+        choices=cards.choices(shown),
         flow=_flow(body),
         links=[("Overview", "../reports/index.html")] if home else [],
         facts=_facts(body, home, earlier),
@@ -92,11 +92,11 @@ def _facts(body: Mapping[str, Any], home: Home | None, earlier: Sequence[int]) -
 
 
 def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    made = []
     for place, each in enumerate(findings):
         column, rule = each["column"] or "", each["rule"]
         drawn = charts_of.get(column) if place < _MOST_CHARTS and explanations.is_seen_in_values(rule) else None
-        found.append(
+        made.append(
             cards.card(
                 each,
                 subject=column or "whole dataset",
@@ -109,15 +109,15 @@ def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) 
                 measured=[(name, number(each[name])) for name in ("value", "limit") if each[name] is not None],
             )
         )
-    cards.number(found, [each["column"] or "" for each in findings], features=False)
-    return found
+    cards.number(made, [each["column"] or "" for each in findings], features=False)
+    return made
 
 
 def _column(
     body: Mapping[str, Any], name: str, kind: str, sample: pa.Table | None, settings: Settings
 ) -> dict[str, Any]:
     origin = {new: old for old, new in settings.rename.items()}.get(name, name)
-    found = body["profile"]["columns"].get(name, {"missing": 0})
+    profiled = body["profile"]["columns"].get(name, {"missing": 0})
     private = body["private"].get(name)
     values = sample[name].combine_chunks() if sample is not None else None
     if isinstance(values, pa.ChunkedArray):
@@ -126,7 +126,7 @@ def _column(
         "name": name,
         "type": kind,
         "origin": origin if origin != name else "",
-        "missing": found["missing"] / max(body["accounts"]["written"], 1),
+        "missing": profiled["missing"] / max(body["accounts"]["written"], 1),
         "sentinels": body["sentinels"].get(origin),
         "unit": settings.units[origin].wanted if origin in settings.units else "",
         "private": private,
@@ -178,9 +178,9 @@ def _chart(name: str, values: np.ndarray, unit: Unit) -> dict[str, Any] | None:
 def _flow(body: Mapping[str, Any]) -> dict[str, Any]:
     """Where records come from and go: boxes at both sides, and the bands between them and the middle."""
     accounts = body["accounts"]
-    found = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
-    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in found[:_MOST_SOURCES]]
-    rest = found[_MOST_SOURCES:]
+    largest = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
+    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in largest[:_MOST_SOURCES]]
+    rest = largest[_MOST_SOURCES:]
     if rest:
         left.append((f"{len(rest):,} more", sum(each["rows"] for each in rest), ""))
     right = [(name, entry["rows"], "good") for name, entry in body["splits"].items()]
