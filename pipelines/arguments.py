@@ -282,12 +282,12 @@ def need_sources(project: Project) -> list[str]:
     Raises:
       HeadwaterError: there are none.
     """
-    found = project.settings.get("sources") or []
-    if not found:
+    sources = project.settings.get("sources") or []
+    if not sources:
         raise HeadwaterError(
             "sources: name files, folders or URIs on the command line, or under `sources` in a project"
         )
-    return found
+    return sources
 
 
 def _pair(text: str) -> tuple[str, str]:

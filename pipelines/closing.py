@@ -89,7 +89,7 @@ def name_of(options: argparse.Namespace) -> str:
 
 def findings_of(result: Result) -> list[dict[str, Any]]:
     """A result's findings in one form, whichever component they are of; the worst first."""
-    found = [
+    own = [
         {
             "component": each.get("component") or result.kind,
             "severity": each["severity"],
@@ -102,22 +102,22 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
         for each in result.body.get("findings", ())
         if "acknowledged" not in each
     ]
-    return _worst_first(found)
+    return _worst_first(own)
 
 
-def findings_of_run(found: Mapping[str, Result]) -> list[dict[str, Any]]:
+def findings_of_run(by_kind: Mapping[str, Result]) -> list[dict[str, Any]]:
     """The findings of all components of a run, each once: what the verdict counts, and notes of the others.
 
     Args:
-      found: results by kind. Validate's are the first among those of one severity: they are about what changed.
+      by_kind: results by kind. Validate's are the first among those of one severity: they are about what changed.
     """
-    checks = found["anomalies"].body.get("checks", ()) if "anomalies" in found else ()
+    checks = by_kind["anomalies"].body.get("checks", ()) if "anomalies" in by_kind else ()
     counted = any(check["name"] == UPSTREAM and not check["skipped"] for check in checks)
     return [
         each
         for kind in _TOLD
-        if kind in found
-        for each in findings_of(found[kind])
+        if kind in by_kind
+        for each in findings_of(by_kind[kind])
         if each["severity"] == "info" or not (counted and kind in ("dataset", "labels"))
     ]
 
@@ -145,21 +145,21 @@ def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, f"{'… and ' if lines else ''}{' and '.join(rest)} on the page"] if rest else lines
 
 
-def _line(found: Mapping[str, Any]) -> str:
-    where = found["feature"] or found["kind"]
-    where += f" ({found['split']})" if found["split"] else ""
+def _line(finding: Mapping[str, Any]) -> str:
+    where = finding["feature"] or finding["kind"]
+    where += f" ({finding['split']})" if finding["split"] else ""
     # Measures and details come after the first clause; they are on the page.
-    what = found["message"].partition("; ")[0]
+    what = finding["message"].partition("; ")[0]
     what = what if len(what) <= _LONGEST else what[: _LONGEST - 1] + "…"
-    return f"{found['severity']:7}  {where}: {what}" + (f" — {found['action']}" if found["action"] else "")
+    return f"{finding['severity']:7}  {where}: {what}" + (f" — {finding['action']}" if finding["action"] else "")
 
 
-def parts_of(found: Mapping[str, Result]) -> list[tuple[str, str]]:
-    """The two datasets that rules for rows leave, as headings and text; `found` has results by kind."""
+def parts_of(by_kind: Mapping[str, Result]) -> list[tuple[str, str]]:
+    """The two datasets that rules for rows leave, as headings and text; `by_kind` has results by kind."""
     return [
-        (kind, f"{found[kind].body['accounts']['written']:,} rows: {found[kind].uri}")
+        (kind, f"{by_kind[kind].body['accounts']['written']:,} rows: {by_kind[kind].uri}")
         for kind in ("passed", "quarantine")
-        if kind in found
+        if kind in by_kind
     ]
 
 
@@ -174,9 +174,9 @@ def also_in(result: Result, output: str) -> list[tuple[str, str]]:
     return [("", f"also in {output}")]
 
 
-def as_json(found: Mapping[str, Result]) -> dict[str, Any]:
+def as_json(by_kind: Mapping[str, Result]) -> dict[str, Any]:
     """Results by kind, each as its `uri` and `page`."""
-    return {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in found.items()}
+    return {kind: {"uri": each.uri, "page": page_of(each) or None} for kind, each in by_kind.items()}
 
 
 def page_of(result: Result) -> str:

@@ -69,29 +69,29 @@ def setting_keys() -> list[str]:
     return [key for key in keys if "." in key or not any(other.startswith(f"{key}.") for other in keys)]
 
 
-def _next_words(found: list[Command], words: str) -> list[str]:
+def _next_words(commands: list[Command], words: str) -> list[str]:
     depth = len(words.split())
     return [
         each.words.split()[depth]
-        for each in found
+        for each in commands
         if len(each.words.split()) == depth + 1 and each.words.split()[:depth] == words.split()
     ]
 
 
-def _bash(found: list[Command]) -> str:
+def _bash(commands: list[Command]) -> str:
     cases = []
-    for each in found:
-        words = [*_next_words(found, each.words), *each.choices.get("", []), *each.flags]
+    for each in commands:
+        words = [*_next_words(commands, each.words), *each.choices.get("", []), *each.flags]
         cases.append(f'    "{each.words}") words="{" ".join(words)}" ;;')
     choices = [
         f'    "{each.words} {flag}") COMPREPLY=($(compgen -W "{" ".join(values)}" -- "$word"))'
         # The value of a setting follows at once; zsh knows no compopt.
         f"{'; compopt -o nospace 2>/dev/null' if flag == '--set' else ''}; return ;;"
-        for each in found
+        for each in commands
         for flag, values in each.choices.items()
         if flag
     ]
-    known = " ".join(f'["{each.words}"]=1' for each in found if each.words)
+    known = " ".join(f'["{each.words}"]=1' for each in commands if each.words)
     return "\n".join(
         [
             "# Headwater's commands for bash: source <(headwater completion bash)",
@@ -116,28 +116,28 @@ def _bash(found: list[Command]) -> str:
     )
 
 
-def _zsh(found: list[Command]) -> str:
+def _zsh(commands: list[Command]) -> str:
     # zsh reads bash's scripts; both complete alike.
     return "\n".join(
         [
             "# Headwater's commands for zsh: source <(headwater completion zsh)",
             "autoload -U +X compinit && compinit -u",
             "autoload -U +X bashcompinit && bashcompinit",
-            _bash(found).partition("\n")[2],
+            _bash(commands).partition("\n")[2],
         ]
     )
 
 
-def _fish(found: list[Command]) -> str:
+def _fish(commands: list[Command]) -> str:
     lines = ["# Headwater's commands for fish: headwater completion fish | source"]
-    top = _next_words(found, "")
-    for each in found:
+    top = _next_words(commands, "")
+    for each in commands:
         words = each.words.split()
         when = (
             "__fish_use_subcommand" if not words else "; and ".join(f"__fish_seen_subcommand_from {w}" for w in words)
         )
-        for name in _next_words(found, each.words):
-            inner = next(other for other in found if other.words.split() == [*words, name])
+        for name in _next_words(commands, each.words):
+            inner = next(other for other in commands if other.words.split() == [*words, name])
             condition = when if words else f"not __fish_seen_subcommand_from {' '.join(top)}"
             lines.append(f"complete -c headwater -n '{condition}' -a {name} -d {_quoted(inner.text)}")
         for flag, text in each.flags.items():

@@ -82,16 +82,16 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
         passed = _run_pipeline(marked(own), root, relay)
-        found = dict(_collected(root))
-        if not passed and "anomalies" not in found and not _refused(found):
+        by_kind = dict(_collected(root))
+        if not passed and "anomalies" not in by_kind and not _refused(by_kind):
             raise HeadwaterError(_without_scratch(relay.reason(), root))
-        return Outcome(passed, summarise(found, passed, level), found)
+        return Outcome(passed, summarise(by_kind, passed, level), by_kind)
 
 
-def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
+def summarise(by_kind: Mapping[str, Result], passed: bool, fail_on: str) -> str:
     """What a run did, in a few lines."""
     lines = [""]
-    dataset = found["dataset"].body
+    dataset = by_kind["dataset"].body
     accounts = dataset["accounts"]
     names = [os.path.basename(source["uri"]) for source in dataset["lineage"]["sources"]]
     source = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} … {names[-1]}"
@@ -103,7 +103,7 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in dataset["rejected"]["reasons"].items())
         lines.append(
             f"rejected    {accounts['rejected']:,} rows: {reasons}; see "
-            f"{storage.join(found['dataset'].uri, '_rejected')}"
+            f"{storage.join(by_kind['dataset'].uri, '_rejected')}"
         )
     else:
         lines.append("rejected    none")
@@ -112,29 +112,29 @@ def summarise(found: Mapping[str, Result], passed: bool, fail_on: str) -> str:
         lines.append("filtered    " + ", ".join(f"{count:,} × {rule}" for rule, count in filtered.items()))
     if not dataset["accepted"]:
         lines.append(f"refused     {dataset['refusal']}")
-    if "labels" in found:
-        labels = found["labels"].body["labelled"]
-        rows = found["labels"].body["accounts"]["written"]
+    if "labels" in by_kind:
+        labels = by_kind["labels"].body["labelled"]
+        rows = by_kind["labels"].body["accounts"]["written"]
         classes = ", ".join(f"{name} {count:,}" for name, count in labels["classes"].items())
         lines.append(f"labelled    {rows - labels['abstained']:,} of {rows:,} rows: {classes}")
-        lines += _label_lines(found["labels"].body)
-    if "statistics" in found:
-        body = found["statistics"].body
+        lines += _label_lines(by_kind["labels"].body)
+    if "statistics" in by_kind:
+        body = by_kind["statistics"].body
         features = max(split["features"] for split in body["splits"].values())
         lines.append(
             f"statistics  {features} features of {sum(split['rows'] for split in body['splits'].values()):,} rows "
             f"in {len(body['splits'])} splits"
         )
-    if "anomalies" in found:
-        lines += _verdict_lines(found["anomalies"])
-    lines += [f"{heading:11} {text}" for heading, text in parts_of(found)]
-    told = finding_lines(findings_of_run(found))
+    if "anomalies" in by_kind:
+        lines += _verdict_lines(by_kind["anomalies"])
+    lines += [f"{heading:11} {text}" for heading, text in parts_of(by_kind)]
+    told = finding_lines(findings_of_run(by_kind))
     lines += [f"{'' if place else 'findings':12}{line}" for place, line in enumerate(told)]
-    if "anomalies" in found:
+    if "anomalies" in by_kind:
         lines.append(f"gate        {'passed' if passed else 'FAILED'} (fail on: {fail_on})")
-        lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(found["anomalies"]).items()]
-    pages = [page_of(result) for result in found.values() if result.home and result.page]
-    home = found.get("anomalies", found["dataset"]).home
+        lines += [f"{'to ' + what:12}{command}" for what, command in ways_on(by_kind["anomalies"]).items()]
+    pages = [page_of(result) for result in by_kind.values() if result.home and result.page]
+    home = by_kind.get("anomalies", by_kind["dataset"]).home
     if home:
         pages.insert(0, home.report("index"))
     if pages:
@@ -187,13 +187,13 @@ def _collected(root: str) -> Iterator[tuple[str, Result]]:
     for kind, task in _TASKS.items():
         for manifest in pathlib.Path(root).glob(f"*/{task}/{kind}/{results.MANIFEST}"):
             # A dataset that is not labelled passes through label as it is.
-            found = results.load(str(manifest.parent), kind, "dataset")
-            if found.role == kind:
-                yield kind, found
+            result = results.load(str(manifest.parent), kind, "dataset")
+            if result.role == kind:
+                yield kind, result
 
 
-def _refused(found: Mapping[str, Result]) -> bool:
-    return any(not found[kind].body["accepted"] for kind in ("dataset", "labels") if kind in found)
+def _refused(by_kind: Mapping[str, Result]) -> bool:
+    return any(not by_kind[kind].body["accepted"] for kind in ("dataset", "labels") if kind in by_kind)
 
 
 def _without_scratch(text: str, root: str) -> str:

@@ -52,12 +52,12 @@ def add_commands(commands: Any, data_root: str) -> None:
 def _ls(options: argparse.Namespace) -> int:
     from headwater.components.common.maintenance import list_datasets
 
-    found = list_datasets(options.data_root, options.name)
+    datasets = list_datasets(options.data_root, options.name)
     if options.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(datasets, indent=1))
         return 0
     lines = [("dataset", "span", "version", "rows", "size", "verdict", "committed")]
-    for each in found:
+    for each in datasets:
         verdict = {None: "", True: "passed", False: "rejected"}[each["blessed"]]
         if each["accepted"] is False:
             verdict = "refused"
@@ -82,15 +82,17 @@ def _verify(options: argparse.Namespace) -> int:
     from headwater.components.common.maintenance import verify
 
     with progress(options):
-        found = verify(options.uri)
+        verified = verify(options.uri)
     if options.json:
-        print(json.dumps(dataclasses.asdict(found), indent=1))
+        print(json.dumps(dataclasses.asdict(verified), indent=1))
     else:
-        for problem in found.problems:
+        for problem in verified.problems:
             print(problem)
-        summary = f"{found.results:,} results, {found.files:,} files, {as_size(found.bytes)}, {found.rows:,} rows"
-        print(f"{summary}: {f'{len(found.problems):,} problems' if found.problems else 'all whole'}")
-    return NOT_WHOLE if found.problems else 0
+        summary = (
+            f"{verified.results:,} results, {verified.files:,} files, {as_size(verified.bytes)}, {verified.rows:,} rows"
+        )
+        print(f"{summary}: {f'{len(verified.problems):,} problems' if verified.problems else 'all whole'}")
+    return NOT_WHOLE if verified.problems else 0
 
 
 def _lineage(options: argparse.Namespace) -> int:

@@ -43,34 +43,34 @@ def _init(options: argparse.Namespace) -> int:
     if storage.exists(target) and not options.force:
         raise HeadwaterError(f"{options.output}: the file exists; --force replaces it")
     with progress(options):
-        found = looking.look(options.source)
-    looking.need_rows(found)
-    found.name = options.name or found.name
-    text = drafting.draft(_from(target, options.source), found)
+        look = looking.look(options.source)
+    looking.need_rows(look)
+    look.name = options.name or look.name
+    text = drafting.draft(_from(target, options.source), look)
     storage.write_bytes(target, text.encode())
     beside = storage.join(target.rpartition("/")[0], drafting.SCHEMA)
     storage.write_bytes(beside, (json.dumps(model.json_schema(), indent=1, ensure_ascii=False) + "\n").encode())
-    kept = [name for name, _ in found.private]
+    kept = [name for name, _ in look.private]
     done = [
-        ("looked at", f"{found.rows:,} rows" if found.whole else f"the first {found.rows:,} rows"),
-        ("key", f"{', '.join(found.key)}: {found.key_evidence}" if found.key else "none: rows get a _row_id"),
-        ("time", ", ".join(name for name, _ in found.time) or "none"),
-        ("label", ", ".join(name for name, _ in found.labels) or "none"),
+        ("looked at", f"{look.rows:,} rows" if look.whole else f"the first {look.rows:,} rows"),
+        ("key", f"{', '.join(look.key)}: {look.key_evidence}" if look.key else "none: rows get a _row_id"),
+        ("time", ", ".join(name for name, _ in look.time) or "none"),
+        ("label", ", ".join(name for name, _ in look.labels) or "none"),
         ("private", ", ".join(kept) or "none"),
-        ("missing", ", ".join(f"{name} {codes}" for name, codes, _ in found.missing) or "none"),
+        ("missing", ", ".join(f"{name} {codes}" for name, codes, _ in look.missing) or "none"),
         ("written", options.output),
         ("next", "headwater check, then headwater run"),
     ]
     more = {
-        "rows": found.rows,
-        "whole": found.whole,
-        "key": found.key,
-        "time": [name for name, _ in found.time],
-        "label": [name for name, _ in found.labels],
-        "private": dict(found.private),
-        "missing": {name: codes for name, codes, _ in found.missing},
-        "types": {name: kind for name, kind, _ in found.types},
-        "reading": {key: value for key, value, _ in found.reading},
+        "rows": look.rows,
+        "whole": look.whole,
+        "key": look.key,
+        "time": [name for name, _ in look.time],
+        "label": [name for name, _ in look.labels],
+        "private": dict(look.private),
+        "missing": {name: codes for name, codes, _ in look.missing},
+        "types": {name: kind for name, kind, _ in look.types},
+        "reading": {key: value for key, value, _ in look.reading},
     }
     return close(options, Closing(done, options.output, more=more))
 

@@ -106,7 +106,7 @@ def review(
     verdict = verdict_of(home)
     if verdict is None:
         raise HeadwaterError(f"--span: there is no verdict on span {home.span} of dataset {name!r} to review")
-    found = [(place, each) for place, each in enumerate(verdict.body["findings"]) if each["severity"] in _COUNTED]
+    counted = [(place, each) for place, each in enumerate(verdict.body["findings"]) if each["severity"] in _COUNTED]
     say(f"{name}, span {home.span}: {verdict.body['verdict']}")
     work = _Review(
         contract=read_schema(schema_of(home, verdict).folder),
@@ -117,8 +117,8 @@ def review(
         say=say,
     )
     try:
-        for number, (place, finding) in enumerate(found, 1):
-            _settle(work, finding, place, f"{number} of {len(found)}")
+        for number, (place, finding) in enumerate(counted, 1):
+            _settle(work, finding, place, f"{number} of {len(counted)}")
     except _End:
         say("the rest is left as it is")
     written = project if work.written else ""

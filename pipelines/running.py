@@ -71,6 +71,6 @@ def _run(options: argparse.Namespace) -> int:
     }
     made = [outcome.results[kind].body for kind in ("dataset", "labels") if kind in outcome.results]
     refusals = [body["refusal"] for body in made if body.get("refusal")]
-    found = findings_of_run(outcome.results)
+    findings = findings_of_run(outcome.results)
     last = list(outcome.results.values())[-1]
-    return close(options, Closing([], last.uri, page_of(last), found, next(iter(refusals), ""), code, more))
+    return close(options, Closing([], last.uri, page_of(last), findings, next(iter(refusals), ""), code, more))

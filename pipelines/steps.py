@@ -234,8 +234,8 @@ def _gate(options: argparse.Namespace) -> int:
         if not options.json:
             raise _Closed(shown(str(error))) from None
         refusal = result.body["verdict"]
-        found = findings_of(result)
-        return close(options, Closing([], result.uri, page_of(result), found, refusal, NOT_BLESSED, more))
+        findings = findings_of(result)
+        return close(options, Closing([], result.uri, page_of(result), findings, refusal, NOT_BLESSED, more))
     return _close(options, result, "passed", result.body["verdict"], more)
 
 

@@ -104,7 +104,7 @@ class _Chosen:
     """
 
     uris: list[str]
-    spans: list[spans.Found]
+    spans: list[spans.SpanFiles]
     available: dict[int, int]
     number: int
     end: datetime.datetime | None
@@ -120,13 +120,13 @@ def _choose_spans(given: Sequence[str], settings: Settings) -> _Chosen:
                 "window: the paths of the sources contain no spans; write them with {SPAN} or {YYYY}-{MM}-{DD}"
             )
         return _Chosen(list(given), [], {}, settings.span, None)
-    found, available = spans.choose(patterns, settings.span, settings.window)
+    chosen_spans, available = spans.choose(patterns, settings.span, settings.window)
     plain = [uri for uri in given if not spans.has_span(uri)]
-    number = found[-1].span
-    uris = plain + [uri for part in found for uri in part.uris]
+    number = chosen_spans[-1].span
+    uris = plain + [uri for part in chosen_spans for uri in part.uris]
     keys = frozenset(key for pattern in patterns for key in spans.coordinates(pattern))
-    roots = {uri: spans.root_of(patterns, uri) for part in found for uri in part.uris}
-    return _Chosen(uris, found, available, number, spans.span_end(patterns[0], number), keys, roots)
+    roots = {uri: spans.root_of(patterns, uri) for part in chosen_spans for uri in part.uris}
+    return _Chosen(uris, chosen_spans, available, number, spans.span_end(patterns[0], number), keys, roots)
 
 
 class _Collection:
@@ -141,11 +141,11 @@ class _Collection:
 
     def run(self, databases: Sequence[Mapping[str, Any]], known: Sequence[Acknowledged]) -> Result:
         settings = self._settings
-        found = self._export(databases)
-        if self._chosen.uris or not found:
+        files = self._export(databases)
+        if self._chosen.uris or not files:
             chosen = self._chosen
-            found = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + found
-        scans = sources.scan_files(found, self._folder, self._reading, **self._beam)
+            files = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + files
+        scans = sources.scan_files(files, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)
             for name, lookup in settings.lookups.items()
@@ -166,7 +166,7 @@ class _Collection:
             span = home.span if home else _FIRST_SPAN if self._chosen.number == AUTO else self._chosen.number
             body = _body(settings, opened, plan, outcome.records, span)
             body["repeated_keys"] = repeated_keys.describe(outcome.keys, opened.elements, plan.key_rate)
-            body["lineage"]["spans"] = [[found.span, found.version] for found in self._chosen.spans]
+            body["lineage"]["spans"] = [[files.span, files.version] for files in self._chosen.spans]
             body["lineage"]["end"] = self._chosen.end.isoformat() if self._chosen.end else None
             _write_indexes(body, outcome.records, plan)
             page = report.add_report(
@@ -208,16 +208,16 @@ class _Collection:
         settings = self._settings
         # Whether files are refused shapes nothing of what is written.
         unset = {"union", *(["span"] if settings.span == AUTO else [])}
-        found = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
-        found["types"] = dict(sorted(found["types"].items()))
+        described = settings.model_dump(mode="json", by_alias=True, exclude=unset | {"lookups"})
+        described["types"] = dict(sorted(described["types"].items()))
         # Where a lookup lies does not shape anything; what it holds is an input.
-        found["lookups"] = {
+        described["lookups"] = {
             name: lookup.model_dump(mode="json", exclude={"source"}) for name, lookup in settings.lookups.items()
         }
         secret = actions.read_secret(actions.parse_actions(settings.private))
         if secret:
-            found["private_key"] = actions.key_fingerprint(secret)
-        return found
+            described["private_key"] = actions.key_fingerprint(secret)
+        return described
 
     def _settle(self, identity: str) -> Home:
         """The span and version that this content belongs to, claimed for it."""
@@ -294,8 +294,8 @@ class _Collection:
 
     def _as_of(self) -> datetime.datetime:
         if self._settings.as_of:
-            found = datetime.datetime.fromisoformat(self._settings.as_of.replace("Z", "+00:00"))
-            return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+            moment = datetime.datetime.fromisoformat(self._settings.as_of.replace("Z", "+00:00"))
+            return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
         return self._chosen.end or datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
@@ -350,8 +350,8 @@ def _body(
 
 def _sum(counts: Any) -> dict[str, int]:
     total: dict[str, int] = {}
-    for found in counts:
-        for name, count in found.items():
+    for counted in counts:
+        for name, count in counted.items():
             total[name] = total.get(name, 0) + count
     return total
 

@@ -339,15 +339,15 @@ def from_project(project: Mapping[str, Any], sources: Sequence[str] = ()) -> dic
     checked(Section, given, "collect")
     name = unmarked(project.get("name", Settings.model_fields["name"].default))
     checked(Settings, {"name": name})
-    found = listed({**project, "sources": list(sources)} if sources else project, "sources")
-    for place, each in enumerate(found):
+    sources_given = listed({**project, "sources": list(sources)} if sources else project, "sources")
+    for place, each in enumerate(sources_given):
         if isinstance(each, Mapping):
             parse_source(each, f"sources.{place}")
         elif not isinstance(each, str) or not each:
             raise HeadwaterError(f"sources.{place}: must be a path or URI, or a mapping `postgres` or `bigquery`")
     return {
-        "source": [each for each in found if isinstance(each, str)],
-        "databases": [each for each in found if isinstance(each, Mapping)],
+        "source": [each for each in sources_given if isinstance(each, str)],
+        "databases": [each for each in sources_given if isinstance(each, Mapping)],
         "name": name,
         **given,
         **in_force(project),

@@ -20,7 +20,7 @@ _MARKS = {
 _EPOCH = datetime.date(1970, 1, 1)
 
 
-class Found(NamedTuple):
+class SpanFiles(NamedTuple):
     """Source files of one span.
 
     Attributes:
@@ -55,7 +55,7 @@ def root_of(patterns: Sequence[str], uri: str) -> str:
     return max((root for root in roots if uri.startswith(root)), key=len, default=uri)
 
 
-def find_spans(pattern: str) -> list[Found]:
+def find_spans(pattern: str) -> list[SpanFiles]:
     """All spans that a pattern's files belong to, rising, each with its highest version.
 
     Args:
@@ -73,12 +73,12 @@ def find_spans(pattern: str) -> list[Found]:
     for file in storage.expand(glob):
         match = expression.fullmatch(file.uri)
         if match:
-            found = match.groupdict()
-            span = _number(file.uri, found)
-            spans.setdefault(span, {}).setdefault(int(found.get("version") or 0), []).append(file.uri)
+            parts = match.groupdict()
+            span = _number(file.uri, parts)
+            spans.setdefault(span, {}).setdefault(int(parts.get("version") or 0), []).append(file.uri)
     if not spans:
         raise HeadwaterError(f"{pattern}: no file matches this pattern")
-    return [Found(span, max(spans[span]), spans[span][max(spans[span])]) for span in sorted(spans)]
+    return [SpanFiles(span, max(spans[span]), spans[span][max(spans[span])]) for span in sorted(spans)]
 
 
 def files(source: str) -> list[str]:
@@ -92,7 +92,7 @@ def files(source: str) -> list[str]:
     return [file.uri for file in storage.expand(source)]
 
 
-def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[Found], dict[int, int]]:
+def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[SpanFiles], dict[int, int]]:
     """The spans to collect, over all patterns.
 
     Args:
@@ -107,7 +107,7 @@ def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[Found]
     Raises:
       HeadwaterError: a span is not there.
     """
-    by_pattern = {pattern: {found.span: found for found in find_spans(pattern)} for pattern in patterns}
+    by_pattern = {pattern: {each.span: each for each in find_spans(pattern)} for pattern in patterns}
     there = sorted(set.union(*[set(spans) for spans in by_pattern.values()]))
     last = there[-1] if span < 0 else span
     if last not in there:
@@ -119,7 +119,9 @@ def choose(patterns: Sequence[str], span: int, window: int) -> tuple[list[Found]
             if number not in spans:
                 raise HeadwaterError(f"span: {pattern} has no span {number}; it has {_few(sorted(spans))}")
         parts = [spans[number] for spans in by_pattern.values()]
-        result.append(Found(number, max(part.version for part in parts), [uri for part in parts for uri in part.uris]))
+        result.append(
+            SpanFiles(number, max(part.version for part in parts), [uri for part in parts for uri in part.uris])
+        )
     available = {
         number: max(spans[number].version for spans in by_pattern.values() if number in spans) for number in there
     }
@@ -158,11 +160,11 @@ def _expression(pattern: str) -> re.Pattern:
     return re.compile(text)
 
 
-def _number(uri: str, found: dict[str, str]) -> int:
-    if "span" in found:
-        return int(found["span"])
+def _number(uri: str, parts: dict[str, str]) -> int:
+    if "span" in parts:
+        return int(parts["span"])
     try:
-        day = datetime.date(int(found["year"]), int(found["month"]), int(found["day"]))
+        day = datetime.date(int(parts["year"]), int(parts["month"]), int(parts["day"]))
     except ValueError:
         raise HeadwaterError(f"{uri}: the date in the path does not exist") from None
     return (day - _EPOCH).days

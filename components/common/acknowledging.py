@@ -86,8 +86,10 @@ def in_force(project: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     given = section(project, "validate")
     entries = checked(_Entries, {key: given[key] for key in _Entries.model_fields if key in given}, "validate")
     day = entries.as_of or today()
-    found = [each.model_dump(mode="json", exclude_none=True) for each in entries.acknowledged if day <= each.until]
-    return {"acknowledged": found} if found else {}
+    entries_given = [
+        each.model_dump(mode="json", exclude_none=True) for each in entries.acknowledged if day <= each.until
+    ]
+    return {"acknowledged": entries_given} if entries_given else {}
 
 
 def check_entries(acknowledged: Sequence[Mapping[str, Any]]) -> list[Acknowledged]:
@@ -109,11 +111,11 @@ def marked(finding: Mapping[str, Any], told: Mapping[str, Any] | None) -> dict[s
 
 def mark_upstream(findings: Iterable[Mapping[str, Any]], entries: Sequence[Acknowledged]) -> list[dict[str, Any]]:
     """Findings of collect or label, those marked that an entry is about."""
-    found = []
+    findings_marked = []
     for finding in findings:
         entry = next((entry for entry in entries if entry.names(placed(finding))), None)
-        found.append(marked(finding, entry.told() if entry else None))
-    return found
+        findings_marked.append(marked(finding, entry.told() if entry else None))
+    return findings_marked
 
 
 def placed(finding: Mapping[str, Any]) -> dict[str, str]:

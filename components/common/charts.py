@@ -87,6 +87,9 @@ def steps(
     ]
     words = [read(each.median) for each in known]
     middle = f"median {words[0] if len(set(words)) == 1 else ' → '.join(words)}"
+    # What is wider than the chart would be cut, so it stands below, where it breaks.
+    below = [middle] if len(middle) * _CHARACTER > width else []
+    middle = "" if below else middle
     half = len(middle) * _CHARACTER / 2
     at = min(max(medians[0][1] if medians else width / 2, half), max(width - half, half))
     return {
@@ -116,7 +119,7 @@ def steps(
         "medians": medians,
         "middle": middle,
         "middle_at": round(at, 1),
-        "rest": [_told(each, sides) for each in bins if math.isnan(each.low) and any(each.shares)],
+        "rest": below + [_told(each, sides) for each in bins if math.isnan(each.low) and any(each.shares)],
     }
 
 

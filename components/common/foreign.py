@@ -61,14 +61,14 @@ def open_statistics(uri: str) -> Result:
     uri = storage.normalise(uri)
     if storage.exists(storage.join(uri, results.MANIFEST)):
         return results.load(uri, "statistics")
-    found = dict(_find(uri))
-    if not found:
+    by_split = dict(_find(uri))
+    if not by_split:
         raise HeadwaterError(
             f"{uri}: no statistics are here: neither {results.MANIFEST} of generate-statistics nor TFDV's "
             f"{', '.join(_NAMES)}, alone or in Split-<name>/"
         )
     parsed, sources = {}, []
-    for split, (place, content) in sorted(found.items(), key=lambda each: (each[0] != "train", each[0])):
+    for split, (place, content) in sorted(by_split.items(), key=lambda each: (each[0] != "train", each[0])):
         parsed[split] = _of_all_examples(_parse(place, content), place)
         sources.append(source(place, content, "tfdv", parsed[split].datasets[0].num_examples))
     splits = {

@@ -17,6 +17,9 @@ BINS = 20
 FEW = 24
 """Up to so many distinct numbers, each has a bin of its own."""
 
+CODES = 8
+"""Up to so many distinct integers are shown by name, as months and store numbers are."""
+
 _OUTER = 0.01
 _FAR = 0.3
 
@@ -79,6 +82,20 @@ def bins_of(sides: Sequence[Side], unit: Unit, bins: int = BINS) -> tuple[list[B
     if any(side.nan for side in sides):
         drawn.append(Bin("NaN", tuple(side.nan / (total or 1.0) for side, total in zip(sides, totals))))
     return drawn, ticks
+
+
+def codes_of(sides: Sequence[Side]) -> list[Bin]:
+    """A bin for each integer, named without separators of thousands; none where there are too many, or other numbers.
+
+    Args:
+      sides: of each split.
+    """
+    distinct = np.unique(np.concatenate([side.points for side in sides]))
+    if not 0 < len(distinct) <= CODES or (distinct != np.floor(distinct)).any() or any(side.nan for side in sides):
+        return []
+    columns = [np.bincount(np.searchsorted(distinct, s.points), s.weights, len(distinct)) for s in sides]
+    shares = np.stack([column / (column.sum() or 1.0) for column in columns], axis=1)
+    return [Bin(f"{value:.0f}", tuple(own)) for value, own in zip(distinct.tolist(), shares.tolist())]
 
 
 def _ticks(side: Side) -> Ticks:

@@ -72,10 +72,10 @@ def _duration(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        found = seconds(text)
+        duration = seconds(text)
     except HeadwaterError as error:
         raise ValueError(str(error)) from None
-    if found < 1:
+    if duration < 1:
         raise ValueError("must be at least 1s")
     return text
 

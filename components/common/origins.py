@@ -52,12 +52,12 @@ def describe(result: Result) -> dict[str, Any]:
 
 
 def _findings(result: Result) -> list[dict[str, Any]]:
-    found = []
+    placed_findings = []
     for each in result.body.get("findings") or ():
         # Whether an acknowledgement still holds is for those to say who read this.
         severity = (each.get("acknowledged") or each)["severity"]
         if severity != "info":
             told = {"severity": severity, "message": each["message"], "action": each.get("action") or ""}
             shares = [each["limit"], each["value"]] if each["rule"] == _MISSING_SHARE else None
-            found.append({"component": result.kind, **placed(each), **told, "shares": shares})
-    return found
+            placed_findings.append({"component": result.kind, **placed(each), **told, "shares": shares})
+    return placed_findings

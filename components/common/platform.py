@@ -225,24 +225,24 @@ def task_settings(platform: Platform, name: str) -> Task:
     # What is set for all is meant for the work, and not for tasks that need little.
     skipped = _OWN.get(name, ())
     layers = (own, platform, DEFAULTS[name])
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key in Task.model_fields:
         values = [getattr(layer, key) for layer in layers if not (layer is platform and key in skipped)]
         if key in ("resources", "retries"):
             model = Resources if key == "resources" else Retries
-            found[key] = model(**_first(values))
+            merged[key] = model(**_first(values))
         elif isinstance(values[0], dict):
-            found[key] = {name: value for layer in reversed(values) for name, value in layer.items()}
+            merged[key] = {name: value for layer in reversed(values) for name, value in layer.items()}
         else:
-            found[key] = next((value for value in values if value is not None), None)
-    return Task(**{**found, "resources": _requested(found["resources"], own, platform if not skipped else None)})
+            merged[key] = next((value for value in values if value is not None), None)
+    return Task(**{**merged, "resources": _requested(merged["resources"], own, platform if not skipped else None)})
 
 
 def _first(values: list[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for value in reversed(values):
-        found.update(value.model_dump(exclude_none=True))
-    return found
+        merged.update(value.model_dump(exclude_none=True))
+    return merged
 
 
 def _requested(resources: Resources, *layers: Task | None) -> Resources:
@@ -290,18 +290,18 @@ def _has(task: Task, key: str) -> bool:
 
 
 def _problem(task: Task, name: str) -> tuple[str, str] | None:
-    found, need = task.resources, NEEDS[name]
-    assert found.cpu and found.memory and found.cpu_request and found.memory_request and task.scratch
+    own, need = task.resources, NEEDS[name]
+    assert own.cpu and own.memory and own.cpu_request and own.memory_request and task.scratch
     assert need.cpu and need.memory, "the least is known of all"
-    if memory_bytes(found.memory) < memory_bytes(need.memory):
-        return "resources.memory", f"{name} needs at least {need.memory}; given: {found.memory}"
-    if cpu_cores(found.cpu) < cpu_cores(need.cpu):
-        return "resources.cpu", f"{name} needs at least {need.cpu}; given: {found.cpu}"
-    if memory_bytes(found.memory_request) > memory_bytes(found.memory):
-        message = f"{name} reserves {found.memory_request}, which is more than its limit {found.memory}"
+    if memory_bytes(own.memory) < memory_bytes(need.memory):
+        return "resources.memory", f"{name} needs at least {need.memory}; given: {own.memory}"
+    if cpu_cores(own.cpu) < cpu_cores(need.cpu):
+        return "resources.cpu", f"{name} needs at least {need.cpu}; given: {own.cpu}"
+    if memory_bytes(own.memory_request) > memory_bytes(own.memory):
+        message = f"{name} reserves {own.memory_request}, which is more than its limit {own.memory}"
         return "resources.memory_request", message
-    if cpu_cores(found.cpu_request) > cpu_cores(found.cpu):
-        message = f"{name} reserves {found.cpu_request}, which is more than its limit {found.cpu}"
+    if cpu_cores(own.cpu_request) > cpu_cores(own.cpu):
+        message = f"{name} reserves {own.cpu_request}, which is more than its limit {own.cpu}"
         return "resources.cpu_request", message
     if memory_bytes(task.scratch) < memory_bytes(_LEAST_SCRATCH):
         return "scratch", f"{name} needs at least {_LEAST_SCRATCH}; given: {task.scratch}"

@@ -60,9 +60,9 @@ def platform(project: Mapping[str, Any]) -> Platform:
     Raises:
       HeadwaterError: names the key that is wrong.
     """
-    found = checked(Platform, section(project, "platform"), "platform")
-    check_tasks(found)
-    return found
+    settings = checked(Platform, section(project, "platform"), "platform")
+    check_tasks(settings)
+    return settings
 
 
 def beam_options(project: Mapping[str, Any]) -> dict[str, Any]:

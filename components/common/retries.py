@@ -14,7 +14,7 @@ from headwater.components.common.errors import HeadwaterError
 if TYPE_CHECKING:
     from headwater.components.common.stores.base import Store
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 PATIENCE = 60.0
 """Seconds for which a call that fails is made again; `HEADWATER_STORE_RETRY_SECONDS` in the environment sets another."""
@@ -44,7 +44,7 @@ class StoreError(HeadwaterError):
     """A store refused a call, or went on failing."""
 
 
-def steadily(uri: str, verb: str, call: Callable[[], Found], store: Store, scheme: str) -> Found:
+def steadily(uri: str, verb: str, call: Callable[[], Answer], store: Store, scheme: str) -> Answer:
     """Calls a store, again and again while what goes wrong may pass.
 
     Args:

@@ -48,12 +48,12 @@ def record(result: Result) -> None:
 
 def recorded(data_root: str, name: str, run: str) -> dict[str, Any]:
     """What a run left, by kind in the pipeline's order; empty where it left nothing."""
-    found = {}
+    manifests = {}
     for kind in FOLDERS:
         uri = storage.join(folder(data_root, name, run), f"{kind}.json")
         if storage.exists(uri):
-            found[kind] = json.loads(storage.read_bytes(uri))
-    return found
+            manifests[kind] = json.loads(storage.read_bytes(uri))
+    return manifests
 
 
 def lets_pass(entry: dict[str, Any], fail_on: str) -> bool:

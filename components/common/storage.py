@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.stores import scheme, store_of
 from headwater.components.common.stores.base import Dated
-from headwater.components.common.streams import Found, SteadyFile, TellingOutput, read_object, reason_of, steadily
+from headwater.components.common.streams import Answer, SteadyFile, TellingOutput, read_object, reason_of, steadily
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -246,7 +246,7 @@ def _info(uri: str) -> fs.FileInfo:
     return steadily(uri, "looked at", look)
 
 
-def _written(uri: str, call: Callable[[], Found]) -> Found:
+def _written(uri: str, call: Callable[[], Answer]) -> Answer:
     try:
         return steadily(uri, "written", call)
     except FileNotFoundError as error:

@@ -11,17 +11,17 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.retries import StoreError
 from headwater.components.common.stores import scheme, store_of
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 
-def read_object(uri: str, call: Callable[[], Found]) -> Found:
+def read_object(uri: str, call: Callable[[], Answer]) -> Answer:
     try:
         return steadily(uri, "read", call)
     except FileNotFoundError:
         raise HeadwaterError(f"{uri}: there is no such file") from None
 
 
-def steadily(uri: str, verb: str, call: Callable[[], Found]) -> Found:
+def steadily(uri: str, verb: str, call: Callable[[], Answer]) -> Answer:
     store = store_of(uri)
     if not store.on_disk:
         return retries.steadily(uri, verb, call, store, scheme(uri))

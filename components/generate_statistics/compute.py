@@ -159,7 +159,7 @@ def compute_statistics(
         inputs={"dataset": opened.result},
         settings=_recorded(settings, private),
         home=opened.home,
-        page=render_page(body, statistics, encoded, _links(opened)),
+        page=render_page(body, statistics, encoded, _links(opened), opened.home),
     )
 
 

@@ -288,6 +288,11 @@ def _save(
         },
         home=home,
         page=render_page(
-            {"name": name, "uri": before.uri, "span": home.span if home else None}, body, change.schema, None, None
+            {"name": name, "uri": before.uri, "span": home.span if home else None},
+            body,
+            change.schema,
+            None,
+            None,
+            home=home,
         ),
     )

@@ -198,7 +198,16 @@ def derive_schema(
             "infer": infer,
         },
         home=measured.home,
-        page=render_page(measured.body["dataset"], body, agreed, changes, suggestions, _links(measured)),
+        page=render_page(
+            measured.body["dataset"],
+            body,
+            agreed,
+            changes,
+            suggestions,
+            _links(measured),
+            rows={name: entry["rows"] for name, entry in measured.body["splits"].items()},
+            home=measured.home,
+        ),
     )
 
 

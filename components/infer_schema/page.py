@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from headwater.components.common import cards
 from headwater.components.common.findings import percent
 from headwater.components.common.pages import number, render, visible
+from headwater.components.common.results import Home
 from headwater.components.infer_schema.diff import compatibility, sentence
 
 _TYPES = {
@@ -29,6 +32,8 @@ def render_page(
     changes: Sequence[dict[str, Any]] | None,
     suggestions: Sequence[dict[str, Any]] | None,
     links: Sequence[tuple[str, str]] = (),
+    rows: Mapping[str, int] | None = None,
+    home: Home | None = None,
 ) -> str:
     """Renders the page.
 
@@ -39,6 +44,8 @@ def render_page(
       changes: to the candidate; None where there is none.
       suggestions: of `suggest.suggest`; None likewise.
       links: names and addresses of other pages of the run.
+      rows: of each split of the statistics; None where none were looked at.
+      home: where the schema lies; None outside a `data_root`.
     """
     domains = {domain.name: list(domain.value) for domain in schema.string_domain}
     summary = compatibility(changes) if changes is not None else None
@@ -49,6 +56,10 @@ def render_page(
         span=dataset["span"],
         body=body,
         links=links,
+        accept=f'headwater accept --name {home.name} --span {home.span} --data-root {shlex.quote(home.data_root)} --reason "…"'
+        if home
+        else "",
+        facts=_facts(dataset, body, schema, changes, rows, home),
         environments=list(schema.default_environment),
         features=[_feature(feature, domains) for feature in schema.feature],
         changes=[{**change, "sentence": visible(sentence(change), 1000)} for change in changes or ()],
@@ -59,6 +70,31 @@ def render_page(
         ],
         reviewed=changes is not None,
     )
+
+
+def _facts(
+    dataset: Mapping[str, Any],
+    body: Mapping[str, Any],
+    schema: schema_pb2.Schema,
+    changes: Sequence[Mapping[str, Any]] | None,
+    rows: Mapping[str, int] | None,
+    home: Home | None,
+) -> list[tuple[str, str]]:
+    """What the schema is of, as pairs of a name and a value."""
+    more = [("Features", f"{len(schema.feature):,}")]
+    if changes is not None:
+        more.append(("Proposed changes", f"{len(changes):,}" if changes else "none"))
+    if body["base"]:
+        more.append(("From", cards.place(body["base"])))
+    facts = cards.facts(
+        findings=None,
+        rows=rows or {},
+        span=dataset["span"],
+        until=(dataset.get("about") or {}).get("until"),
+        home=home,
+        more=more,
+    )
+    return [(name, value) for name, value in facts if rows or name != "Rows"]
 
 
 def _feature(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -101,8 +137,8 @@ def _domain(feature: schema_pb2.Feature, domains: Mapping[str, list[str]]) -> st
         more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
         constraints = feature.distribution_constraints
         mass = (
-            f" for {percent(constraints.min_domain_mass)} of values"
-            if feature.HasField("distribution_constraints")
+            f"; at least {percent(constraints.min_domain_mass)} of values are among them"
+            if feature.HasField("distribution_constraints") and constraints.min_domain_mass < 1
             else ""
         )
         return f"{shown}{more}{mass}"

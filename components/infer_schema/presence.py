@@ -92,10 +92,10 @@ def _chance(missing: int, rows: int, count: int, later: int) -> float:
 
 def _choose(whole: int, part: np.ndarray | int) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        found = (
+        log_choices = (
             special.gammaln(whole + 1)
             - special.gammaln(np.add(part, 1))
             - special.gammaln(np.subtract(whole, part) + 1)
         )
     # More than there are cannot be chosen.
-    return np.where(np.asarray(part) > whole, -np.inf, found)
+    return np.where(np.asarray(part) > whole, -np.inf, log_choices)

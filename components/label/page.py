@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.components.common import charts
+from headwater.components.common import cards, charts
 from headwater.components.common.pages import render
 from headwater.components.common.results import Home, Result, relative_page
 from headwater.components.label.methods import METHODS
+
+_WHY = "A model learns what the labels say: where they are wrong or absent, so is the model."
 
 
 def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = None) -> str:
@@ -23,6 +25,8 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
     if here and dataset.home:
         links.append(("Data", relative_page(dataset, here)))
     labelled = body["labelled"]
+    shown = [_card(each) for each in body["findings"]]
+    cards.number(shown, ["" for _ in shown], features=False)
     rows = max(1, body["accounts"]["written"])
     return render(
         "headwater.components.label",
@@ -30,6 +34,9 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
         title=body["name"] or dataset.uri,
         body=body,
         links=links,
+        facts=_facts(body, dataset, here),
+        shown=shown,
+        choices=cards.choices(shown),
         rows=body["accounts"]["written"],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,
@@ -38,6 +45,37 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
         majority=next((step["majority"]["balance"] for step in body["steps"] if "majority" in step), None),
         width=charts.WIDTH,
         height=charts.HEIGHT,
+    )
+
+
+def _facts(body: Mapping[str, Any], dataset: Result, here: Home | None) -> list[tuple[str, str]]:
+    """What was labelled, as pairs of a name and a value."""
+    labelled = body["labelled"]
+    more = [("Classes", ", ".join(f"{name} {count:,}" for name, count in labelled["classes"].items()))]
+    if labelled["abstained"]:
+        more.append(("Without a label", f"{labelled['abstained']:,}"))
+    if body["accounts"].get("carried"):
+        more.append(("Wait for the next span", f"{body['accounts']['carried']:,}"))
+    if body["carried"]["taken_over"]:
+        more.append(("Waited from the earlier span", f"{body['carried']['taken_over']:,}"))
+    return cards.facts(
+        findings=body["findings"],
+        rows={name: entry["rows"] for name, entry in body["splits"].items()},
+        span=body["span"],
+        until=(dataset.manifest["body"].get("lineage") or {}).get("end"),
+        home=here,
+        more=more,
+    )
+
+
+def _card(finding: Mapping[str, Any]) -> dict[str, Any]:
+    kind = finding["rule"]
+    return cards.card(
+        finding,
+        subject=_title(kind) if kind in METHODS else kind.replace("_", " "),
+        kind=kind,
+        kind_words="labelling",
+        why=_WHY,
     )
 
 

@@ -64,11 +64,11 @@ class Acknowledgements:
 
         What does not count stands last. Entries that change nothing get a `note`.
         """
-        found = [marked(each, self._of_entry(each, False)) for each in findings]
+        marked_findings = [marked(each, self._of_entry(each, False)) for each in findings]
         for number, (entry, given) in enumerate(zip(self.entries, self._given), 1):
-            if note := _note(entry, given, found):
+            if note := _note(entry, given, marked_findings):
                 entry["note"] = f"acknowledged entry {number} ({_name(given.feature)}, {given.kind}) {note}"
-        return sorted(found, key=lambda each: "acknowledged" in each)
+        return sorted(marked_findings, key=lambda each: "acknowledged" in each)
 
     def _of_entry(self, finding: Mapping[str, Any], of_split: bool) -> dict[str, Any] | None:
         told = None

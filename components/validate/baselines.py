@@ -123,8 +123,8 @@ def choose(reference: str, home: Home | None) -> Choice:
     match = _OF_SPANS.fullmatch(reference)
     if not match and (home is None or reference not in ("auto", "previous", "latest")):
         named = results.is_reference(reference)
-        found = results.find(reference, "statistics", home) if named else open_statistics(reference)
-        return Choice(_of(found) if found else None)
+        chosen = results.find(reference, "statistics", home) if named else open_statistics(reference)
+        return Choice(_of(chosen) if chosen else None)
     how, number = match.groups() if match else (reference, "1")
     if not number.isdigit() or not int(number):
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
@@ -146,9 +146,9 @@ def choose(reference: str, home: Home | None) -> Choice:
     return Choice(_of(own[0].statistics, own[0].before, int(number) if how == "season" else 0), passed_over)
 
 
-def _of(found: Result, before: Result | None = None, season: int = 0) -> Baseline:
-    title = f"span {found.home.span}" if found.home else "the earlier span"
-    return Baseline((found,), f"the span {season} spans ago" if season else title, before)
+def _of(statistics: Result, before: Result | None = None, season: int = 0) -> Baseline:
+    title = f"span {statistics.home.span}" if statistics.home else "the earlier span"
+    return Baseline((statistics,), f"the span {season} spans ago" if season else title, before)
 
 
 def _nothing(reference: str, home: Home, passed_over: Sequence[int]) -> str:
@@ -170,7 +170,7 @@ class _LetOn(NamedTuple):
 
 def _let_on(homes: Sequence[Home], spans: Sequence[int], most: int) -> tuple[list[_LetOn], tuple[int, ...]]:
     """The first so many spans that were not rejected, or were accepted since, and those between them that are not."""
-    found: list[_LetOn] = []
+    let_on: list[_LetOn] = []
     passed_over = []
     for span in spans:
         versions = [home for home in homes if home.span == span]
@@ -178,10 +178,10 @@ def _let_on(homes: Sequence[Home], spans: Sequence[int], most: int) -> tuple[lis
         if own is None:
             passed_over.append(span)
             continue
-        found.append(own)
-        if len(found) == most:
+        let_on.append(own)
+        if len(let_on) == most:
             break
-    return found, tuple(passed_over)
+    return let_on, tuple(passed_over)
 
 
 def _judged(home: Home) -> _LetOn | None:
@@ -215,7 +215,7 @@ def _latest(home: Home, kind: str, is_meant: Callable[[Result], bool]) -> Result
     for version in reversed(results.numbered(folder, "version")):
         place = dataclasses.replace(home, version=version).folder(kind)
         if storage.exists(storage.join(place, results.MANIFEST)):
-            found = results.load(place, kind)
-            if is_meant(found):
-                return found
+            latest = results.load(place, kind)
+            if is_meant(latest):
+                return latest
     return None

@@ -109,9 +109,9 @@ def check_statistics(
 
 def _body(context: Context, outcomes: Mapping[checks.Check, checks.Outcome]) -> dict[str, Any]:
     known = context.acknowledgements
-    found = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
-    found = known.of_splits(found)
-    findings = known.of_causes(grouping.group(found, _alike(context), context.about.get("labels", ())))
+    of_checks = [{**each, "check": check.name} for check, outcome in outcomes.items() for each in outcome.findings]
+    of_checks = known.of_splits(of_checks)
+    findings = known.of_causes(grouping.group(of_checks, _alike(context), context.about.get("labels", ())))
     home = context.statistics.home
     accept = (
         actions.accept_command(home)
@@ -179,7 +179,7 @@ def _verdict(body: Mapping[str, Any]) -> str:
     acknowledged = sum("acknowledged" in each for each in body["findings"])
     counts += [f"{acknowledged} acknowledged"] if acknowledged else []
     verdict = "Passed" if body["blessed"] else "Rejected"
-    found = f"{verdict}: {', '.join(counts)}" if counts else verdict
+    sentence = f"{verdict}: {', '.join(counts)}" if counts else verdict
     notes = []
     if body["passed_over"]:
         notes.append(_passed_over(body["passed_over"], body["baseline"]))
@@ -187,7 +187,7 @@ def _verdict(body: Mapping[str, Any]) -> str:
         notes.append("first run: nothing to compare with yet")
     notes.append(f"the schema was {body['schema']['state']}")
     told = "; ".join(notes)
-    return f"{found}. {told[0].upper()}{told[1:]}"
+    return f"{sentence}. {told[0].upper()}{told[1:]}"
 
 
 def _passed_over(spans: Sequence[int], baseline: Any) -> str:

@@ -58,8 +58,8 @@ def run(
         outcome.measures += [each for each in conformance.measures if each["against"] == kind]
         if skipped and side.rows is not None:
             continue
-        found, own = _compare(context, side)
-        outcome.findings += found
+        findings, own = _compare(context, side)
+        outcome.findings += findings
         compared += own
     judged = drift.judge(compared, max_p=settings.max_p, min_effect=settings.min_effect, learnt=learnt)
     title = sides[0].title
@@ -96,10 +96,10 @@ def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[d
             f"only with at least {drift.LEAST_ROWS} rows on each side"
         )
         return [finding(split, "", "TOO_FEW_ROWS", "info", message)], []
-    found = drift.compare(split, side.read() or {}, context.distributions(split), title, side.silent)
-    if not any(each.change for each in found):
-        return [_impossible(split, "", f"no feature can be compared with {title}")], found
-    return [], found
+    compared = drift.compare(split, side.read() or {}, context.distributions(split), title, side.silent)
+    if not any(each.change for each in compared):
+        return [_impossible(split, "", f"no feature can be compared with {title}")], compared
+    return [], compared
 
 
 def _impossible(split: str, feature: str, message: str) -> dict[str, Any]:

@@ -88,10 +88,11 @@ def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
 
 
 @dsl.component(base_image=CORE_IMAGE, install_kfp_package=False)
-def report(page: dsl.Output[dsl.HTML], project: Dict = {}):
+def report(status: dsl.PipelineTaskFinalStatus, page: dsl.Output[dsl.HTML], project: Dict = {}):
     """Leaves a run's page whatever became of the run, and calls the alerts where no verdict did; for an exit handler.
 
     Args:
+        status: How the tasks of the exit handler ended; Kubeflow fills it, from 2.14 on.
         page: The run's overview, or why there is none. Its metadata: `kind` (headwater.page), `uri`, `verdict`.
         project: The settings of a pipeline, as in `headwater.yaml`; name, label, validate, alerts and platform are read.
     """
@@ -99,7 +100,7 @@ def report(page: dsl.Output[dsl.HTML], project: Dict = {}):
     from headwater.components.validate import report_run
 
     with clear_errors():
-        ending = report_run(project)
+        ending = report_run(project, failed=status.state == "FAILED", reason=status.error_message or "")
     with open(page.path, "w", encoding="utf-8") as file:
         file.write(ending.html)
     page.metadata.update(kind="headwater.page", uri=ending.page, verdict=ending.verdict)

@@ -157,7 +157,7 @@ def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np
     n, m = baseline.sum(), current.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
-    found = special.erfc(z / math.sqrt(2))
+    p_values = special.erfc(z / math.sqrt(2))
     # Of few rows, given their number: each is of one side or of the other.
     few = np.flatnonzero(_are_few(baseline + current, n, m) & (apart > 0))
     if len(few):
@@ -169,8 +169,8 @@ def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np
         # P(X ≥ k) and P(X ≤ k) of a binomial, by the incomplete beta function, for counts that need not be whole.
         upper = np.where(held > 0, special.betainc(np.maximum(held, 1e-9), total - held + 1, share), 1.0)
         lower = np.where(held < total, special.betainc(np.maximum(total - held, 1e-9), held + 1, 1 - share), 1.0)
-        found[few] = np.minimum(1.0, 2 * np.minimum(upper, lower))
-    return found
+        p_values[few] = np.minimum(1.0, 2 * np.minimum(upper, lower))
+    return p_values
 
 
 def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
@@ -218,7 +218,7 @@ def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Dista
     # A list's values count as one row.
     rows = [side.values and (side.rows - side.missing) / side.values for side in (baseline, current)]
     scale = math.sqrt(1 / (n * min(1, rows[0])) + 1 / (m * min(1, rows[1])))
-    found = [
+    distances = [
         Distance(
             KOLMOGOROV_SMIRNOV,
             greatest,
@@ -233,5 +233,5 @@ def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Dista
         spread = math.sqrt(max(float(((baseline.points - mean) ** 2 * own).sum()), 0.0))
         if spread and math.isfinite(spread):
             area = float((gaps[:-1] * np.diff(values)).sum())
-            found.append(Distance(WASSERSTEIN, area / spread, None, None))
-    return found
+            distances.append(Distance(WASSERSTEIN, area / spread, None, None))
+    return distances

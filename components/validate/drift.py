@@ -75,17 +75,17 @@ def compare(
       title: what `baseline` is, as in "the earlier span".
       silent: why a feature is not compared on purpose, by its name and both distributions; "" when it is.
     """
-    found = []
+    compared = []
     # The absence of a feature is the schema's to report.
     for path in sorted(current):
         name = ".".join(path)
         if path not in baseline:
-            found.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
+            compared.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
         elif note := silent(name, baseline[path], current[path]):
-            found.append(Compared(split, name, None, note=note))
+            compared.append(Compared(split, name, None, note=note))
         else:
-            found.append(_compare(split, name, baseline[path], current[path], title))
-    return found
+            compared.append(_compare(split, name, baseline[path], current[path], title))
+    return compared
 
 
 def _compare(split: str, name: str, baseline: Feature, current: Feature, title: str) -> Compared:

@@ -57,7 +57,7 @@ def read(home: Home | None) -> list[Past]:
         return []
     latest = {other.span: other for other in results.committed(home.data_root, home.name, "anomalies")}
     spans = sorted(span for span in latest if span < home.span)[-MOST:]
-    found = []
+    past = []
     for span in spans:
         body = results.load(latest[span].folder("anomalies"), "anomalies").body
         effects, alarms, thresholds = {}, set(), {}
@@ -69,10 +69,10 @@ def read(home: Home | None) -> list[Past]:
             if change["alarm"]:
                 alarms.add(key)
         concept, version = concept_of(body.get("concept")), latest[span].version
-        found.append(
+        past.append(
             Past(span, body["blessed"], effects, frozenset(alarms), concept, thresholds, version, body["verdict"])
         )
-    return found
+    return past
 
 
 def concept_of(summary: Mapping[str, Any] | None) -> tuple[int, float] | None:

@@ -70,7 +70,7 @@ def render_overview(
         name=home.name,
         span=home.span,
         body=body,
-        strip=[*summary_strip(body, statistics), ("Validated", f"{now:%Y-%m-%d %H:%M} UTC")],
+        facts=[*summary_strip(body, statistics), ("Validated", f"{now:%Y-%m-%d %H:%M} UTC")],
         pages=_pages(verdict, statistics, schema),
         findings=[_finding(each) for each in body["findings"][:_MOST_FINDINGS]],
         left=max(0, len(body["findings"]) - _MOST_FINDINGS),
@@ -89,12 +89,12 @@ def render_overview(
 def _pages(verdict: Result, statistics: Result, schema: Result) -> list[tuple[str, str, str]]:
     """Name, address and subject of each page of the run, in the pipeline's order."""
     here = verdict.home
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     assert here is not None
     for kind, home in [*_origins(statistics), *((each.kind, each.home) for each in (statistics, schema, verdict))]:
         if home and home.data_root == here.data_root and home.name == here.name:
-            found[kind] = results.relative_report(home, kind, here)
-    pages = [(*_ABOUT[kind][:1], found[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in found]
+            addresses[kind] = results.relative_report(home, kind, here)
+    pages = [(*_ABOUT[kind][:1], addresses[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in addresses]
     return [*pages, *_parts(verdict.body.get("rows") or {}, here)]
 
 
@@ -183,10 +183,10 @@ def _features(body: Mapping[str, Any], past: Sequence[Past], span: int) -> list[
             current.add(change["feature"])
             point = _Point(span, change["effect"], change["threshold"], change["alarm"])
             _add(known, change["feature"], point)
-    found = [(feature, sorted(points.values())) for feature, points in known.items() if feature in current]
-    found.sort(key=lambda each: (not each[1][-1].alarm, -each[1][-1].effect, each[0]))
+    histories = [(feature, sorted(points.values())) for feature, points in known.items() if feature in current]
+    histories.sort(key=lambda each: (not each[1][-1].alarm, -each[1][-1].effect, each[0]))
     carded = {each["feature"] for each in body["findings"]}
-    return [_multiple(feature, points, feature in carded) for feature, points in found]
+    return [_multiple(feature, points, feature in carded) for feature, points in histories]
 
 
 def _add(known: dict[str, dict[int, _Point]], feature: str, point: _Point) -> None:

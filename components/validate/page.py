@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwater.components.common.findings import SEVERITIES
-from headwater.components.common.pages import anchor, render
+from headwater.components.common import cards
+from headwater.components.common.pages import render
 from headwater.components.common.results import Result, relative_page
-from headwater.components.common.version import VERSION
 from headwater.components.validate import plots
 from headwater.components.validate.explanations import kind_words, why
 from headwater.components.validate.findings import DRIFT, SKEW
@@ -43,8 +42,8 @@ def render_page(
     measures: dict[tuple[str, str, str], dict[str, Any]] = {}
     for each in body["measures"]:
         measures.setdefault((each["split"], each["feature"], each["against"]), {})[each["measure"]] = each
-    cards = [_card(each, body, drawn, changes, measures) for each in body["findings"]]
-    _number(cards)
+    shown = [_card(each, body, drawn, changes, measures) for each in body["findings"]]
+    cards.number(shown, [each["feature"] or each["split"] for each in body["findings"]], features=True)
     return render(
         "headwater.components.validate",
         "page.html",
@@ -52,11 +51,9 @@ def render_page(
         span=span,
         body=body,
         links=_links(measured, schema),
-        strip=summary_strip(body, measured),
-        cards=cards,
-        severities=[level for level in SEVERITIES if any(card["severity"] == level for card in cards)],
-        kinds=sorted({card["kind_words"] for card in cards}),
-        splits=list(dict.fromkeys(split for card in cards for split in card["splits"])),
+        facts=[*summary_strip(body, measured), *_notes(body)],
+        shown=shown,
+        choices=cards.choices(shown),
         changes=[
             {
                 **each,
@@ -83,51 +80,39 @@ def summary_strip(body: Mapping[str, Any], measured: Result) -> list[tuple[str, 
       body: of the anomalies' manifest.
       measured: the statistics.
     """
-    dataset, home = measured.body["dataset"], measured.home
-    splits = [(name, entry["rows"]) for name, entry in measured.body["splits"].items()]
-    rows = f"{sum(count for _, count in splits):,}"
-    if len(splits) > 1:
-        rows += f" ({', '.join(f'{name} {count:,}' for name, count in splits)})"
-    counted = [each["severity"] for each in body["findings"] if "acknowledged" not in each]
-    counts = [(counted.count(level), name) for level, name in zip(SEVERITIES, ("error", "warning", "note"))]
-    words = [f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count]
-    if len(counted) < len(body["findings"]):
-        words.append(f"{len(body['findings']) - len(counted):,} acknowledged")
-    found = ", ".join(words)
-    facts = [("Findings", found or "none"), ("Rows", rows)]
-    if dataset["span"] is not None:
-        facts.append(("Span", str(dataset["span"])))
-    if until := (dataset.get("about") or {}).get("until"):
-        facts.append(("Data until", until.split("+")[0].replace("T", " ")))
-    if home:
-        facts.append(("Version", str(home.version)))
-    facts.append(("Headwater", VERSION))
-    return [*facts, ("Compared with", _place(body["baseline"]) or "nothing: no baseline"), ("Schema", _schema(body))]
+    dataset = measured.body["dataset"]
+    return cards.facts(
+        findings=body["findings"],
+        rows={name: entry["rows"] for name, entry in measured.body["splits"].items()},
+        span=dataset["span"],
+        until=(dataset.get("about") or {}).get("until"),
+        home=measured.home,
+        more=[("Compared with", cards.place(body["baseline"]) or "nothing: no baseline"), ("Schema", _schema(body))],
+    )
+
+
+def _notes(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the page's strip says beside that of the overview."""
+    serving = [("Serving data", body["serving"]["uri"])] if body["serving"] else []
+    return serving + [
+        (f"Acknowledgement of {each['kind']} {each['feature']}".rstrip(), each["note"])
+        for each in body["acknowledged"]
+        if each.get("note")
+    ]
 
 
 def _schema(body: Mapping[str, Any]) -> str:
     state = body["schema"].get("state", "")
-    return " · ".join(part for part in (state, _place(body["schema"]) or body["schema"]["uri"]) if part)
-
-
-def _place(reference: Mapping[str, Any] | None) -> str:
-    """The span and version of a result by its URI, where it has them; else the URI."""
-    if not reference:
-        return ""
-    parts = dict(part.split("=", 1) for part in reference["uri"].split("/") if part.count("=") == 1)
-    if not {"span", "version"} <= set(parts):
-        return str(reference["uri"])
-    others = f" and {len(reference['others'])} spans before it" if reference.get("others") else ""
-    return f"span {parts['span']}, version {parts['version']}{others}"
+    return " · ".join(part for part in (state, cards.place(body["schema"]) or body["schema"]["uri"]) if part)
 
 
 def _links(measured: Result, schema: Result | None) -> list[tuple[str, str]]:
     if not measured.home:
         return []
-    found = [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, measured.home))]
+    links = [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, measured.home))]
     if schema and schema.home:
-        found.append(("Schema", relative_page(schema, measured.home)))
-    return found
+        links.append(("Schema", relative_page(schema, measured.home)))
+    return links
 
 
 def _card(
@@ -143,50 +128,40 @@ def _card(
     against = finding["kind"] if finding["kind"] in (DRIFT, SKEW) else DRIFT
     sides = _sides(body, against)
     charts = [
-        (split, found)
+        (split, chart)
         for split in splits
-        if (plot := drawn.get((split, feature, against))) and (found := plots.chart(feature, plot, sides))
+        # The tested bins are those of the baseline, which has none of the new values.
+        if finding["kind"] != "ENUM_TYPE_UNEXPECTED_STRING_VALUES"
+        and (plot := drawn.get((split, feature, against)))
+        and (chart := plots.chart(feature, plot, sides))
     ]
     # What moved most is seen first.
     charts.sort(key=lambda each: -((changes.get((each[0], feature, against)) or {}).get("effect") or 0.0))
-    return {
-        **finding,
-        "splits": splits,
-        "kind_words": kind_words(finding["kind"]),
-        "why": why(finding),
-        "action": finding.get("action", ""),
-        "by_split": dict(finding.get("by_split") or {}),
-        "members": list(finding.get("members") or [])[:_MOST_MEMBERS],
-        "charts": charts,
-        "sides": sides,
-        "acknowledged": finding.get("acknowledged"),
-        "facts": [
+    return cards.card(
+        finding,
+        subject=feature or ("whole split" if splits else "whole dataset"),
+        kind=finding["kind"],
+        kind_words=kind_words(finding["kind"]),
+        why=why(finding),
+        splits=splits,
+        charts=charts,
+        sides=sides,
+        caption="share of rows in each tested bin",
+        check=finding.get("check", ""),
+        by_split=dict(finding.get("by_split") or {}),
+        members=list(finding.get("members") or [])[:_MOST_MEMBERS],
+        facts=[
             (split, change, measures.get((split, feature, against), {}))
             for split in splits
             if (change := changes.get((split, feature, against))) and change["effect"] is not None
         ],
-    }
-
-
-def _number(cards: list[dict[str, Any]]) -> None:
-    """Gives each card an id: of its feature for the first of a feature, and of what it is for all."""
-    seen: set[str] = set()
-    for card in cards:
-        own = anchor("feature", card["feature"]) if card["feature"] else ""
-        card["feature_id"] = own if own and own not in seen else ""
-        seen.add(own)
-        wanted, number = anchor("finding", card["feature"] or card["split"], card["kind"].lower()), 1
-        card["id"] = wanted
-        while card["id"] in seen:
-            number += 1
-            card["id"] = f"{wanted}-{number}"
-        seen.add(card["id"])
+    )
 
 
 def _sides(body: Mapping[str, Any], against: str) -> list[str]:
     if against == SKEW:
         return ["serving", "training"]
-    place = _place(body["baseline"])
+    place = cards.place(body["baseline"])
     return [place.split(",")[0] if place.startswith("span ") else "earlier", "now"]
 
 

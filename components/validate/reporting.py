@@ -14,7 +14,7 @@ from headwater.components.common.project import platform, section
 from headwater.components.common.results import check_name
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.findings import finding
-from headwater.components.validate.settings import check_settings, from_project
+from headwater.components.validate.settings import check_settings, fail_on, from_project
 
 STEPS = {
     "dataset": "collect",
@@ -42,12 +42,14 @@ class Ending(NamedTuple):
     left: Mapping[str, Any]
 
 
-def report_run(project: Mapping[str, Any], run: str = "") -> Ending:
+def report_run(project: Mapping[str, Any], run: str = "", failed: bool = False, reason: str = "") -> Ending:
     """Leaves a run's page, and calls the alerts where no verdict called them.
 
     Args:
       project: the settings of the pipeline; name, label, validate, alerts and platform are read.
       run: Kubeflow's id of the run; by default that of this task.
+      failed: whether a task failed.
+      reason: what Kubeflow says of it.
 
     Returns:
       The verdict, or why there is none, and the page.
@@ -63,10 +65,14 @@ def report_run(project: Mapping[str, Any], run: str = "") -> Ending:
         raise HeadwaterError(f"run: the environment variable {runs.RUN} is not set; `headwater compile` sets it")
     name = _name(project)
     left = runs.recorded(root, name, run)
-    if "anomalies" in left:
-        entry = left["anomalies"]
+    entry = left.get("anomalies")
+    if entry and not (failed and runs.lets_pass(entry, fail_on(project))):
         return Ending(entry["verdict"], entry["page"], storage.read_bytes(entry["page"]).decode(), left)
-    verdict, action = _without_verdict(left, project)
+    if entry:
+        verdict = f"Failed: a task after validate failed; the verdict was: {entry['verdict']}"
+        action = "look at the log of that task; the data itself may go on"
+    else:
+        verdict, action = _without_verdict(left, project)
     folder = runs.folder(root, name, run)
     page = storage.join(folder, "index.html")
     html = render(
@@ -76,6 +82,7 @@ def report_run(project: Mapping[str, Any], run: str = "") -> Ending:
         run=run,
         verdict=verdict,
         action=action,
+        reason=reason,
         left=[(STEPS[kind], entry["uri"], entry["page"]) for kind, entry in left.items() if kind in STEPS],
         written=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
     )
@@ -111,7 +118,7 @@ def _alert(
     settings = check_settings(from_project(project)["config"])
     if not settings.alerts:
         return
-    found = {**finding("", "", "RUN_FAILED", "error", verdict, action=action), "check": "run"}
+    run_failed = {**finding("", "", "RUN_FAILED", "error", verdict, action=action), "check": "run"}
     body = {
         "blessed": False,
         "verdict": verdict,
@@ -119,7 +126,7 @@ def _alert(
         "dataset": name,
         "span": next((entry["span"] for entry in left.values()), None),
         "rows": 0,
-        "findings": [found],
+        "findings": [run_failed],
         "checks": [],
         "measures": [],
         "changes": [],

@@ -156,12 +156,12 @@ def _validate(
         del part.feature[:]
         part.feature.extend(feature for feature in schema.feature if feature.name in own)
         sides = {name: _only(side, own) if side else None for name, side in others.items()}
-        found = tfdv.validate_statistics(_only(current, own), part, environment=environment, **sides)
+        anomalies = tfdv.validate_statistics(_only(current, own), part, environment=environment, **sides)
         if start:
             # What is said of the data as a whole is said once.
-            found.ClearField("dataset_anomaly_info")
-        found.ClearField("baseline")
-        whole.MergeFrom(found)
+            anomalies.ClearField("dataset_anomaly_info")
+        anomalies.ClearField("baseline")
+        whole.MergeFrom(anomalies)
     whole.baseline.CopyFrom(schema)
     return whole
 
@@ -237,7 +237,7 @@ def _grows(schema: _Schema) -> bool:
 
 def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, inferred: bool) -> list[dict[str, Any]]:
     """Features whose zeros mean that a value is missing, where too many are."""
-    of_current, found = _by_name(current), []
+    of_current, findings = _by_name(current), []
     for feature in schema.feature:
         measured = of_current.get(feature.name)
         if _ZERO_MEANS_MISSING not in feature.annotation.tag or measured is None or not measured.HasField("num_stats"):
@@ -253,14 +253,14 @@ def _zeros(split: str, current: _Statistics, schema: _Schema, environment: str, 
                 f"zeros count as missing, so only {percent(present)} of rows have a value, where the schema requires "
                 f"{percent(least)}: {measured.num_stats.num_zeros:,} zeros, {common.num_missing:,} missing"
             )
-            found.append(finding(split, feature.name, "ZEROS_MISSING", "warning" if inferred else "error", message))
-    return found
+            findings.append(finding(split, feature.name, "ZEROS_MISSING", "warning" if inferred else "error", message))
+    return findings
 
 
 def _breaches(
     split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool, hidden: Collection[str]
 ) -> list[dict[str, Any]]:
-    found = []
+    findings = []
     for name in sorted(anomalies.anomaly_info):
         info = anomalies.anomaly_info[name]
         for reason in info.reason:
@@ -274,8 +274,8 @@ def _breaches(
                 if name in hidden
                 else in_words(kind, reason.short_description, reason.description)
             )
-            found.append(finding(split, name, kind, severity, said))
-    return found
+            findings.append(finding(split, name, kind, severity, said))
+    return findings
 
 
 def _constraints(split: str, anomalies: anomalies_pb2.Anomalies, inferred: bool) -> list[dict[str, Any]]:

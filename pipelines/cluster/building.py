@@ -13,7 +13,7 @@ from typing import Any, Dict  # noqa: UP035  kfp reads the annotation
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.platform import COMPONENTS, Platform
+from headwater.components.common.platform import COMPONENTS
 from headwater.components.common.project import platform
 from headwater.components.common.results import check_name
 from headwater.components.validate.settings import fail_on
@@ -69,11 +69,13 @@ def build(project: Mapping[str, Any]) -> Any:
     from kfp import dsl
 
     from headwater.components.validate.component import report
+    from headwater.pipelines.cluster.guarding import after_verdict, connect
     from headwater.pipelines.main import to_gate, to_verdict
 
     settings = platform(project)
     given = defaults(project)
     trainer = _trainer(settings.trainer, project) if settings.trainer else None
+    after = after_verdict(trainer, settings) if trainer else None
     title = f"Headwater: {given.get('name') or 'data'}"
 
     @dsl.pipeline(name=pipeline_name(project), display_name=title, description=_about(trainer))
@@ -92,7 +94,7 @@ def build(project: Mapping[str, Any]) -> Any:
             if trainer is None:
                 configure(to_gate(line, project), "gate", settings)
             else:
-                _guard(line, project, trainer, settings)
+                connect(after, line, project)
 
     return pipeline
 
@@ -101,57 +103,6 @@ def _about(trainer: Any) -> str:
     if trainer is None:
         return "Bad data is stopped before it trains a model."
     return f"Bad data is stopped before it trains a model; good data goes on to {trainer.name}."
-
-
-def _guard(line: Any, project: Any, trainer: Any, settings: Platform) -> None:
-    from kfp import dsl
-
-    from headwater.components.generate_statistics.component import generate_statistics
-    from headwater.components.label.component import label
-    from headwater.pipelines.main import to_gate
-
-    validated = line.validate
-    with dsl.If(validated.outputs["blessed"] == True, name="blessed"):  # noqa: E712  kfp makes a condition of it
-        inputs = _inputs(trainer, offered(line, project))
-        configure(trainer(**inputs).set_caching_options(False), "trainer", settings, own_image=True)
-    with dsl.If(validated.outputs["blessed"] == False, name="not blessed"):  # noqa: E712
-        with dsl.If(validated.outputs["quarantined"] > 0, name="quarantined"):
-            rows = validated.outputs["quarantine"]
-            report = generate_statistics(dataset=rows, project=project).set_caching_options(False)
-            configure(report.set_display_name("quarantine-report"), "generate-statistics", settings)
-            relabelled = label(dataset=rows, project=project).set_caching_options(False)
-            configure(relabelled.set_display_name("relabel"), "label", settings)
-        configure(to_gate(line, project), "gate", settings)
-
-
-def offered(line: Any, project: Any) -> dict[str, tuple[Any, Any]]:
-    """What a trainer may ask for, by the name of its input: as an artifact, and as a parameter; None for no such."""
-    validated = line.validate.outputs
-    return {
-        "dataset": (line.label.outputs["labels"], line.label.outputs["uri"]),
-        "dataset_uri": (None, line.label.outputs["uri"]),
-        "passed": (validated["passed"], None),
-        "statistics": (line.generate_statistics.outputs["statistics"], line.generate_statistics.outputs["uri"]),
-        "schema": (line.infer_schema.outputs["schema"], line.infer_schema.outputs["uri"]),
-        "anomalies": (validated["anomalies"], validated["uri"]),
-        "project": (None, project),
-    }
-
-
-def _inputs(trainer: Any, known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    found = {}
-    for name, asked in (trainer.component_spec.inputs or {}).items():
-        artifact, parameter = known.get(name, (None, None))
-        # kfp writes artifacts' types with their version.
-        value = artifact if "@" in str(asked.type) else parameter
-        if value is not None:
-            found[name] = value
-        elif not asked.optional:
-            raise HeadwaterError(
-                f"platform.trainer: {trainer.name} needs the input {name!r}, which this pipeline does not have; it has "
-                f"{', '.join(known)}, and other inputs need a default"
-            )
-    return found
 
 
 def _trainer(uri: str, project: Mapping[str, Any]) -> Any:

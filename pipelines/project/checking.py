@@ -89,10 +89,10 @@ def check_all(project: Project) -> Iterator[Checked]:
 def _checked(project: Project, what: str, work: Callable[[], Any], state: str = "") -> Checked:
     try:
         with project.errors():
-            found = work()
+            answer = work()
     except HeadwaterError as error:
         return Checked(what, "", str(error))
-    return Checked(what, found if isinstance(found, str) else state)
+    return Checked(what, answer if isinstance(answer, str) else state)
 
 
 def _readable(source: str) -> str:

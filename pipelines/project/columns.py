@@ -181,7 +181,7 @@ def _of_sources(settings: Mapping[str, Any]) -> list[str] | None:
         return None
     if any(collect.get(key) for key in ("skip_rows", "comment", "column_names", "escape")):
         return None
-    found: dict[str, None] = {}
+    names_found: dict[str, None] = {}
     for source in sources:
         # What is not there is told by itself.
         with contextlib.suppress(HeadwaterError):
@@ -190,8 +190,8 @@ def _of_sources(settings: Mapping[str, Any]) -> list[str] | None:
                 names = _of_file(uri, collect) if "=" not in uri.removeprefix(source) else None
                 if names is None:
                     return None
-                found.update(dict.fromkeys(names))
-    return list(found) or None
+                names_found.update(dict.fromkeys(names))
+    return list(names_found) or None
 
 
 def _of_file(uri: str, collect: Mapping[str, Any]) -> list[str] | None:

@@ -52,7 +52,7 @@ def models() -> dict[str, type[pydantic.BaseModel]]:
 
 def descriptions(model: type[pydantic.BaseModel]) -> dict[str, str]:
     """What the docstrings of a model and of those that it extends say of each field."""
-    found: dict[str, str] = {}
+    described: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
         _, mark, listed = text.partition("\nAttributes:\n")
@@ -60,8 +60,8 @@ def descriptions(model: type[pydantic.BaseModel]) -> dict[str, str]:
             parts = _ENTRY.fullmatch(" ".join(entry.split()))
             if parts:
                 words = _ALIAS.sub("", parts[2].rstrip(".;"))
-                found.update(dict.fromkeys((name.strip() for name in parts[1].split(",")), words))
-    return found
+                described.update(dict.fromkeys((name.strip() for name in parts[1].split(",")), words))
+    return described
 
 
 class Described(GenerateJsonSchema):

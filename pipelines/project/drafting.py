@@ -17,66 +17,66 @@ _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "none"}
 _COLUMN = 44
 
 
-def draft(sources: Sequence[str], found: Look) -> str:
+def draft(sources: Sequence[str], look: Look) -> str:
     """The file's text.
 
     Args:
       sources: as they are written into it.
-      found: what a look at them found.
+      look: what a look at them found.
     """
-    rows = f"{found.rows:,} rows" if found.whole else f"the first {found.rows:,} rows"
+    rows = f"{look.rows:,} rows" if look.whole else f"the first {look.rows:,} rows"
     lines = [
         f"# yaml-language-server: $schema={SCHEMA}",
         f"# Written by `headwater init` from {rows}; every line may be changed.",
         "# `headwater check` checks it, `headwater run` runs it, `headwater run tuesday.csv` takes other data.",
         "",
-        f"name: {_text(found.name)}",
+        f"name: {_text(look.name)}",
         "sources:",
         *[f"- {_text(source)}" for source in sources],
         "",
         "collect:",
-        *_collect(found),
+        *_collect(look),
         "",
-        *_rest(found),
+        *_rest(look),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _collect(found: Look) -> list[str]:
+def _collect(look: Look) -> list[str]:
     lines = []
-    for key, value, why in found.reading:
+    for key, value, why in look.reading:
         lines.append(_line(f"  {key}: {_text(value)}", why))
-    if found.key:
-        lines.append(_line(f"  key: {_list(found.key)}", found.key_evidence))
+    if look.key:
+        lines.append(_line(f"  key: {_list(look.key)}", look.key_evidence))
     else:
         lines.append(
             "  # No column and no pair of columns is distinct in every row: rows get a `_row_id` as their key."
         )
         lines.append("  # key: [id]")
-    if found.types:
+    if look.types:
         lines.append("  types:")
-        lines += [_line(f"    {_text(name)}: {kind}", why) for name, kind, why in found.types]
+        lines += [_line(f"    {_text(name)}: {kind}", why) for name, kind, why in look.types]
     else:
         lines.append("  # types: {zip: string}                # the types of the other columns are inferred")
-    if found.missing:
+    if look.missing:
         lines.append(_line("  missing:", "values that stand for a missing one"))
-        lines += [_line(f"    {_text(name)}: {_list(codes)}", why) for name, codes, why in found.missing]
-    if found.private:
+        lines += [_line(f"    {_text(name)}: {_list(codes)}", why) for name, codes, why in look.missing]
+    if look.private:
         lines.append(_line("  private:", "redact, hash (with HEADWATER_PRIVACY_KEY), drop, or keep"))
-        lines += [_line(f"    {_text(name)}: redact", f"looks like {kinds}") for name, kinds in found.private]
-    for place, (name, why) in enumerate(found.time):
+        lines += [_line(f"    {_text(name)}: redact", f"looks like {kinds}") for name, kinds in look.private]
+    for place, (name, why) in enumerate(look.time):
         lines.append(_line(f"  {'# ' if place else ''}event_time: {_text(name)}", why))
-    if found.time:
+    if look.time:
         lines.append("  # max_age: 36h                        # how old the newest event may be")
-    for place, (name, why) in enumerate(found.labels):
-        sure = found.named and not place
+    for place, (name, why) in enumerate(look.labels):
+        sure = look.named and not place
         lines.append(_line(f"  {'' if sure else '# '}label: {_text(name)}", f"{why}; what is to be learnt"))
     lines.append("  splits: train=0.8,eval=0.2            # the first one trains")
     return lines
 
 
-def _rest(found: Look) -> list[str]:
-    label = _text(found.labels[0][0]) if found.labels else "label"
+def _rest(look: Look) -> list[str]:
+    label = _text(look.labels[0][0]) if look.labels else "label"
     return [
         "# label:                                 # for rows without labels: components/label/README.md",
         "#   steps: []",

@@ -93,10 +93,10 @@ def amend(uri: str, path: Sequence[str | int], value: Any) -> None:
 def append(uri: str, path: Sequence[str | int], entry: Any) -> None:
     """Adds an entry to a list in a project file, as `amend` does."""
     text = read(uri) if storage.exists(storage.normalise(uri)) else ""
-    found = at(parse_config(uri, text), path)
-    if found is not None and not isinstance(found, list):
+    listed = at(parse_config(uri, text), path)
+    if listed is not None and not isinstance(listed, list):
         raise HeadwaterError(f"{uri}: {'.'.join(map(str, path))}: must be a list")
-    _write(uri, _amended(uri, text, (*path, len(found or [])), entry))
+    _write(uri, _amended(uri, text, (*path, len(listed or [])), entry))
 
 
 def _write(uri: str, text: str) -> None:

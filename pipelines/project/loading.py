@@ -78,8 +78,8 @@ class Project:
         for own, section in _OWN.items():
             if key == own or key.startswith(f"{own}."):
                 return section + key[len(own) :] if self._has(section + key[len(own) :]) else None
-        found = [f"{section}.{key}" for section in SECTIONS if self._has(f"{section}.{key}")]
-        return found[0] if len(found) == 1 else None
+        given = [f"{section}.{key}" for section in SECTIONS if self._has(f"{section}.{key}")]
+        return given[0] if len(given) == 1 else None
 
     def _has(self, key: str) -> bool:
         return key in self.set or bool(self.uri) and line_of(self.text, key)[1]
@@ -180,10 +180,10 @@ def line_of(text: str, key: str) -> tuple[int | None, bool]:
     node, line = yaml.compose(text, yaml.SafeLoader), None
     while key and node is not None:
         if isinstance(node, yaml.MappingNode):
-            found = [(name, inner) for name, inner in node.value if f"{key}.".startswith(f"{name.value}.")]
-            if not found:
+            candidates = [(name, inner) for name, inner in node.value if f"{key}.".startswith(f"{name.value}.")]
+            if not candidates:
                 break
-            name, node = max(found, key=lambda pair: len(pair[0].value))
+            name, node = max(candidates, key=lambda pair: len(pair[0].value))
             line, key = name.start_mark.line + 1, key[len(name.value) + 1 :]
         elif isinstance(node, yaml.SequenceNode):
             number = _NUMBER.match(key)

@@ -124,57 +124,57 @@ def _name(uri: str) -> str:
     return stem or "data"
 
 
-def _look_at_reading(found: Look, body: Any, encoding: str) -> None:
+def _look_at_reading(look: Look, body: Any, encoding: str) -> None:
     dialect: dict[str, Any] = {}
     for source in body["lineage"]["sources"]:
         dialect.update(source.get("dialect") or {})
     for key in ("delimiter", "quote", "escape", "skip_rows"):
         if key in dialect:
-            found.reading.append((key, dialect[key], "detected from the beginning of the file"))
+            look.reading.append((key, dialect[key], "detected from the beginning of the file"))
     if encoding:
-        found.reading.append(("encoding", encoding, "the text is not UTF-8"))
+        look.reading.append(("encoding", encoding, "the text is not UTF-8"))
     if any(each["rule"] == "csv_numbers" and "decimal: ','" in each["message"] for each in body["findings"]):
-        found.reading.append(("decimal", ",", "numbers are written with decimal commas"))
+        look.reading.append(("decimal", ",", "numbers are written with decimal commas"))
 
 
-def _look_at_values(found: Look, rows: pa.Table) -> None:
+def _look_at_values(look: Look, rows: pa.Table) -> None:
     from headwater.components.collect.rules.missing_codes import find_missing_codes
 
-    hidden = {name for name, _ in found.private}
+    hidden = {name for name, _ in look.private}
     last = rows.schema.names[-1] if rows.num_columns else ""
     for name in rows.schema.names:
         column, kind = rows[name], rows.schema.field(name).type
         codes = find_missing_codes(column.combine_chunks()) if name not in hidden else []
         if codes:
             told = ", ".join(f"{code.value!r} in {code.rows:,} rows" for code in codes)
-            found.missing.append((name, [code.value for code in codes], f"{told}; {codes[0].why}"))
+            look.missing.append((name, [code.value for code in codes], f"{told}; {codes[0].why}"))
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             if column.null_count <= rows.num_rows * 0.05:
                 ends = pc.min_max(column).as_py()
-                found.time.append((name, f"{kind}, {str(ends['min'])[:16]} to {str(ends['max'])[:16]}"))
+                look.time.append((name, f"{kind}, {str(ends['min'])[:16]} to {str(ends['max'])[:16]}"))
             continue
         is_text, is_whole = pa.types.is_string(kind) or pa.types.is_large_string(kind), pa.types.is_integer(kind)
         if is_text and name not in hidden:
-            _look_at_text(found, name, column, [code.value for code in codes])
+            _look_at_text(look, name, column, [code.value for code in codes])
         if is_whole and _CODE_NAME.search(name):
-            found.types.append((name, "string", "a code, not a quantity"))
+            look.types.append((name, "string", "a code, not a quantity"))
         if (is_text or is_whole or pa.types.is_boolean(kind)) and name not in hidden:
             distinct = pc.count_distinct(column).as_py()
             likely = bool(_LABEL_NAME.search(name))
             if 2 <= distinct <= _MOST_CLASSES and rows.num_rows >= 5 * distinct and (likely or name == last):
-                found.labels.insert(0 if likely else len(found.labels), (name, f"{distinct} values"))
-                found.named |= likely
-    found.time.sort(key=lambda each: not _TIME_NAME.search(each[0]))
+                look.labels.insert(0 if likely else len(look.labels), (name, f"{distinct} values"))
+                look.named |= likely
+    look.time.sort(key=lambda each: not _TIME_NAME.search(each[0]))
 
 
-def _look_at_text(found: Look, name: str, column: pa.ChunkedArray, codes: Sequence[Any]) -> None:
+def _look_at_text(look: Look, name: str, column: pa.ChunkedArray, codes: Sequence[Any]) -> None:
     values = [text for text in pc.unique(column.drop_null()).to_pylist() if text not in codes]
     if all(text.isdigit() for text in values) and any(len(text) > 1 and text.startswith("0") for text in values):
-        found.types.append((name, "string", "leading zeros count"))
+        look.types.append((name, "string", "leading zeros count"))
 
 
-def _look_for_key(found: Look, rows: pa.Table) -> None:
-    hidden = {name for name, _ in found.private}
+def _look_for_key(look: Look, rows: pa.Table) -> None:
+    hidden = {name for name, _ in look.private}
     able = [
         name
         for name in rows.schema.names
@@ -182,7 +182,7 @@ def _look_for_key(found: Look, rows: pa.Table) -> None:
         and not rows[name].null_count
         and (pa.types.is_integer(rows[name].type) or pa.types.is_string(rows[name].type))
     ]
-    times = [name for name, _ in found.time if not rows[name].null_count]
+    times = [name for name, _ in look.time if not rows[name].null_count]
     if rows.num_rows < 2:
         return
     distinct = {name: pc.count_distinct(rows[name]).as_py() for name in [*able, *times]}
@@ -190,9 +190,9 @@ def _look_for_key(found: Look, rows: pa.Table) -> None:
         (name for name in able if distinct[name] == rows.num_rows), key=lambda name: not _KEY_NAME.search(name)
     )
     if single:
-        found.key = single[:1]
+        look.key = single[:1]
         others = f"; so are {', '.join(single[1:4])}" if len(single) > 1 else ""
-        found.key_evidence = f"{rows.num_rows:,} distinct values in {rows.num_rows:,} rows, none missing{others}"
+        look.key_evidence = f"{rows.num_rows:,} distinct values in {rows.num_rows:,} rows, none missing{others}"
         return
     likely = sorted([*able, *times], key=lambda name: -distinct[name])[:_MOST_PAIRED]
     for place, one in enumerate(likely):
@@ -201,12 +201,12 @@ def _look_for_key(found: Look, rows: pa.Table) -> None:
                 continue
             pairs = rows.select([one, other]).group_by([one, other]).aggregate([])
             if pairs.num_rows == rows.num_rows:
-                found.key = [name for name in rows.schema.names if name in (one, other)]
-                found.key_evidence = f"together distinct in all {rows.num_rows:,} rows; no single column is"
+                look.key = [name for name in rows.schema.names if name in (one, other)]
+                look.key_evidence = f"together distinct in all {rows.num_rows:,} rows; no single column is"
                 return
 
 
-def need_rows(found: Look) -> None:
+def need_rows(look: Look) -> None:
     """Raises HeadwaterError when there is nothing to go by."""
-    if not found.rows:
+    if not look.rows:
         raise HeadwaterError("sources: the data has no rows, so there is nothing to write a project file from")

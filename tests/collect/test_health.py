@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from headwater.components.collect import collect_dataset, rules
-from headwater.components.collect.rules import RULES, Evidence, Found, health
+from headwater.components.collect.rules import RULES, Evidence, Outcome, health
 from headwater.components.collect.rules.findings import finding
 from headwater.components.collect.rules.health import (
     _two_shares,
@@ -267,7 +267,7 @@ def test_shares_that_did_not_move_are_no_findings_at_any_size(rows):
 
 def test_a_rule_is_a_function_and_a_line(tmp_path, monkeypatch):
     def few_columns(evidence):
-        return Found([finding("few_columns", "warning", None, f"only {len(evidence.schema)} columns")], {"width": 2})
+        return Outcome([finding("few_columns", "warning", None, f"only {len(evidence.schema)} columns")], {"width": 2})
 
     monkeypatch.setattr(rules, "RULES", (*rules.RULES, few_columns))
     path = tmp_path / "t.csv"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset, rules
-from headwater.components.collect.rules import Found
+from headwater.components.collect.rules import Outcome
 
 
 def page_of(tmp_path, text, **settings):
@@ -48,7 +48,7 @@ def test_accounts_findings_and_columns_are_told(tmp_path):
 @pytest.mark.parametrize("analyse", [True, False])
 def test_a_rule_may_add_to_the_analysis_whether_or_not_rows_were_sampled(tmp_path, monkeypatch, analyse):
     def width(evidence):
-        return Found([], {"width": len(evidence.schema)})
+        return Outcome([], {"width": len(evidence.schema)})
 
     monkeypatch.setattr(rules, "RULES", (*rules.RULES, width))
     page = page_of(tmp_path, "a,b\n" + "1,2\n" * 50, analyse=analyse)

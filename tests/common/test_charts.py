@@ -10,7 +10,7 @@ import pytest
 
 from headwater.components.common import charts
 from headwater.components.common.charts import Bin, Ticks
-from headwater.components.common.histograms import BINS, FEW, Side, bins_of, side_of
+from headwater.components.common.histograms import BINS, FEW, Side, bins_of, codes_of, side_of
 from headwater.components.common.pages import Unit, anchor
 
 NOTHING = Ticks(math.nan, math.nan, math.nan)
@@ -95,3 +95,21 @@ def test_anchors_tell_names_apart_and_need_no_escape():
     found = [anchor("feature", name) for name in names]
     assert len(set(found)) == len(names) and all(re.fullmatch(r"[\w.-]+", each, re.ASCII) for each in found)
     assert anchor("feature", "dep_delay") == "feature-dep_delay"
+
+
+def test_few_integers_are_shown_by_name_and_others_as_numbers():
+    def side(*values):
+        return side_of(np.array(values, float))
+
+    shown = codes_of([side(60601, 60614, 60614), side(60601)])
+    assert [(each.name, each.shares) for each in shown] == [("60601", (1 / 3, 1.0)), ("60614", (2 / 3, 0.0))]
+    assert not codes_of([side(*range(9))]) and not codes_of([side(0.5, 1)])
+    assert not codes_of([side()])
+
+
+def test_medians_that_are_wider_than_the_chart_stand_below_it():
+    bins = [Bin("all", (1.0, 1.0), 0, 1)]
+    ticks = [Ticks(0, 0, 1), Ticks(0, 1, 1)]
+    times = {0: "2026-01-01 10:00:00", 1: "2026-02-01 10:00:00"}
+    drawn = charts.steps("at", bins, ["a", "b"], ticks, read=times.get)
+    assert drawn["middle"] == "" and drawn["rest"] == ["median 2026-01-01 10:00:00 → 2026-02-01 10:00:00"]

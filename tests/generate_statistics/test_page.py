@@ -303,11 +303,25 @@ def test_what_was_asked_for_is_on_the_page(tmp_path):
     first = compute_statistics(write(tmp_path, table), str(tmp_path / "a"), config=config, workers=1)
     text = first.read("page.html").decode()
     kept = first.body["sample"]["kept"]
-    assert f"A sample: {kept} of 500 rows, drawn at a rate of 50.0 % with seed 4." in text
-    assert "example.org" not in text and "bucket-" in text and "1 private column is hidden" in text
-    assert "all, weighted" in text and "of weight" in text and "correlation" in text and "lift" in text
+    assert f"<dt>Sample</dt><dd>{kept} of 500 rows, drawn at a rate of 50.0 % with seed 4</dd>" in text
+    assert "example.org" not in text and "bucket-" in text
+    assert "<dt>Private columns</dt><dd>1, their values hidden</dd>" in text
+    assert "all, weighted" in text and "<dt>Weight</dt>" in text and "correlation" in text and "lift" in text
     plain = compute_statistics(str(tmp_path / "t.parquet"), str(tmp_path / "b"), workers=1).read("page.html").decode()
-    assert "example.org" in plain and "weighted" not in plain and "correlation" not in plain and "sample:" not in plain
+    assert (
+        "example.org" in plain and "weighted" not in plain and "correlation" not in plain and "<dt>Sample" not in plain
+    )
+
+
+def test_few_integers_are_shown_by_name(tmp_path):
+    table = pa.table({"zip": [60601, 60614, 60614, 60601, 60614], "fare": [7.5, 8.25, 9.0, 1.0, 2.0]})
+    result = compute_statistics(write(tmp_path, table), str(tmp_path / "out"), workers=1)
+    body = result.read("page.html").decode().split('<tbody id="feature-zip"')[1].split("</details>")[0]
+    assert (
+        "2 distinct · 60614 60.0 %" in body
+        and '<th scope="row">60601</th>' in body
+        and "60,601" not in body.split("<details>")[0]
+    )
 
 
 def test_a_window_names_its_spans(tmp_path):
@@ -319,7 +333,7 @@ def test_a_window_names_its_spans(tmp_path):
         )
         results.append(compute_statistics(dataset.folder, str(tmp_path / f"s{span}"), workers=1).folder)
     merged = merge_statistics(results, str(tmp_path / "m"))
-    assert "Of the spans 1, 2." in merged.read("page.html").decode()
+    assert "<dt>Spans</dt><dd>1, 2</dd>" in merged.read("page.html").decode()
 
 
 def found(*columns, names=("train", "eval", "test")):

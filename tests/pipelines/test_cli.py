@@ -226,7 +226,7 @@ def test_completion_knows_every_command_and_flag(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
-        (["headwater", "ru"], {"run"}),
+        (["headwater", "ru"], {"run", "runs"}),
         (["headwater", "gate", "--fail"], {"--fail-on"}),
         (["headwater", "gate", "--fail-on", "w"], {"warning"}),
         (["headwater", "schema", "sh"], {"show"}),

@@ -15,7 +15,7 @@ import pytest
 from spans import orders, save_statistics
 
 from headwater.components.collect import collect_dataset, rules
-from headwater.components.collect.rules import Evidence, Found
+from headwater.components.collect.rules import Evidence, Outcome
 from headwater.components.collect.rules.findings import finding
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics, checks
@@ -54,7 +54,7 @@ def test_a_check(tmp_path, monkeypatch):
 
 def test_a_rule(tmp_path, monkeypatch):
     [code] = [block for block in blocks() if "def few_columns" in block]
-    names = {"Evidence": Evidence, "Found": Found, "finding": finding}
+    names = {"Evidence": Evidence, "Outcome": Outcome, "finding": finding}
     exec(code, names)
     monkeypatch.setattr(rules, "RULES", (*rules.RULES, names["few_columns"]))
     source = tmp_path / "t.csv"

@@ -72,6 +72,10 @@ class Tasks:
         self.parameters.update(done.get("parameterValues", {}))
         return done.get("parameterValues", {})
 
+    def report(self, project: dict[str, Any], state: str = "FAILED") -> None:
+        """Runs the last task, which Kubeflow tells how the others ended."""
+        self.run(report, project, status={"state": state, "error": {"code": 9, "message": "<main>: Error"}})
+
     def pages(self) -> str:
         return pathlib.Path(self.outputs["page"]["uri"]).read_text()
 
@@ -123,7 +127,7 @@ def test_a_run_ends_with_its_verdict_in_every_artifact_and_in_the_report(tmp_pat
         assert "error: Rejected: 1 error" in str(stopped.value) and "small" in str(stopped.value)
         sent = len(posts)
         capsys.readouterr()
-        tasks.run(report, project)
+        tasks.report(project)
     assert sent == len(posts) == 1, "the verdict called the alerts already"
     told = {name: artifact["metadata"] for name, artifact in tasks.outputs.items() if name != "metrics"}
     for name, metadata in told.items():
@@ -151,7 +155,7 @@ def test_a_run_that_died_has_a_report_and_calls_the_alerts_once(tmp_path, projec
         tasks = Tasks(tmp_path / "root")
         tasks.run(collect, project)
         for _ in range(2):
-            tasks.run(report, project)
+            tasks.report(project)
     [(_, _, body)] = posts
     event = json.loads(body)
     assert event["dataset"] == "orders" and event["span"] == 3 and event["blessed"] is False
@@ -163,22 +167,37 @@ def test_a_run_that_died_has_a_report_and_calls_the_alerts_once(tmp_path, projec
     assert storage.read_bytes(f"{folder}/index.html").decode() == page
 
 
+def test_a_task_that_failed_after_the_verdict_is_no_pass(tmp_path, project, monkeypatch):
+    settings = {**project, "validate": {}}
+    with web() as posts:
+        monkeypatch.setenv("HOOK", posts.url)
+        tasks = Tasks(tmp_path / "root")
+        to_statistics(tasks, settings)
+        tasks.run(infer_schema, settings, {"statistics": "statistics"})
+        tasks.run(validate, settings, {"statistics": "statistics", "schema": "schema"})
+        tasks.report(settings, "SUCCEEDED")
+        assert tasks.outputs["page"]["metadata"]["verdict"].startswith("Passed") and not posts
+        tasks.report(settings)
+    assert "Failed: a task after validate failed; the verdict was: Passed" in tasks.pages()
+    assert "Kubeflow says: &lt;main&gt;: Error" in tasks.pages() and len(posts) == 1
+
+
 def test_data_that_was_refused_is_told_as_such(tmp_path, project):
     settings = {**project, "collect": {**project["collect"], "types": {"kind": "int64"}}, "alerts": []}
     tasks = Tasks(tmp_path / "root")
     tasks.run(collect, settings)
     assert tasks.outputs["dataset"]["metadata"]["verdict"].startswith("Refused: ")
-    tasks.run(report, settings)
+    tasks.report(settings)
     assert "✗ Refused: " in tasks.pages()
 
 
 def test_a_report_before_anything_names_the_first_task(tmp_path, project, monkeypatch):
     tasks = Tasks(tmp_path / "root")
-    tasks.run(report, {**project, "alerts": []})
+    tasks.report({**project, "alerts": []})
     assert "Failed: collect ended without a result" in tasks.pages()
     monkeypatch.delenv(runs.RUN)
     with pytest.raises(SystemExit, match="HEADWATER_RUN is not set"):
-        tasks.run(report, project)
+        tasks.report(project)
 
 
 def test_a_cached_result_whose_files_are_gone_says_so(tmp_path, project):

@@ -55,6 +55,8 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/collect/component.yaml",
         "components/collect/templates/page.html",
         "components/common/templates/base.html",
+        "components/common/templates/cards.html",
+        "components/common/templates/cards.js",
         "components/common/templates/chart.html",
         "components/common/templates/start.html",
         "components/generate_statistics/component.yaml",
@@ -72,7 +74,6 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/validate/report.yaml",
         "components/validate/templates/index.html",
         "components/validate/templates/page.html",
-        "components/validate/templates/page.js",
         "components/validate/templates/run.html",
         "pipelines/headwater.yaml",
     ]

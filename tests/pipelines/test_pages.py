@@ -34,6 +34,8 @@ def frame(seed, rows=2000):
             "id": np.arange(rows) + seed * rows,
             "fare": np.append(chance.gamma(3, 4, rows - 1) * seed, 1e6),
             "payment": chance.choice(["card", "cash", "x" * 70] if seed > 1 else ["card", "cash"], rows),
+            "zone": 7,
+            "note": chance.choice(["none", "toll", "?"], rows, p=[0.6, 0.3, 0.1]),
             LONG: chance.normal(size=rows),
             "at": pd.Timestamp("2026-01-01") + pd.to_timedelta(chance.integers(0, 86_400, rows), "s"),
         }
@@ -155,3 +157,40 @@ def test_a_page_in_a_sandboxed_frame_works_and_hides_what_it_cannot_reach(report
     browser.open(frame)
     assert browser.requests == [f"file://{frame}"] or all(r.startswith(("file://", "about:")) for r in browser.requests)
     assert not browser.complaints
+
+
+def test_findings_of_the_data_are_cards_with_links_and_filters(reports, browser):
+    show(browser, reports["dataset"], 1400)
+    assert browser.run("document.querySelectorAll('#cards > .card').length") > 1
+    browser.run(
+        "const s = document.querySelector('#severity, #kind'); s.selectedIndex = 1; s.dispatchEvent(new Event('input'))"
+    )
+    assert browser.run("document.querySelector('#shown').textContent").endswith(" findings")
+    addresses = browser.run(
+        "[...document.querySelectorAll('td a[href^=\"#finding\"]')].map(a => a.getAttribute('href').slice(1))"
+    )
+    assert addresses and all(browser.run(f"!!document.getElementById({json.dumps(each)})") for each in addresses)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_has_one_strip_on_top(reports, browser, name):
+    show(browser, reports[name], 1400)
+    facts = browser.run("[...document.querySelectorAll('dl.strip dt')].map(e => e.textContent)")
+    assert {"Rows", "Span", "Version", "Headwater"} <= {*facts} and len(facts) == len({*facts})
+    assert browser.run("document.querySelectorAll('dl.strip').length") == 1
+
+
+def test_a_command_is_copied_or_selected(reports, browser, tmp_path):
+    show(browser, reports["index"], 1400)
+    command = browser.run("document.querySelector('code.copy').textContent")
+    assert "headwater" in command or "open_dataset" in command
+    browser.click("button.copy")
+    words = "new Promise(done => setTimeout(() => done(document.querySelector('button.copy').textContent), 100))"
+    assert browser.run(words) in ("Copied", "Selected: press Ctrl+C")
+    # As a clipboard that is refused, which a sandboxed frame has.
+    browser.open(reports["index"])
+    browser.run(
+        "navigator.clipboard.writeText = () => Promise.reject(new Error()); document.execCommand = () => false; 0"
+    )
+    browser.click("button.copy")
+    assert browser.run(words) == "Selected: press Ctrl+C" and browser.run("getSelection().toString()") == command

@@ -11,6 +11,7 @@ import re
 import threading
 import uuid
 
+import pydantic
 import pytest
 import receivers
 from spans import orders, save_statistics
@@ -181,6 +182,19 @@ def test_prometheus_text_parses_and_is_whole(tmp_path):
     assert 0.125 in found.values() and [p.name for p in path.parent.iterdir()] == ["headwater.prom"]
     (tmp_path / "file").write_text("")
     assert "cannot be written" in send(tmp_path, to="prometheus", path=str(tmp_path / "file/x.prom"))["reason"]
+
+
+def test_the_pushgateway_gets_the_same_text_in_a_group_of_the_dataset(tmp_path, web):
+    told = {**verdict(), "dataset": "trips of/2026"}
+    for _ in range(2):
+        assert not send(tmp_path, told, to="pushgateway", url_env="HOOK")["failed"]
+    # A state is sent every time.
+    assert [path for path, _, _ in web] == ["/hook/secret-token/metrics/job/headwater/dataset/trips%20of%2F2026"] * 2
+    _, headers, body = web[0]
+    assert headers["Content-Type"] == "text/plain; version=0.0.4" and body.endswith(b"\n")
+    assert b'headwater_validation_blessed{dataset="trips of/2026"} 0\n' in body
+    with pytest.raises(pydantic.ValidationError, match="needs the setting url_env"):
+        Alert(to="pushgateway")
 
 
 def test_openlineage_has_what_the_standard_asks_for(tmp_path, web, monkeypatch):

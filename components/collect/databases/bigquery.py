@@ -150,8 +150,8 @@ def _run_query(query: str, project: str) -> str:
         anonymous = AnonymousCredentials()
     job = bigquery.Client(project=project or None, credentials=anonymous).query(query)
     job.result()
-    found = job.destination
-    return f"{found.project}.{found.dataset_id}.{found.table_id}"
+    table = job.destination
+    return f"{table.project}.{table.dataset_id}.{table.table_id}"
 
 
 @contextlib.contextmanager

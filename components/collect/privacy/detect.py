@@ -177,7 +177,7 @@ def judge(
     paths = _paths(name, type)
     named = set().union(*(name_kinds(path, leaf) for path, leaf in paths))
     axes = {axis[0] for path, _ in paths if (axis := axis_of(path))}
-    found = []
+    kinds = []
     for kind in KINDS:
         if kind == "coordinates" and len(axes) == 2:
             # A place as a structure: half of its numbers are latitudes.
@@ -190,12 +190,12 @@ def judge(
             held, evidence = _judge_kind(kind, kind in named, is_number(type), counts, values)
         if held:
             held = min(held, values)
-            found.append({"kind": kind, "share": held / values, "values": held, "evidence": evidence})
-    return found
+            kinds.append({"kind": kind, "share": held / values, "values": held, "evidence": evidence})
+    return kinds
 
 
 def private_paths(
-    name: str, type: pa.DataType, counts: Mapping[str, int], found: Collection[Mapping[str, Any]]
+    name: str, type: pa.DataType, counts: Mapping[str, int], judged: Collection[Mapping[str, Any]]
 ) -> list[str]:
     """Where within a struct its personal data is: paths with dots, below the column.
 
@@ -220,7 +220,7 @@ def private_paths(
         if here:
             paths.append(path)
             kinds |= {each["kind"] for each in here}
-    return paths if paths and {each["kind"] for each in found} <= kinds else []
+    return paths if paths and {each["kind"] for each in judged} <= kinds else []
 
 
 def _fields(type: pa.DataType) -> list[str]:

@@ -46,21 +46,21 @@ def find(values: pa.Array) -> dict[str, np.ndarray]:
     if values.nbytes > _CHUNK_BYTES:
         return _find_halves(values)
     values = plain_text(values)
-    found: dict[str, np.ndarray] = {}
+    rows_of: dict[str, np.ndarray] = {}
     raw = _raw(values)
     if (raw == ord("@")).any():
-        found["email"] = _emails(values)
+        rows_of["email"] = _emails(values)
     if ((raw - np.uint8(48)) < 10).any():
         text = _Text(values)
         for template in TEMPLATES:
-            text.match(template, found)
-        text.ibans(found)
-        text.ipv4(found)
-        text.macs(found)
+            text.match(template, rows_of)
+        text.ibans(rows_of)
+        text.ipv4(rows_of)
+        text.macs(rows_of)
         for kind in ("card", "iban"):
-            if len(found.get(kind, ())):
+            if len(rows_of.get(kind, ())):
                 # A few of many random codes are such numbers by chance: all codes of that length were tried as well.
-                found[f"{kind}:tried"] = np.union1d(found[f"{kind}:tried"], _matching(values, CODES[kind]))
+                rows_of[f"{kind}:tried"] = np.union1d(rows_of[f"{kind}:tried"], _matching(values, CODES[kind]))
         near, pairs = text.near_runs(), text.pairs()
         for key, rows, pattern in (
             ("phone", near, PHONE),
@@ -69,11 +69,11 @@ def find(values: pa.Array) -> dict[str, np.ndarray]:
             ("coordinates:fine", pairs, COORDINATES % (3, 3)),
         ):
             rows = _matching(values, pattern, rows)
-            found[key] = np.union1d(found[key], rows) if key in found else rows
+            rows_of[key] = np.union1d(rows_of[key], rows) if key in rows_of else rows
             if key == "ip":
-                found["ip:wide"] = np.union1d(found.get("ip:wide", rows), rows)
-        found[":long"] = text.long()
-    return found
+                rows_of["ip:wide"] = np.union1d(rows_of.get("ip:wide", rows), rows)
+        rows_of[":long"] = text.long()
+    return rows_of
 
 
 def _find_halves(values: pa.Array) -> dict[str, np.ndarray]:
@@ -124,7 +124,7 @@ class _Text:
         self.bounds = np.searchsorted(self.starts, np.append(self.lines, len(self.bytes)))
         self._begun: dict[int, np.ndarray] = {}
 
-    def match(self, template: NumberTemplate, found: dict[str, np.ndarray]) -> None:
+    def match(self, template: NumberTemplate, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold a template's number to `found`."""
         form = template.form
         first = form.index("d")
@@ -145,12 +145,12 @@ class _Text:
             kept = np.array([place for place, wanted in enumerate(form) if wanted in "dL"])
             passed = starts[template.check(UPPER[self.bytes[starts[:, None] + kept]])]
             if template.bare:
-                self._add(found, f"{template.kind}:bare", passed)
+                self._add(rows_of, f"{template.kind}:bare", passed)
             else:
-                self._add(found, template.kind, passed)
-                self._add(found, f"{template.kind}:tried", starts)
+                self._add(rows_of, template.kind, passed)
+                self._add(rows_of, f"{template.kind}:tried", starts)
 
-    def ibans(self, found: dict[str, np.ndarray]) -> None:
+    def ibans(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold an IBAN, in one piece or in fours."""
         starts = self.starts[self.lengths >= 2] - 2
         starts = starts[self._is(starts, "L")]
@@ -166,10 +166,10 @@ class _Text:
                 begun = begun[self._has(begun[:, None] + places, LETTER | DIGIT).all(1)]
                 if len(begun):
                     passed = begun[checksums.iban(UPPER[self.bytes[begun[:, None] + places]])]
-                    self._add(found, "iban", passed)
-                    self._add(found, "iban:tried", begun)
+                    self._add(rows_of, "iban", passed)
+                    self._add(rows_of, "iban:tried", begun)
 
-    def ipv4(self, found: dict[str, np.ndarray]) -> None:
+    def ipv4(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold four numbers up to 255 with points between them, none with a leading zero."""
         if len(self.starts) < 4:
             return
@@ -181,10 +181,10 @@ class _Text:
         first = first[~before & ~self._blocked_after(self.ends[first + 3], slash=False)]
         parts = np.stack([self._worth(first + place) for place in range(4)])
         first, parts = first[(parts <= 255).all(0)], parts[:, (parts <= 255).all(0)]
-        self._add(found, "ip", self.starts[first])
-        self._add(found, "ip:wide", self.starts[first[parts.max(0, initial=0) >= WIDE]])
+        self._add(rows_of, "ip", self.starts[first])
+        self._add(rows_of, "ip:wide", self.starts[first[parts.max(0, initial=0) >= WIDE]])
 
-    def macs(self, found: dict[str, np.ndarray]) -> None:
+    def macs(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold six pairs of hexadecimal digits, with a letter and a digit among them."""
         for mark in (ord(":"), ord("-")):
             starts = np.flatnonzero(self.bytes == mark) - 2
@@ -195,7 +195,7 @@ class _Text:
             starts = starts[self._has(starts[:, None] + pairs, HEXADECIMAL).all(1)]
             digits = self._has(starts[:, None] + pairs, DIGIT)
             starts = starts[digits.any(1) & ~digits.all(1) & (self.bytes[starts - 1] != mark)]
-            self._add(found, "mac", starts[self.bytes[starts + 17] != mark])
+            self._add(rows_of, "mac", starts[self.bytes[starts + 17] != mark])
 
     def near_runs(self) -> np.ndarray:
         """The rows with digits that a telephone number may begin with."""
@@ -234,9 +234,9 @@ class _Text:
     def _row(self, positions: np.ndarray) -> np.ndarray:
         return np.searchsorted(self.lines, positions, "right") - 1
 
-    def _add(self, found: dict[str, np.ndarray], key: str, positions: np.ndarray) -> None:
+    def _add(self, rows_of: dict[str, np.ndarray], key: str, positions: np.ndarray) -> None:
         rows = self.rows(positions)
-        found[key] = np.union1d(found[key], rows) if key in found else rows
+        rows_of[key] = np.union1d(rows_of[key], rows) if key in rows_of else rows
 
     def _runs_of(self, length: int) -> np.ndarray:
         if length not in self._begun:

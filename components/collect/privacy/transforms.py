@@ -180,9 +180,9 @@ def _bins(numbers: np.ndarray, width: float) -> tuple[np.ndarray, list[str]]:
         bins = numbers.astype(wide) // wide(width)
     else:
         bins = np.floor(numbers.astype(np.float64) / width)
-    found, place = np.unique(bins, return_inverse=True)
+    distinct, place = np.unique(bins, return_inverse=True)
     # Labels are worked out in Python's numbers, which do not overflow.
-    steps = [int(step) for step in found]
+    steps = [int(step) for step in distinct]
     return place.ravel(), [f"[{_short(step * width)}, {_short((step + 1) * width)})" for step in steps]
 
 

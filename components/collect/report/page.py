@@ -2,81 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.collect.report import explanations
 from headwater.components.collect.settings import Settings
-from headwater.components.common import charts, histograms
+from headwater.components.common import cards, charts, histograms
 from headwater.components.common.charts import Bin
-from headwater.components.common.pages import Unit, anchor, render
+from headwater.components.common.pages import Unit, anchor, number, render
+from headwater.components.common.results import Home
 
 _MOST_SOURCES = 8
 _MOST_VALUES = 5
 _EXAMPLE = 48
+_MOST_CHARTS = 100
+_MOST_SPANS = 3
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _FLOW_WIDTH, _FLOW_HEIGHT, _FLOW_GAP = 960, 240, 18.0
 
 
-def render_page(body: Mapping[str, Any], sample: pa.Table | None, settings: Settings, linked: bool = False) -> str:
+def render_page(
+    body: Mapping[str, Any],
+    sample: pa.Table | None,
+    settings: Settings,
+    home: Home | None = None,
+    earlier: Sequence[int] = (),
+) -> str:
     """Renders the page.
 
     Args:
       body: of the dataset's manifest, findings included.
       sample: some of its rows; None when there are none, or none are to be looked at.
       settings: the user's.
-      linked: whether the page lies beside those of the other steps.
+      home: where the dataset lies, beside the pages of the other steps; None outside a `data_root`.
+      earlier: the spans that it was compared with, in order.
     """
+    columns = [
+        _column(body, name, kind, sample, settings)
+        for name, kind in body["columns"].items()
+        if not name.startswith("_")
+    ]
+    shown = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
+    for each in columns:
+        each["findings"] = {card["kind"]: card for card in shown if card["column"] == each["name"]}
     return render(
         "headwater.components.collect",
         "page.html",
         body=body,
         rows=body["accounts"]["written"],
-        columns=[
-            _column(body, name, kind, sample, settings)
-            for name, kind in body["columns"].items()
-            if not name.startswith("_")
-        ],
+        columns=columns,
+        shown=shown,
+        choices=cards.choices(shown),
         flow=_flow(body),
-        links=[("Overview", "../reports/index.html")] if linked else [],
-        strip=_strip(body),
+        links=[("Overview", "../reports/index.html")] if home else [],
+        facts=_facts(body, home, earlier),
         flow_width=_FLOW_WIDTH,
         flow_height=_FLOW_HEIGHT,
     )
 
 
-def _strip(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(body: Mapping[str, Any], home: Home | None, earlier: Sequence[int]) -> list[tuple[str, str]]:
     """What was collected, as pairs of a name and a value."""
-    accounts, found = body["accounts"], [each["severity"] for each in body["findings"] if "acknowledged" not in each]
-    counts = [
-        (found.count(level), name) for level, name in (("error", "error"), ("warning", "warning"), ("info", "note"))
-    ]
-    words = [f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count]
-    if len(found) < len(body["findings"]):
-        words.append(f"{len(body['findings']) - len(found):,} acknowledged")
-    facts = [
-        ("Findings", ", ".join(words) or "none"),
+    accounts = body["accounts"]
+    more = [
         ("Read", f"{accounts['read']:,}"),
-        ("Written", f"{accounts['written']:,}"),
         ("Rejected", f"{accounts['rejected']:,}"),
         ("Filtered", f"{sum(accounts['filtered'].values()):,}"),
         ("Key", ", ".join(body["key"])),
     ]
     if body["health"]["newest"]:
-        facts.append(("Events", f"{body['health']['oldest']} to {body['health']['newest']}"))
-    elif body["lineage"].get("end"):
-        facts.append(("Data until", body["lineage"]["end"]))
-    return facts
+        more.append(("Events", f"{body['health']['oldest']} to {body['health']['newest']}"))
+    if home:
+        compared = f"span{'s' * (len(earlier) > 1)} {', '.join(map(str, earlier[-_MOST_SPANS:]))}" if earlier else ""
+        if len(earlier) > _MOST_SPANS:
+            compared += f" and {len(earlier) - _MOST_SPANS} before"
+        more.append(("Compared with", compared or "nothing: no earlier span"))
+    return cards.facts(
+        findings=body["findings"],
+        rows={name: entry["rows"] for name, entry in body["splits"].items()},
+        span=body["span"],
+        until=body["lineage"].get("end"),
+        home=home,
+        more=more,
+    )
+
+
+def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) -> list[dict[str, Any]]:
+    made = []
+    for place, each in enumerate(findings):
+        column, rule = each["column"] or "", each["rule"]
+        drawn = charts_of.get(column) if place < _MOST_CHARTS and explanations.is_seen_in_values(rule) else None
+        made.append(
+            cards.card(
+                each,
+                subject=column or "whole dataset",
+                kind=rule,
+                kind_words=explanations.kind_words(rule),
+                why=explanations.why(each),
+                charts=[(column, drawn)] if drawn else [],
+                caption="share of sampled rows by value",
+                column=column,
+                measured=[(name, number(each[name])) for name in ("value", "limit") if each[name] is not None],
+            )
+        )
+    cards.number(made, [each["column"] or "" for each in findings], features=False)
+    return made
 
 
 def _column(
     body: Mapping[str, Any], name: str, kind: str, sample: pa.Table | None, settings: Settings
 ) -> dict[str, Any]:
     origin = {new: old for old, new in settings.rename.items()}.get(name, name)
-    found = body["profile"]["columns"].get(name, {"missing": 0})
+    profiled = body["profile"]["columns"].get(name, {"missing": 0})
     private = body["private"].get(name)
     values = sample[name].combine_chunks() if sample is not None else None
     if isinstance(values, pa.ChunkedArray):
@@ -85,12 +126,11 @@ def _column(
         "name": name,
         "type": kind,
         "origin": origin if origin != name else "",
-        "missing": found["missing"] / max(body["accounts"]["written"], 1),
+        "missing": profiled["missing"] / max(body["accounts"]["written"], 1),
         "sentinels": body["sentinels"].get(origin),
         "unit": settings.units[origin].wanted if origin in settings.units else "",
         "private": private,
         "model": settings.model_outputs[name].model_dump() if name in settings.model_outputs else None,
-        "findings": {each["rule"]: each["severity"] for each in body["findings"] if each["column"] == name},
         "id": anchor("feature", name),
         "chart": None,
         "example": "",
@@ -128,16 +168,19 @@ def _numbers(values: pa.Array) -> tuple[np.ndarray, Unit] | None:
 
 
 def _chart(name: str, values: np.ndarray, unit: Unit) -> dict[str, Any] | None:
-    bins, ticks = histograms.bins_of([histograms.side_of(values)], unit)
+    side = histograms.side_of(values)
+    if not unit.name and (codes := histograms.codes_of([side])):
+        return charts.rows(name, codes, ["share"])
+    bins, ticks = histograms.bins_of([side], unit)
     return charts.steps(name, bins, ["share"], ticks, read=unit.read)
 
 
 def _flow(body: Mapping[str, Any]) -> dict[str, Any]:
     """Where records come from and go: boxes at both sides, and the bands between them and the middle."""
     accounts = body["accounts"]
-    found = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
-    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in found[:_MOST_SOURCES]]
-    rest = found[_MOST_SOURCES:]
+    largest = sorted(body["lineage"]["sources"], key=lambda each: -each["rows"])
+    left = [(each["uri"].rsplit("/", 1)[-1], each["rows"], "") for each in largest[:_MOST_SOURCES]]
+    rest = largest[_MOST_SOURCES:]
     if rest:
         left.append((f"{len(rest):,} more", sum(each["rows"] for each in rest), ""))
     right = [(name, entry["rows"], "good") for name, entry in body["splits"].items()]

@@ -95,15 +95,16 @@ def add_report(
     )
     analysis: dict[str, Any] = {"rows": sample.table.num_rows} if sample else {}
     for rule in rules.RULES:
-        found = rule(evidence)
-        findings += found.findings
-        analysis.update(found.analysis)
+        ruled = rule(evidence)
+        findings += ruled.findings
+        analysis.update(ruled.analysis)
     body["analysis"] = analysis
     body["findings"] = sorted(
         mark_upstream(findings, known),
-        key=lambda found: (SEVERITIES.index(found["severity"]), found["rule"], found["column"] or ""),
+        key=lambda each: (SEVERITIES.index(each["severity"]), each["rule"], each["column"] or ""),
     )
-    return page.render_page(body, sample.table if sample else None, settings, linked=home is not None)
+    spans = [result.body["span"] for result in earlier]
+    return page.render_page(body, sample.table if sample else None, settings, home, spans)
 
 
 def _personal(
@@ -116,22 +117,22 @@ def _personal(
         counts = detect.merge([record["personal"].get(field.name, {}) for record in outcome.records])
         present = state[field.name]["rows"] - state[field.name]["missing"] if field.name in state else 0
         others = [name for name in schema.names if name != field.name]
-        found = detect.judge(field.name, field.type, counts, present, others)
+        judged = detect.judge(field.name, field.type, counts, present, others)
         action = settings.private.get(field.name)
         action = action["action"] if isinstance(action, Mapping) else action
-        if action == "keep" or not (found or action):
+        if action == "keep" or not (judged or action):
             continue
-        private[field.name] = {"kinds": [each["kind"] for each in found], "action": action}
-        paths = [] if action else detect.private_paths(field.name, field.type, counts, found)
+        private[field.name] = {"kinds": [each["kind"] for each in judged], "action": action}
+        paths = [] if action else detect.private_paths(field.name, field.type, counts, judged)
         if paths:
             private[field.name]["paths"] = paths
-        if found and not action:
-            kinds = ", ".join(each["kind"] for each in found)
+        if judged and not action:
+            kinds = ", ".join(each["kind"] for each in judged)
             message = (
                 f"{field.name!r} looks like personal data ({kinds}) but has no action; give it one under private, or "
                 "keep if it may stay as it is"
             )
-            findings.append(finding("personal_data", "warning", field.name, message, found[0]["share"]))
+            findings.append(finding("personal_data", "warning", field.name, message, judged[0]["share"]))
     return private, findings
 
 

@@ -12,9 +12,9 @@ from headwater.components.collect.rules import (
     missing_codes,
     outliers,
 )
-from headwater.components.collect.rules.base import Evidence, Found, Sample
+from headwater.components.collect.rules.base import Evidence, Outcome, Sample
 
-RULES: tuple[Callable[[Evidence], Found], ...] = (
+RULES: tuple[Callable[[Evidence], Outcome], ...] = (
     dataset.split_column,
     dataset.source_notices,
     dataset.repeated_keys,
@@ -39,4 +39,4 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
 )
 """In the order in which they run."""
 
-__all__ = ["RULES", "Evidence", "Found", "Sample"]
+__all__ = ["RULES", "Evidence", "Outcome", "Sample"]

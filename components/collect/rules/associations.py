@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.base import Evidence, Outcome
 from headwater.components.collect.rules.binning import bins, is_number, numbers
 
 LEAST_RANKED = 0.9
@@ -27,28 +27,28 @@ _LEAST_ENTROPY = 0.1
 _FEW_ROWS = 50
 
 
-def associations(evidence: Evidence) -> Found:
+def associations(evidence: Evidence) -> Outcome:
     """Pairs of columns that go together, for the manifest's `analysis`."""
     if not evidence.sample or evidence.sample.table.num_rows < _FEW_ROWS:
-        return Found([])
+        return Outcome([])
     columns = {
         name: column
         for name, column in evidence.sample.columns.items()
         if not pa.types.is_temporal(column.type) and not pa.types.is_nested(column.type)
     }
-    return Found([], {"associations": find_associations(columns)})
+    return Outcome([], {"associations": find_associations(columns)})
 
 
 def find_associations(columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
     """Pairs of `columns` with `measure`, in [0, 1], the closest first."""
-    found: dict[tuple[str, str], float] = {}
+    strengths: dict[tuple[str, str], float] = {}
     ranked = [name for name, column in columns.items() if is_number(column.type)]
     if len(ranked) > 1:
         ranks = np.stack([_ranks(numbers(columns[name])) for name in ranked])
         with np.errstate(invalid="ignore", divide="ignore"):
             alike = np.nan_to_num(np.abs(np.corrcoef(ranks)))
         for one, two in zip(*np.where(np.triu(alike, 1) >= LEAST_RANKED)):
-            found[ranked[one], ranked[two]] = float(alike[one, two])
+            strengths[ranked[one], ranked[two]] = float(alike[one, two])
     coded = {name: np.unique(bins(column), return_inverse=True)[1] for name, column in columns.items()}
     entropies = {name: _entropy(np.bincount(codes)) for name, codes in coded.items()}
     telling = [name for name in coded if entropies[name] >= _LEAST_ENTROPY][:_MOST_TOLD]
@@ -61,8 +61,8 @@ def find_associations(columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
         shared = entropies[one] + entropies[two] - _entropy(both) - bias
         told = shared / min(entropies[one], entropies[two])
         if told >= LEAST_TOLD:
-            found[one, two] = max(found.get((one, two), 0.0), min(1.0, told))
-    ordered = sorted(found.items(), key=lambda each: (-each[1], each[0]))[:_MOST_PAIRS]
+            strengths[one, two] = max(strengths.get((one, two), 0.0), min(1.0, told))
+    ordered = sorted(strengths.items(), key=lambda each: (-each[1], each[0]))[:_MOST_PAIRS]
     return [{"columns": list(pair), "measure": round(measure, 4)} for pair, measure in ordered]
 
 

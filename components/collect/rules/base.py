@@ -85,7 +85,7 @@ class Evidence:
         return datetime.timedelta(seconds=seconds(self.settings.max_age)) if self.settings.max_age else None
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     """What a rule gives.
 
     Attributes:

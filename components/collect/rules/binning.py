@@ -37,9 +37,9 @@ def codes(column: pa.Array) -> np.ndarray:
     if pa.types.is_nested(column.type) or pa.types.is_fixed_size_list(column.type):
         from headwater.components.common import hashing
 
-        found = np.unique(hashing.hash_values(column), return_inverse=True)[1].astype(np.int64)
-        found[pc.is_null(column).to_numpy(zero_copy_only=False)] = -1
-        return found
+        coded = np.unique(hashing.hash_values(column), return_inverse=True)[1].astype(np.int64)
+        coded[pc.is_null(column).to_numpy(zero_copy_only=False)] = -1
+        return coded
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     return pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
 
@@ -64,20 +64,20 @@ def bins(column: pa.Array, by: np.ndarray | None = None) -> np.ndarray:
         if not len(known):
             return np.where(missing, -1, np.where(np.isnan(values), -2, -3))
         edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
-        found = np.searchsorted(edges, values, side="right").astype(np.int64)
-        found[values < known.min()], found[values > known.max()] = -3, -4
-        found[np.isnan(values)] = -2
-        found[missing] = -1
-        return found
-    found = codes(column)
-    known = found[by & (found >= 0)]
-    counts = np.bincount(known, minlength=int(found.max(initial=-1)) + 1)
+        places = np.searchsorted(edges, values, side="right").astype(np.int64)
+        places[values < known.min()], places[values > known.max()] = -3, -4
+        places[np.isnan(values)] = -2
+        places[missing] = -1
+        return places
+    places = codes(column)
+    known = places[by & (places >= 0)]
+    counts = np.bincount(known, minlength=int(places.max(initial=-1)) + 1)
     order = np.argsort(-counts, kind="stable")
     place = np.full(len(counts) + 1, CATEGORIES, np.int64)
     place[order[:CATEGORIES]] = np.arange(min(CATEGORIES, len(order)))
     place[:-1][counts == 0] = -3
     place[-1] = -1
-    return place[found]
+    return place[places]
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

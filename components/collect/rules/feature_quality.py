@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.collect.privacy.actions import parse_actions
-from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.base import Evidence, Outcome
 from headwater.components.collect.rules.binning import bins, codes, is_number, numbers
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common import hashing
@@ -39,55 +39,55 @@ _PAIR_COLUMNS = 20
 _SURE = 5.0
 
 
-def constants(evidence: Evidence) -> Found:
+def constants(evidence: Evidence) -> Outcome:
     """`constant`: columns without values, or with one value alone, where they are not redacted."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     redacted = {name for name, action in parse_actions(evidence.settings.private).items() if action.action == "redact"}
-    return Found([each for each in find_constants(evidence.profile) if each["column"] not in redacted])
+    return Outcome([each for each in find_constants(evidence.profile) if each["column"] not in redacted])
 
 
-def duplicates(evidence: Evidence) -> Found:
+def duplicates(evidence: Evidence) -> Outcome:
     """`duplicate_column`: see `find_duplicates`."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     constant = {each["column"] for each in find_constants(evidence.profile)}
     columns = {name: each for name, each in evidence.sample.columns.items() if name not in constant}
     pairs, findings = find_duplicates(columns)
-    return Found(findings, {"duplicates": pairs})
+    return Outcome(findings, {"duplicates": pairs})
 
 
-def label(evidence: Evidence) -> Found:
+def label(evidence: Evidence) -> Outcome:
     """`leak`: see `explain_label`."""
     sample, name = evidence.sample, evidence.settings.label
     if not sample:
-        return Found([])
+        return Outcome([])
     if not name or name not in sample.table.column_names or sample.table.num_rows < _FEW_ROWS:
-        return Found([], {"label": None})
+        return Outcome([], {"label": None})
     explained, findings = explain_label(sample.columns, name)
-    return Found(findings, {"label": explained})
+    return Outcome(findings, {"label": explained})
 
 
-def coverage(evidence: Evidence) -> Found:
+def coverage(evidence: Evidence) -> Outcome:
     """`coverage`: see `cover_splits`."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     # What says the split, and the time that a split by time goes by, differ between splits by construction.
     split, event_time = evidence.settings.split.model_dump(), evidence.settings.event_time
     silent = {split.get("column"), *(split.get("group") or ()), event_time if split["by"] == "time" else None}
     columns = {name: each for name, each in evidence.sample.columns.items() if name not in silent}
     covered, findings = cover_splits(columns, evidence.sample.splits, evidence.train)
-    return Found(findings, {"coverage": covered})
+    return Outcome(findings, {"coverage": covered})
 
 
-def representation(evidence: Evidence) -> Found:
+def representation(evidence: Evidence) -> Outcome:
     """`small_group`: see `represent_groups`."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     columns, splits = evidence.sample.columns, evidence.sample.splits
     private, rows = set(evidence.body["private"]), evidence.profile["rows"]
     groups, findings = represent_groups(columns, splits, evidence.settings.groups, private, rows)
-    return Found(findings, {"representation": groups})
+    return Outcome(findings, {"representation": groups})
 
 
 def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -101,9 +101,9 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
     pairs: list[tuple[str, str, str, float]] = []
     rest = []
     for name in names:
-        found = hashing.hash_values(columns[name])
+        hashes = hashing.hash_values(columns[name])
         same = digests.setdefault(
-            (int(np.add.reduce(hashing.mix(found + np.arange(len(found), dtype=np.uint64)))),), name
+            (int(np.add.reduce(hashing.mix(hashes + np.arange(len(hashes), dtype=np.uint64)))),), name
         )
         if same != name:
             pairs.append((same, name, "equal", 1.0))
@@ -124,7 +124,7 @@ def find_duplicates(columns: Mapping[str, pa.Array]) -> tuple[list[dict[str, Any
         or (pa.types.is_integer(columns[name].type) and len(pc.unique(columns[name])) <= _MOST_CLASSES)
     ]
     recoded = {name: codes(columns[name]) for name in named}
-    sizes = {name: len(np.unique(found)) for name, found in recoded.items()}
+    sizes = {name: len(np.unique(hashes)) for name, hashes in recoded.items()}
     for one, two in itertools.combinations(named, 2):
         # Unique ids tell every column; only categories can be recodings of each other.
         if sizes[one] == sizes[two] and 1 < sizes[one] <= len(recoded[one]) // 4:
@@ -164,10 +164,10 @@ def explain_label(columns: Mapping[str, pa.Array], label: str) -> tuple[dict[str
     for name, column in columns.items():
         if name == label:
             continue
-        found = bins(column)
-        information = max(0.0, mutual_information(found, binned))
+        binned_column = bins(column)
+        information = max(0.0, mutual_information(binned_column, binned))
         share = min(1.0, information / entropy) if entropy else None
-        score = _held_out(codes(column) if not is_number(column.type) else found, classes, target, seen)
+        score = _held_out(codes(column) if not is_number(column.type) else binned_column, classes, target, seen)
         measured.append(
             {
                 "column": name,
@@ -223,20 +223,22 @@ def cover_splits(
         worst: list[dict[str, Any]] = []
         anywhere = np.zeros(int(here.sum()), bool)
         filled = empty = 0
-        for name, found in binned.items():
-            outside = found[here] <= -3
+        for name, codes_of in binned.items():
+            outside = codes_of[here] <= -3
             excess, sure = _excess(outside, halved[name][second] <= -3)
             anywhere |= outside
-            mine = set(np.unique(found[here]).tolist())
+            mine = set(np.unique(codes_of[here]).tolist())
             filled += len(mine)
-            empty += len(mine - set(np.unique(found[training]).tolist()))
+            empty += len(mine - set(np.unique(codes_of[training]).tolist()))
             worst.append({"column": name, "rows_outside": round(excess, 6)})
             if excess > _OUTSIDE and sure:
                 message = f"{percent(excess)} of {split!r} are outside the values of {name!r} in {train!r}"
                 findings.append(finding("coverage", "warning", name, message, round(excess, 4), _OUTSIDE))
         worst.sort(key=lambda each: (-each["rows_outside"], each["column"]))
         # Both against one half of the training rows: what the other half lacks there is chance.
-        coarse = {name: found // 2 if is_number(telling[name].type) else found for name, found in halved.items()}
+        coarse = {
+            name: codes_of // 2 if is_number(telling[name].type) else codes_of for name, codes_of in halved.items()
+        }
         pairs = _worst_pairs(coarse, here, first, second)
         for pair in pairs[:3]:
             if pair["rows_outside"] > _OUTSIDE and pair["sure"]:
@@ -293,13 +295,15 @@ def represent_groups(
 
 def find_constants(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Columns without values, or with one value alone."""
-    found = []
+    findings = []
     for name, column in sorted(profile["columns"].items()):
         if profile["rows"] and column["missing"] == profile["rows"]:
-            found.append(finding("constant", "warning", name, f"{name!r} has no values"))
+            findings.append(finding("constant", "warning", name, f"{name!r} has no values"))
         elif column["constant"] and profile["rows"] > 1:
-            found.append(finding("constant", "info", name, f"{name!r} has one value in all {profile['rows']:,} rows"))
-    return found
+            findings.append(
+                finding("constant", "info", name, f"{name!r} has one value in all {profile['rows']:,} rows")
+            )
+    return findings
 
 
 def _worst_pairs(
@@ -307,14 +311,14 @@ def _worst_pairs(
 ) -> list[dict[str, Any]]:
     """The pairs of columns whose combinations a split has most that the training rows never have, beyond chance."""
     names = sorted(name for name, each in binned.items() if len(np.unique(each)) > 1)[:_PAIR_COLUMNS]
-    found: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
     for one, two in itertools.combinations(names, 2):
         cells = binned[one] * 1000 + binned[two]
         known = np.unique(cells[first])
         excess, sure = _excess(~np.isin(cells[here], known), ~np.isin(cells[second], known))
-        found.append({"columns": [one, two], "rows_outside": round(excess, 6), "sure": sure})
-    found.sort(key=lambda each: (-each["rows_outside"], each["columns"]))
-    return found[:_WORST]
+        pairs.append({"columns": [one, two], "rows_outside": round(excess, 6), "sure": sure})
+    pairs.sort(key=lambda each: (-each["rows_outside"], each["columns"]))
+    return pairs[:_WORST]
 
 
 def _excess(outside: np.ndarray, chance: np.ndarray) -> tuple[float, bool]:
@@ -325,10 +329,10 @@ def _excess(outside: np.ndarray, chance: np.ndarray) -> tuple[float, bool]:
     return excess, excess > _SURE * error
 
 
-def _held_out(found: np.ndarray, classes: np.ndarray | None, target: pa.Array, seen: np.ndarray) -> float | None:
+def _held_out(codes_of: np.ndarray, classes: np.ndarray | None, target: pa.Array, seen: np.ndarray) -> float | None:
     """How well a lookup from a column's bins, made on one half, tells the label of the other; None where it says
     nothing."""
-    places = np.unique(found, return_inverse=True)[1]
+    places = np.unique(codes_of, return_inverse=True)[1]
     most = int(places.max()) + 1
     if classes is not None:
         labels = np.unique(classes, return_inverse=True)[1]
@@ -357,8 +361,8 @@ def _held_out(found: np.ndarray, classes: np.ndarray | None, target: pa.Array, s
     return float(1 - left / values[test].var())
 
 
-def _entropy(found: np.ndarray) -> float:
-    shares = np.unique(found, return_counts=True)[1] / len(found)
+def _entropy(coded: np.ndarray) -> float:
+    shares = np.unique(coded, return_counts=True)[1] / len(coded)
     return float(-(shares * np.log2(shares)).sum())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.base import Evidence, Outcome
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
@@ -42,37 +42,37 @@ _MEASURED = ("double", "float", "halffloat") + tuple(f"{sign}int{bits}" for sign
 _FEW_SPANS = 8
 
 
-def freshness(evidence: Evidence) -> Found:
-    return Found(check_freshness(evidence.summary["newest"], evidence.as_of, evidence.max_age))
+def freshness(evidence: Evidence) -> Outcome:
+    return Outcome(check_freshness(evidence.summary["newest"], evidence.as_of, evidence.max_age))
 
 
-def empty_sources(evidence: Evidence) -> Found:
+def empty_sources(evidence: Evidence) -> Outcome:
     earlier = evidence.history[-1]["sources"] if evidence.history else ()
-    return Found(check_sources(evidence.summary["sources"], earlier))
+    return Outcome(check_sources(evidence.summary["sources"], earlier))
 
 
-def stuck_values(evidence: Evidence) -> Found:
-    return Found(check_stuck(evidence.profile))
+def stuck_values(evidence: Evidence) -> Outcome:
+    return Outcome(check_stuck(evidence.profile))
 
 
-def volume(evidence: Evidence) -> Found:
+def volume(evidence: Evidence) -> Outcome:
     rows = [(each["span"], each["rows"]) for each in evidence.history]
     here, settings = evidence.summary, evidence.settings
-    return Found(check_volume(here["span"], here["rows"], rows, settings.season, settings.volume_tolerance))
+    return Outcome(check_volume(here["span"], here["rows"], rows, settings.season, settings.volume_tolerance))
 
 
-def column_changes(evidence: Evidence) -> Found:
+def column_changes(evidence: Evidence) -> Outcome:
     history = evidence.history
-    return Found(check_columns(evidence.profile, history[-1]["profile"]) if history else [])
+    return Outcome(check_columns(evidence.profile, history[-1]["profile"]) if history else [])
 
 
-def model_versions(evidence: Evidence) -> Found:
+def model_versions(evidence: Evidence) -> Outcome:
     history = evidence.history
-    return Found(check_models(evidence.summary["models"], history[-1]["models"]) if history else [])
+    return Outcome(check_models(evidence.summary["models"], history[-1]["models"]) if history else [])
 
 
-def refresh_interval(evidence: Evidence) -> Found:
-    return Found(advise_refresh([*evidence.history, evidence.summary]) if evidence.history else [])
+def refresh_interval(evidence: Evidence) -> Outcome:
+    return Outcome(advise_refresh([*evidence.history, evidence.summary]) if evidence.history else [])
 
 
 def check_freshness(
@@ -97,26 +97,26 @@ def check_freshness(
 def check_sources(sources: Sequence[Mapping[str, Any]], earlier: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`empty_source`: a source without rows while others have some."""
     had = {each["uri"].rsplit("/", 1)[-1]: each["rows"] for each in earlier}
-    found = []
+    findings = []
     for each in sources:
         before = had.get(each["uri"].rsplit("/", 1)[-1])
         if not each["rows"] and (before or any(other["rows"] for other in sources)):
             summary = f" (it had {before:,} in the last span)" if before else ""
-            found.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{summary}", 0.0))
-    return found
+            findings.append(finding("empty_source", "warning", None, f"{each['uri']} has no rows{summary}", 0.0))
+    return findings
 
 
 def check_stuck(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`stuck`: one value that stays unchanged for a large part of the rows, as of a sensor that hangs."""
-    found = []
+    findings = []
     for name, column in sorted(profile["columns"].items()):
         run, rows = column["longest_run"], profile["rows"]
         # Times and codes stay the same for long by their nature; a measured number does not.
         if column["type"] not in _MEASURED or column["constant"] or run < STUCK_RUN or run <= STUCK_SHARE * rows:
             continue
         message = f"{name!r} has the same value in {run:,} consecutive rows, {percent(run / rows)} of all; a sensor may be stuck"
-        found.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
-    return found
+        findings.append(finding("stuck", "warning", name, message, run / rows, STUCK_SHARE))
+    return findings
 
 
 def check_volume(
@@ -196,11 +196,11 @@ def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`column_added`, `column_gone`, and `missing_share`: the share of missing values moved since the last span."""
     now, before = profile["columns"], earlier["columns"]
-    found = [
+    findings = [
         finding("column_added", "info", name, f"{name!r} is new: the last span did not have it")
         for name in sorted(set(now) - set(before))
     ]
-    found += [
+    findings += [
         finding("column_gone", "warning", name, f"{name!r} is gone: the last span had it")
         for name in sorted(set(before) - set(now))
     ]
@@ -214,13 +214,13 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
     for (name, was, share, _), p_value in zip(tests, adjusted):
         if p_value <= FALSE_DISCOVERY and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
             message = f"{name!r} is missing in {percent(share)} of the rows, but was in {percent(was)} in the last span"
-            found.append(finding("missing_share", "warning", name, message, share, was))
-    return found
+            findings.append(finding("missing_share", "warning", name, message, share, was))
+    return findings
 
 
 def check_models(models: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`model_version`: a column is the output of another model, or of another version, than in the last span."""
-    found = []
+    findings = []
     for name in sorted(set(models) | set(earlier)):
         now, was = (
             f"{each['model']} {each['version']}" if each else "no model"
@@ -231,8 +231,8 @@ def check_models(models: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[
                 f"{name!r} is the output of {now}, but was that of {was} in the last span; errors of one model "
                 "compound in the next"
             )
-            found.append(finding("model_version", "warning", name, message))
-    return found
+            findings.append(finding("model_version", "warning", name, message))
+    return findings
 
 
 def advise_refresh(spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -292,5 +292,5 @@ def _log_choose(total: int, part: int) -> float:
 
 
 def _time(text: str) -> datetime.datetime:
-    found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+    moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.base import Evidence, Outcome
 from headwater.components.collect.rules.binning import numbers
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common.arrow_types import is_text
@@ -61,20 +61,20 @@ class Code(NamedTuple):
     why: str
 
 
-def missing_codes(evidence: Evidence) -> Found:
+def missing_codes(evidence: Evidence) -> Outcome:
     """`missing_code`: a value that looks like a missing one."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     sources = {new: old for old, new in evidence.settings.rename.items()}
     made = {each.name for each in evidence.settings.derived}
-    findings, found = [], {}
+    findings, values_of = [], {}
     for name, column in evidence.sample.columns.items():
         if name in made or name in evidence.settings.key or name.startswith("_"):
             continue
         codes = find_missing_codes(column)
         if not codes:
             continue
-        found[name] = [code.value for code in codes]
+        values_of[name] = [code.value for code in codes]
         told = ", ".join(repr(code.value) for code in codes)
         rows, setting = sum(code.rows for code in codes), f"missing: {{{sources.get(name, name)}: [{told}]}}"
         findings.append(
@@ -88,7 +88,7 @@ def missing_codes(evidence: Evidence) -> Found:
                 action=f"add {setting} to collect's settings, or leave it if it is a value",
             )
         )
-    return Found(findings, {"missing_codes": found} if found else {})
+    return Outcome(findings, {"missing_codes": values_of} if values_of else {})
 
 
 def find_missing_codes(column: pa.Array) -> list[Code]:
@@ -105,14 +105,14 @@ def find_missing_codes(column: pa.Array) -> list[Code]:
     if len(known) < _FEWEST:
         return []
     if is_text(kind):
-        found = _words(known)
+        candidates = _words(known)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        found = _numbers(known)
+        candidates = _numbers(known)
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        found = _days(known)
+        candidates = _days(known)
     else:
-        found = []
-    return sorted(found, key=lambda code: (-code.rows, str(code.value)))
+        candidates = []
+    return sorted(candidates, key=lambda code: (-code.rows, str(code.value)))
 
 
 def _words(known: pa.Array) -> list[Code]:
@@ -150,15 +150,15 @@ def _numbers(known: pa.Array) -> list[Code]:
     values, counts = np.unique(numbers(known), return_counts=True)
     finite = np.isfinite(values)
     values, counts = values[finite], counts[finite]
-    found = []
+    candidates = []
     for code in NUMBERS:
         place = int(np.searchsorted(values, code))
         if place >= len(values) or values[place] != code or counts[place] < LEAST_ROWS:
             continue
         why = _stands_out(values, counts, place)
         if why:
-            found.append(Code(code, int(counts[place]), why))
-    return found
+            candidates.append(Code(code, int(counts[place]), why))
+    return candidates
 
 
 def _stands_out(values: np.ndarray, counts: np.ndarray, place: int) -> str:
@@ -187,7 +187,7 @@ def _days(known: pa.Array) -> list[Code]:
     days = pc.cast(known, pa.date32(), safe=False) if pa.types.is_timestamp(known.type) else known.cast(pa.date32())
     counted = pc.value_counts(days)
     values, counts = counted.field(0).cast(pa.int32()).to_numpy(), counted.field(1).to_numpy()
-    found: list[Code] = []
+    candidates: list[Code] = []
     for day in DAYS:
         number = (day - datetime.date(1970, 1, 1)).days
         own = values == number
@@ -199,7 +199,7 @@ def _days(known: pa.Array) -> list[Code]:
         gap = min(abs(int(others.min()) - number), abs(int(others.max()) - number))
         outside = number < others.min() or number > others.max()
         if outside and gap > 365:
-            found.append(Code(day.isoformat(), count, f"the others are {gap / 365.25:,.0f} years away or more"))
+            candidates.append(Code(day.isoformat(), count, f"the others are {gap / 365.25:,.0f} years away or more"))
         elif count >= _SPIKE * int(counts[~own].max()) and count >= _SPIKE_SHARE * int(counts.sum()):
-            found.append(Code(day.isoformat(), count, "it is far more frequent than any other day"))
-    return found
+            candidates.append(Code(day.isoformat(), count, "it is far more frequent than any other day"))
+    return candidates

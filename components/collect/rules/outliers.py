@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.collect.rules.base import Evidence, Found
+from headwater.components.collect.rules.base import Evidence, Outcome
 from headwater.components.collect.rules.binning import numbers
 from headwater.components.collect.rules.findings import finding
 from headwater.components.common.findings import percent
@@ -22,14 +22,14 @@ EXTREME = 25.0
 _FEW_ROWS = 100
 
 
-def outlying_values(evidence: Evidence) -> Found:
+def outlying_values(evidence: Evidence) -> Outcome:
     """`outlier` and `isolated_rows`: see `find_outliers`."""
     if not evidence.sample:
-        return Found([])
+        return Outcome([])
     # A key's numbers are names: a distance between them means nothing.
     table, key = evidence.sample.table, evidence.settings.key
-    found = find_outliers(table.drop([name for name in key if name in table.column_names]))
-    return Found(found.pop("findings"), {"outliers": found})
+    outliers = find_outliers(table.drop([name for name in key if name in table.column_names]))
+    return Outcome(outliers.pop("findings"), {"outliers": outliers})
 
 
 def find_outliers(sample: pa.Table, *, seed: int = 0) -> dict[str, Any]:

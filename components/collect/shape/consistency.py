@@ -186,15 +186,15 @@ def drop_sentinels(batch: pa.RecordBatch, sentinels: Mapping[str, list[Any]], co
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         try:
-            found = pc.is_in(column, _as_type(values, column.type))
+            is_sentinel = pc.is_in(column, _as_type(values, column.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
             raise HeadwaterError(
                 f"missing.{name}: the column is {column.type}, which cannot hold all of {values}"
             ) from None
-        number = pc.sum(found).as_py() or 0
+        number = pc.sum(is_sentinel).as_py() or 0
         counts[name] = counts.get(name, 0) + number
         if number:
-            batch = batch_with(batch, place, name, pc.if_else(found, pa.scalar(None, column.type), column))
+            batch = batch_with(batch, place, name, pc.if_else(is_sentinel, pa.scalar(None, column.type), column))
     return batch
 
 
@@ -294,13 +294,13 @@ def _read_times(texts: pa.Array, form: Format) -> tuple[pa.Array, np.ndarray]:
         if not len(left):
             break
         times = strptime.read_times(texts.take(pa.array(left)), pattern)
-        micros, found = times.micros, np.where(times.real, _FINE, np.where(times.matched, _NO_TIME, _NO_FORM))
+        micros, outcomes = times.micros, np.where(times.real, _FINE, np.where(times.matched, _NO_TIME, _NO_FORM))
         if zone is not None and not pattern.zoned:
             micros, skipped = zones.instants(micros, zone)
-            found[times.real & skipped] = _SKIPPED
+            outcomes[times.real & skipped] = _SKIPPED
         values[left], nanos[left] = micros, times.nanos
         # The first form that a text has says what is wrong with it.
-        reasons[left] = np.where((found == _FINE) | (reasons[left] == _NO_FORM), found, reasons[left])
+        reasons[left] = np.where((outcomes == _FINE) | (reasons[left] == _NO_FORM), outcomes, reasons[left])
     missing |= reasons != _FINE
     return _as_times(values, nanos, missing, target, reasons), reasons
 
@@ -345,16 +345,16 @@ def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
 def _moment(text: str, kind: pa.DataType) -> datetime.date:
     """A day or a time in ISO 8601; UTC where the column has a zone and the text has none."""
     try:
-        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise pa.ArrowInvalid(f"{text!r} is not an ISO 8601 time") from None
     if pa.types.is_date(kind):
-        return found.date()
-    if found.tzinfo is None and kind.tz:
-        return found.replace(tzinfo=datetime.UTC)
-    if found.tzinfo is not None and not kind.tz:
+        return moment.date()
+    if moment.tzinfo is None and kind.tz:
+        return moment.replace(tzinfo=datetime.UTC)
+    if moment.tzinfo is not None and not kind.tz:
         raise pa.ArrowInvalid(f"{text!r} has a zone, and the column has none")
-    return found
+    return moment
 
 
 def _place(batch: pa.RecordBatch, name: str, setting: str) -> int:

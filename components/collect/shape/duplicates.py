@@ -28,11 +28,11 @@ _DROP = np.dtype([("element", "<u4"), ("row", "<u4")])
 class Drops(NamedTuple):
     """The rows to be dropped."""
 
-    found: PartitionResults
+    dropped: PartitionResults
 
     def of(self, element: int) -> np.ndarray:
         """The rows to be dropped from an element, counted from its first, int64, rising."""
-        return np.sort(self.found.of(element)["row"]).astype(np.int64)
+        return np.sort(self.dropped.of(element)["row"]).astype(np.int64)
 
 
 def find_duplicates(

@@ -121,9 +121,9 @@ def join(batch: pa.RecordBatch, name: str, lookup: Lookup, place: str, unmatched
         keys.append(_as_key(batch.column(index), table.schema.field(f"_key_{position}").type, name, column))
     sorted_hashes = table["_hash"].chunk(0).to_numpy() if table.num_rows else np.array([], np.uint64)
     hashes = hashing.hash_rows(keys) if batch.num_rows else np.array([], np.uint64)
-    found = np.minimum(np.searchsorted(sorted_hashes, hashes), max(0, len(sorted_hashes) - 1))
-    missed = sorted_hashes[found] != hashes if len(sorted_hashes) else np.ones(len(hashes), bool)
-    index = pa.array(found, pa.int64(), mask=missed)
+    matches = np.minimum(np.searchsorted(sorted_hashes, hashes), max(0, len(sorted_hashes) - 1))
+    missed = sorted_hashes[matches] != hashes if len(sorted_hashes) else np.ones(len(hashes), bool)
+    index = pa.array(matches, pa.int64(), mask=missed)
     for position, key in enumerate(keys):
         # Equal hashes are not yet equal keys, and a missing key equals nothing.
         own = _one(table[f"_key_{position}"]).take(index)
@@ -133,7 +133,7 @@ def join(batch: pa.RecordBatch, name: str, lookup: Lookup, place: str, unmatched
             # Numbers of two types: Arrow would compare integers as reals, and fail beyond what those hold.
             missed |= hashing.second_hash([own]) != hashing.second_hash([key])
             missed |= pc.is_null(key).to_numpy(zero_copy_only=False)
-    index = pa.array(found, pa.int64(), mask=missed)
+    index = pa.array(matches, pa.int64(), mask=missed)
     unmatched[name] = unmatched.get(name, 0) + int(missed.sum())
     columns, names = list(batch.columns), list(batch.schema.names)
     for field in table.schema:

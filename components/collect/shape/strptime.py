@@ -170,10 +170,10 @@ def read_times(texts: pa.Array, form: Form) -> Times:
     groups: dict[str, pa.Array] = {}
     if len(rows) < len(texts):
         others = np.setdiff1d(np.arange(len(texts)), rows)
-        found = pc.extract_regex(texts.take(pa.array(others)), pattern=form.pattern)
-        whole = pc.fill_null(pc.equal(pc.struct_field(found, [len(form.codes)]), ""), False)
+        extracted = pc.extract_regex(texts.take(pa.array(others)), pattern=form.pattern)
+        whole = pc.fill_null(pc.equal(pc.struct_field(extracted, [len(form.codes)]), ""), False)
         own = pc.indices_nonzero(whole)
-        groups = {code: pc.struct_field(found, [place]).take(own) for place, code in enumerate(form.codes)}
+        groups = {code: pc.struct_field(extracted, [place]).take(own) for place, code in enumerate(form.codes)}
         read = {code: _field(code, group) for code, group in groups.items() if code not in "fz"}
         fields = {code: np.concatenate([fields[code], read[code]]) if fields else read[code] for code in read}
         rows = np.concatenate([rows, others[own.to_numpy()]])
@@ -323,20 +323,20 @@ def _days(fields: dict[str, np.ndarray], rows: int) -> tuple[np.ndarray, np.ndar
     if "V" in fields:
         # Week 1 is the one that has the fourth of January.
         fourth = new_year + 3
-        found = fourth - (fourth + 3) % 7 + (fields["V"] - 1) * 7 + weekday
-        thursday = found - weekday + 3
-        return found, real & (_year_of(thursday) == year)
+        days = fourth - (fourth + 3) % 7 + (fields["V"] - 1) * 7 + weekday
+        thursday = days - weekday + 3
+        return days, real & (_year_of(thursday) == year)
     if "j" in fields:
-        found = new_year + fields["j"] - 1
+        days = new_year + fields["j"] - 1
     elif weekday is not None and ("U" in fields or "W" in fields):
         sunday = int("U" in fields)
         # Days before the year's first Sunday (%U) or Monday (%W) are of week 0.
         start = new_year + (-first - sunday) % 7
-        found = start + (fields["U" if sunday else "W"] - 1) * 7 + (weekday + sunday) % 7
+        days = start + (fields["U" if sunday else "W"] - 1) * 7 + (weekday + sunday) % 7
     else:
-        found = _day_of(year, month) + day - 1
-        return found, real & (_month_of(found) == (year - 1970) * 12 + month - 1)
-    return found, real & (_year_of(found) == year)
+        days = _day_of(year, month) + day - 1
+        return days, real & (_month_of(days) == (year - 1970) * 12 + month - 1)
+    return days, real & (_year_of(days) == year)
 
 
 def _day_of(year: np.ndarray, month: np.ndarray) -> np.ndarray:

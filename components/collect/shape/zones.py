@@ -76,8 +76,8 @@ def instants(local: np.ndarray, zone: datetime.tzinfo) -> tuple[np.ndarray, np.n
 def _offset_of_day(zone: datetime.tzinfo, day: int) -> int | None:
     """The offset from UTC in seconds on a local day; None where it changes."""
     start = day * _DAY
-    found = {offset for second in (start, start + _DAY - 1) for offset in _offsets(zone, second)}
-    return found.pop() if len(found) == 1 else None
+    offsets = {offset for second in (start, start + _DAY - 1) for offset in _offsets(zone, second)}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _offsets(zone: datetime.tzinfo, second: int) -> tuple[int, int]:

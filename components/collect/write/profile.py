@@ -53,22 +53,22 @@ def finish(state: Mapping[str, dict[str, Any]], schema: pa.Schema, event_time: s
     """
     columns = {}
     for field in schema:
-        found = state.get(field.name)
-        if found is None:
+        counted = state.get(field.name)
+        if counted is None:
             continue
         columns[field.name] = {
             "type": str(field.type),
-            "missing": found["missing"],
-            "min": found.get("min"),
-            "max": found.get("max"),
-            "constant": found.get("longest", 0) == found["rows"] > 0 and not found["missing"],
-            "longest_run": found.get("longest", 0),
+            "missing": counted["missing"],
+            "min": counted.get("min"),
+            "max": counted.get("max"),
+            "constant": counted.get("longest", 0) == counted["rows"] > 0 and not counted["missing"],
+            "longest_run": counted.get("longest", 0),
             "newest": None,
         }
     if event_time and columns.get(event_time, {}).get("max") is not None:
         columns[event_time]["newest"] = _iso(columns[event_time]["max"])
         columns[event_time]["oldest"] = _iso(columns[event_time]["min"])
-    rows = max((found["rows"] for found in state.values()), default=0)
+    rows = max((counted["rows"] for counted in state.values()), default=0)
     return {"rows": rows, "columns": columns}
 
 

@@ -67,12 +67,12 @@ def identities(files: Sequence[SourceFile]) -> tuple[tuple[str, str], ...]:
     """What the `_row_id`s of each file are made of, by URI: no two alike."""
     # Two copies of one file hold different rows all the same: the copy's number tells their `_row_id`s apart.
     seen: dict[str, int] = {}
-    found = []
+    identified = []
     for file in files:
         number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
         identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
-        found.append((file.uri, identity))
-    return tuple(found)
+        identified.append((file.uri, identity))
+    return tuple(identified)
 
 
 def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
@@ -146,7 +146,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         "reasons": {},
         "profile": profile.merge(states),
         "personal": {
-            name: detect.merge([found[name] for found in personal]) for name in (personal[0] if personal else ())
+            name: detect.merge([counts[name] for counts in personal]) for name in (personal[0] if personal else ())
         },
     }
     if rejections:

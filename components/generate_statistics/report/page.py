@@ -10,8 +10,10 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common import charts, distributions, histograms
 from headwater.components.common.pages import Unit, count, embedded, number, percent, render, unit_of, visible
+from headwater.components.common.results import Home
 from headwater.components.generate_statistics.measure.conversion import RULE
 from headwater.components.generate_statistics.report.attention import common_of, deciles, missing_share, reasons, upto
+from headwater.components.generate_statistics.report.facts import facts_of
 from headwater.components.generate_statistics.report.protos import COUNTED, HIDDEN, RANKED
 
 MOST_SLICE_CELLS = 1500
@@ -35,7 +37,11 @@ _Statistics = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 
 def render_page(
-    body: Mapping[str, Any], statistics: _Statistics, states: Mapping[str, bytes], links: Sequence[tuple[str, str]] = ()
+    body: Mapping[str, Any],
+    statistics: _Statistics,
+    states: Mapping[str, bytes],
+    links: Sequence[tuple[str, str]] = (),
+    home: Home | None = None,
 ) -> str:
     """Renders the page.
 
@@ -44,6 +50,7 @@ def render_page(
       statistics: by split, in the dataset's order; each with all rows first, then slices.
       states: their states, by split.
       links: names and addresses of other pages of the run.
+      home: where the statistics lie; None outside a `data_root`.
     """
     known = {split: distributions.read(content) for split, content in states.items()}
     by_path: dict[tuple[str, ...], dict[str, _Feature]] = {}
@@ -57,19 +64,16 @@ def render_page(
     ]
     ranked = sorted(features, key=lambda each: (-sum(10**reason.weight for reason in each["reasons"]), each["place"]))
     slices, shown = _slices(statistics, by_path)
+    eyes = sum(bool(each["reasons"]) for each in features)
     crosses, pairs_left = _crosses(statistics)
     return render(
         "headwater.components.generate_statistics",
         "page.html",
         title=body["dataset"]["name"] or body["dataset"]["uri"],
         body=body,
-        weighted={
-            split: proto.datasets[0].weighted_num_examples
-            for split, proto in statistics.items()
-            if proto.datasets[0].weighted_num_examples
-        },
+        facts=facts_of(body, statistics, len(features), eyes, home),
         features=ranked,
-        eyes=sum(bool(each["reasons"]) for each in features),
+        eyes=eyes,
         kinds=sorted({each["kind"] for each in features}),
         slices=embedded(slices) if shown else "",
         slices_shown=shown,
@@ -97,10 +101,16 @@ def _feature(
     tables = _values(mine, _TOP_VALUES_OF_MANY if many else _TOP_VALUES)
     sides = [_side(feature) for feature in known.values()]
     bins, ticks = histograms.bins_of(sides, unit, _BINS_OF_MANY if many else histograms.BINS) if known else ([], [])
-    drawn = charts.steps(_named(path), bins, list(known), ticks, read=unit.read)
+    codes = histograms.codes_of(sides) if known and first.type == 0 and not unit.name else []
+    drawn = (
+        charts.rows(_named(path), codes, list(known))
+        if codes
+        else charts.steps(_named(path), bins, list(known), ticks, read=unit.read)
+    )
     if drawn is None and tables:
         drawn = _bars(path, mine, tables, _BARS_OF_MANY if many else _BARS)
     gists = {split: _gist(feature, unit) for split, feature in mine.items()}
+    gists.update({split: _gist_of_codes(codes, side) for side, split in enumerate(known)} if codes else {})
     return {
         "place": place,
         "name": _named(path),
@@ -172,6 +182,13 @@ def _gist(feature: _Feature, unit: Unit) -> str:
     if feature.HasField("bytes_stats") and common.tot_num_values:
         return f"{number(feature.bytes_stats.avg_num_bytes)} bytes on average"
     return "no values" if not common.tot_num_values else ""
+
+
+def _gist_of_codes(codes: Sequence[charts.Bin], side: int) -> str:
+    """Integers that are shown by name in a few words, as of text."""
+    most = max(codes, key=lambda each: each.shares[side])
+    distinct = sum(each.shares[side] > 0 for each in codes)
+    return f"{count(distinct)} distinct · {most.name} {percent(most.shares[side])}" if distinct else "no values"
 
 
 def _shown(value: str, longest: int = _LONGEST) -> str:

@@ -16,9 +16,10 @@ class Alert(pydantic.BaseModel):
     """One channel.
 
     Attributes:
-      to: `webhook`, `slack`, `email`, `prometheus` (a text file for node exporter's collector) or `openlineage`.
+      to: `webhook`, `slack`, `email`, `prometheus` (a text file for node exporter's collector), `pushgateway` (the
+        same, sent to Prometheus' Pushgateway) or `openlineage`.
       on: the least severity that is sent: `error`, `warning`, or `always`, for which a verdict without findings is sent
-        too. `prometheus` and `openlineage` tell the state, and are always sent.
+        too. `prometheus`, `pushgateway` and `openlineage` tell the state, and are always sent.
       url_env: the variable that holds the address; of `openlineage` by default OPENLINEAGE_URL.
       secret_env: the variable that holds the key of a webhook's signature, or OpenLineage's API key.
       host, port: of the mail server; TLS is used when it offers it.

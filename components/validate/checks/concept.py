@@ -35,18 +35,18 @@ def run(context: Context) -> Outcome:
         return Outcome(skipped="no baseline: there is no earlier span to compare with")
     earlier = context.baseline.results[-1]
     config = context.settings.concept.model_dump()
-    found = measure_concept(
+    measured = measure_concept(
         context.dataset,
         earlier.body["dataset"]["uri"],
         config={**config, "statistics": config["statistics"] or earlier.uri},
         **context.beam,
     )
-    summary = {name: part for name, part in found.items() if name != "findings"}
+    summary = {name: part for name, part in measured.items() if name != "findings"}
     spans = [each.home.span for each in (context.statistics, earlier) if each.home]
     summary["spans_apart"] = abs(spans[0] - spans[1]) if len(spans) == 2 else None
     compared = [history.concept_of(summary), *(run.concept for run in context.past)]
     summary["labelling"] = _advise(context.settings.concept, compared)
-    return Outcome(findings=found["findings"], summary=summary)
+    return Outcome(findings=measured["findings"], summary=summary)
 
 
 def _advise(settings: Concept, compared: Sequence[tuple[int, float] | None]) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from headwater.components.validate.context import Context
 def run(context: Context) -> Outcome:
     if not context.contract.HasField("dataset_constraints"):
         return Outcome(skipped="the schema has no dataset_constraints")
-    found = [each for split in context.splits for each in context.conformance(split).constraints]
-    return Outcome(findings=found)
+    findings = [each for split in context.splits for each in context.conformance(split).constraints]
+    return Outcome(findings=findings)
 
 
 CHECK = Check("dataset_constraints", "the number of rows against dataset_constraints of the schema", run)

@@ -17,9 +17,9 @@ def run(context: Context) -> Outcome:
 
     if not context.settings.feature_skew:
         return Outcome(skipped="no serving rows: set validate.feature_skew")
-    found = measure_feature_skew(context.dataset, config=context.settings.feature_skew.model_dump(), **context.beam)
-    summary = {name: part for name, part in found.items() if name != "findings"}
-    return Outcome(findings=found["findings"], summary=summary)
+    measured = measure_feature_skew(context.dataset, config=context.settings.feature_skew.model_dump(), **context.beam)
+    summary = {name: part for name, part in measured.items() if name != "findings"}
+    return Outcome(findings=measured["findings"], summary=summary)
 
 
 CHECK = Check(

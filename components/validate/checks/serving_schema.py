@@ -34,7 +34,7 @@ def run(context: Context) -> Outcome:
     if not serving.rows:
         message = "the serving data has no rows; nothing was validated"
         return Outcome(findings=[finding("serving", "", "EMPTY_SPLIT", "warning", message)])
-    found = schema_checks.check(
+    conformance = schema_checks.check(
         "serving",
         serving.statistics,
         context.contract,
@@ -42,7 +42,7 @@ def run(context: Context) -> Outcome:
         inferred=context.inferred,
         hidden=context.hidden,
     )
-    return Outcome(findings=[*found.breaches, *found.constraints])
+    return Outcome(findings=[*conformance.breaches, *conformance.constraints])
 
 
 CHECK = Check("serving_schema", "serving data against the schema", run, settings={"serving": (Serving | None, None)})

@@ -8,8 +8,8 @@ from headwater.components.validate.findings import finding
 
 
 def run(context: Context) -> Outcome:
-    found = context.about.get("findings")
-    if found is None:
+    before = context.about.get("findings")
+    if before is None:
         return Outcome(skipped="the statistics do not say what was found before")
     findings = [
         finding(
@@ -22,7 +22,7 @@ def run(context: Context) -> Outcome:
             shares=each["shares"],
             action=each["action"] or f"look at the page of the {each['component']}",
         )
-        for each in found
+        for each in before
     ]
     return Outcome(findings=findings)
 

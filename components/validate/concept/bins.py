@@ -100,9 +100,11 @@ class Column:
             texts = _texts(array)
             encoded = texts.dictionary_encode()
             distinct = encoded.dictionary
-            found = pc.index_in(distinct, value_set=pa.array(self.values, pa.binary()))
+            places = pc.index_in(distinct, value_set=pa.array(self.values, pa.binary()))
             rest = (hash_values(distinct) % np.uint64(self.others)).astype(np.int64) + len(self.values)
-            own = np.where(pc.is_null(found), rest, pc.fill_null(found, 0)) if len(distinct) else np.zeros(1, np.int64)
+            own = (
+                np.where(pc.is_null(places), rest, pc.fill_null(places, 0)) if len(distinct) else np.zeros(1, np.int64)
+            )
             codes = own[pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)]
         return np.where(missing, self.size - 1, codes).astype(np.int64)
 
@@ -172,8 +174,8 @@ def column(feature: statistics_pb2.FeatureNameStatistics, kind: pa.DataType) -> 
         return Column(name, "numbers", edges=_edges(feature.num_stats, whole), whole=whole, boolean=boolean)
     if stats == "string_stats" and feature.string_stats.common_stats.num_non_missing:
         # Whole numbers that a schema calls categories are counted as text; they are compared as such.
-        found, unique = _frequent(feature.string_stats), feature.string_stats.unique
-        values = tuple(value for value, rows in found if rows >= _LEAST_ROWS)[:OWN_VALUES]
+        frequent, unique = _frequent(feature.string_stats), feature.string_stats.unique
+        values = tuple(value for value, rows in frequent if rows >= _LEAST_ROWS)[:OWN_VALUES]
         return Column(name, "text", values=values, known=len(values) == unique)
     return None
 
@@ -192,21 +194,21 @@ def classes(feature: statistics_pb2.FeatureNameStatistics, kind: pa.DataType, bi
     Raises:
       HeadwaterError: it has more than `MOST_CLASSES` classes.
     """
-    found = column(feature, kind)
-    if found is None:
+    binned = column(feature, kind)
+    if binned is None:
         return None
-    if found.kind == "text":
+    if binned.kind == "text":
         unique = feature.string_stats.unique
         if unique > MOST_CLASSES:
             raise HeadwaterError(
-                f"concept.label: column {found.name!r} has {unique:,} classes; at most {MOST_CLASSES} can be "
+                f"concept.label: column {binned.name!r} has {unique:,} classes; at most {MOST_CLASSES} can be "
                 "compared; group the classes in a new column"
             )
         values = tuple(value for value, _ in _frequent(feature.string_stats))
-        return dataclasses.replace(found, values=values, others=1, known=len(values) == unique)
-    if not _few(feature.num_stats, found.whole):
-        found = dataclasses.replace(found, edges=_quantiles(feature.num_stats, bins, found.whole))
-    return found
+        return dataclasses.replace(binned, values=values, others=1, known=len(values) == unique)
+    if not _few(feature.num_stats, binned.whole):
+        binned = dataclasses.replace(binned, edges=_quantiles(feature.num_stats, bins, binned.whole))
+    return binned
 
 
 def _few(stats: statistics_pb2.NumericStatistics, whole: bool) -> bool:

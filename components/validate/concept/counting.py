@@ -124,14 +124,14 @@ def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _add(cells: np.ndarray, plan: Plan, period: int, batch: pa.RecordBatch) -> None:
-    found: dict[Column, np.ndarray] = {}
+    codes_of: dict[Column, np.ndarray] = {}
 
     def codes(columns: tuple[Column, ...]) -> np.ndarray:
         total = np.zeros(batch.num_rows, np.int64)
         for column in columns:
-            if column not in found:
-                found[column] = column.codes(batch.column(batch.schema.get_field_index(column.name)))
-            total = total * column.size + found[column]
+            if column not in codes_of:
+                codes_of[column] = column.codes(batch.column(batch.schema.get_field_index(column.name)))
+            total = total * column.size + codes_of[column]
         return total
 
     kept = np.ones(batch.num_rows, bool)

@@ -30,7 +30,7 @@ from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.concept import findings, inference
 from headwater.components.validate.concept.bins import Column
 from headwater.components.validate.concept.counting import Counts, Plan
-from headwater.components.validate.concept.features import CLASSES_HELD, Feature, Found
+from headwater.components.validate.concept.features import CLASSES_HELD, Feature, Tested
 from headwater.components.validate.concept.settings import Concept
 from headwater.components.validate.concept.slices import cells_of, find_slices, pairs_of, share_changed
 
@@ -85,25 +85,25 @@ def decide(
     if reason := _impossible(counted, labels, label):
         result["findings"].append(findings.finding(label.name, "COMPARISON_IMPOSSIBLE", reason))
         return result
-    found = [_look(feature, table) for feature, table in zip(every, tables)]
-    shifted = _shifted(found, options)
-    suspects = _suspects(found, options)
-    sources: list[Found] = []
+    looks = [_look(feature, table) for feature, table in zip(every, tables)]
+    shifted = _shifted(looks, options)
+    suspects = _suspects(looks, options)
+    sources: list[Tested] = []
     slices: list[dict[str, Any]] = []
     explaining = shifted[0].table if shifted else None
     if suspects:
         classes = label.held(CLASSES_HELD)
-        held, moved = _hold(count, classes, found, suspects, shifted, score, options)
-        sources, slices, explaining = _look_closer(count, classes, suspects, found, held, moved, options)
+        held, moved = _hold(count, classes, looks, suspects, shifted, score, options)
+        sources, slices, explaining = _look_closer(count, classes, suspects, looks, held, moved, options)
     result["label"] = findings.describe_label(labels, label, explaining, options)
-    result["features"] = [findings.describe(each) for each in found]
+    result["features"] = [findings.describe(each) for each in looks]
     own = {column.name for each in sources for column in each.feature.columns}
     slices = [slice_ for slice_ in slices if own & set(slice_["features"])]
     result["slices"] = slices[:MOST_SLICES]
     result["effect"] = max([float(each.tests.effect[0]) for each in sources], default=0.0)
-    unsettled = [each for each in found if each.verdict == "unsettled"]
+    unsettled = [each for each in looks if each.verdict == "unsettled"]
     # Columns of which none changed by itself.
-    together = [each for each in found if each.held and each.verdict in ("explained", "unsettled") and not shifted]
+    together = [each for each in looks if each.held and each.verdict in ("explained", "unsettled") and not shifted]
     verdicts = [
         *(["concept"] if sources else []),
         *(["covariate"] if shifted or together else []),
@@ -111,7 +111,7 @@ def decide(
     result["verdict"] = " and ".join(verdicts) if sources or not unsettled else "unsettled"
     result["verdict"] = result["verdict"] or "unchanged"
     result["findings"] = [
-        *findings.of_concept(sources, found, slices, label),
+        *findings.of_concept(sources, looks, slices, label),
         *findings.of_unsettled(unsettled, sources),
         *findings.of_shift(shifted, together),
         *findings.of_label(result["label"], label, options),
@@ -131,14 +131,14 @@ def _impossible(counted: Counts, labels: np.ndarray, label: Column) -> str:
     return ""
 
 
-def _look(feature: Feature, table: np.ndarray) -> Found:
+def _look(feature: Feature, table: np.ndarray) -> Tested:
     table = table.reshape(feature.size, *table.shape[-2:])
-    return Found(feature, table, inference.covariate(table.sum(axis=1)), inference.concept(table[:, None]))
+    return Tested(feature, table, inference.covariate(table.sum(axis=1)), inference.concept(table[:, None]))
 
 
-def _shifted(found: Sequence[Found], options: Concept) -> list[Found]:
+def _shifted(looks: Sequence[Tested], options: Concept) -> list[Tested]:
     """Single columns whose shares changed, those that move the label most first."""
-    singles = [each for each in found if len(each.feature.columns) == 1]
+    singles = [each for each in looks if len(each.feature.columns) == 1]
     for each, adjusted in zip(singles, benjamini_hochberg([each.shift[2] for each in singles])):
         each.shift_adjusted = adjusted
         each.leverage = inference.leverage(each.table[None])
@@ -150,18 +150,18 @@ def _shifted(found: Sequence[Found], options: Concept) -> list[Found]:
     return sorted(shifted, key=lambda each: (-each.leverage, -each.shift[3], each.feature.name))
 
 
-def _suspects(found: Sequence[Found], options: Concept) -> list[Found]:
+def _suspects(looks: Sequence[Tested], options: Concept) -> list[Tested]:
     suspects = []
-    for each in found:
+    for each in looks:
         if np.count_nonzero(each.table.sum(axis=(1, 2))) < 2:
             each.verdict = "constant"
-    tested = [each for each in found if each.verdict != "constant"]
+    tested = [each for each in looks if each.verdict != "constant"]
     for each, adjusted in zip(tested, benjamini_hochberg([each.tests.p_value[0] for each in tested])):
         each.adjusted = adjusted
         if each.tests.compared[0] < LEAST_COMPARED or not each.tests.freedom[0]:
             each.verdict, each.reason = "undecided", findings.too_few(each)
         elif adjusted <= options.max_p and (
-            each.tests.effect[0] >= options.min_effect or _has_slice(each.tests, found, options)
+            each.tests.effect[0] >= options.min_effect or _has_slice(each.tests, looks, options)
         ):
             suspects.append(each)
     suspects.sort(key=lambda each: (-each.tests.excess, each.feature.name))
@@ -173,12 +173,12 @@ def _suspects(found: Sequence[Found], options: Concept) -> list[Found]:
 def _hold(
     count: Count,
     label: Column,
-    found: Sequence[Found],
-    suspects: Sequence[Found],
-    shifted: Sequence[Found],
+    looks: Sequence[Tested],
+    suspects: Sequence[Tested],
+    shifted: Sequence[Tested],
     score: Feature | None,
     options: Concept,
-) -> tuple[list[Found], dict[str, float]]:
+) -> tuple[list[Tested], dict[str, float]]:
     """What is held fixed, and the leverage that each other column then has.
 
     The first is the score, or the changed column that moves the label most; the next is the one that moves it most
@@ -187,10 +187,10 @@ def _hold(
     """
     effect = max(options.min_effect, _LEAST_EFFECT)
     least = effect * _WORTH_HOLDING
-    singles = [each for each in found if len(each.feature.columns) == 1]
+    singles = [each for each in looks if len(each.feature.columns) == 1]
     # What says nothing of the label does not move it.
     singles.sort(key=lambda each: (-inference.association(each.table[..., 0]), each.feature.name))
-    held: list[Found] = []
+    held: list[Tested] = []
     within = suspects[0].feature.columns[0].held()
     left = [each for each in singles if each is not suspects[0]]
     if shifted:
@@ -216,12 +216,12 @@ def _hold(
 def _look_closer(
     count: Count,
     classes: Column,
-    suspects: Sequence[Found],
-    found: Sequence[Found],
-    held: Sequence[Found],
+    suspects: Sequence[Tested],
+    looks: Sequence[Tested],
+    held: Sequence[Tested],
     moved: dict[str, float],
     options: Concept,
-) -> tuple[list[Found], list[dict[str, Any]], np.ndarray | None]:
+) -> tuple[list[Tested], list[dict[str, Any]], np.ndarray | None]:
     """Tests suspects with others held fixed, then outside of the slices that changed.
 
     Returns:
@@ -232,7 +232,7 @@ def _look_closer(
     # Two columns and two held fixed would be too many cells.
     tables = (fixed, *((*pair.columns, *_besides(fixed, pair)[:1]) for pair in pairs))
     left = list(suspects)
-    sources: list[Found] = []
+    sources: list[Tested] = []
     slices: list[dict[str, Any]] = []
     without: tuple[tuple[tuple[Column, ...], tuple[int, ...]], ...] = ()
     explaining: np.ndarray | None = None
@@ -240,7 +240,7 @@ def _look_closer(
         own = tuple((*each.feature.columns, *_besides(fixed, each.feature)) for each in left)
         counted = count(Plan(classes, own if turn else own + tables, without)).tables
         tests = [inference.concept(cells_of(table, each.feature)) for table, each in zip(counted, left)]
-        changed = _judge(left, tests, found, held, moved, sources, options)
+        changed = _judge(left, tests, looks, held, moved, sources, options)
         if turn == 0:
             explaining, *of_pairs = counted[len(left) :]
             summary = {each.feature.name for each, _ in changed}
@@ -264,17 +264,17 @@ def _look_closer(
 
 
 def _judge(
-    left: Sequence[Found],
+    left: Sequence[Tested],
     tests: Sequence[inference.Tests],
-    found: Sequence[Found],
-    held: Sequence[Found],
+    looks: Sequence[Tested],
+    held: Sequence[Tested],
     moved: dict[str, float],
-    sources: Sequence[Found],
+    sources: Sequence[Tested],
     options: Concept,
-) -> list[tuple[Found, inference.Tests]]:
+) -> list[tuple[Tested, inference.Tests]]:
     """Writes what is known of each suspect, and gives those whose concept changed."""
     # Those that were not tested again count as hypotheses too.
-    p_values = [1.0] * (len(found) - len(left))
+    p_values = [1.0] * (len(looks) - len(left))
     adjusted = benjamini_hochberg([*(float(test.p_value[0]) for test in tests), *p_values])
     changed = []
     for each, test, p_value in zip(left, tests, adjusted):
@@ -285,7 +285,7 @@ def _judge(
         more = sum(value for name, value in moved.items() if name not in names)
         more += sum(other.inside for other in held if other is not each) + each.inside
         more *= _MARGIN
-        in_slice = more < options.min_effect and _has_slice(test, found, options)
+        in_slice = more < options.min_effect and _has_slice(test, looks, options)
         clear = p_value <= options.max_p and (effect >= options.min_effect or in_slice)
         if sources:
             if clear:
@@ -315,16 +315,16 @@ def _judge(
     return changed
 
 
-def _has_slice(test: inference.Tests, found: Sequence[Found], options: Concept) -> bool:
+def _has_slice(test: inference.Tests, looks: Sequence[Tested], options: Concept) -> bool:
     """Whether a bin changed clearly by itself, however small a share of the rows it has."""
     # Bonferroni over all bins of all features.
-    bins = sum(each.feature.size for each in found)
+    bins = sum(each.feature.size for each in looks)
     return bool(((test.p_value[1:] * bins <= options.max_p) & (share_changed(test) >= options.min_slice_effect)).any())
 
 
 def _strongest(
-    changed: Sequence[tuple[Found, inference.Tests]], tables: dict[str, np.ndarray], held: Sequence[Found]
-) -> tuple[Found, tuple[Column, ...], inference.Tests]:
+    changed: Sequence[tuple[Tested, inference.Tests]], tables: dict[str, np.ndarray], held: Sequence[Tested]
+) -> tuple[Tested, tuple[Column, ...], inference.Tests]:
     """The feature whose bins hold the change most closely, the columns whose bins these are, and the test of each."""
     candidates = [(each, each.feature.columns, test) for each, test in changed]
     for each, _ in changed:

@@ -36,7 +36,7 @@ class Feature:
 
 
 @dataclasses.dataclass
-class Found:
+class Tested:
     """What is known of one feature."""
 
     feature: Feature

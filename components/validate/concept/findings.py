@@ -10,12 +10,12 @@ import numpy as np
 from headwater.components.common.findings import percent
 from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
-from headwater.components.validate.concept.features import CLASSES_HELD, Found
+from headwater.components.validate.concept.features import CLASSES_HELD, Tested
 from headwater.components.validate.concept.settings import Concept
 from headwater.components.validate.concept.slices import label_shares
 
 
-def describe(each: Found) -> dict[str, Any]:
+def describe(each: Tested) -> dict[str, Any]:
     """A feature, as JSON."""
     g2, freedom, p_value, effect = each.shift
     tests = each.tests
@@ -71,7 +71,7 @@ def describe_label(
 
 
 def of_concept(
-    sources: Sequence[Found], found: Sequence[Found], slices: Sequence[dict[str, Any]], label: Column
+    sources: Sequence[Tested], looks: Sequence[Tested], slices: Sequence[dict[str, Any]], label: Column
 ) -> list[dict[str, Any]]:
     """One finding for each feature that the concept changed in."""
     findings = []
@@ -85,7 +85,7 @@ def of_concept(
             f"the label {label.name!r} has changed for the same inputs: within bins of {each.feature.name}{aside}, "
             f"about {percent(effect)} of the labels changed{where}; label recent rows and retrain"
         )
-        echoes = [other.feature.name for other in found if other.verdict == "echo"]
+        echoes = [other.feature.name for other in looks if other.verdict == "echo"]
         findings.append(
             finding(
                 each.feature.name,
@@ -108,7 +108,7 @@ def _change(slice_: dict[str, Any], label: Column) -> str:
     )
 
 
-def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[dict[str, Any]]:
+def of_unsettled(unsettled: Sequence[Tested], sources: Sequence[Tested]) -> list[dict[str, Any]]:
     """That it is not known whether the concept changed, where no change is reported."""
     if not unsettled or sources:
         return []
@@ -121,7 +121,7 @@ def of_unsettled(unsettled: Sequence[Found], sources: Sequence[Found]) -> list[d
     return [finding(first.feature.name, "COMPARISON_IMPOSSIBLE", message)]
 
 
-def of_shift(shifted: Sequence[Found], together: Sequence[Found]) -> list[dict[str, Any]]:
+def of_shift(shifted: Sequence[Tested], together: Sequence[Tested]) -> list[dict[str, Any]]:
     """That the inputs changed."""
     if together:
         first = together[0]
@@ -156,7 +156,7 @@ def of_label(summary: dict[str, Any], label: Column, options: Concept) -> list[d
     return [finding(label.name, "LABEL_DRIFT", message, effect=summary["effect"], p_value=summary["p_value"])]
 
 
-def too_few(each: Found) -> str:
+def too_few(each: Tested) -> str:
     """Why a feature cannot be tested."""
     if not each.tests.freedom[0]:
         return (

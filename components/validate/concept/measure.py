@@ -180,10 +180,10 @@ class _Columns:
                 elif name in named:
                     self.left_out[name] = f"the baseline's statistics have no values of {name!r} to take bins from"
         score = Feature((columns[options.score],)) if options.score in columns else None
-        found = [Feature((columns[name],)) for name in self._names if name in columns]
+        inputs = [Feature((columns[name],)) for name in self._names if name in columns]
         pairs = (pair for pair in options.slices if set(pair) <= set(columns))
-        found += [Feature(tuple(columns[name].held() for name in pair)) for pair in pairs]
-        return label, score, found
+        inputs += [Feature(tuple(columns[name].held() for name in pair)) for pair in pairs]
+        return label, score, inputs
 
     def _check(self, key: str, name: str, kinds: Sequence[Mapping[str, str]]) -> str:
         """Why a column that was named cannot be compared between these two datasets; empty when it can."""
@@ -271,14 +271,14 @@ def _statistics(options: Concept, baseline_data: Dataset) -> Result:
 
 def _private(statistics: Result, baseline_data: Dataset, current_data: Dataset) -> frozenset[str]:
     """Columns whose values must not be shown."""
-    found = set(statistics.body.get("private") or {})
-    shown = set(_measured(statistics)) - found
+    hidden = set(statistics.body.get("private") or {})
+    shown = set(_measured(statistics)) - hidden
     for side in (baseline_data, current_data):
         # What collect hashed, redacted or generalised may be shown, and what the statistics show.
         for name, entry in (side.result.body.get("private") or {}).items():
             if (entry.get("action") or "keep") == "keep" and name not in shown:
-                found.add(name)
-    return frozenset(found)
+                hidden.add(name)
+    return frozenset(hidden)
 
 
 def _measured(statistics: Result) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.concept import inference
 from headwater.components.validate.concept.bins import Column
-from headwater.components.validate.concept.features import Feature, Found
+from headwater.components.validate.concept.features import Feature, Tested
 from headwater.components.validate.concept.settings import Concept
 
 MOST_PAIRED = 4
@@ -22,7 +22,7 @@ def share_changed(test: inference.Tests) -> np.ndarray:
     return test.effect[1:] / np.maximum(test.compared[1:], 1e-12)
 
 
-def pairs_of(suspects: Sequence[Found]) -> list[Feature]:
+def pairs_of(suspects: Sequence[Tested]) -> list[Feature]:
     """Each two of the strongest suspects together."""
     singles = [each.feature.columns[0].held() for each in suspects if len(each.feature.columns) == 1][:MOST_PAIRED]
     singles.sort(key=lambda column: column.name)
@@ -35,7 +35,7 @@ def cells_of(table: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def find_slices(
-    by_bin: Sequence[tuple[Found, inference.Tests, np.ndarray]],
+    by_bin: Sequence[tuple[Tested, inference.Tests, np.ndarray]],
     pairs: Sequence[tuple[Feature, np.ndarray]],
     classes: Column,
     options: Concept,

@@ -86,7 +86,7 @@ def _compare(
     one, other = (_one(table[name]) for table in (training, serving))
     there = [pc.is_valid(side).to_numpy(zero_copy_only=False) for side in (one, other)]
     both, alone = there[0] & there[1], there[0] != there[1]
-    found: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "max": 0.0, "measured": 0}
+    compared: dict[str, Any] = {"missing": int(alone.sum()), "sum": 0.0, "max": 0.0, "measured": 0}
     if is_number(one.type):
         different = both & ~_equal(one, other)
         gaps = np.zeros(len(one))
@@ -100,20 +100,20 @@ def _compare(
             gaps[places] = gap
             different[places] = beyond
             finite = gaps[places][np.isfinite(gap)]
-            found["sum"], found["max"] = float(finite.sum()), float(finite.max(initial=0.0))
-        found["measured"] = int(both.sum())
+            compared["sum"], compared["max"] = float(finite.sum()), float(finite.max(initial=0.0))
+        compared["measured"] = int(both.sum())
     else:
         different = both & ~_equal(one, other)
     different |= alone
     places = np.flatnonzero(different)
-    found["differing"] = len(places)
+    compared["differing"] = len(places)
     shown = pa.array(places[:most])
-    found["examples"] = [
+    compared["examples"] = [
         {"key": {part: _said(_one(training[part]).take(shown)[n]) for part in key}, "training": _said(one.take(shown)[n]),
          "serving": _said(other.take(shown)[n])}
         for n in range(len(shown))
     ]  # fmt: skip
-    return found
+    return compared
 
 
 def _equal(one: pa.Array, other: pa.Array) -> np.ndarray:
@@ -170,12 +170,12 @@ def add(most: int, contents: list[bytes]) -> bytes:
         for part in ("only", "twice"):
             for side in SIDES:
                 total[part][side] += part_counts[part][side]
-        for name, found in part_counts["columns"].items():
+        for name, theirs in part_counts["columns"].items():
             mine = total["columns"][name]
             for field in ("missing", "sum", "measured", "differing"):
-                mine[field] += found[field]
-            mine["max"] = max(mine["max"], found["max"])
-            mine["examples"] = (mine["examples"] + found["examples"])[:most]
+                mine[field] += theirs[field]
+            mine["max"] = max(mine["max"], theirs["max"])
+            mine["examples"] = (mine["examples"] + theirs["examples"])[:most]
     return json.dumps(total).encode()
 
 

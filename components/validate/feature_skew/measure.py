@@ -92,7 +92,7 @@ def measure_feature_skew(
         content = map_merge(
             "validate: feature skew",
             list(range(partitions)),
-            functools.partial(join, plan, [found["ends"] for found in ends], options.examples),
+            functools.partial(join, plan, [spilled["ends"] for spilled in ends], options.examples),
             functools.partial(add, options.examples),
             sizes=[-(-max(totals) // partitions)] * partitions,
             **beam,
@@ -130,13 +130,13 @@ def _chosen(options: FeatureSkew, opened: Sequence[Dataset]) -> tuple[list[str],
 
 
 def _common_type(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    found = common_type(one, other)
-    if found is None:
+    common = common_type(one, other)
+    if common is None:
         one, other = value_type(one), value_type(other)
         raise HeadwaterError(
             f"feature_skew: column {name!r} is {one} in training and {other} in serving; cast one of them"
         )
-    return found
+    return common
 
 
 def _private(opened: Dataset) -> set[str]:
@@ -183,11 +183,11 @@ def _spill_element(
     number, element = item
     held, keyless = [], 0
     for batch in read_element(element, schema):
-        found = {name: batch.column(batch.schema.get_field_index(name)) for name in types}
-        columns = {name: _as(found[name], kind) for name, kind in types.items()}
+        arrays = {name: batch.column(batch.schema.get_field_index(name)) for name in types}
+        columns = {name: _as(arrays[name], kind) for name, kind in types.items()}
         # Numbers hash by value: made float64 first, long integers would fall together.
         rows, hashes = hash_keys(
-            [as_key(found[name] if pa.types.is_floating(types[name]) else columns[name]) for name in key]
+            [as_key(arrays[name] if pa.types.is_floating(types[name]) else columns[name]) for name in key]
         )
         keyless += batch.num_rows - len(rows)
         table = pa.table({**columns})
@@ -242,10 +242,10 @@ def _report(
         rows[side] = {"rows": total, "only": summary["only"][side], "left_out": left_out}
         if joined + summary["only"][side] + left_out != total:
             raise AssertionError(f"feature skew: the counts of {side} rows do not add up: {rows}")
-    found: dict[str, Any] = {}
+    by_column: dict[str, Any] = {}
     for name in columns:
         mine = summary["columns"][name]
-        found[name] = {
+        by_column[name] = {
             "differing": mine["differing"],
             "share": mine["differing"] / joined if joined else 0.0,
             "missing": mine["missing"],
@@ -253,7 +253,7 @@ def _report(
             "max": mine["max"] if mine["measured"] else None,
             "examples": [] if name in private else [_masked(each, private) for each in mine["examples"]],
         }
-    return {"rows": rows, "columns": found, "findings": list(_findings(rows, found, options))}
+    return {"rows": rows, "columns": by_column, "findings": list(_findings(rows, by_column, options))}
 
 
 def _masked(example: Mapping[str, Any], private: set[str]) -> dict[str, Any]:

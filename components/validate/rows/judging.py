@@ -118,21 +118,21 @@ def judge(plan: Plan, item: Item) -> bytes:
     """
     traced = {trace.number: tracing.rows_of(trace, plan.folder) for trace in item.traces}
     passed, quarantined = ShardWriter(), ShardWriter()
-    found: dict[str, dict[str, Any]] = {}
+    notes: dict[str, dict[str, Any]] = {}
     numbers = _numbers(item)
     rows = bad_rows = 0
     for batch in read_element(item.element, plan.schema):
         broken = sorted(_broken(plan, batch, traced, rows), key=lambda pair: pair[0])
         bad = np.zeros(batch.num_rows, bool)
         for number, places in broken:
-            _note(found, plan, item, number, places, batch, numbers[rows : rows + batch.num_rows])
+            _note(notes, plan, item, number, places, batch, numbers[rows : rows + batch.num_rows])
             if plan.rules[number].severity == "error":
                 bad[places] = True
         if plan.passed or plan.quarantine:
             _write(plan, item, batch, bad, broken, rows, passed, quarantined)
         rows += batch.num_rows
         bad_rows += int(bad.sum())
-    state: dict[str, Any] = {"splits": {item.split: {"rows": rows, "bad": bad_rows, "rules": found}}}
+    state: dict[str, Any] = {"splits": {item.split: {"rows": rows, "bad": bad_rows, "rules": notes}}}
     for role, base, shard in (("passed", plan.passed, passed), ("quarantine", plan.quarantine, quarantined)):
         state[role] = [_store(base, item, shard)] if shard.rows else []
     return json.dumps(state).encode()
@@ -220,7 +220,7 @@ def _numbers(item: Item) -> Sequence[int] | np.ndarray:
 
 
 def _note(
-    found: dict[str, dict[str, Any]],
+    notes: dict[str, dict[str, Any]],
     plan: Plan,
     item: Item,
     number: int,
@@ -228,7 +228,7 @@ def _note(
     batch: pa.RecordBatch,
     numbers: Sequence[int] | np.ndarray,
 ) -> None:
-    known = found.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
+    known = notes.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
     known["broken"] += len(places)
     chosen = places[: EXAMPLES - len(known["examples"])]
     if not len(chosen):

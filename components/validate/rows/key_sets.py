@@ -36,15 +36,15 @@ def not_in_set(keys: KeySet, batch: pa.RecordBatch) -> np.ndarray:
     rows, records = hash_keys(columns)
     first = held["first"]
     place = np.searchsorted(first, records["first"])
-    found = np.zeros(len(records), bool)
+    present = np.zeros(len(records), bool)
     alike = place < len(first)
     while alike.any():
         candidates = np.minimum(place, max(len(first) - 1, 0))
         alike &= first[candidates] == records["first"]
-        found |= alike & (held["second"][candidates] == records["second"])
+        present |= alike & (held["second"][candidates] == records["second"])
         place += 1
-        alike &= ~found & (place < len(first))
-    return rows[~found]
+        alike &= ~present & (place < len(first))
+    return rows[~present]
 
 
 def release_sets() -> None:

@@ -53,12 +53,12 @@ def borders_of(
 
 def _sample(schema: pa.Schema, asked: Monotone, stride: int, item: tuple[int, Any]) -> bytes:
     number, element = item
-    found = []
+    images = []
     for first, batch in counted(read_element(element, schema)):
         rows = np.arange((-first) % stride, batch.num_rows, stride)
         table = ordered_rows(batch.take(pa.array(rows)) if stride > 1 else batch, asked, first + rows)
-        found.append(_images(table, number).tobytes())
-    return b"".join(found)
+        images.append(_images(table, number).tobytes())
+    return b"".join(images)
 
 
 def pack(spill: Spill, held: list[pa.Table], number: int) -> tuple[bytes, list[int]]:
@@ -108,11 +108,11 @@ def _falls(strict: bool, table: pa.Table) -> np.ndarray:
 def over_borders(strict: bool, ends: Sequence[str]) -> dict[int, list[int]]:
     """The rows that fall below the last of the partition before, by element."""
     tables = [pa.ipc.open_stream(base64.b64decode(text)).read_all() for text in ends if text]
-    found: dict[int, list[int]] = {}
+    rows_of: dict[int, list[int]] = {}
     for before, after in zip(tables, tables[1:]):
         for element, row in _falls(strict, pa.concat_tables([before.slice(1), after.slice(0, 1)])).tolist():
-            found.setdefault(element, []).append(row)
-    return found
+            rows_of.setdefault(element, []).append(row)
+    return rows_of
 
 
 def read(folder: str, rule: int, pieces: Sequence[tuple[int, int]]) -> pa.Table | None:

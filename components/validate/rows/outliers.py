@@ -57,7 +57,7 @@ def learn(
     Returns:
       What was learnt; and of the rules that nothing could be learnt for, by number, why.
     """
-    found, unlearnt = [], {}
+    learnt, unlearnt = [], {}
     for number, asked, source in rules:
         sample = _sampled(asked, source, beam)
         scales = {name: scale_of(values) for name, values in sample.items() if _is_enough(values)}
@@ -73,8 +73,8 @@ def learn(
             uri = storage.join(folder, f"outliers-{number:04d}")
             distances = np.stack([scale.distances(sample[name]) for name, scale in columns], axis=1)
             storage.write_bytes(uri, distances.tobytes())
-        found.append(Learnt(number, asked, columns, uri))
-    return found, unlearnt
+        learnt.append(Learnt(number, asked, columns, uri))
+    return learnt, unlearnt
 
 
 def far_rows(rule: Learnt, batch: pa.RecordBatch) -> np.ndarray:
@@ -137,13 +137,13 @@ def _sampled(asked: Outliers, source: Dataset, beam: dict[str, Any]) -> dict[str
 def _sample(schema: pa.Schema, total: int, item: tuple[int, Any]) -> bytes:
     """The values of the rows of an element whose place has a small hash."""
     number, element = item
-    found = []
+    numbers = []
     for first, batch in counted(read_element(element, schema)):
         if total > SAMPLE_ROWS:
             places = np.arange(first, first + batch.num_rows, dtype=np.uint64) + np.uint64(number << 40)
             batch = batch.filter(pa.array(hashing.shares(hashing.mix(places)) < SAMPLE_ROWS / total))
-        found.append(np.stack([_numbers(batch, name) for name in schema.names], axis=1).tobytes())
-    return b"".join(found)
+        numbers.append(np.stack([_numbers(batch, name) for name in schema.names], axis=1).tobytes())
+    return b"".join(numbers)
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> np.ndarray:

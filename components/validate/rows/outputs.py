@@ -82,8 +82,8 @@ def check_outputs(opened: Dataset, referred: Mapping[str, Result], passed: str, 
         if folder in inputs:
             raise HeadwaterError(f"{role}: {folder} is a dataset that this run reads; give another folder")
         if folder and storage.exists(storage.join(folder, results.MANIFEST)):
-            found = results.load(folder, "dataset")
-            if found.body.get("role") != role:
+            written = results.load(folder, "dataset")
+            if written.body.get("role") != role:
                 raise HeadwaterError(f"{role}: {folder} already holds another dataset; give another folder")
     names = collections.Counter(opened.schema.names)
     twice = next((name for name, count in names.items() if count > 1), None)

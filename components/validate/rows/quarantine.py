@@ -102,7 +102,7 @@ def check_rows(
     referred = {**referred, **learnt_from}
     outputs.check_outputs(opened, referred, passed, quarantine)
     rules = _all_rules(settings, read_by, demands)
-    inputs = {"dataset": opened.result, **{f"references.{name}": found for name, found in referred.items()}}
+    inputs = {"dataset": opened.result, **{f"references.{name}": reference for name, reference in referred.items()}}
     shaping = {
         **_shaping(settings),
         "schema": storage.sha256(schema.SerializeToString(deterministic=True)) if schema is not None else None,
@@ -146,27 +146,27 @@ def check_rows(
 
 def _shaping(settings: RowRules) -> dict[str, Any]:
     """The settings that shape what comes out: where a referenced dataset lies does not, what it holds is an input."""
-    found = settings.model_dump(mode="json")
-    for rule in found["rules"]:
+    described = settings.model_dump(mode="json")
+    for rule in described["rules"]:
         if rule["references"]:
             del rule["references"]["dataset"]
         if rule["outliers"]:
             del rule["outliers"]["reference"]
-    return found
+    return described
 
 
 def _crossings(
     settings: RowRules, opened: Dataset, options: Mapping[str, Any]
 ) -> tuple[list[Crossing], dict[str, Result]]:
     """The rules over many rows, and the datasets that they refer to."""
-    found, referred = [], {}
+    crossings, referred = [], {}
     for number, rule in enumerate(settings.rules):
         if rule.unique is not None:
-            found.append(Crossing(number, "unique", tuple(rule.unique)))
+            crossings.append(Crossing(number, "unique", tuple(rule.unique)))
         elif rule.monotone is not None:
             asked = rule.monotone
             columns = tuple(dict.fromkeys([asked.column, *asked.order, *asked.group]))
-            found.append(Crossing(number, "monotone", columns, monotone=asked))
+            crossings.append(Crossing(number, "monotone", columns, monotone=asked))
         elif rule.references is not None:
             where = f"rules.{number} ({rule.name!r}): references"
             try:
@@ -175,7 +175,7 @@ def _crossings(
                 raise HeadwaterError(f"{where}: {error}") from None
             check_reference(where, rule.references, opened.schema, other.schema)
             referred[rule.name] = other.result
-            found.append(
+            crossings.append(
                 Crossing(
                     number,
                     "references",
@@ -184,14 +184,14 @@ def _crossings(
                     other=other,
                 )
             )
-    return found, referred
+    return crossings, referred
 
 
 def _learning(
     settings: RowRules, opened: Dataset, options: Mapping[str, Any]
 ) -> tuple[list[tuple[int, Outliers, Dataset]], dict[str, Result]]:
     """The rules on outliers, and the datasets other than this one that they are learnt from."""
-    found, referred = [], {}
+    learning, referred = [], {}
     for number, rule in enumerate(settings.rules):
         if rule.outliers is None:
             continue
@@ -204,8 +204,8 @@ def _learning(
                 raise HeadwaterError(f"{where}: {error}") from None
             require_numbers(where, rule.outliers.columns, source.schema)
             referred[rule.name] = source.result
-        found.append((number, rule.outliers, source))
-    return found, referred
+        learning.append((number, rule.outliers, source))
+    return learning, referred
 
 
 def _all_rules(

@@ -105,16 +105,16 @@ def make_report(
     return RowReport(summary, results, findings, {**accounts, "splits": by_split})
 
 
-def _result(rule: Judged, split: str, rows: int, found: Mapping[str, Any] | None) -> dict[str, Any]:
-    broken = found["broken"] if found else 0
+def _result(rule: Judged, split: str, rows: int, noted: Mapping[str, Any] | None) -> dict[str, Any]:
+    broken = noted["broken"] if noted else 0
     return {
         "rule": rule.name,
         "split": split,
         "rows": rows,
         "broken": broken,
         "share": broken / rows if rows else 0.0,
-        "first_seen": found["first"] if found else None,
-        "examples": list(found["examples"]) if found else [],
+        "first_seen": noted["first"] if noted else None,
+        "examples": list(noted["examples"]) if noted else [],
     }
 
 

@@ -271,11 +271,11 @@ def check_columns(rules: RowRules, schema: pa.Schema) -> dict[str, list[str]]:
     """
     for name in rules.private:
         require_column("private", name, schema)
-    found = {}
+    columns_of = {}
     for place, rule in enumerate(rules.rules):
         where = f"rules.{place} ({rule.name!r}): {rule.kind}"
         if rule.row is not None:
-            found[rule.name] = _columns_of(where, rule.row, schema)
+            columns_of[rule.name] = _columns_of(where, rule.row, schema)
             continue
         if rule.unique is not None:
             names = rule.unique
@@ -294,8 +294,8 @@ def check_columns(rules: RowRules, schema: pa.Schema) -> dict[str, list[str]]:
         if rule.monotone is not None:
             for name in [rule.monotone.column, *rule.monotone.order]:
                 _require_order(where, name, schema.field(name).type)
-        found[rule.name] = list(dict.fromkeys(names))
-    return found
+        columns_of[rule.name] = list(dict.fromkeys(names))
+    return columns_of
 
 
 def check_reference(where: str, rule: References, ours: pa.Schema, theirs: pa.Schema) -> None:

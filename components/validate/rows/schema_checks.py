@@ -125,15 +125,15 @@ def _of_wrong_count(rule: SchemaRule, spread: _Spread) -> np.ndarray:
     if rule.flat:
         present = levels[0][0]
         levels = [(present, np.bincount(spread.owners, minlength=int(present.max(initial=-1)) + 1)[present])]
-    found = [np.empty(0, np.int64)]
+    parts = [np.empty(0, np.int64)]
     for (low, high), (owners, lengths) in zip(rule.counts, levels):
         bad = np.zeros(len(lengths), bool)
         if low is not None:
             bad |= lengths < low
         if high is not None:
             bad |= lengths > high
-        found.append(owners[bad])
-    return np.concatenate(found)
+        parts.append(owners[bad])
+    return np.concatenate(parts)
 
 
 def _as_text(values: pa.Array) -> pa.Array:

@@ -94,10 +94,10 @@ def rules_of(schema: schema_pb2.Schema, environment: str, severity: str, columns
         )
     domains = {domain.name: domain for domain in schema.string_domain}
     names = set(columns.names)
-    found: list[SchemaRule] = []
+    rules: list[SchemaRule] = []
     for feature in schema.feature:
-        found += _of_feature(schema, feature, (), environment, severity, domains, names)
-    return found
+        rules += _of_feature(schema, feature, (), environment, severity, domains, names)
+    return rules
 
 
 def _of_feature(

@@ -45,9 +45,9 @@ def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordB
 
 def as_places(elements: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows as records of `PLACE`."""
-    found = np.empty(len(rows), PLACE)
-    found["element"], found["row"] = elements, rows
-    return found
+    places = np.empty(len(rows), PLACE)
+    places["element"], places["row"] = elements, rows
+    return places
 
 
 def only(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

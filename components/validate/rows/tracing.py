@@ -122,11 +122,11 @@ def trace(
     return traces, sets
 
 
-def rows_of(found: Trace, folder: str) -> np.ndarray:
+def rows_of(trace: Trace, folder: str) -> np.ndarray:
     """The rows that a trace lists, counted from the element's first, int64, rising."""
-    parts = [np.array(found.rows, np.int64)]
-    for partition, start, stop in found.parts:
-        uri = list_uri(folder, found.number, partition)
+    parts = [np.array(trace.rows, np.int64)]
+    for partition, start, stop in trace.parts:
+        uri = list_uri(folder, trace.number, partition)
         content = storage.read_range(uri, start * PLACE.itemsize, stop * PLACE.itemsize)
         parts.append(np.frombuffer(content, PLACE)["row"].astype(np.int64))
     return np.sort(np.concatenate(parts))
@@ -210,11 +210,11 @@ def _resolve_all(
         unit="bytes",
         **beam,
     )
-    found = [json.loads(line) for line in lines.splitlines()]
+    decoded = [json.loads(line) for line in lines.splitlines()]
     traces: dict[int, list[Trace]] = {}
     place = 0
     for spill in spills:
-        outcomes, place = found[place : place + spill.partitions], place + spill.partitions
+        outcomes, place = decoded[place : place + spill.partitions], place + spill.partitions
         crossing: dict[int, list[int]] = {}
         if spill.monotone is not None:
             crossing = ordering.over_borders(spill.monotone.strict, [outcome["ends"] for outcome in outcomes])

@@ -6,6 +6,7 @@ from headwater.components.validate.alerts.channels import (
     email,
     openlineage,
     prometheus,
+    pushgateway,
     slack,
     webhook,
 )
@@ -16,6 +17,7 @@ _ALL = (
     slack.CHANNEL,
     email.CHANNEL,
     prometheus.CHANNEL,
+    pushgateway.CHANNEL,
     openlineage.CHANNEL,
 )
 
