@@ -8,7 +8,8 @@ without one all files are. Under `data_root` the folders lie at
 
 A version's folder of a kind belongs to the fingerprint that claims it first (`_claim.json`, created
 conditionally). An attempt with the same fingerprint writes the same content there, or adopts what is
-committed; one with another fingerprint moves to the next version, so nobody overwrites anybody.
+committed; one with another fingerprint, or with other files for the same one before anything is committed, moves to
+the next version, so nobody overwrites anybody.
 """
 
 from __future__ import annotations
@@ -245,8 +246,8 @@ def save(
 ) -> Result:
     """Writes a result to `output`; or under its home's `data_root` if it has one, and its manifest to `output`.
 
-    The content must be a function of kind, inputs and settings: that is what lets a second attempt adopt the
-    first one's result.
+    The content is taken for a function of kind, inputs and settings: a second attempt adopts what the first one committed,
+    whatever it has made itself.
 
     Args:
       kind: a key of `FOLDERS`, other than "dataset".
@@ -265,32 +266,34 @@ def save(
     if page is not None:
         files = {**files, "page.html": page.encode()}
     identity = fingerprint(kind, {role: result.fingerprint for role, result in inputs.items()}, settings)
-    home = claim(home, kind, identity) if home else None
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        "producer": PRODUCER,
-        "fingerprint": identity,
-        "home": dataclasses.asdict(home) if home else None,
-        "inputs": {role: result.reference() for role, result in sorted(inputs.items())},
-        "settings": settings,
-        "files": {
-            path: {"bytes": len(content), "sha256": storage.sha256(content)} for path, content in sorted(files.items())
-        },
-        "body": body,
+    listed = {
+        path: {"bytes": len(content), "sha256": storage.sha256(content)} for path, content in sorted(files.items())
     }
-    content = encode(manifest)
+    committed = None
     if home:
-        folder = home.folder(kind)
-        if not storage.exists(storage.join(folder, MANIFEST)):
-            for path, file in files.items():
-                storage.write_bytes(storage.join(folder, path), file)
+        home, committed = _claim_files(home, kind, identity, storage.sha256(encode(listed)))
+    content = committed or encode(
+        {
+            "format_version": FORMAT_VERSION,
+            "kind": kind,
+            "producer": PRODUCER,
+            "fingerprint": identity,
+            "home": dataclasses.asdict(home) if home else None,
+            "inputs": {role: result.reference() for role, result in sorted(inputs.items())},
+            "settings": settings,
+            "files": listed,
+            "body": body,
+        }
+    )
+    if not committed:
+        folder = home.folder(kind) if home else output
+        for path, file in files.items():
+            storage.write_bytes(storage.join(folder, path), file)
+        if home:
             if page is not None:
                 storage.write_bytes(home.report(kind), page.encode())
-            commit(home, kind, content)
-    else:
-        for path, file in files.items():
-            storage.write_bytes(storage.join(output, path), file)
+            if not commit(home, kind, content):
+                content = storage.read_bytes(storage.join(folder, MANIFEST))
     storage.write_bytes(storage.join(output, MANIFEST), content)
     return Result(output, json.loads(content), storage.sha256(content))
 
@@ -307,10 +310,33 @@ def claim(home: Home, kind: str, identity: str) -> Home:
     return home
 
 
-def claim_exactly(home: Home, kind: str, identity: str) -> bool:
-    """Whether this version's folder of `kind` now belongs to the fingerprint `identity`."""
+def claim_exactly(home: Home, kind: str, identity: str, **more: str) -> bool:
+    """Whether this version's folder of `kind` now belongs to the fingerprint `identity`, and to what else it must be."""
     uri = storage.join(home.folder(kind), _CLAIM)
-    return storage.create(uri, encode({"fingerprint": identity}))
+    return storage.create(uri, encode({"fingerprint": identity, **more}))
+
+
+def _claim_files(home: Home, kind: str, identity: str, digest: str) -> tuple[Home, bytes | None]:
+    """The first version from `home.version` upwards where `identity` is committed, or where these files may be written.
+
+    Args:
+      home: where to begin.
+      kind: a key of `FOLDERS`.
+      identity: the fingerprint.
+      digest: of the files, whose names are the same in each attempt: two that made different ones must not share a folder.
+
+    Returns:
+      The place, and the manifest that is committed there, if it is.
+    """
+    while True:
+        free = claim_exactly(home, kind, identity, files=digest)
+        folder = home.folder(kind)
+        if storage.exists(storage.join(folder, MANIFEST)):
+            if load(folder, kind).fingerprint == identity:
+                return home, storage.read_bytes(storage.join(folder, MANIFEST))
+        elif free:
+            return home, None
+        home = dataclasses.replace(home, version=home.version + 1)
 
 
 def release(folder: str) -> None:

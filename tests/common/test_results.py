@@ -114,6 +114,28 @@ def test_the_same_inputs_and_settings_adopt_what_is_there(tmp_path):
     assert manifest.stat().st_mtime_ns == before
 
 
+def test_an_attempt_that_made_something_else_adopts_what_is_committed(tmp_path):
+    first = save(tmp_path / "a", home(tmp_path), content=b"one")
+    again = save(tmp_path / "b", home(tmp_path), content=b"two")
+    assert again.sha256 == first.sha256 and again.read("Split-train/FeatureStats.pb") == b"one"
+    assert results.load(first.uri, "statistics").read("Split-train/FeatureStats.pb") == b"one"
+
+
+def test_attempts_that_made_different_files_at_once_share_no_folder(tmp_path):
+    """As if the first had written its files and not its manifest when the second one came."""
+    first = save(tmp_path / "a", home(tmp_path), content=b"one")
+    manifest = storage.join(first.uri, results.MANIFEST)
+    content = storage.read_bytes(manifest)
+    storage.delete(manifest)
+    second = save(tmp_path / "b", home(tmp_path), content=b"two")
+    assert results.commit(first.home, "statistics", content)
+    for each, expected in ((first, b"one"), (second, b"two")):
+        assert results.load(each.uri, "statistics").read("Split-train/FeatureStats.pb") == expected
+    assert (first.home.version, second.home.version) == (1, 2)
+    # A third attempt takes the first of them.
+    assert save(tmp_path / "c", home(tmp_path), content=b"three").sha256 == first.sha256
+
+
 def test_other_settings_take_the_next_version_and_overwrite_nothing(tmp_path):
     first = save(tmp_path / "a", home(tmp_path), {"x": 1}, b"one")
     second = save(tmp_path / "b", home(tmp_path), {"x": 2}, b"two")
