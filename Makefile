@@ -19,7 +19,7 @@ endif
 # Files side by side, one process a core; those of one file share what they built.
 # Commands that tests start would compile what was edited since, each anew.
 PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder tests \
-          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines
+          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images
 
 .PHONY: run test compile lock clean
 
@@ -70,12 +70,20 @@ lock: $(VENV)/.ready
 	  --override images/locks/tensorflow-cpu.override -o images/locks/tfdv.txt
 
 # The images, by Docker, with a daemon of their own where none runs; images/README.md has the rest.
-.PHONY: images publish
+.PHONY: images publish test-images test-pods
 images:
 	images/with-docker.sh images/build.sh
 
 publish:
 	REGISTRY=$(REGISTRY) images/with-docker.sh images/publish.sh
+
+# The whole suite inside the larger image, and the images as pods have them, beside this environment.
+TESTS ?= -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+test-images: images
+	images/with-docker.sh images/test.sh $(TESTS)
+
+test-pods: $(VENV)/.ready images
+	images/with-docker.sh $(PY) -m pytest -q -n 0 -rs tests/images
 
 clean:
 	rm -rf $(VENV) .headwater build dist *.egg-info

@@ -85,11 +85,12 @@ class Kubeflow:
         """Makes a pipeline without versions; gives its id."""
         from kfp_server_api import V2beta1Pipeline
 
+        # Positional below: the releases of kfp call the argument by different names.
         body = V2beta1Pipeline(display_name=name, description=title, namespace=self.namespace or None)
         if "name" in V2beta1Pipeline.openapi_types:
             body.name = name
         with self._asking(f"creating the pipeline {name}"):
-            return self._client._pipelines_api.pipeline_service_create_pipeline(body=body).pipeline_id
+            return self._client._pipelines_api.pipeline_service_create_pipeline(body).pipeline_id
 
     def version(self, pipeline: str, name: str) -> str:
         """The id of a version; empty for none."""
@@ -117,7 +118,7 @@ class Kubeflow:
 
         body = V2beta1Experiment(display_name=name, namespace=self.namespace or None)
         with self._asking(f"creating the experiment {name}"):
-            return self._client._experiment_api.experiment_service_create_experiment(body=body).experiment_id
+            return self._client._experiment_api.experiment_service_create_experiment(body).experiment_id
 
     def start(self, name: str, experiment: str, pipeline: str, version: str, service_account: str | None) -> str:
         """Starts a run of a version; gives its id."""
@@ -125,7 +126,7 @@ class Kubeflow:
 
         body = V2beta1Run(**_what(name, experiment, pipeline, version, service_account))
         with self._asking("starting the run"):
-            return self._client._run_api.run_service_create_run(body=body).run_id
+            return self._client._run_api.run_service_create_run(body).run_id
 
     def schedule(
         self, name: str, experiment: str, pipeline: str, version: str, service_account: str | None, cron: str
@@ -141,7 +142,7 @@ class Kubeflow:
             no_catchup=True,
         )
         with self._asking("creating the recurring run"):
-            made = self._client._recurring_run_api.recurring_run_service_create_recurring_run(body=body)
+            made = self._client._recurring_run_api.recurring_run_service_create_recurring_run(body)
         return made.recurring_run_id
 
     def schedules(self, experiment: str, name: str) -> list[Any]:
