@@ -17,13 +17,13 @@ from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
     Curation,
-    apply_curation,
     as_json,
     check_curation,
     newer,
 )
 from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
+from headwater.components.infer_schema.schema_changes import apply_curation
 from headwater.components.infer_schema.suggest import suggest
 
 SCHEMA = "schema.pbtxt"
