@@ -10,7 +10,7 @@ arguments=(--network host --build-arg "BASE_IMAGE=$BASE" --build-arg "VERSION=$V
 [ ! -s "$certificates" ] || arguments+=(--secret "id=certificates,src=$certificates")
 "$DOCKER" build -q "${arguments[@]}" -f images/Dockerfile --target headwater-tests -t "headwater-tests:$VERSION" . > /dev/null
 "$DOCKER" run --rm --init --read-only -v /tmp --cap-drop ALL --security-opt no-new-privileges --network none \
-  --user 65532:65532 -v "$PWD:/checkout:ro" -w /tmp -e HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
+  --user 65532:65532 -v "$PWD:/checkout:ro" -w /opt/headwater -e HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
   "headwater-tests:$VERSION" pytest -q -rs -c /checkout/tests/pytest.ini --rootdir /checkout /checkout/tests \
   --ignore=/checkout/tests/storage --ignore=/checkout/tests/peers --ignore=/checkout/tests/engines \
   --ignore=/checkout/tests/images "$@"

@@ -106,7 +106,7 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
 
 
 def findings_of_run(by_kind: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """The findings of all components of a run, each once: what the verdict counts, and notes of the others.
+    """The findings of all components of a run, each once: what the verdict counts, and those that only inform of the others.
 
     Args:
       by_kind: results by kind. Validate's are the first among those of one severity: they are about what changed.
@@ -140,8 +140,8 @@ def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     ordered = _worst_first(findings)
     grave = [each for each in ordered if each["severity"] != "info"]
     lines = [_line(each) for each in grave[:MOST_FINDINGS]]
-    counts = {"more": len(grave) - len(lines), "notes": len(ordered) - len(grave)}
-    rest = [f"{count:,} {name if count > 1 or name == 'more' else 'note'}" for name, count in counts.items() if count]
+    counts = {"more": len(grave) - len(lines), "info": len(ordered) - len(grave)}
+    rest = [f"{count:,} {name}" for name, count in counts.items() if count]
     return [*lines, f"{'… and ' if lines else ''}{' and '.join(rest)} on the page"] if rest else lines
 
 

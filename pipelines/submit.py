@@ -132,10 +132,10 @@ def _made(make: Callable[[], str], find: Callable[[], str]) -> str:
     try:
         return make()
     except Exists as error:
-        found = find()
-        if not found:
+        existing = find()
+        if not existing:
             raise HeadwaterError(f"{error}, but it is not listed: another namespace may have it") from None
-        return found
+        return existing
 
 
 def _schedule(
@@ -180,7 +180,7 @@ def _runs(options: argparse.Namespace) -> int:
         return _follow(options, server, options.run, project, done, {**more, "url": server.link("runs", options.run)})
     name = pipeline_name(project.settings)
     experiment = server.experiment(name)
-    found = server.runs(experiment, options.most) if experiment else []
+    runs = server.runs(experiment, options.most) if experiment else []
     listed = [
         {
             "run": each.run_id,
@@ -189,7 +189,7 @@ def _runs(options: argparse.Namespace) -> int:
             "created": each.created_at and each.created_at.isoformat(),
             "url": server.link("runs", each.run_id),
         }
-        for each in found
+        for each in runs
     ]
     if options.json:
         return close(options, Closing([], more={"runs": listed}))
@@ -219,13 +219,13 @@ def _follow(
         print(f"the run goes on: headwater runs {run}", file=sys.stderr)
         raise
     end = conclude(ended, project.settings, names)
-    found, note = _findings(end)
+    findings, note = _findings(end)
     told = [("verdict", end.verdict), *(("note", each) for each in (end.note, note) if each)]
     pages = [entry["page"] for entry in reversed(list(end.left.values()))]
     told += [("" if place else "pages", page) for place, page in enumerate(pages)]
     anomalies = end.left.get("anomalies", {})
     more = {**more, "state": end.state, "verdict": end.verdict, "tasks": end.tasks, "results": dict(end.left)}
-    return close(options, Closing([*done, *told], anomalies.get("uri", ""), "", found, "", end.code, more))
+    return close(options, Closing([*done, *told], anomalies.get("uri", ""), "", findings, "", end.code, more))
 
 
 def _findings(end: End) -> tuple[list[dict[str, Any]], str]:

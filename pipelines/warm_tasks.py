@@ -44,9 +44,10 @@ def warm_tasks() -> Iterator[None]:
 
     cold = handler.run_local_subprocess
 
-    def run(full_command: Sequence[str]) -> int:
-        task = _parse(full_command)
-        return _run(*task) if task else cold(full_command=full_command)
+    def run(full_command: Sequence[str], **options: Any) -> int:
+        # Later releases give a task variables of its own, where it has any.
+        task = None if any(options.values()) else _parse(full_command)
+        return _run(*task) if task else cold(full_command=full_command, **options)
 
     handler.run_local_subprocess = run
     try:

@@ -103,7 +103,7 @@ def check_entries(acknowledged: Sequence[Mapping[str, Any]]) -> list[Acknowledge
 
 def marked(finding: Mapping[str, Any], told: Mapping[str, Any] | None) -> dict[str, Any]:
     """A finding that does not count: with severity `info`, and under `acknowledged` the severity that it would have and
-    `told`. The finding itself where it counts, or is a note anyway."""
+    `told`. The finding itself where it counts, or has that severity anyway."""
     if told is None or finding["severity"] == "info":
         return dict(finding)
     return {**finding, "severity": "info", "acknowledged": {"severity": finding["severity"], **told}}

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 def canonical_type(kind: pa.DataType) -> pa.DataType:
     """A type with nullable parts, the usual names of a list's and a map's parts, and storage for extension types."""
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return canonical_type(kind.storage_type)
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(field.name, canonical_type(field.type)) for field in kind])
@@ -50,7 +50,7 @@ def with_type(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def is_same(first: pa.DataType, second: pa.DataType) -> bool:
     """Whether two types are equal in every part; pyarrow 10 does not look at the parts of maps."""
-    if isinstance(first, pa.ExtensionType) or isinstance(second, pa.ExtensionType):
+    if isinstance(first, pa.BaseExtensionType) or isinstance(second, pa.BaseExtensionType):
         return type(first) is type(second) and first.equals(second)
     parts, others = list(_parts(first)), list(_parts(second))
     if not parts or len(parts) != len(others):

@@ -11,7 +11,6 @@ from headwater.components.common.pages import anchor
 from headwater.components.common.results import Home
 from headwater.components.common.version import VERSION
 
-_NAMES = ("error", "warning", "note")
 # A command up to the end of the clause, or a setting that is to be added: both are copied as they stand.
 _COMMAND = re.compile(r"""headwater [a-z][a-z-]* (?:[^;"']|"[^"]*"|'[^']*')+|(?<=[Aa]dd )\w+: \{[^{}]*\}""")
 
@@ -53,8 +52,8 @@ def counted(findings: Iterable[Mapping[str, Any]]) -> str:
     """How many findings there are of each severity, in words; those that are acknowledged are counted apart."""
     every = list(findings)
     open_ones = [each["severity"] for each in every if not each.get("acknowledged")]
-    counts = [(open_ones.count(level), name) for level, name in zip(SEVERITIES, _NAMES)]
-    words = [f"{count:,} {name}{'s' * (count > 1)}" for count, name in counts if count]
+    counts = [(open_ones.count(level), level) for level in SEVERITIES]
+    words = [f"{count:,} {level}{'s' * (count > 1 and level != 'info')}" for count, level in counts if count]
     if len(open_ones) < len(every):
         words.append(f"{len(every) - len(open_ones):,} acknowledged")
     return ", ".join(words) or "none"

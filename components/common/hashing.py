@@ -56,7 +56,7 @@ def hash_values(array: pa.Array) -> np.ndarray:
       uint64, one a value.
     """
     kind = array.type
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return hash_values(array.storage)
     if pa.types.is_null(kind):
         return np.full(len(array), _MISSING)

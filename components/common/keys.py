@@ -20,7 +20,7 @@ KEY = np.dtype([("first", "<u8"), ("second", "<u8")])
 
 def value_type(kind: pa.DataType) -> pa.DataType:
     """The type of a column's values, whatever encodes them."""
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return value_type(kind.storage_type)
     return value_type(kind.value_type) if pa.types.is_dictionary(kind) else kind
 

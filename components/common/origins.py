@@ -59,5 +59,7 @@ def _findings(result: Result) -> list[dict[str, Any]]:
         if severity != "info":
             told = {"severity": severity, "message": each["message"], "action": each.get("action") or ""}
             shares = [each["limit"], each["value"]] if each["rule"] == _MISSING_SHARE else None
-            placed_findings.append({"component": result.kind, **placed(each), **told, "shares": shares})
+            for column in each.get("columns") or [each.get("column")]:
+                place = placed({**each, "column": column})
+                placed_findings.append({"component": result.kind, **place, **told, "shares": shares})
     return placed_findings

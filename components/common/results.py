@@ -8,7 +8,8 @@ without one all files are. Under `data_root` the folders lie at
 
 A version's folder of a kind belongs to the fingerprint that claims it first (`_claim.json`, created
 conditionally). An attempt with the same fingerprint writes the same content there, or adopts what is
-committed; one with another fingerprint moves to the next version, so nobody overwrites anybody.
+committed; one with another fingerprint, or with other files for the same one before anything is committed, moves to
+the next version, so nobody overwrites anybody.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ FOLDERS = {
 DATA_ROOT = ".headwater"
 """Where the command line keeps results by default."""
 
-_REFERENCES = ("auto", "latest", "previous", "none")
 
 _CLAIM = "_claim.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -245,8 +245,8 @@ def save(
 ) -> Result:
     """Writes a result to `output`; or under its home's `data_root` if it has one, and its manifest to `output`.
 
-    The content must be a function of kind, inputs and settings: that is what lets a second attempt adopt the
-    first one's result.
+    The content is taken for a function of kind, inputs and settings: a second attempt adopts what the first one committed,
+    whatever it has made itself.
 
     Args:
       kind: a key of `FOLDERS`, other than "dataset".
@@ -265,32 +265,34 @@ def save(
     if page is not None:
         files = {**files, "page.html": page.encode()}
     identity = fingerprint(kind, {role: result.fingerprint for role, result in inputs.items()}, settings)
-    home = claim(home, kind, identity) if home else None
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        "producer": PRODUCER,
-        "fingerprint": identity,
-        "home": dataclasses.asdict(home) if home else None,
-        "inputs": {role: result.reference() for role, result in sorted(inputs.items())},
-        "settings": settings,
-        "files": {
-            path: {"bytes": len(content), "sha256": storage.sha256(content)} for path, content in sorted(files.items())
-        },
-        "body": body,
+    listed = {
+        path: {"bytes": len(content), "sha256": storage.sha256(content)} for path, content in sorted(files.items())
     }
-    content = encode(manifest)
+    committed = None
     if home:
-        folder = home.folder(kind)
-        if not storage.exists(storage.join(folder, MANIFEST)):
-            for path, file in files.items():
-                storage.write_bytes(storage.join(folder, path), file)
+        home, committed = _claim_files(home, kind, identity, storage.sha256(encode(listed)))
+    content = committed or encode(
+        {
+            "format_version": FORMAT_VERSION,
+            "kind": kind,
+            "producer": PRODUCER,
+            "fingerprint": identity,
+            "home": dataclasses.asdict(home) if home else None,
+            "inputs": {role: result.reference() for role, result in sorted(inputs.items())},
+            "settings": settings,
+            "files": listed,
+            "body": body,
+        }
+    )
+    if not committed:
+        folder = home.folder(kind) if home else output
+        for path, file in files.items():
+            storage.write_bytes(storage.join(folder, path), file)
+        if home:
             if page is not None:
                 storage.write_bytes(home.report(kind), page.encode())
-            commit(home, kind, content)
-    else:
-        for path, file in files.items():
-            storage.write_bytes(storage.join(output, path), file)
+            if not commit(home, kind, content):
+                content = storage.read_bytes(storage.join(folder, MANIFEST))
     storage.write_bytes(storage.join(output, MANIFEST), content)
     return Result(output, json.loads(content), storage.sha256(content))
 
@@ -307,10 +309,33 @@ def claim(home: Home, kind: str, identity: str) -> Home:
     return home
 
 
-def claim_exactly(home: Home, kind: str, identity: str) -> bool:
-    """Whether this version's folder of `kind` now belongs to the fingerprint `identity`."""
+def claim_exactly(home: Home, kind: str, identity: str, **more: str) -> bool:
+    """Whether this version's folder of `kind` now belongs to the fingerprint `identity`, and to what else it must be."""
     uri = storage.join(home.folder(kind), _CLAIM)
-    return storage.create(uri, encode({"fingerprint": identity}))
+    return storage.create(uri, encode({"fingerprint": identity, **more}))
+
+
+def _claim_files(home: Home, kind: str, identity: str, digest: str) -> tuple[Home, bytes | None]:
+    """The first version from `home.version` upwards where `identity` is committed, or where these files may be written.
+
+    Args:
+      home: where to begin.
+      kind: a key of `FOLDERS`.
+      identity: the fingerprint.
+      digest: of the files, whose names are the same in each attempt: two that made different ones must not share a folder.
+
+    Returns:
+      The place, and the manifest that is committed there, if it is.
+    """
+    while True:
+        free = claim_exactly(home, kind, identity, files=digest)
+        folder = home.folder(kind)
+        if storage.exists(storage.join(folder, MANIFEST)):
+            if load(folder, kind).fingerprint == identity:
+                return home, storage.read_bytes(storage.join(folder, MANIFEST))
+        elif free:
+            return home, None
+        home = dataclasses.replace(home, version=home.version + 1)
 
 
 def release(folder: str) -> None:
@@ -359,53 +384,6 @@ def committed(data_root: str, name: str, kind: str) -> list[Home]:
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
                 homes.append(home)
     return homes
-
-
-def is_reference(text: str) -> bool:
-    """Whether `find` looks for it among earlier runs, as for `latest` and `span:<n>`; it is a path or URI otherwise."""
-    return text.strip() in _REFERENCES or text.strip().startswith("span:")
-
-
-def find(reference: str, kind: str, home: Home | None) -> Result | None:
-    """Resolves a reference to an earlier result.
-
-    Args:
-      reference: a path or URI of a result's folder; `latest` (the highest span but the one that asks), `previous` (the
-        highest span below `home.span`), or `span:<n>`, each with the highest version there; `auto`, which is `previous`
-        where there is one and nothing otherwise; `none`, which is nothing.
-      kind: a key of `FOLDERS`.
-      home: the span that asks; without one only a URI, `auto` and `none` can be resolved.
-
-    Returns:
-      The result, or None for `none`, and for `auto` when there is no earlier one.
-
-    Raises:
-      HeadwaterError: there is no such result.
-    """
-    reference = reference.strip()
-    if reference == "none" or (reference == "auto" and home is None):
-        return None
-    if not is_reference(reference):
-        return load(reference, kind)
-    if home is None:
-        raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, but no data_root is set")
-    homes = committed(home.data_root, home.name, kind)
-    if reference.startswith("span:"):
-        number = reference[len("span:") :]
-        if not number.isdigit():
-            raise HeadwaterError(f"{reference!r}: a span must be an integer, for example span:3")
-        homes = [other for other in homes if other.span == int(number)]
-    elif reference == "latest":
-        homes = [other for other in homes if other.span != home.span]
-    else:
-        homes = [other for other in homes if other.span < home.span]
-    if homes:
-        return load(homes[-1].folder(kind), kind)
-    if reference == "auto":
-        return None
-    raise HeadwaterError(
-        f"{reference!r} does not exist: there is no such {kind} of dataset {home.name!r} under {home.data_root}"
-    )
 
 
 def numbered(folder: str, label: str) -> list[int]:

@@ -11,20 +11,20 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from headwater.components.common import distributions, results, storage
+from headwater.components.common import distributions, references, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.foreign import Foreign, open_statistics
 from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
     Curation,
-    apply_curation,
     as_json,
     check_curation,
     newer,
 )
 from headwater.components.infer_schema.diff import compatibility, diff_schemas
 from headwater.components.infer_schema.page import render_page
+from headwater.components.infer_schema.schema_changes import apply_curation
 from headwater.components.infer_schema.suggest import suggest
 
 SCHEMA = "schema.pbtxt"
@@ -262,9 +262,9 @@ def accepted_here(home: Home | None) -> Result | None:
 
 
 def _find_base(reference: str, measured: Result) -> _Base | None:
-    if results.is_reference(reference):
+    if references.is_reference(reference):
         accepted = accepted_here(measured.home) if reference in ("auto", "previous") else None
-        accepted = accepted or results.find(reference, "schema", measured.home)
+        accepted = accepted or references.find(reference, "schema", measured.home)
         if accepted is None:
             return None
         base = _of_result(accepted, SCHEMA)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import results, storage
+from headwater.components.common import references, results, storage
 from headwater.components.common.dataset import Dataset, base_of, carried
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import WideShard
@@ -156,7 +156,7 @@ def _find(
             f"classes by {', '.join(methods)}"
         )
     try:
-        return results.find(reference, "labels", home), ()
+        return references.find(reference, "labels", home), ()
     except HeadwaterError as error:
         raise HeadwaterError(f"{where}: {error}") from None
 

@@ -13,7 +13,9 @@ from headwater.components.validate.findings import (
     COVARIATE_DRIFT,
     DRIFT,
     LABEL_DRIFT,
+    NO_VALUES,
     SKEW,
+    THIS_SPAN,
 )
 
 Finding = Mapping[str, Any]
@@ -112,6 +114,10 @@ def _impossible(finding: Finding) -> str:
         return "look at validate.concept: the label, its columns and the baseline"
     if not finding["feature"]:
         return "compare with a span that has the same splits: --baseline span:<n>"
+    if finding["message"].startswith(f"{NO_VALUES} {THIS_SPAN}"):
+        return "look why it is empty at the source, or leave it out by collect's setting columns"
+    if finding["message"].startswith(NO_VALUES):
+        return "nothing, if the source fills it since: the next span is compared with this one"
     return "look why the column has other values at the source; the next span is compared with this one"
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.common import distributions, results, storage
+from headwater.components.common import distributions, references, results, storage
 from headwater.components.common.distributions import Feature
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import places
@@ -122,8 +122,8 @@ def choose(reference: str, home: Home | None) -> Choice:
     reference = reference.strip()
     match = _OF_SPANS.fullmatch(reference)
     if not match and (home is None or reference not in ("auto", "previous", "latest")):
-        named = results.is_reference(reference)
-        chosen = results.find(reference, "statistics", home) if named else open_statistics(reference)
+        named = references.is_reference(reference)
+        chosen = references.find(reference, "statistics", home) if named else open_statistics(reference)
         return Choice(_of(chosen) if chosen else None)
     how, number = match.groups() if match else (reference, "1")
     if not number.isdigit() or not int(number):

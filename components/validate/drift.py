@@ -15,6 +15,7 @@ from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate.by_construction import reason
 from headwater.components.validate.distances import PSI, Change, Distance, measure
+from headwater.components.validate.findings import NO_VALUES, THIS_SPAN
 from headwater.components.validate.plots import Plot, plot_of
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
@@ -89,11 +90,11 @@ def compare(
 
 
 def _compare(split: str, name: str, baseline: Feature, current: Feature, title: str) -> Compared:
-    for side, feature in ((title, baseline), ("this span", current)):
+    for side, feature in ((title, baseline), (THIS_SPAN, current)):
         if not feature.rows:
             return Compared(split, name, None, impossible=f"it has no rows in {side}")
         if feature.missing >= feature.rows:
-            return Compared(split, name, None, impossible=f"it has no values in {side}")
+            return Compared(split, name, None, impossible=f"{NO_VALUES} {side}")
     if _kind(baseline) != _kind(current):
         return Compared(
             split, name, None, impossible=f"it holds {_kind(current)} here and {_kind(baseline)} in {title}"

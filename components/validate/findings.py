@@ -19,6 +19,12 @@ DRIFT_UNDONE = "DRIFT_UNDONE"
 COMPARISON_IMPOSSIBLE = "COMPARISON_IMPOSSIBLE"
 """The kind of a finding that two sides cannot be compared."""
 
+NO_VALUES = "it has no values in"
+"""How the message of such a finding begins where one side is all missing; the side follows."""
+
+THIS_SPAN = "this span"
+"""What messages call the side that is validated."""
+
 
 def finding(split: str, feature: str, kind: str, severity: str, message: str, **more: Any) -> dict[str, Any]:
     """Makes one finding.

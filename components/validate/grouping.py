@@ -14,8 +14,10 @@ from headwater.components.validate.findings import (
     COVARIATE_DRIFT,
     DRIFT,
     LABEL_DRIFT,
+    NO_VALUES,
     RULE_BROKEN,
     SKEW,
+    THIS_SPAN,
 )
 from headwater.components.validate.rows.rules import SCHEMA_PREFIX
 from headwater.components.validate.tables import MISSING
@@ -24,7 +26,7 @@ Alike = Callable[[str, str], bool]
 """Whether two features said the same before anything changed."""
 
 _FIRST = {LABEL_DRIFT: 0, CONCEPT_DRIFT: 1, DRIFT: 3, SKEW: 3, COVARIATE_DRIFT: 4}
-_OTHERS, _BEFORE = 2, 5
+_OTHERS, _BEFORE, _LAST = 2, 5, 6
 _DOMAIN = ("ENUM_TYPE_", "BOOL_TYPE_", "DOMAIN_", "INT_TYPE_", "FLOAT_TYPE_")
 _MISSING_SHARE = "missing_share"
 _ABSENCE, _VALUES, _GONE, _SIZE = "absence", "values", "gone", "size"
@@ -34,6 +36,8 @@ _ABOUT = {
     "INVALID_FEATURE_SHAPE": _ABSENCE,
     "ZEROS_MISSING": _ABSENCE,
     _MISSING_SHARE: _ABSENCE,
+    # Of those that count, collect says it of columns without values alone.
+    "constant": _ABSENCE,
     "SCHEMA_MISSING_COLUMN": _GONE,
     "column_gone": _GONE,
     "volume": _SIZE,
@@ -77,7 +81,8 @@ def group(
         lead = cause[0]
         cause.append(each)
         lead["members"].append(_member(each))
-        if each["feature"] == lead["feature"] or each["kind"] == CONCEPT_DRIFT:
+        whole = lead["check"] == UPSTREAM
+        if not whole and (each["feature"] == lead["feature"] or each["kind"] == CONCEPT_DRIFT):
             lead["splits"] = list(dict.fromkeys([*lead["splits"], *each["splits"]]))
             lead["split"] = ", ".join(lead["splits"])
     for lead, *others in causes:
@@ -116,6 +121,9 @@ def _order(finding: Mapping[str, Any], labels: Collection[str]) -> tuple[Any, ..
     rank = 0 if kind == DRIFT and finding["feature"] in labels else _FIRST.get(kind, _OTHERS)
     if finding["check"] == UPSTREAM:
         rank = _BEFORE
+    if kind == COMPARISON_IMPOSSIBLE and _about(finding):
+        # Collect says it of all splits.
+        rank = _LAST
     # A label's own drift says less than what the concept's check makes of it, a shape less than what is missing, and the
     # schema less than a rule that counted the rows.
     later = 2 if kind == "INVALID_FEATURE_SHAPE" else int(kind != RULE_BROKEN if rank else kind == DRIFT)
@@ -124,6 +132,9 @@ def _order(finding: Mapping[str, Any], labels: Collection[str]) -> tuple[Any, ..
 
 def _explains(lead: Mapping[str, Any], other: Mapping[str, Any], alike: Mapping[str, Alike]) -> bool:
     kinds = (lead["kind"], other["kind"])
+    if lead["check"] == other["check"] == UPSTREAM and kinds[0] == kinds[1] and lead["message"] == other["message"]:
+        # One finding that names several features.
+        return True
     together = bool({*lead["splits"]} & {*other["splits"]}) or not (lead["splits"] or other["splits"])
     if lead["feature"] == other["feature"] and lead["feature"]:
         if kinds in ((LABEL_DRIFT, DRIFT), (DRIFT, COVARIATE_DRIFT)):
@@ -168,6 +179,8 @@ def _about(finding: Mapping[str, Any]) -> set[str]:
         if finding.get("rule_kind") != "row":
             return set()
         return {_VALUES, _ABSENCE} if _NOT_NULL in finding["message"].lower() else {_VALUES}
+    if kind == COMPARISON_IMPOSSIBLE:
+        return {_ABSENCE} if finding["message"].startswith(f"{NO_VALUES} {THIS_SPAN}") else set()
     if finding["check"] == "dataset_constraints":
         return {_SIZE}
     return {_VALUES} if kind.startswith(_DOMAIN) else {_ABOUT[kind]} if kind in _ABOUT else set()

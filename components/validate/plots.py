@@ -99,6 +99,8 @@ def _range(low: float, high: float, unit: Unit) -> str:
         return unit.read(low)
     if math.isinf(low):
         return f"below {unit.read(high)}"
+    if low == high:
+        return unit.read(low)
     return f"above {unit.read(low)}" if math.isinf(high) else f"{unit.read(low)} to {unit.read(high)}"
 
 

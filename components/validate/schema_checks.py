@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from headwater.components.common import tfdv_library as tfdv
 from headwater.components.common.findings import percent
 from headwater.components.validate.by_construction import EMPTY
-from headwater.components.validate.findings import DRIFT, SKEW, finding
+from headwater.components.validate.findings import DRIFT, NO_VALUES, SKEW, THIS_SPAN, finding
 from headwater.components.validate.tfdv_words import in_words
 
 _MEASURES = {
@@ -299,9 +299,9 @@ def _incomparable(
     if not _values(current) and not _values(other):
         return EMPTY
     # First, for a feature without values has no type of its own.
-    for side, feature in ((title, other), ("this span", current)):
+    for side, feature in ((title, other), (THIS_SPAN, current)):
         if not _values(feature):
-            return f"it has no values in {side}"
+            return f"{NO_VALUES} {side}"
     if current.WhichOneof("stats") != other.WhichOneof("stats"):
         names = [statistics_pb2.FeatureNameStatistics.Type.Name(feature.type) for feature in (other, current)]
         return f"its type is {names[1]} here and {names[0]} in {title}"

@@ -126,12 +126,17 @@ def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], lis
     ]
     bounds = [low, *edges[1:]]
     names = [f"below {_name(low)}"]
-    names += [f"{_name(bounds[place])} to {_name(bounds[place + 1])}" for place in range(len(bounds) - 1)]
+    names += [_between(_name(bounds[place]), _name(bounds[place + 1])) for place in range(len(bounds) - 1)]
     quantiles = np.ones(len(columns[0]), bool)
     quantiles[[0, -1]] = False
     ends = np.concatenate([[-np.inf], bounds, [np.inf]])
     ends = np.stack([ends[:-1], ends[1:]], axis=1)
     return columns, [*names, f"above {_name(high)}"], slack, quantiles, ends
+
+
+def _between(low: str, high: str) -> str:
+    """The name of a bin of numbers; one that many rows have may fill a bin of its own."""
+    return low if low == high else f"{low} to {high}"
 
 
 def _name(number: float) -> str:

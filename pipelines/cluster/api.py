@@ -64,22 +64,22 @@ class Kubeflow:
         with self._asking("healthz"):
             answer = self._client._healthz_api.healthz_service_get_healthz(_preload_content=False)
         try:
-            found = json.loads(answer.data)
+            health = json.loads(answer.data)
         except ValueError:
-            found = None
-        if not isinstance(found, Mapping):
+            health = None
+        if not isinstance(health, Mapping):
             raise HeadwaterError(
                 f"--host: {self.host} answers with a page and not as Kubeflow Pipelines does: it is another service, or "
                 f"one that asks for a login; give its address with a token in {TOKEN}, or cookies in {COOKIES}"
             )
-        return bool(found.get("multi_user") or found.get("multiUser"))
+        return bool(health.get("multi_user") or health.get("multiUser"))
 
     def pipeline(self, name: str) -> str:
         """The id of a pipeline; empty for none."""
         ask = self._client._pipelines_api.pipeline_service_list_pipelines
         with self._asking(f"looking for the pipeline {name}"):
-            found = ask(namespace=self.namespace, filter=_named(name)).pipelines or []
-        return found[0].pipeline_id if found else ""
+            pipelines = ask(namespace=self.namespace, filter=_named(name)).pipelines or []
+        return pipelines[0].pipeline_id if pipelines else ""
 
     def create_pipeline(self, name: str, title: str) -> str:
         """Makes a pipeline without versions; gives its id."""
@@ -96,8 +96,8 @@ class Kubeflow:
         """The id of a version; empty for none."""
         ask = self._client._pipelines_api.pipeline_service_list_pipeline_versions
         with self._asking(f"looking for the version {name}"):
-            found = ask(pipeline_id=pipeline, filter=_named(name)).pipeline_versions or []
-        return found[0].pipeline_version_id if found else ""
+            versions = ask(pipeline_id=pipeline, filter=_named(name)).pipeline_versions or []
+        return versions[0].pipeline_version_id if versions else ""
 
     def upload(self, pipeline: str, name: str, file: str) -> str:
         """Uploads a version; gives its id."""
@@ -109,8 +109,8 @@ class Kubeflow:
         """The id of an experiment; empty for none."""
         ask = self._client._experiment_api.experiment_service_list_experiments
         with self._asking(f"looking for the experiment {name}"):
-            found = ask(namespace=self.namespace, filter=_named(name)).experiments or []
-        return found[0].experiment_id if found else ""
+            experiments = ask(namespace=self.namespace, filter=_named(name)).experiments or []
+        return experiments[0].experiment_id if experiments else ""
 
     def create_experiment(self, name: str) -> str:
         """Makes an experiment; gives its id."""
@@ -163,21 +163,21 @@ class Kubeflow:
 
     def runs(self, experiment: str, most: int) -> list[Any]:
         """The latest runs of an experiment, the newest first."""
-        found: list[Any] = []
+        listed: list[Any] = []
         token = ""
         for _ in range(_MOST_PAGES):
             with self._asking("listing runs"):
                 answer = self._client._run_api.run_service_list_runs(
                     experiment_id=experiment,
                     page_token=token,
-                    page_size=min(_PAGE, most - len(found)),
+                    page_size=min(_PAGE, most - len(listed)),
                     sort_by="created_at desc",
                 )
-            found += answer.runs or []
+            listed += answer.runs or []
             token = answer.next_page_token or ""
-            if not token or len(found) >= most:
+            if not token or len(listed) >= most:
                 break
-        return found[:most]
+        return listed[:most]
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -262,9 +262,9 @@ def _check_host(host: str) -> None:
             f"--host: give the address of Kubeflow Pipelines, as http://localhost:8080, or set {HOST}; kubectl "
             "port-forward -n kubeflow svc/ml-pipeline-ui 8080:80 opens that one"
         )
-    found = urllib.parse.urlsplit(host if "://" in host else f"https://{host}")
+    parsed = urllib.parse.urlsplit(host if "://" in host else f"https://{host}")
     try:
-        valid = found.scheme in ("http", "https") and bool(found.hostname) and (found.port or 1) > 0
+        valid = parsed.scheme in ("http", "https") and bool(parsed.hostname) and (parsed.port or 1) > 0
     except ValueError:
         valid = False
     if not valid or any(character.isspace() for character in host):

@@ -48,10 +48,10 @@ def check_for_cluster(project: Mapping[str, Any]) -> None:
 def notes(project: Mapping[str, Any]) -> list[str]:
     """What is worth knowing before the pipeline is on a cluster, though nothing is wrong."""
     settings = platform(project)
-    found = []
+    lines = []
     if not settings.registry and not _has_images(settings):
-        found.append("the images have no registry: only nodes that hold them can start them; set platform.registry")
-    return found
+        lines.append("the images have no registry: only nodes that hold them can start them; set platform.registry")
+    return lines
 
 
 def _has_images(settings: Platform) -> bool:

@@ -66,19 +66,19 @@ def follow(
     hinted = False
     while True:
         try:
-            found = server.run(run)
+            state_of_run = server.run(run)
         except Away as error:
             if time.monotonic() - away > _PATIENCE:
                 raise HeadwaterError(f"{error}; the run goes on: `headwater runs {run}` follows it again") from None
             time.sleep(every)
             continue
         away = time.monotonic()
-        for name, state in states(found, names).items():
+        for name, state in states(state_of_run, names).items():
             if known.get(name) != state:
                 known[name], quiet, hinted = state, away, False
                 tell(f"{name}: {state.lower()}")
-        if found.state in _ENDED:
-            return found
+        if state_of_run.state in _ENDED:
+            return state_of_run
         if not hinted and away - quiet > _QUIET:
             hinted = True
             tell(

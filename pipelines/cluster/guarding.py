@@ -74,36 +74,36 @@ def connect(after: Any, line: Line, project: Any) -> None:
       line: the tasks up to the verdict.
       project: the pipeline's parameter.
     """
-    found = line.validate.outputs
+    outputs = line.validate.outputs
     after(
-        blessed=found["blessed"],
-        quarantined=found["quarantined"],
+        blessed=outputs["blessed"],
+        quarantined=outputs["quarantined"],
         project=project,
         dataset=line.label.outputs["labels"],
         dataset_uri=line.label.outputs["uri"],
-        passed=found["passed"],
-        quarantine=found["quarantine"],
+        passed=outputs["passed"],
+        quarantine=outputs["quarantine"],
         statistics=line.generate_statistics.outputs["statistics"],
         statistics_uri=line.generate_statistics.outputs["uri"],
         schema=line.infer_schema.outputs["schema"],
         schema_uri=line.infer_schema.outputs["uri"],
-        anomalies=found["anomalies"],
-        anomalies_uri=found["uri"],
+        anomalies=outputs["anomalies"],
+        anomalies_uri=outputs["uri"],
     ).set_caching_options(False)
 
 
 def _inputs(trainer: Any, known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
     """What a trainer gets, by the names of its inputs: of each an artifact or a parameter, as it asks for."""
-    found = {}
+    inputs = {}
     for name, asked in (trainer.component_spec.inputs or {}).items():
         artifact, parameter = known.get(name, (None, None))
         # kfp writes artifacts' types with their version.
         value = artifact if "@" in str(asked.type) else parameter
         if value is not None:
-            found[name] = value
+            inputs[name] = value
         elif not asked.optional:
             raise HeadwaterError(
                 f"platform.trainer: {trainer.name} needs the input {name!r}, which this pipeline does not have; it has "
                 f"{', '.join(known)}, and other inputs need a default"
             )
-    return found
+    return inputs

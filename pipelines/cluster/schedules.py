@@ -52,7 +52,7 @@ def parse_schedule(text: str) -> str:
 
 def _values(text: str, part: str, name: str, least: int, most: int, words: tuple[str, ...]) -> set[int]:
     """The values that a field stands for."""
-    found: set[int] = set()
+    values: set[int] = set()
     for each in part.split(","):
         match = _PART.fullmatch(each)
         if not match or (match[1] in "*?" and match[2]):
@@ -65,8 +65,8 @@ def _values(text: str, part: str, name: str, least: int, most: int, words: tuple
             raise HeadwaterError(f"--schedule: {text!r}: {name}: {each!r} ends before it begins")
         if not width:
             raise HeadwaterError(f"--schedule: {text!r}: {name}: the step {step!r} must be an integer of at least 1")
-        found |= set(range(start, end + 1, width))
-    return found
+        values |= set(range(start, end + 1, width))
+    return values
 
 
 def _number(text: str, value: str, name: str, least: int, most: int, words: tuple[str, ...]) -> int:

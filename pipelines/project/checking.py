@@ -12,7 +12,8 @@ from headwater.components.collect import spans
 from headwater.components.common import storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import platform
-from headwater.components.common.results import Home, find, is_reference
+from headwater.components.common.references import find, is_reference
+from headwater.components.common.results import Home
 from headwater.pipelines.project import model
 from headwater.pipelines.project.columns import Columns, known_columns, wrong_names
 from headwater.pipelines.project.loading import Project

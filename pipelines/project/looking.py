@@ -144,7 +144,10 @@ def _look_at_values(look: Look, rows: pa.Table) -> None:
     last = rows.schema.names[-1] if rows.num_columns else ""
     for name in rows.schema.names:
         column, kind = rows[name], rows.schema.field(name).type
-        codes = find_missing_codes(column.combine_chunks()) if name not in hidden else []
+        # What may be a cap is for a person to judge.
+        codes = [
+            code for code in (find_missing_codes(column.combine_chunks()) if name not in hidden else []) if not code.cap
+        ]
         if codes:
             told = ", ".join(f"{code.value!r} in {code.rows:,} rows" for code in codes)
             look.missing.append((name, [code.value for code in codes], f"{told}; {codes[0].why}"))

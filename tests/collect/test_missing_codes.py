@@ -6,6 +6,7 @@ import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headwater.components.collect import collect_dataset
@@ -74,6 +75,31 @@ def test_numbers(values, code):
     given = np.concatenate([values, np.full(30, code)])
     assert found(given) == [code]
     assert found(np.concatenate([values, [code]])) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "cap"),
+    [
+        (CHANCE.lognormal(8, 1, 2_000).clip(0, 41_310), 99_999, True),
+        (CHANCE.integers(0, 28, 2_000), 999, False),
+        (CHANCE.normal(15, 8, 2_000), 9_999, False),
+        (CHANCE.lognormal(8, 1, 2_000).clip(0, 41_310), -1, False),
+    ],
+    ids=["gains", "far from all others", "negative as well", "no nines"],
+)
+def test_nines_above_large_numbers_may_be_a_cap(values, code, cap):
+    [found_code] = find_missing_codes(pa.array(np.concatenate([values, np.full(30, code)])))
+    assert (found_code.value, found_code.cap) == (code, cap)
+
+
+def test_what_may_be_a_cap_is_said_and_not_put_forward_as_missing(tmp_path):
+    gains = [0 if n % 10 else 1_000 + 97 * n for n in range(400)] + [99_999] * 5
+    pq.write_table(pa.table({"gain": gains}), tmp_path / "gains.parquet")
+    data = collect_dataset(str(tmp_path / "gains.parquet"), str(tmp_path / "a"), workers=1)
+    [told] = [each for each in data.body["findings"] if each["rule"] == "missing_code"]
+    assert told["severity"] == "info" and "looks like a code or a cap: it is the largest value" in told["message"]
+    assert "missing: {gain: [99999]}" in told["action"] and "if values are cut off there, leave it" in told["action"]
+    assert "missing_codes" not in data.body["analysis"]
 
 
 def test_minus_one_beside_zero_must_be_frequent():

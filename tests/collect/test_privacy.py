@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset
@@ -103,6 +106,30 @@ def test_personal_data_that_nobody_declared_is_a_finding_and_marked_private(peop
         "phone",
     }
     assert "email" not in kept.body["private"] and "phone" not in kept.body["columns"]
+
+
+def test_columns_with_one_kind_of_personal_data_are_one_finding_with_the_setting_to_paste(tmp_path):
+    chance = np.random.default_rng(5)
+    places = {
+        f"{end}_{name}": 41.5 + chance.random(500)
+        for end in ("pickup", "drop off")
+        for name in ("latitude", "longitude")
+    }
+    pq.write_table(pa.table(places), tmp_path / "trips.parquet")
+
+    def found(output, **settings):
+        body = collect(tmp_path / "trips.parquet", tmp_path / output, **settings).body
+        return [each for each in body["findings"] if each["rule"] == "personal_data"]
+
+    [told] = found("a")
+    assert told["columns"] == list(places) and "look like personal data (coordinates)" in told["message"]
+    setting = re.search(r"private: (\{.*\})", told["action"])[1]
+    assert yaml.safe_load(setting) == dict.fromkeys(places, "keep")
+    assert found("b", private=yaml.safe_load(setting)) == []
+    # One that is acknowledged is no part of what counts.
+    known = {"kind": "personal_data", "feature": "pickup_latitude", "reason": "public", "until": "2999-01-01"}
+    counts = found("c", acknowledged=[known])
+    assert [(each["severity"], len(each["columns"])) for each in counts] == [("warning", 3), ("info", 1)]
 
 
 def test_small_groups_are_counted_or_suppressed(tmp_path):

@@ -46,7 +46,7 @@ def test_the_strip_says_what_is_known():
         findings=findings, rows={"train": 1500, "eval": 5}, span=3, until="2026-01-02T00:00:00+00:00", home=home
     )
     assert facts == [
-        ("Findings", "1 error, 2 notes, 1 acknowledged"),
+        ("Findings", "1 error, 2 info, 1 acknowledged"),
         ("Rows", "1,505 (train 1,500, eval 5)"),
         ("Span", "3"),
         ("Data until", "2026-01-02 00:00:00"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headwater.components.common import results, storage
+from headwater.components.common import references, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home
 
@@ -114,6 +114,28 @@ def test_the_same_inputs_and_settings_adopt_what_is_there(tmp_path):
     assert manifest.stat().st_mtime_ns == before
 
 
+def test_an_attempt_that_made_something_else_adopts_what_is_committed(tmp_path):
+    first = save(tmp_path / "a", home(tmp_path), content=b"one")
+    again = save(tmp_path / "b", home(tmp_path), content=b"two")
+    assert again.sha256 == first.sha256 and again.read("Split-train/FeatureStats.pb") == b"one"
+    assert results.load(first.uri, "statistics").read("Split-train/FeatureStats.pb") == b"one"
+
+
+def test_attempts_that_made_different_files_at_once_share_no_folder(tmp_path):
+    """As if the first had written its files and not its manifest when the second one came."""
+    first = save(tmp_path / "a", home(tmp_path), content=b"one")
+    manifest = storage.join(first.uri, results.MANIFEST)
+    content = storage.read_bytes(manifest)
+    storage.delete(manifest)
+    second = save(tmp_path / "b", home(tmp_path), content=b"two")
+    assert results.commit(first.home, "statistics", content)
+    for each, expected in ((first, b"one"), (second, b"two")):
+        assert results.load(each.uri, "statistics").read("Split-train/FeatureStats.pb") == expected
+    assert (first.home.version, second.home.version) == (1, 2)
+    # A third attempt takes the first of them.
+    assert save(tmp_path / "c", home(tmp_path), content=b"three").sha256 == first.sha256
+
+
 def test_other_settings_take_the_next_version_and_overwrite_nothing(tmp_path):
     first = save(tmp_path / "a", home(tmp_path), {"x": 1}, b"one")
     second = save(tmp_path / "b", home(tmp_path), {"x": 2}, b"two")
@@ -145,25 +167,25 @@ def test_an_attempt_that_died_before_its_manifest_is_taken_up(tmp_path):
 def test_references_resolve_to_a_span(tmp_path, reference, span):
     for number in (1, 2, 4):
         save(tmp_path / f"out{number}", home(tmp_path, number))
-    found = results.find(reference, "statistics", home(tmp_path, 3))
+    found = references.find(reference, "statistics", home(tmp_path, 3))
     assert found.home.span == span
 
 
 def test_latest_is_never_the_asking_spans_own(tmp_path):
     save(tmp_path / "out", home(tmp_path, 3))
     with pytest.raises(HeadwaterError, match="'latest' does not exist"):
-        results.find("latest", "statistics", home(tmp_path, 3))
+        references.find("latest", "statistics", home(tmp_path, 3))
 
 
 def test_a_reference_takes_the_highest_version_of_its_span(tmp_path):
     save(tmp_path / "a", home(tmp_path), {"x": 1})
     save(tmp_path / "b", home(tmp_path), {"x": 2})
-    assert results.find("previous", "statistics", home(tmp_path, 2)).home.version == 2
+    assert references.find("previous", "statistics", home(tmp_path, 2)).home.version == 2
 
 
 def test_a_uri_is_a_reference_too(tmp_path):
     saved = save(tmp_path / "out")
-    assert results.find(str(tmp_path / "out"), "statistics", None) == saved
+    assert references.find(str(tmp_path / "out"), "statistics", None) == saved
 
 
 @pytest.mark.parametrize("reference", ["latest", "previous", "span:7"])
@@ -171,24 +193,24 @@ def test_a_reference_to_what_does_not_exist_is_an_error(tmp_path, reference):
     with pytest.raises(
         HeadwaterError, match=f"'{reference}' does not exist: there is no such statistics of dataset 'flights'"
     ):
-        results.find(reference, "statistics", home(tmp_path))
+        references.find(reference, "statistics", home(tmp_path))
 
 
 def test_auto_and_none_are_nothing_where_there_is_nothing(tmp_path):
-    assert results.find("auto", "statistics", home(tmp_path)) is None
-    assert results.find("auto", "statistics", None) is None
+    assert references.find("auto", "statistics", home(tmp_path)) is None
+    assert references.find("auto", "statistics", None) is None
     save(tmp_path / "out", home(tmp_path, 1))
-    assert results.find("none", "statistics", home(tmp_path, 2)) is None
+    assert references.find("none", "statistics", home(tmp_path, 2)) is None
 
 
 def test_a_reference_needs_a_data_root(tmp_path):
     with pytest.raises(HeadwaterError, match="no data_root is set"):
-        results.find("latest", "statistics", None)
+        references.find("latest", "statistics", None)
 
 
 def test_a_span_must_be_a_number(tmp_path):
     with pytest.raises(HeadwaterError, match="span:3"):
-        results.find("span:x", "statistics", home(tmp_path))
+        references.find("span:x", "statistics", home(tmp_path))
 
 
 def test_an_altered_file_is_refused(tmp_path):

@@ -18,10 +18,10 @@ from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.infer_schema.curation import (
-    apply_curation,
     check_curation,
     from_project,
 )
+from headwater.components.infer_schema.schema_changes import apply_curation
 from headwater.components.validate import check_statistics
 
 

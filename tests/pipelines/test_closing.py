@@ -39,10 +39,8 @@ def test_ten_lines_at_most_and_notes_are_counted():
     many = [finding("warning", f"w{n}", rule="r") for n in range(13)] + [finding("error", "e", rule="r")]
     lines = finding_lines(findings_of(result("dataset", [*many, finding("info", "i", rule="r")])))
     assert len(lines) == MOST_FINDINGS + 1 == 11 and lines[0].startswith("error ")
-    assert lines[-1] == "… and 4 more and 1 note on the page"
-    assert finding_lines(findings_of(result("dataset", [finding("info", "i", rule="r")] * 2))) == [
-        "2 notes on the page"
-    ]
+    assert lines[-1] == "… and 4 more and 1 info on the page"
+    assert finding_lines(findings_of(result("dataset", [finding("info", "i", rule="r")] * 2))) == ["2 info on the page"]
     assert finding_lines([]) == []
 
 

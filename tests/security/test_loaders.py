@@ -34,6 +34,7 @@ ALLOWED = {
     ("pipelines/project/model.py", "import_module"),
     # kfp's compiler and the compiler of Avro's schemas, which makes decoders of ours.
     ("pipelines/compile.py", "compile"),
+    ("pipelines/cluster/building.py", "compile"),
     ("components/common/sources/formats/avro_schema.py", "compile"),
 }
 

@@ -87,6 +87,9 @@ def test_bins_hold_what_their_names_say():
         NAN: (100, 100),
         MISSING: (100, 100),
     }
+    # A value that fills the first bin by itself.
+    names = tabulate(*[feature(pa.array([0.0] * 400 + list(range(1, 1001)))) for _ in range(2)]).names
+    assert names[0] == "0" and names[1].startswith("0 to ")
     many = np.arange(10_000.0)
     table = tabulate(feature(many), feature(np.append(many + 500, [-5.0] * 50)))
     assert table.names[0] == "below 0" and table.current[0] == 50 and table.baseline[0] == 0

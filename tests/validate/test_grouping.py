@@ -199,6 +199,30 @@ def test_a_broken_rule_a_breach_of_the_schema_and_what_moved_are_one():
     assert len(group([missing, unseen], {})) == 2 and len(group([missing, drift("x", 0.5, **LOST)], {})) == 1
 
 
+def test_an_empty_column_is_one_finding_of_all_splits():
+    empty = other("constant", "x", check="upstream", split="") | {"message": "'x' has no values"}
+    impossible = other("COMPARISON_IMPOSSIBLE", "x", check="drift", split="eval")
+    now = {**impossible, "message": "it has no values in this span"}
+    for findings in ([empty, now], [now, empty]):
+        [found] = group(findings, {})
+        assert (found["kind"], found["splits"]) == ("constant", [])
+        assert [each["kind"] for each in found["members"]] == ["COMPARISON_IMPOSSIBLE"]
+    # What was empty before, or is of another type, is another thing.
+    for message in ("it has no values in the earlier span", "it holds text here and numbers in the earlier span"):
+        assert len(group([empty, {**impossible, "message": message}], {})) == 2
+    assert "why it is empty" in action(now, "") and "other values" in action(impossible, "")
+
+
+def test_one_finding_of_several_columns_stays_one():
+    named = [
+        other("personal_data", name, check="upstream", split="") | {"message": "'x', 'y' look like personal data"}
+        for name in "xy"
+    ]
+    [found] = group(named, {})
+    assert [each["feature"] for each in (found, *found["members"])] == ["x", "y"]
+    assert len(group([named[0], {**named[1], "message": "another"}], {})) == 2
+
+
 def test_every_finding_says_what_to_do():
     from headwater.components.common.results import Home
 

@@ -176,7 +176,7 @@ def test_the_page_opens_without_a_network(chain):
         assert text.index("Rejected") < text.index("Findings") < text.index("All changes")
         assert "<script>alert(1)</script>{{ 7 * 7 }}" in text
         # Both distributions of what moved lie over each other.
-        drawn = "[...document.querySelectorAll('.sides svg')].map(s => [...s.querySelectorAll('path[class^=s]')].map(p => p.getBBox().height > 0))"
+        drawn = "[...document.querySelectorAll('figure svg.chart')].map(s => [...s.querySelectorAll('path[class^=s]')].map(p => p.getBBox().height > 0))"
         assert [True, True] in browser.run(drawn)
         assert "Distributions of fare" in browser.run(
             "[...document.querySelectorAll('svg')].map(s => s.ariaLabel).join()"

@@ -227,7 +227,9 @@ def _wanted(action: Action, kind: pa.DataType) -> str:
     way = _way(action)
     if isinstance(action, Hash):
         single = (
-            not pa.types.is_nested(kind) and not pa.types.is_float16(kind) and not isinstance(kind, pa.ExtensionType)
+            not pa.types.is_nested(kind)
+            and not pa.types.is_float16(kind)
+            and not isinstance(kind, pa.BaseExtensionType)
         )
         return "" if single else "text, binary, numbers, dates and times"
     text = is_text(kind)

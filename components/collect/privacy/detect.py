@@ -122,7 +122,7 @@ def scan(column: pa.Array) -> dict[str, int]:
       Rows by kind, and the other counts that `judge` needs (see the module); nothing that is zero.
     """
     kind = column.type
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return scan(column.storage)
     if _is_nested(kind):
         leaves = [(path, {**scan(leaf), ":leaves": len(leaf) - leaf.null_count}) for path, leaf in _leaves(column)]
@@ -346,7 +346,7 @@ def _judge_axis(
 
 def _paths(name: str, type: pa.DataType) -> list[tuple[str, pa.DataType]]:
     """The names and types of what holds the values of a nested column; the column's own for any other."""
-    if isinstance(type, pa.ExtensionType):
+    if isinstance(type, pa.BaseExtensionType):
         return _paths(name, type.storage_type)
     if pa.types.is_struct(type):
         children = (type[place] for place in range(type.num_fields))
@@ -362,7 +362,7 @@ def _leaves(column: pa.Array, path: tuple[str, ...] | None = ()) -> list[tuple[t
     """The arrays that hold a nested column's values, without those beneath missing lists and structs, each with the names
     of the structs' fields above it; None for those within a map."""
     kind = column.type
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return _leaves(column.storage, path)
     if pa.types.is_struct(kind):
         names = [kind[place].name for place in range(kind.num_fields)]

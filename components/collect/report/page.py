@@ -48,7 +48,7 @@ def render_page(
     ]
     shown = _cards(body["findings"], {each["name"]: each["chart"] for each in columns})
     for each in columns:
-        each["findings"] = {card["kind"]: card for card in shown if card["column"] == each["name"]}
+        each["findings"] = {card["kind"]: card for card in shown if each["name"] in card["columns"]}
     return render(
         "headwater.components.collect",
         "page.html",
@@ -95,17 +95,19 @@ def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) 
     made = []
     for place, each in enumerate(findings):
         column, rule = each["column"] or "", each["rule"]
+        columns = each.get("columns") or ([column] if column else [])
         drawn = charts_of.get(column) if place < _MOST_CHARTS and explanations.is_seen_in_values(rule) else None
         made.append(
             cards.card(
                 each,
-                subject=column or "whole dataset",
+                subject=", ".join(columns) or "whole dataset",
                 kind=rule,
                 kind_words=explanations.kind_words(rule),
                 why=explanations.why(each),
                 charts=[(column, drawn)] if drawn else [],
                 caption="share of sampled rows by value",
                 column=column,
+                columns=columns,
                 measured=[(name, number(each[name])) for name in ("value", "limit") if each[name] is not None],
             )
         )

@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.collect import rules
-from headwater.components.collect.privacy import detect
-from headwater.components.collect.report import page
+from headwater.components.collect.report import page, personal
 from headwater.components.collect.rules import Evidence, Sample
-from headwater.components.collect.rules.findings import finding
 from headwater.components.collect.settings import Settings
 from headwater.components.collect.write import profile
 from headwater.components.collect.write.shards import PLACE, SPLIT, Outcome
@@ -61,7 +59,7 @@ def add_report(
     """
     state = profile.merge([record["profile"] for record in outcome.records])
     measured = profile.finish(state, schema, settings.event_time or None)
-    private, findings = _personal(outcome, schema, state, settings)
+    private, findings = personal.find_personal(outcome, schema, state, settings)
     for name in private:
         if name in measured["columns"]:
             measured["columns"][name].update(min=None, max=None)
@@ -100,40 +98,11 @@ def add_report(
         analysis.update(ruled.analysis)
     body["analysis"] = analysis
     body["findings"] = sorted(
-        mark_upstream(findings, known),
+        personal.put_together(mark_upstream(findings, known)),
         key=lambda each: (SEVERITIES.index(each["severity"]), each["rule"], each["column"] or ""),
     )
     spans = [result.body["span"] for result in earlier]
     return page.render_page(body, sample.table if sample else None, settings, home, spans)
-
-
-def _personal(
-    outcome: Outcome, schema: pa.Schema, state: Mapping[str, Mapping[str, Any]], settings: Settings
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The columns that hold personal data, found or declared; and a finding for each that nothing is done with."""
-    private: dict[str, Any] = {}
-    findings = []
-    for field in schema:
-        counts = detect.merge([record["personal"].get(field.name, {}) for record in outcome.records])
-        present = state[field.name]["rows"] - state[field.name]["missing"] if field.name in state else 0
-        others = [name for name in schema.names if name != field.name]
-        judged = detect.judge(field.name, field.type, counts, present, others)
-        action = settings.private.get(field.name)
-        action = action["action"] if isinstance(action, Mapping) else action
-        if action == "keep" or not (judged or action):
-            continue
-        private[field.name] = {"kinds": [each["kind"] for each in judged], "action": action}
-        paths = [] if action else detect.private_paths(field.name, field.type, counts, judged)
-        if paths:
-            private[field.name]["paths"] = paths
-        if judged and not action:
-            kinds = ", ".join(each["kind"] for each in judged)
-            message = (
-                f"{field.name!r} looks like personal data ({kinds}) but has no action; give it one under private, or "
-                "keep if it may stay as it is"
-            )
-            findings.append(finding("personal_data", "warning", field.name, message, judged[0]["share"]))
-    return private, findings
 
 
 def _read_history(home: Home | None) -> list[results.Result]:

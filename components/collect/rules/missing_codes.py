@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,8 @@ _MOST_WORDS = 10_000
 _SPIKE = 5
 _SPIKE_SHARE = 0.005
 _APART = 0.25
+# A cap lies where large values go on, so within an order of magnitude of the next one.
+_WITHIN_CAP = 10
 _LETTERS = re.compile(r"[A-Za-z]+")
 _SAME_FORM, _ABBREVIATION = 0.8, 5
 # Words that are answers as well: "none" of several allergies.
@@ -54,15 +56,17 @@ class Code(NamedTuple):
       value: as the setting `missing` takes it.
       rows: how many rows have it.
       why: what the column shows beside, in one clause.
+      cap: whether it may as well be a cap, at which greater values were cut off (top-coding).
     """
 
     value: str | int
     rows: int
     why: str
+    cap: bool = False
 
 
 def missing_codes(evidence: Evidence) -> Outcome:
-    """`missing_code`: a value that looks like a missing one."""
+    """`missing_code`: a value that looks like a missing one, or like a cap."""
     if not evidence.sample:
         return Outcome([])
     sources = {new: old for old, new in evidence.settings.rename.items()}
@@ -71,7 +75,9 @@ def missing_codes(evidence: Evidence) -> Outcome:
     for name, column in evidence.sample.columns.items():
         if name in made or name in evidence.settings.key or name.startswith("_"):
             continue
-        codes = find_missing_codes(column)
+        every = find_missing_codes(column)
+        findings += [_cap(code, name, sources.get(name, name), len(column)) for code in every if code.cap]
+        codes = [code for code in every if not code.cap]
         if not codes:
             continue
         values_of[name] = [code.value for code in codes]
@@ -89,6 +95,19 @@ def missing_codes(evidence: Evidence) -> Outcome:
             )
         )
     return Outcome(findings, {"missing_codes": values_of} if values_of else {})
+
+
+def _cap(code: Code, name: str, source: str, rows: int) -> dict[str, Any]:
+    return finding(
+        "missing_code",
+        "info",
+        name,
+        f"{code.value!r} looks like a code or a cap: it is the largest value, in {code.rows:,} of {rows:,} sampled rows; "
+        f"{code.why}",
+        round(code.rows / rows, 6),
+        action=f"look at what the source means by it: if it is a missing value, add missing: {{{source}: [{code.value!r}]}} "
+        "to collect's settings; if values are cut off there, leave it",
+    )
 
 
 def find_missing_codes(column: pa.Array) -> list[Code]:
@@ -157,8 +176,14 @@ def _numbers(known: pa.Array) -> list[Code]:
             continue
         why = _stands_out(values, counts, place)
         if why:
-            candidates.append(Code(code, int(counts[place]), why))
+            candidates.append(Code(code, int(counts[place]), why, _may_be_cap(values, place)))
     return candidates
+
+
+def _may_be_cap(values: np.ndarray, place: int) -> bool:
+    """Whether a code is nines above numbers that are not negative and come near it, as incomes cut off at 99999."""
+    nines = set(str(int(values[place]))) == {"9"}
+    return nines and place == len(values) - 1 and values[0] >= 0 and values[place] <= _WITHIN_CAP * values[place - 1]
 
 
 def _stands_out(values: np.ndarray, counts: np.ndarray, place: int) -> str:

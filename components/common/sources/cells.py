@@ -13,7 +13,7 @@ from headwater.components.common.arrow_types import is_text
 def leaves(array: pa.Array) -> Iterator[pa.Array]:
     """The values of an array without nesting: of the array's own rows alone, missing ones included."""
     kind = array.type
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         yield from leaves(array.storage)
     elif pa.types.is_dictionary(kind):
         yield from leaves(array.dictionary.take(array.indices))
@@ -72,7 +72,7 @@ def _has_invalid_text(parts: list[pa.Array]) -> bool:
 
 
 def _holds_text(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return _holds_text(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return _holds_text(kind.value_type)

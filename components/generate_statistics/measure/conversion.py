@@ -68,7 +68,7 @@ def rule(kind: pa.DataType) -> str:
     Raises:
       HeadwaterError: the type has no rule.
     """
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return f"{kind} → its storage; {rule(kind.storage_type)}".rstrip("; ")
     if pa.types.is_boolean(kind):
         return "bool → INT, 0 or 1"
@@ -111,7 +111,7 @@ def to_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _rules_within(path: tuple[str, ...], kind: pa.DataType) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         yield from _rules_within(path, kind.storage_type)
     elif pa.types.is_dictionary(kind) or is_list(kind):
         yield from _rules_within(path, kind.value_type)
@@ -133,7 +133,7 @@ def _children(kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
 
 def is_plain(kind: pa.DataType) -> bool:
     """Whether a column of this type has one value a row."""
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return is_plain(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return is_plain(kind.value_type)
@@ -142,7 +142,7 @@ def is_plain(kind: pa.DataType) -> bool:
 
 def as_lists(array: pa.Array) -> pa.Array:
     """One list a row: missing rows missing, others with their values."""
-    if isinstance(array.type, pa.ExtensionType):
+    if isinstance(array.type, pa.BaseExtensionType):
         return as_lists(array.storage)
     if pa.types.is_null(array.type):
         return array
@@ -163,7 +163,7 @@ def as_lists(array: pa.Array) -> pa.Array:
 def to_values(values: pa.Array) -> pa.Array:
     """Values without missing ones as TFDV's types; nested values by their parts."""
     kind = values.type
-    if isinstance(kind, pa.ExtensionType):
+    if isinstance(kind, pa.BaseExtensionType):
         return to_values(values.storage)
     if pa.types.is_dictionary(kind):
         return to_values(values.dictionary_decode())

@@ -78,7 +78,7 @@ def features(batch: pa.RecordBatch, skipped: Collection[str] = ()) -> Iterator[F
 
 
 def _plain(path: tuple[str, ...], column: pa.Array) -> Feature:
-    while isinstance(column.type, pa.ExtensionType):
+    while isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
     if not column.null_count:
         values = to_values(column)

@@ -121,8 +121,8 @@ def _field(schema: pa.Schema, key: str, name: str) -> None:
 def kind_of(schema: pa.Schema, name: str) -> str:
     """What a column holds, in a word or two."""
     kind = schema.field(name).type
-    while isinstance(kind, pa.ExtensionType) or pa.types.is_dictionary(kind):
-        kind = kind.storage_type if isinstance(kind, pa.ExtensionType) else kind.value_type
+    while isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind):
+        kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind.value_type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         # A list of one value a row serves as that value; `measure` sees to it.
         return kind_of(pa.schema([pa.field(name, kind.value_type)]), name)
