@@ -18,6 +18,9 @@ from headwater.components.common.distributions import Feature
 EMPTY = "it has no values on either side"
 """Why a feature without values is not compared."""
 
+TIMES = "it holds times, which advance from span to span"
+"""Why a column of times is not compared."""
+
 _MOMENT = "since 1970-01-01"
 _UNIQUE = 0.95
 _EVEN = 0.05
@@ -71,18 +74,39 @@ def reason(
     if name in about.get("split_by", ()):
         return "it says which split a row belongs to"
     if name == about.get("event_time") or (_MOMENT in current.rule and _MOMENT in baseline.rule):
-        return "it holds times, which advance from span to span"
+        return TIMES
     if all(not side.rows or side.missing >= side.rows for side in (baseline, current)):
         return EMPTY
     if name in key and all(map(_is_unique, (baseline, current))):
         return "it is part of the key, whose values are new in every span"
     if all(map(_has_times, (baseline, current))) and _advances(baseline, current, carried[1]):
-        return "it holds times, which advance from span to span"
+        return TIMES
     if all(map(_counts_rows, (baseline, current))) and _advances(baseline, current, carried[1]):
         return "it numbers the rows, which goes on from span to span"
     if _is_coordinate(name, baseline, current, carried, spans):
         return "it has one value in each span, and tells the span"
     return ""
+
+
+def seconds_of(side: Feature) -> np.ndarray | None:
+    """The values of a column of times as seconds since 1970, int64; None where they are no times."""
+    points, unit = side.points, 1.0
+    if _MOMENT in side.rule:
+        unit = 1 / 86_400 if "days" in side.rule else 1e6
+    elif not _has_times(side):
+        return None
+    elif side.high < _SECONDS[0]:
+        days = points.astype(np.int64)
+        months = ((days // 10_000 - 1970) * 12 + days // 100 % 100 - 1).astype("datetime64[M]")
+        return (months.astype("datetime64[D]").astype(np.int64) + days % 100 - 1) * 86_400
+    else:
+        unit = next(each for each in _UNITS if _SECONDS[0] * each <= side.low and side.high <= _SECONDS[1] * each)
+    return np.floor(points / unit).astype(np.int64) if len(points) else None
+
+
+def unit_of(name: str) -> str:
+    """The unit of time that a name says, as `month` for `trip_start_month`; empty for none."""
+    return _unit([part.lower() for part in _PARTS.findall(name)])
 
 
 def _is_unique(side: Feature) -> bool:

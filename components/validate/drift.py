@@ -13,7 +13,8 @@ from typing import Any
 from headwater.components.common.distributions import Feature
 from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
-from headwater.components.validate.by_construction import reason
+from headwater.components.validate import calendar_parts
+from headwater.components.validate.by_construction import TIMES, reason
 from headwater.components.validate.distances import PSI, Change, Distance, measure
 from headwater.components.validate.findings import NO_VALUES, THIS_SPAN
 from headwater.components.validate.plots import Plot, plot_of
@@ -77,12 +78,15 @@ def compare(
       silent: why a feature is not compared on purpose, by its name and both distributions; "" when it is.
     """
     compared = []
+    both = [path for path in sorted(current) if path in baseline]
+    notes = {path: silent(".".join(path), baseline[path], current[path]) for path in both}
+    times = [(baseline[path], current[path]) for path in both if notes[path] == TIMES]
     # The absence of a feature is the schema's to report.
     for path in sorted(current):
         name = ".".join(path)
         if path not in baseline:
             compared.append(Compared(split, name, None, impossible=f"{title} has no such feature"))
-        elif note := silent(name, baseline[path], current[path]):
+        elif note := notes[path] or calendar_parts.reason(path[-1], baseline[path], current[path], times):
             compared.append(Compared(split, name, None, note=note))
         else:
             compared.append(_compare(split, name, baseline[path], current[path], title))
