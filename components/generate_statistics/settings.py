@@ -47,7 +47,8 @@ class CustomStatistic(pydantic.BaseModel):
     """A user's own statistic.
 
     Attributes:
-      function: `package.module:function`, see `custom`.
+      function: `package.module:function`, which takes a `pyarrow.RecordBatch` and gives a number by feature and statistic,
+        as in `{"name": {"capitals": 7}}`; batches are of any size.
       merge: how the numbers of several record batches become one.
     """
 

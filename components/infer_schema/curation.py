@@ -26,7 +26,13 @@ _Number = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
 
 class Distances(pydantic.BaseModel):
-    """Distances that are too much, by measure; at least one, each in (0, 1]."""
+    """Distances that are too much, by measure; at least one, each in (0, 1].
+
+    Attributes:
+      l_infinity: of text, the largest difference of a value's share.
+      jensen_shannon: of numbers, the Jensen-Shannon divergence.
+      normalized_abs_difference: the absolute differences of counts, relative to the total count of both sides.
+    """
 
     model_config = _STRICT
 

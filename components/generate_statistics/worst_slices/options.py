@@ -24,9 +24,9 @@ class Options(pydantic.BaseModel, extra="forbid", frozen=True):
       prediction, label: two columns of classes, instead of `errors`: a row costs 1 when they differ, else 0.
       costs: by label, then by prediction, what a row costs instead. A pair that is not named costs 1 or 0 as above.
         Numbers are named as in "1", bools "true" and "false". A cost below 0 is a gain.
-      columns: to slice by, `MOST_COLUMNS` at most. By default every column that can be, other than those above and
+      columns: to slice by, 200 at most. By default every column that can be, other than those above and
         private ones: text and numbers in turn, those first whose bins spread the rows most evenly.
-      depth: 2 looks at conjunctions of two columns as well, of the first `MOST_PAIRED` columns.
+      depth: 2 looks at conjunctions of two columns as well, of the first 32 columns.
       min_rows: rows with a cost that a slice has at least.
       top: slices listed at most.
       max_p: adjusted p-value of a listed slice at most, in (0, 1].

@@ -13,7 +13,12 @@ _NotNegative = Annotated[float, pydantic.Field(ge=0)]
 
 
 class Tolerance(pydantic.BaseModel):
-    """By how much two numbers may differ: absolute + relative × the training value's size."""
+    """By how much two numbers may differ: absolute + relative × the training value's size.
+
+    Attributes:
+      absolute: the part of it that is the same for every value.
+      relative: the part that grows with the training value, as 0.001 for 0.1 %.
+    """
 
     model_config = _STRICT
 
