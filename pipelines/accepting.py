@@ -96,7 +96,9 @@ def in_words(accepted: Acceptance) -> Sequence[tuple[str, str]]:
         first, *others = _told(each)
         note = " (accepted for this span alone, as no schema speaks of it)" if each in accepted.findings else ""
         lines += [("accepted:", first + note), *(("accepted:", text) for text in others)]
-    return [*lines, ("accepted", signed), ("result", accepted.result.uri), ("next", "run the same command again")]
+    # Of a span that passed as it was, nothing is to be judged anew.
+    following = "run the same command again" if changes or accepted.settled else "run the next span's data"
+    return [*lines, ("accepted", signed), ("result", accepted.result.uri), ("next", following)]
 
 
 def _told(finding: Mapping[str, Any]) -> list[str]:

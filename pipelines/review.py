@@ -178,7 +178,7 @@ def _curate(work: _Review, finding: Finding, place: int) -> None:
 
 
 def _ignore(work: _Review, finding: Finding, place: int) -> None:
-    entry = _entry(finding, work.ask("why does it not count", ""), _until(work))
+    entry = _entry(finding, work.ask("why it does not count", ""), _until(work))
     check_settings({"acknowledged": [entry]})
     append(work.project, ("validate", "acknowledged"), entry)
     work.written = True
@@ -199,7 +199,7 @@ def _quarantine(work: _Review, finding: Finding, place: int) -> None:
 def _until(work: _Review) -> str:
     """The last day on which a finding does not count; asked for again until it is one."""
     while True:
-        answer = work.ask("until and with which day", str(work.day + datetime.timedelta(days=_DAYS)))
+        answer = work.ask("the last day on which it does not count", str(work.day + datetime.timedelta(days=_DAYS)))
         try:
             if datetime.date.fromisoformat(answer) >= work.day:
                 return answer

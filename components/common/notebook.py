@@ -32,6 +32,10 @@ _FRAME = (
 class Shown:
     """What `Result` and `Dataset` have for notebooks."""
 
+    def __fspath__(self) -> str:
+        """So that it is given on wherever a path or URI is taken."""
+        return self._shown().uri
+
     def __repr__(self) -> str:
         return _line(self._shown())
 

@@ -19,7 +19,7 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 
 Tabular: TypeAlias = Any
-"""A path or URI; or a table of pandas, polars or Arrow."""
+"""A path, a URI or a result; or a table of pandas, polars or Arrow."""
 
 DESCRIPTION = "a table in memory"
 """What lineage calls them; their SHA-256 stands beside it."""

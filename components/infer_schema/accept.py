@@ -90,7 +90,8 @@ def accept_span(
     known = _accepted_of(home.span, measured, current)
     findings = list(known)
     findings += [place for each in chosen for place in places(each) if place not in findings]
-    beside = [each for each in chosen if each["check"] != "schema"]
+    # What a schema demands of single values is a rule on rows as well, of the kind `schema`.
+    beside = [each for each in chosen if "schema" not in (each["check"], each.get("rule_kind"))]
     accepted = current.body.get("accepted") or {}
     if accepted.get("how") == "accept" and not change.changes and findings == known:
         return Acceptance(current, current, [], [])

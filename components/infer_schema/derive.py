@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,11 +84,11 @@ class _Base:
 
 
 def derive_schema(
-    statistics: str | Sequence[str],
+    statistics: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str,
     *,
     mode: str = "auto",
-    base_schema: str = "auto",
+    base_schema: str | os.PathLike[str] = "auto",
     curation: Mapping[str, Any] | None = None,
     max_string_domain_size: int = 100,
     infer: str = "headwater",
@@ -98,8 +99,8 @@ def derive_schema(
     `accept_span`, by a curation, or by naming it as the base.
 
     Args:
-      statistics: path or URI of a result of generate-statistics, or of TFDV's or TFX's own, as `open_statistics` takes
-        them; or several: the schema then fits all of them, and the last one's dataset is the one that it belongs to.
+      statistics: a result of generate-statistics, or its path or URI; or those of TFDV's or TFX's own, as
+        `open_statistics` takes them; or several: the schema then fits all of them, and the last one's dataset is the one that it belongs to.
       output: folder for the result.
       mode: `infer`: from the statistics, whatever came before. `frozen`: the base with its curation, byte for byte
         the base when there is none; new data never widens it. `propose`: as `frozen`, with the schema widened to fit
@@ -125,7 +126,8 @@ def derive_schema(
     if max_string_domain_size < 0:
         raise HeadwaterError(f"max_string_domain_size: must be 0 or more; given: {max_string_domain_size}")
     checked = check_curation({} if curation is None else curation)
-    uris = [statistics] if isinstance(statistics, str) else list(statistics)
+    base_schema = os.fspath(base_schema)
+    uris = [os.fspath(each) for each in ([statistics] if isinstance(statistics, (str, os.PathLike)) else statistics)]
     if not uris:
         raise HeadwaterError("statistics: must name at least one result of generate-statistics")
     all_measured = [open_statistics(uri) for uri in uris]

@@ -35,6 +35,8 @@ def action(finding: Finding, accept: str) -> str:
         return by_kind(finding)
     if finding["check"] in ("schema", "dataset_constraints", "serving_schema"):
         return _schema(finding, accept)
+    if finding["check"] == "rows" and finding.get("rule_kind") == "schema":
+        return f"if the rows are right: {accept}; if not, correct them at the source (the quarantine holds them)"
     if finding["check"] == "rows":
         return "correct the rows at the source (the quarantine holds them), or set the rule's tolerance"
     if finding["check"] == "feature_skew":

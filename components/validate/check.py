@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,11 @@ FILE = "Split-{split}/SchemaDiff.pb"
 
 
 def check_statistics(
-    statistics: str,
-    schema: str,
+    statistics: str | os.PathLike[str],
+    schema: str | os.PathLike[str],
     output: str,
     *,
-    baseline: str = "auto",
+    baseline: str | os.PathLike[str] = "auto",
     environment: str = "",
     config: Mapping[str, Any] | None = None,
     dataset: Tabular = "",
@@ -42,9 +43,9 @@ def check_statistics(
     an earlier span's, and not accepted yet; a change that is significant, or above a default threshold.
 
     Args:
-      statistics: path or URI of a result of generate-statistics; or of TFDV's or TFX's own, as `foreign.open_statistics`
-        takes them.
-      schema: path or URI of a result of infer-schema; or of a `schema.pbtxt`, which counts as agreed.
+      statistics: a result of generate-statistics, or its path or URI; or those of TFDV's or TFX's own, as
+        `foreign.open_statistics` takes them.
+      schema: a result of infer-schema, or its path or URI; or that of a `schema.pbtxt`, which counts as agreed.
       output: folder for the result.
       baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`, or the URI of TFDV's own.
       environment: the schema environment to validate in; empty for none.
@@ -66,10 +67,10 @@ def check_statistics(
     """
     settings = check_settings(config or {})
     context = Context(
-        statistics,
-        schema,
+        os.fspath(statistics),
+        os.fspath(schema),
         settings,
-        baseline=baseline,
+        baseline=os.fspath(baseline),
         environment=environment,
         dataset=as_uri(dataset),
         passed=passed,

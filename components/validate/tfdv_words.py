@@ -9,6 +9,7 @@ from headwater.components.common.findings import percent
 _UNKNOWN = re.compile(r"Examples contain values missing from the schema: (.*?)\.?\s*", re.S)
 _SHARE = re.compile(r"(?<=\d)%\)")
 _FRACTION = re.compile(r".*minimum fraction = ([0-9.]+), actual = ([0-9.]+)\.?\s*", re.S)
+_NEW = "New column (column in data but not in schema)"
 _TYPE = re.compile(r"Expected data of type: (\w+) but got (\w+)\.?\s*")
 
 
@@ -32,5 +33,7 @@ def in_words(kind: str, title: str, description: str) -> str:
     if kind == "UNEXPECTED_DATA_TYPE" and (match := _TYPE.fullmatch(description)):
         return f"the values are {match[2]}, but the schema has {match[1]}"
     if kind == "INVALID_FEATURE_SHAPE":
-        return f"the schema fixes a shape, but values are missing or lists vary in length: {description}"
+        return "the schema fixes how many values a row has, but values are missing or lists vary in length"
+    if kind == "SCHEMA_NEW_COLUMN" and description == _NEW:
+        return "a new column: the schema does not have it"
     return f"{title}: {description}"

@@ -99,6 +99,11 @@ def test_missing_shares_are_compared_with_the_last_span():
     now = profile(5000, a=column(60), b=column(600), new=column())
     found = {each["rule"]: each["column"] for each in check_columns(now, before)}
     assert found == {"missing_share": "b", "column_added": "new", "column_gone": "gone"}
+    [fuller], [emptier] = (
+        check_columns(*each)
+        for each in ((profile(5000, b=column(m)), profile(5000, b=column(n))) for m, n in ((5, 600), (600, 5)))
+    )
+    assert "stopped filling" in emptier["action"] and "what fills it now" in fuller["action"]
 
 
 def test_a_thousand_unchanged_columns_raise_no_alarm():

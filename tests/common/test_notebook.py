@@ -16,7 +16,7 @@ from headwater.components.collect import collect_dataset
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.tables_in_memory import as_uri, as_uris
-from headwater.components.generate_statistics import compute_statistics
+from headwater.components.generate_statistics import compute_statistics, merge_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.label import label_dataset
 from headwater.components.validate import check_statistics
@@ -55,6 +55,21 @@ def made(tmp_path_factory):
     schema = derive_schema(statistics.uri, str(folder / "schema"))
     anomalies = check_statistics(statistics.uri, schema.uri, str(folder / "anomalies"))
     return {each.kind: each for each in (dataset, labels, statistics, schema, anomalies)}
+
+
+def test_a_result_is_taken_where_its_uri_is(made, tmp_path):
+    dataset, statistics, schema = made["dataset"], made["statistics"], made["schema"]
+    again = compute_statistics(dataset, str(tmp_path / "statistics"), workers=1)
+    assert again.fingerprint == statistics.fingerprint
+    assert (
+        label_dataset(dataset, str(tmp_path / "labels"), steps=STEPS, workers=1).fingerprint
+        == made["labels"].fingerprint
+    )
+    assert derive_schema(again, str(tmp_path / "schema")).fingerprint == schema.fingerprint
+    assert derive_schema([again], str(tmp_path / "kept"), base_schema=schema).body["base"]["uri"].startswith(schema.uri)
+    verdict = check_statistics(again, schema, str(tmp_path / "anomalies"), baseline=statistics)
+    assert verdict.manifest["inputs"]["baseline"]["uri"] == statistics.uri
+    assert merge_statistics([again], str(tmp_path / "merged")).body["splits"].keys() == again.body["splits"].keys()
 
 
 def test_a_result_is_one_short_line(made):

@@ -13,6 +13,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.infer_schema import accept_span, derive_schema
 from headwater.components.validate import check_statistics, enforce
+from headwater.pipelines.accepting import in_words
 
 NEW = "ENUM_TYPE_UNEXPECTED_STRING_VALUES"
 
@@ -61,6 +62,24 @@ def domain(result, name="kind"):
     [feature] = [each for each in schema.feature if each.name == name]
     [found] = [each for each in schema.string_domain if each.name == feature.domain]
     return set(found.value)
+
+
+def test_a_rule_that_the_schema_gives_is_settled_by_the_schema(days):
+    days.run(1, orders(1))
+    assert in_words(days.accept(1))[-1] == ("next", "run the next span's data")
+    gaps = orders(2)
+    gaps.loc[::4, "amount"] = np.nan
+    rules = [{"name": "small", "row": "amount < 0"}]
+    broken = days.run(2, gaps, dataset=gaps, config={"rows": {"rules": rules}}).body["findings"]
+    [of_schema], [own] = ([f for f in broken if f.get("rule_kind") == kind] for kind in ("schema", "row"))
+    assert (
+        of_schema["rule"] == "schema:amount:missing"
+        and "headwater accept --name orders --span 2" in of_schema["action"]
+    )
+    assert own["rule"] == "small" and own["action"].endswith("set the rule's tolerance")
+    done = days.accept(2)
+    assert own in done.findings and of_schema in done.settled and of_schema not in done.findings
+    assert in_words(done)[-1] == ("next", "run the same command again")
 
 
 def test_the_first_week(days):

@@ -12,7 +12,9 @@ from headwater.components.validate.tfdv_words import in_words
 @pytest.fixture(scope="module")
 def said():
     before = pd.DataFrame({"kind": ["a", "b"] * 50, "size": [0.5, 1.5] * 50, "full": ["x", "y"] * 50})
-    after = pd.DataFrame({"kind": ["a", "new"] * 50, "size": [1, 2] * 50, "full": ["x", None, "y", "x"] * 25})
+    after = pd.DataFrame(
+        {"kind": ["a", "new"] * 50, "size": [1, 2] * 50, "full": ["x", None, "y", "x"] * 25, "more": [1] * 100}
+    )
     schema = tfdv.infer_schema(tfdv.generate_statistics_from_dataframe(before))
     anomalies = tfdv.validate_statistics(tfdv.generate_statistics_from_dataframe(after), schema)
     names = type(next(iter(anomalies.anomaly_info.values()))).Type
@@ -28,7 +30,10 @@ def test_each_kind_is_a_sentence(said):
     assert said["UNEXPECTED_DATA_TYPE"] == "the values are INT, but the schema has FLOAT"
     missing = "missing in 25 % of the rows, where the schema asks for a value in every row"
     assert said["FEATURE_TYPE_LOW_FRACTION_PRESENT"] == missing
-    assert said["INVALID_FEATURE_SHAPE"].startswith("the schema fixes a shape, but values are missing")
+    assert said["INVALID_FEATURE_SHAPE"] == (
+        "the schema fixes how many values a row has, but values are missing or lists vary in length"
+    )
+    assert said["SCHEMA_NEW_COLUMN"] == "a new column: the schema does not have it"
 
 
 def test_a_text_that_is_not_known_is_kept():

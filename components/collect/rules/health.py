@@ -214,7 +214,10 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
     for (name, was, share, _), p_value in zip(tests, adjusted):
         if p_value <= FALSE_DISCOVERY and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
             message = f"{name!r} is missing in {percent(share)} of the rows, but was in {percent(was)} in the last span"
-            findings.append(finding("missing_share", "warning", name, message, share, was))
+            action = (
+                "" if share > was else "nothing, if the last span was an exception; if not, look for what fills it now"
+            )
+            findings.append(finding("missing_share", "warning", name, message, share, was, action))
     return findings
 
 

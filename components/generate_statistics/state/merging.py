@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ _OF_TELLING = (
 )
 
 
-def merge_statistics(uris: Sequence[str], output: str) -> Result:
+def merge_statistics(uris: Sequence[str | os.PathLike[str]], output: str) -> Result:
     """The statistics of all the rows of several results, such as the spans of a rolling window.
 
     They equal those of the union of the rows: counts, extremes and text exactly, mean and std to 1e-12, quantiles and
@@ -46,9 +47,9 @@ def merge_statistics(uris: Sequence[str], output: str) -> Result:
       HeadwaterError: there is no result, one is missing or altered, or they were made with settings that give states
         which cannot be added, or of a column with different types.
     """
-    if isinstance(uris, str) or not uris:
+    if isinstance(uris, (str, os.PathLike)) or not uris:
         raise HeadwaterError("merge: give the URIs of at least one result of generate-statistics, as a list")
-    loaded = [results.load(uri, "statistics") for uri in uris]
+    loaded = [results.load(os.fspath(uri), "statistics") for uri in uris]
     if len({result.sha256 for result in loaded}) < len(loaded):
         raise HeadwaterError("merge: a result is given twice, so its rows would count twice")
     telling = {name: value for name, value in loaded[0].manifest["settings"].items() if name in _OF_TELLING}

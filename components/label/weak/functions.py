@@ -116,7 +116,7 @@ class Function(pydantic.BaseModel):
     Attributes:
       name: what it is called in evidence and reports.
       sql: an expression that gives a class, or NULL to abstain.
-      keywords, regex, threshold, lookup, column: forms.
+      keywords, regex, threshold, lookup, column: a way to vote without code; its settings follow.
       python: `package.module:function`; takes a record batch, gives a class or None for each row.
       snorkel: `package.module:object`, a Snorkel `LabelingFunction`, run row by row; its votes are numbers of classes.
     """
