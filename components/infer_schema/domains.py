@@ -1,12 +1,7 @@
 """Which domains a schema that is inferred from data may close, and how much outside of them it must bear.
 
-TFDV closes a domain over whatever values it saw, so that a rare one that comes the next day is an anomaly. By Good and
-Turing (Good, 1953), after `n` values of which `once` occur once, the next one is new with probability (once + 1) / (n + 1)
-at most on average: among n + 1 values each is as likely to be the last. So the share of new values in later data of the
-same distribution is above (once + 1) / ((n + 1) × `MOST_FALSE`) with probability at most `MOST_FALSE`, by Markov's
-inequality, whatever the distribution and however many values come: for the mass M that is unseen and the bound U,
-E[M / U] = MOST_FALSE × P(one of n + 1 values occurs once). The schema's `min_domain_mass` is 1 less that bound; McAllester
-and Schapire's bound (2000) is about one mass, not about a share that is observed later, and is looser at these sizes.
+TFDV closes a domain over whatever values it saw, so that a rare one that comes the next day is an anomaly. The schema's
+`min_domain_mass` is 1 less the share of new values that later data of the same distribution may have (`common.unseen`).
 """
 
 from __future__ import annotations
@@ -18,12 +13,7 @@ import numpy as np
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from headwater.components.common.distributions import Feature
-
-MOST_FALSE = 0.02
-"""The greatest probability that later data of the same distribution breaks a domain."""
-
-LEAST_MASS = 0.5
-"""A domain that would have to bear a greater share of other values says nothing, and is left open."""
+from headwater.components.common.unseen import LEAST_MASS, most_unseen
 
 _FLAG_EVIDENCE = 7.0
 _BOOLEANS = "bool → "
@@ -82,8 +72,7 @@ def least_mass(feature: Feature | None, values: int) -> float | None:
     """
     if feature is None or feature.numeric or not feature.exact or values < 2 or len(feature.texts) != values:
         return None
-    rows, once = int(feature.counts.sum()), int((feature.counts == 1).sum())
-    bound = (once + 1) / ((rows + 1) * MOST_FALSE)
+    bound = most_unseen(feature)
     if bound > 1 - LEAST_MASS:
         return None
     # To two digits, and never less than the bound.

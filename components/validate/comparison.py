@@ -75,11 +75,14 @@ def run(
             continue
         if each.impossible:
             outcome.findings.append(_impossible(each.split, each.feature, each.impossible))
-        if each.alarm and each.change:
+        if (each.alarm or each.come_and_go) and each.change:
             message = drift.sentence(each, title, hidden, skew=kind == SKEW)
             changed = drift.as_dict(each, hidden)
             more = {name: changed[name] for name in ("effect", "threshold", "set_by", "most_changed")}
-            outcome.findings.append(finding(each.split, each.feature, kind, "warning", message, **more))
+            if not each.alarm:
+                more["action"] = "nothing, if these are identifiers: a model learns little from them as they are"
+            severity = "warning" if each.alarm else "info"
+            outcome.findings.append(finding(each.split, each.feature, kind, severity, message, **more))
     return outcome
 
 

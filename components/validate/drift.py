@@ -17,6 +17,7 @@ from headwater.components.validate import calendar_parts
 from headwater.components.validate.by_construction import TIMES, reason
 from headwater.components.validate.distances import PSI, Change, Distance, measure
 from headwater.components.validate.findings import NO_VALUES, THIS_SPAN
+from headwater.components.validate.identifiers import Turnover, measure_turnover
 from headwater.components.validate.plots import Plot, plot_of
 from headwater.components.validate.tables import MISSING, NAN, tabulate
 
@@ -46,6 +47,8 @@ class Compared:
       numeric: whether its values are numbers.
       fixed: the distance that a fixed threshold is for, with its value; it then stands in place of the test.
       plot: the bins that were tested, for the page.
+      turnover: of identifiers, how many are new.
+      come_and_go: whether all that changed is that identifiers come and go; that is no alarm unless too many are new.
     """
 
     split: str
@@ -60,6 +63,8 @@ class Compared:
     numeric: bool = False
     fixed: Distance | None = None
     plot: Plot | None = None
+    turnover: Turnover | None = None
+    come_and_go: bool = False
 
 
 def compare(
@@ -109,7 +114,15 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
     change = measure(table, baseline, current)
     lists = any(side.values > side.rows - side.missing for side in (baseline, current))
     plot = plot_of(table, baseline, current, change.bin[0])
-    return Compared(split, name, change, note=_LISTS if lists else "", numeric=baseline.numeric, plot=plot)
+    return Compared(
+        split,
+        name,
+        change,
+        note=_LISTS if lists else "",
+        numeric=baseline.numeric,
+        plot=plot,
+        turnover=measure_turnover(baseline, current),
+    )
 
 
 def _kind(feature: Feature) -> str:
@@ -140,12 +153,15 @@ def judge(
         each = compared[place]
         taught = learnt(each.split, each.feature)
         threshold = min_effect if taught is None else max(taught, min_effect)
+        too_much, turnover = p_value <= max_p and change.effect >= threshold, each.turnover
+        come_and_go = too_much and turnover is not None and turnover.frequent < threshold
         judged[place] = dataclasses.replace(
             each,
             threshold=threshold,
             set_by="default" if taught is None else "learnt",
             adjusted=p_value,
-            alarm=p_value <= max_p and change.effect >= threshold,
+            alarm=too_much and not (come_and_go and turnover is not None and turnover.unseen <= turnover.most),
+            come_and_go=come_and_go,
         )
     return judged
 
@@ -154,7 +170,10 @@ def with_threshold(each: Compared, measure: str, threshold: float) -> Compared:
     """The change with a fixed threshold for one of its distances in place of the test."""
     distances = each.change.distances if each.change else ()
     fixed = next(distance for distance in distances if distance.measure == measure)
-    return dataclasses.replace(each, alarm=fixed.value > threshold, threshold=threshold, set_by="settings", fixed=fixed)
+    alarm = fixed.value > threshold
+    return dataclasses.replace(
+        each, alarm=alarm, come_and_go=False, threshold=threshold, set_by="settings", fixed=fixed
+    )
 
 
 def as_dict(each: Compared, hidden: bool = False) -> dict[str, Any]:
@@ -192,6 +211,8 @@ def sentence(each: Compared, title: str, hidden: bool = False, skew: bool = Fals
     change = each.change
     if change is None:
         raise ValueError(f"{each.feature}: nothing was measured")
+    if each.come_and_go and each.turnover:
+        return each.turnover.sentence(title)
     moved = _moved(*_bin(change, hidden), title, skew)
     if each.fixed:
         return (

@@ -12,8 +12,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from headwater.components.common.distributions import Feature
 from headwater.components.common.tfdv import tfdv
+from headwater.components.common.unseen import MOST_FALSE
 from headwater.components.infer_schema import derive_schema
-from headwater.components.infer_schema.domains import MOST_FALSE, fit_domains, least_mass
+from headwater.components.infer_schema.domains import fit_domains, least_mass
 
 SIZES = (5, 17, 60, 100, 200, 500, 2_000, 10_000, 100_000)
 ROUNDS = 1_000

@@ -100,7 +100,7 @@ def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) 
         made.append(
             cards.card(
                 each,
-                subject=", ".join(columns) or "whole dataset",
+                subject=_subject(columns),
                 kind=rule,
                 kind_words=explanations.kind_words(rule),
                 why=explanations.why(each),
@@ -113,6 +113,13 @@ def _cards(findings: Sequence[Mapping[str, Any]], charts_of: Mapping[str, Any]) 
         )
     cards.number(made, [each["column"] or "" for each in findings], features=False)
     return made
+
+
+def _subject(columns: Sequence[str]) -> str:
+    """What a finding is about; its message has all columns."""
+    if not columns:
+        return "whole dataset"
+    return f"{columns[0]} and {len(columns) - 1} more" if len(columns) > 1 else columns[0]
 
 
 def _column(
