@@ -8,10 +8,13 @@ import json
 import math
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import markupsafe
+
+if TYPE_CHECKING:
+    from headwater.components.common.results import Home, Result
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DAY = 86_400.0
@@ -183,3 +186,20 @@ def _picture(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Co", "Cs", "Cn"):
         return f"[U+{code:04X}]"
     return character
+
+
+def relative_page(result: Result, here: Home) -> str:
+    """The address of a result's page, relative to any page of the same dataset and span, whatever its version.
+
+    Args:
+      result: with a home.
+      here: that of the page that links.
+    """
+    assert result.home is not None, "only what lies under a data_root has pages to link to"
+    return relative_report(result.home, result.kind, here)
+
+
+def relative_report(home: Home, kind: str, here: Home) -> str:
+    """As `relative_page`, of the page of `kind` at `home`."""
+    within = f"version={home.version}/reports/{kind}.html"
+    return f"../../{within}" if home.span == here.span else f"../../../span={home.span}/{within}"

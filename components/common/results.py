@@ -164,23 +164,6 @@ class Result(Shown):
         return summary if "format_version" in self.manifest else {**summary, "sources": self.body["lineage"]["sources"]}
 
 
-def relative_page(result: Result, here: Home) -> str:
-    """The address of a result's page, relative to any page of the same dataset and span, whatever its version.
-
-    Args:
-      result: with a home.
-      here: that of the page that links.
-    """
-    assert result.home is not None, "only what lies under a data_root has pages to link to"
-    return relative_report(result.home, result.kind, here)
-
-
-def relative_report(home: Home, kind: str, here: Home) -> str:
-    """As `relative_page`, of the page of `kind` at `home`."""
-    within = f"version={home.version}/reports/{kind}.html"
-    return f"../../{within}" if home.span == here.span else f"../../../span={home.span}/{within}"
-
-
 def check(uri: str, content: bytes, expected: str) -> None:
     """Compares content with the checksum that its manifest recorded.
 

@@ -14,6 +14,7 @@ from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.origins import describe
+from headwater.components.common.pages import relative_page
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
@@ -302,7 +303,7 @@ def _links(opened: Dataset) -> list[tuple[str, str]]:
     if here is None:
         return []
     name = "Labels" if opened.result.kind == "labels" else "Data"
-    return [("Overview", "../reports/index.html"), (name, results.relative_page(opened.result, here))]
+    return [("Overview", "../reports/index.html"), (name, relative_page(opened.result, here))]
 
 
 def _hidden(private: Private, field: pa.Field) -> str:

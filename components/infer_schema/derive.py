@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from headwater.components.common import distributions, references, results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.foreign import Foreign, open_statistics
+from headwater.components.common.pages import relative_page
 from headwater.components.common.results import Home, Result
 from headwater.components.infer_schema import fitting
 from headwater.components.infer_schema.curation import (
@@ -223,7 +224,7 @@ def _links(measured: Result) -> list[tuple[str, str]]:
     here = measured.home
     if here is None:
         return []
-    return [("Overview", "../reports/index.html"), ("Statistics", results.relative_page(measured, here))]
+    return [("Overview", "../reports/index.html"), ("Statistics", relative_page(measured, here))]
 
 
 def read_schema(uri: str, name: str = SCHEMA) -> schema_pb2.Schema:

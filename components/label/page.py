@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.components.common import cards, charts
-from headwater.components.common.pages import render
-from headwater.components.common.results import Home, Result, relative_page
+from headwater.components.common.pages import relative_page, render
+from headwater.components.common.results import Home, Result
 from headwater.components.label.methods import METHODS
 
 _WHY = "A model learns what the labels say: where they are wrong or absent, so is the model."

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.pages import anchor, number, render
+from headwater.components.common.pages import anchor, number, relative_report, render
 from headwater.components.common.results import Home, Result
 from headwater.components.validate.actions import accept_command, review_command
 from headwater.components.validate.history import Past
@@ -93,7 +93,7 @@ def _pages(verdict: Result, statistics: Result, schema: Result) -> list[tuple[st
     assert here is not None
     for kind, home in [*_origins(statistics), *((each.kind, each.home) for each in (statistics, schema, verdict))]:
         if home and home.data_root == here.data_root and home.name == here.name:
-            addresses[kind] = results.relative_report(home, kind, here)
+            addresses[kind] = relative_report(home, kind, here)
     pages = [(*_ABOUT[kind][:1], addresses[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in addresses]
     return [*pages, *_parts(verdict.body.get("rows") or {}, here)]
 

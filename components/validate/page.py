@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import cards
-from headwater.components.common.pages import render
-from headwater.components.common.results import Result, relative_page
+from headwater.components.common.pages import relative_page, render
+from headwater.components.common.results import Result
 from headwater.components.validate import plots
 from headwater.components.validate.explanations import kind_words, why
 from headwater.components.validate.findings import DRIFT, SKEW
