@@ -117,7 +117,7 @@ def _impossible(finding: Finding) -> str:
     if finding["message"].startswith(f"{NO_VALUES} {THIS_SPAN}"):
         return "look why it is empty at the source, or leave it out by collect's setting columns"
     if finding["message"].startswith(NO_VALUES):
-        return "nothing, if the source fills it since: the next span is compared with this one"
+        return "nothing to do if the source fills it since: the next span is compared with this one"
     return "look why the column has other values at the source; the next span is compared with this one"
 
 

@@ -80,7 +80,7 @@ def run(
             changed = drift.as_dict(each, hidden)
             more = {name: changed[name] for name in ("effect", "threshold", "set_by", "most_changed")}
             if not each.alarm:
-                more["action"] = "nothing, if these are identifiers: a model learns little from them as they are"
+                more["action"] = "nothing to do if these are identifiers: a model learns little from them as they are"
             severity = "warning" if each.alarm else "info"
             outcome.findings.append(finding(each.split, each.feature, kind, severity, message, **more))
     return outcome

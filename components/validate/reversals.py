@@ -67,7 +67,7 @@ def fold(
             f"{baseline.title}, had changed there and was accepted"
         )
         action = (
-            f"nothing, if {baseline.title} was an exception; --baseline {f'span:{home.span}' if home else baseline.before.uri} "
+            f"nothing to do if {baseline.title} was an exception; --baseline {f'span:{home.span}' if home else baseline.before.uri} "
             "compares with the span before it"
         )
         kept.append(finding(split, "", DRIFT_UNDONE, "warning", message, action=action, features=features))

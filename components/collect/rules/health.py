@@ -215,7 +215,9 @@ def check_columns(profile: Mapping[str, Any], earlier: Mapping[str, Any]) -> lis
         if p_value <= FALSE_DISCOVERY and abs(share - was) >= max(MISSING_EFFECT, MISSING_RATIO * was):
             message = f"{name!r} is missing in {percent(share)} of the rows, but was in {percent(was)} in the last span"
             action = (
-                "" if share > was else "nothing, if the last span was an exception; if not, look for what fills it now"
+                ""
+                if share > was
+                else "nothing to do if the last span was an exception; if not, look for what fills it now"
             )
             findings.append(finding("missing_share", "warning", name, message, share, was, action))
     return findings
