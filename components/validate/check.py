@@ -94,6 +94,8 @@ def check_statistics(
         settings={
             "environment": environment,
             "dataset": named(as_uri(dataset)),
+            # A check that is new is run on what was validated without it.
+            "checks": [check.name for check in checks.CHECKS],
             # Who is alerted changes nothing of what is found.
             **settings.model_dump(mode="json", exclude_defaults=True, exclude={"alerts", "acknowledged", "as_of"}),
             **context.acknowledgements.settings(),
