@@ -99,8 +99,13 @@ class Steps:
     folder: pathlib.Path
 
     def argv(self, step: str, output: str = "") -> list[str]:
-        """The command line of a step."""
+        """The command line of a step, with manifests alone as its inputs, as Kubeflow's launcher passes them."""
         here = {name: str(self.folder / name) for name in KINDS}
+        for copied in (path for name in KINDS for path in sorted((self.folder / name).rglob("*"), reverse=True)):
+            if copied.is_dir():
+                copied.rmdir()
+            elif copied.name != results.MANIFEST:
+                copied.unlink()
         output = output or here[step]
         source = self.folder / "rides.csv"
         if not source.exists():
