@@ -17,8 +17,9 @@ $(error there is no lock for this Python and machine)
 endif
 
 # Files side by side, one process a core; those of one file share what they built.
+WORKERS ?= auto
 # Commands that tests start would compile what was edited since, each anew.
-PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder tests \
+PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests \
           --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images
 
 .PHONY: run test compile lock clean
@@ -78,7 +79,7 @@ publish:
 	REGISTRY=$(REGISTRY) images/with-docker.sh images/publish.sh
 
 # The whole suite inside the larger image, and the images as pods have them, beside this environment.
-TESTS ?= -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+TESTS ?= -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 test-images: images
 	images/with-docker.sh images/test.sh $(TESTS)
 

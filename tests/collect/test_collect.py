@@ -252,6 +252,7 @@ def test_files_are_united_by_column_name(tmp_path):
     assert sorted(rows, key=str) == [{"x": 1, "y": 2.0, "z": None}, {"x": None, "y": 2.5, "z": "t"}]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("content", "setting", "columns"),
     [

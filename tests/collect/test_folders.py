@@ -44,7 +44,7 @@ def layout(folder, values, form="csv"):
     return folder
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize(
     ("values", "kind", "kept"),

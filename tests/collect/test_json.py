@@ -128,6 +128,7 @@ def test_integers_of_a_parquet_file_are_not_rounded_to_another_files_reals(tmp_p
     assert [each[:3] for each in refused(result)] == [(1, "x", "type: not double")]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize(
     "kind,values,expected",
@@ -215,6 +216,7 @@ def test_nanoseconds_are_kept(tmp_path, format):
     assert column.cast(pa.int64()).to_pylist() == [1704448800123456789, 1704448800000000000]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 @pytest.mark.parametrize(
     "kind,taken,refused_values",

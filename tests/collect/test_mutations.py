@@ -203,7 +203,7 @@ def test_what_was_not_damaged_is_read_whole(form, tmp_path):
     check(form, content, tmp_path)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize("seed", range(EACH))
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_damage_costs_what_is_damaged_and_no_more(form, seed, tmp_path):

@@ -64,6 +64,7 @@ def test_hostile_names_and_values_stay_text_and_nothing_is_fetched(tmp_path):
     assert not re.search(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//', page)
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(
     "values",
     [

@@ -243,6 +243,7 @@ def test_bare_numbers_need_a_name_or_nearly_all_of_many_distinct_values():
     assert kinds([f"{seed}" for seed in range(123_450_000, 123_451_000)], "SSN") == ["us_ssn"]
 
 
+@pytest.mark.slow
 def test_addresses_of_machines_agree_with_ipaddress():
     chance = random.Random(5)
     texts = [".".join(str(chance.randint(0, 300)) for _ in range(chance.choice([3, 4, 4, 4, 5]))) for _ in range(400)]

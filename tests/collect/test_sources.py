@@ -87,6 +87,7 @@ def test_a_compressed_file_cut_short_is_told(tmp_path, kind):
         collect(write(tmp_path / name, content[: len(content) * 2 // 3]), tmp_path / "out")
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "iso8859-2", "cp1250"]
 )
@@ -215,6 +216,7 @@ def test_a_type_that_appears_late_is_seen(tmp_path, monkeypatch):
     assert result.body["accounts"]["written"] == 102
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("tail", ["007", "12345678901234567890", "1e400", "2013-01-01", "true"])
 def test_a_guess_gives_what_reading_everything_gives(tmp_path, monkeypatch, tail):
     text = ("a\n" + "".join(f"{i}\n" for i in range(1, 60)) + tail + "\n").encode()

@@ -60,6 +60,7 @@ def test_without_a_curation_nothing_is_found(spans):
     assert judge(spans, {})[0] == set()
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(
     ("feature", "changes", "kind"),
     [

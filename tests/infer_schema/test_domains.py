@@ -65,7 +65,7 @@ def distributions(rows):
             yield f"{rare} values {expected} times", np.array([0.5, 0.5 - rare * share, *[share] * rare])
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("first", SIZES)
 def test_a_second_day_of_the_same_distribution_seldom_breaks_a_domain(first):
     """At all pairs of sizes, by simulation: at most `MOST_FALSE` of second days have too many values outside."""

@@ -178,6 +178,7 @@ def test_accounts_of_rows_and_events_add_up(served, chain):
         assert not made[0].body["accepted"] and "all 1,200 are carried" in made[0].body["refusal"]
 
 
+@pytest.mark.slow
 def test_all_events_each_time_give_the_same_labels(served, chain, tmp_path):
     """Feedback as a growing table: what was labelled before is not labelled again, and nothing changes."""
     predictions, events = served
@@ -192,6 +193,7 @@ def test_all_events_each_time_give_the_same_labels(served, chain, tmp_path):
         assert result.body["steps"][0]["events"]["carried"] > 0 or span == SPANS[-1]
 
 
+@pytest.mark.slow
 def test_one_table_at_once_and_in_any_number_of_partitions(served, tmp_path, monkeypatch):
     predictions, events = served
     whole = write(tmp_path, "events.parquet", events)

@@ -136,6 +136,7 @@ def test_collect_in_workers(plain, marker, tmp_path):
     assert any("'about' has the extension type 'arrow.py_extension_type'" in each for each in told)
 
 
+@pytest.mark.slow
 def test_statistics_of_a_plain_folder_in_workers(plain, marker, tmp_path):
     output = run(plain, marker, "generate-statistics", "many", "--workers", "2", "--output", str(tmp_path / "out"))
     assert "read: info: 'about' has the extension type" in output
@@ -148,6 +149,7 @@ def test_label_with_gold(way, ran, plain, marker, tmp_path):
     run(plain, marker, "label", str(ran / "data/span=1/version=1/data"), *given)
 
 
+@pytest.mark.slow
 def test_label_of_a_plain_folder_in_workers(plain, marker, tmp_path):
     given = (
         "--project",

@@ -372,12 +372,13 @@ def test_bins_are_the_same_from_tfdvs_own_statistics():
 # What is told.
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("case", CASES)
 def test_concept_and_covariate_are_told_apart(case):
     assert told(case, seeds=2) == [CASES[case][1]] * 2
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", ["concept flipped in one country", "one input shifted by 1 sd", "all inputs shifted"])
 def test_with_a_score_as_well(case):
     assert told(case, seeds=2, score=True) == [CASES[case][1]] * 2
@@ -566,6 +567,7 @@ def test_two_datasets_give_what_their_rows_give(spans):
     assert [device["g2"], device["degrees_of_freedom"]] == [pytest.approx(expected[0]), expected[1]]
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_result(spans):
     assert measure(spans, workers=2) == measure(spans, workers=1)
 
@@ -814,6 +816,7 @@ def verdict_of_span(folder, span, wrong, days):
     return check_statistics(statistics.folder, schema.folder, str(folder / f"v{span}"), config=config, workers=1)
 
 
+@pytest.mark.slow
 def test_the_verdict_says_how_often_to_label_from_all_spans(tmp_path):
     first = verdict_of_span(tmp_path, 1, 0.0, 10)
     assert "concept" not in first.body

@@ -49,6 +49,7 @@ def frames(seed, rows=1500):
     return training, serving
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("partition", [50, 100_000])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_rows_are_those_of_a_plain_join(tmp_path, seed, partition, monkeypatch):

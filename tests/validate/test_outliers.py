@@ -78,6 +78,7 @@ def test_isolation_finds_rows_apart_that_no_column_shows(tmp_path):
     assert found(dataset, tmp_path / "c", {**rule, "beyond": 0.99})[0] == []
 
 
+@pytest.mark.slow
 def test_a_seed_grows_another_forest(tmp_path):
     dataset = write(tmp_path / "data", table_of())
     rule = {"columns": ["tip", "fare", "distance"], "method": "isolation", "beyond": 0.6}

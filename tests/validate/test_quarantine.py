@@ -298,6 +298,7 @@ def test_rows_of_plain_files_get_the_ids_that_collect_gives(few_flights, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_the_same_bytes_with_one_and_two_workers(tmp_path):
     table = table_of(frame_of(4, 2000))
     source = write(tmp_path / "in", table, 5)

@@ -206,6 +206,7 @@ def test_drift_beyond_an_agreed_threshold_is_an_error(spans):
     assert len([f for f in result.body["findings"] if f["feature"] == "amount" and f["kind"] == "DRIFT"]) == 1
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(
     ("changes", "feature", "kind"),
     [
