@@ -16,8 +16,8 @@ ifeq ($(filter %.txt,$(LOCK)),)
 $(error there is no lock for this Python and machine)
 endif
 
-# Files side by side, one process a core; those of one file share what they built.
-WORKERS ?= auto
+# Files side by side, three processes for two cores, since some wait for others; those of one file share what they built.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 # Commands that tests start would compile what was edited since, each anew.
 PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests \
           --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images
