@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.project import name_of
 from headwater.pipelines.arguments import DATA_ROOT, add_command, add_data_root, add_project, load_of
 from headwater.pipelines.closing import Closing, close, page_of, progress
 
@@ -73,7 +74,7 @@ def _accept(options: argparse.Namespace) -> int:
 def _place(options: argparse.Namespace) -> tuple[str, str, str]:
     """The data root, the dataset's name and the project file, empty for none."""
     project = load_of(options, data_root=DATA_ROOT)
-    return project.settings["platform"]["data_root"], project.settings.get("name") or "data", project.uri
+    return project.settings["platform"]["data_root"], name_of(project.settings), project.uri
 
 
 def in_words(accepted: Acceptance) -> Sequence[tuple[str, str]]:

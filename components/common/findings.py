@@ -8,6 +8,14 @@ from typing import Any
 SEVERITIES = ("error", "warning", "info")
 """What a finding may be, the worst first."""
 
+LEVELS = ("error", "warning", "none")
+"""What a gate can fail on, from the gravest on; `none` lets everything pass."""
+
+
+def stopping(fail_on: str) -> tuple[str, ...]:
+    """The severities that stop data, where a gate fails on `fail_on`, one of `LEVELS`."""
+    return LEVELS[: LEVELS.index(fail_on) + 1] if fail_on != "none" else ()
+
 
 def places(finding: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What a finding of validate is about, split by split, and all that has the same cause."""

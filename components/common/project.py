@@ -20,6 +20,11 @@ _EXECUTABLE = "python3"
 _MARKED = "python\ue0003"
 
 
+def name_of(project: Mapping[str, Any]) -> str:
+    """The name of the dataset."""
+    return project.get("name") or "data"
+
+
 def section(project: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A section of the project, empty where it is left out.
 

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from headwater.components.common import storage
+from headwater.components.common.findings import stopping
 from headwater.components.common.results import FOLDERS, Result
 
 RUN = "HEADWATER_RUN"
@@ -48,12 +49,12 @@ def record(result: Result) -> None:
 
 def recorded(data_root: str, name: str, run: str) -> dict[str, Any]:
     """What a run left, by kind in the pipeline's order; empty where it left nothing."""
-    manifests = {}
+    entries = {}
     for kind in FOLDERS:
         uri = storage.join(folder(data_root, name, run), f"{kind}.json")
         if storage.exists(uri):
-            manifests[kind] = json.loads(storage.read_bytes(uri))
-    return manifests
+            entries[kind] = json.loads(storage.read_bytes(uri))
+    return entries
 
 
 def lets_pass(entry: dict[str, Any], fail_on: str) -> bool:
@@ -63,5 +64,4 @@ def lets_pass(entry: dict[str, Any], fail_on: str) -> bool:
       entry: of `anomalies`.
       fail_on: the lowest severity that stops it: `error`, `warning` or `none`.
     """
-    failing = {"error": {"error"}, "warning": {"error", "warning"}, "none": set()}[fail_on]
-    return not failing & set(entry["severities"])
+    return not set(stopping(fail_on)) & set(entry["severities"])

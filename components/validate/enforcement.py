@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.components.common import results
+from headwater.components.common import findings, results
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.validate.actions import accept_command, review_command
-
-LEVELS = ("error", "warning", "none")
-"""What a gate can fail on, from the gravest on; `none` lets everything pass."""
 
 _MOST = 20
 
@@ -27,13 +24,13 @@ def enforce(anomalies: str, *, fail_on: str = "error") -> str:
       The verdict, when the data may go on.
 
     Raises:
-      HeadwaterError: it may not; the message holds the findings. Or `fail_on` is none of `LEVELS`.
+      HeadwaterError: it may not; the message holds the findings. Or `fail_on` is none of `findings.LEVELS`.
     """
-    if fail_on not in LEVELS:
-        raise HeadwaterError(f"fail_on: {fail_on!r} is not one of {', '.join(LEVELS)}")
+    if fail_on not in findings.LEVELS:
+        raise HeadwaterError(f"fail_on: {fail_on!r} is not one of {', '.join(findings.LEVELS)}")
     verdict = results.load(anomalies, "anomalies")
     body = verdict.body
-    failing = LEVELS[: LEVELS.index(fail_on) + 1] if fail_on != "none" else ()
+    failing = findings.stopping(fail_on)
     stopping = [finding for finding in body["findings"] if finding["severity"] in failing]
     if not stopping:
         return body["verdict"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from headwater.components.common import runs, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import render
-from headwater.components.common.project import platform, section
+from headwater.components.common.project import name_of, platform, section
 from headwater.components.common.results import check_name
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.findings import finding
@@ -93,7 +93,7 @@ def report_run(project: Mapping[str, Any], run: str = "", failed: bool = False, 
 
 def _name(project: Mapping[str, Any]) -> str:
     section(project, "platform")
-    name = project.get("name") or "data"
+    name = name_of(project)
     check_name(name)
     return name
 

@@ -14,7 +14,7 @@ from typing import Any, Dict  # noqa: UP035  kfp reads the annotation
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.platform import COMPONENTS
-from headwater.components.common.project import platform
+from headwater.components.common.project import name_of, platform
 from headwater.components.common.results import check_name
 from headwater.components.validate.settings import fail_on
 from headwater.pipelines.cluster.tasks import configure
@@ -24,7 +24,7 @@ _RUNTIME = ("data_root", "workers", "beam_pipeline_args")
 
 def pipeline_name(project: Mapping[str, Any]) -> str:
     """What the pipeline of a project is called at Kubeflow."""
-    name = project.get("name") or "data"
+    name = name_of(project)
     check_name(name)
     return f"headwater-{name.lower().replace('_', '-').replace('.', '-')}"
 
@@ -76,7 +76,7 @@ def build(project: Mapping[str, Any]) -> Any:
     given = defaults(project)
     trainer = _trainer(settings.trainer, project) if settings.trainer else None
     after = after_verdict(trainer, settings) if trainer else None
-    title = f"Headwater: {given.get('name') or 'data'}"
+    title = f"Headwater: {name_of(given)}"
 
     @dsl.pipeline(name=pipeline_name(project), display_name=title, description=_about(trainer))
     def pipeline(project: Dict = given):  # noqa: UP006

@@ -11,7 +11,7 @@ from typing import Any
 from headwater.components.common import runs
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.platform import COMPONENTS
-from headwater.components.common.project import platform
+from headwater.components.common.project import name_of, platform
 from headwater.components.validate.settings import fail_on
 from headwater.pipelines.closing import DONE, FAILED, NOT_BLESSED
 from headwater.pipelines.cluster.api import Away, Kubeflow
@@ -66,19 +66,19 @@ def follow(
     hinted = False
     while True:
         try:
-            state_of_run = server.run(run)
+            current = server.run(run)
         except Away as error:
             if time.monotonic() - away > _PATIENCE:
                 raise HeadwaterError(f"{error}; the run goes on: `headwater runs {run}` follows it again") from None
             time.sleep(every)
             continue
         away = time.monotonic()
-        for name, state in states(state_of_run, names).items():
+        for name, state in states(current, names).items():
             if known.get(name) != state:
                 known[name], quiet, hinted = state, away, False
                 tell(f"{name}: {state.lower()}")
-        if state_of_run.state in _ENDED:
-            return state_of_run
+        if current.state in _ENDED:
+            return current
         if not hinted and away - quiet > _QUIET:
             hinted = True
             tell(
@@ -107,7 +107,7 @@ def conclude(run: Any, project: Mapping[str, Any], names: Collection[str] = COMP
       project: the settings that it ran with.
       names: its tasks.
     """
-    root, name = platform(project).data_root, project.get("name") or "data"
+    root, name = platform(project).data_root, name_of(project)
     left: Mapping[str, Any] = {}
     note = ""
     if root:

@@ -114,13 +114,17 @@ def to_statistics(tasks: Tasks, project: dict[str, Any]) -> None:
     tasks.run(generate_statistics, project, {"dataset": "labels"}, dataset_uri=tasks.parameters["uri"])
 
 
+def to_verdict(tasks: Tasks, project: dict[str, Any]) -> None:
+    to_statistics(tasks, project)
+    tasks.run(infer_schema, project, {"statistics": "statistics"})
+    tasks.run(validate, project, {"statistics": "statistics", "schema": "schema"})
+
+
 def test_a_run_ends_with_its_verdict_in_every_artifact_and_in_the_report(tmp_path, project, monkeypatch, capsys):
     with web() as posts:
         monkeypatch.setenv("HOOK", posts.url)
         tasks = Tasks(tmp_path / "root")
-        to_statistics(tasks, project)
-        tasks.run(infer_schema, project, {"statistics": "statistics"})
-        tasks.run(validate, project, {"statistics": "statistics", "schema": "schema"})
+        to_verdict(tasks, project)
         assert tasks.parameters["blessed"] is False and tasks.parameters["quarantined"] > 10
         with pytest.raises(SystemExit) as stopped:
             tasks.run(gate, project, {"anomalies": "anomalies"})
@@ -172,9 +176,7 @@ def test_a_task_that_failed_after_the_verdict_is_no_pass(tmp_path, project, monk
     with web() as posts:
         monkeypatch.setenv("HOOK", posts.url)
         tasks = Tasks(tmp_path / "root")
-        to_statistics(tasks, settings)
-        tasks.run(infer_schema, settings, {"statistics": "statistics"})
-        tasks.run(validate, settings, {"statistics": "statistics", "schema": "schema"})
+        to_verdict(tasks, settings)
         tasks.report(settings, "SUCCEEDED")
         assert tasks.outputs["page"]["metadata"]["verdict"].startswith("Passed") and not posts
         tasks.report(settings)

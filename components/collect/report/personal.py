@@ -42,8 +42,8 @@ def find_personal(
             private[field.name]["paths"] = paths
         if judged and not action:
             kinds = ", ".join(each["kind"] for each in judged)
-            found = finding(PERSONAL, "warning", field.name, f"({kinds})", judged[0]["share"])
-            findings.append({**found, "columns": [field.name]})
+            personal = finding(PERSONAL, "warning", field.name, f"({kinds})", judged[0]["share"])
+            findings.append({**personal, "columns": [field.name]})
     return private, findings
 
 
