@@ -128,6 +128,8 @@ REUSE := $(HOME)/.cache/headwater-reuse
 test-reuse: $(VENV)/.ready
 	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
 	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
+	@test -x $(REUSE)/celery/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/celery
+	@$(UV) pip install -q --python $(REUSE)/celery/bin/python "celery[redis]==5.7.0"
 	$(PY) -m pytest -q -rs tests/reuse
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
