@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import datetime
 import json
 import os
 import pathlib
@@ -24,6 +25,9 @@ COMMAND = "HEADWATER_COMMAND"
 
 DONE, NOT_BLESSED, FAILED = 0, 1, 2
 """Exit codes of the command that are results: it is done, the data must not go on; and the one for wrong settings or input."""
+
+WRITERS = ("collect", "label", "generate-statistics", "infer-schema", "validate")
+"""The components that write to an output folder."""
 
 _GRACE = 15.0
 _LINES = 50
@@ -151,6 +155,18 @@ def call(
         out.seek(0)
         text = out.read()
     return _told(words[1], code, text, list(last))
+
+
+def span_of(day: str) -> int:
+    """The number of the span that a date names, as TFX counts: days since 1970-01-01.
+
+    Args:
+      day: a date or time of ISO 8601, as `2026-02-01`.
+
+    Raises:
+      ValueError: it is none.
+    """
+    return (datetime.date.fromisoformat(day[:10]) - datetime.date(1970, 1, 1)).days
 
 
 def find(command: str) -> str:

@@ -68,12 +68,12 @@ def list_spans(settings: dict[str, Any]) -> list[dict[str, Any]]:
       names it; `state`, one of the words above.
 
     Raises:
-      HeadwaterError: no source tells spans, or a pattern matches nothing.
+      HeadwaterError: no source tells spans, or its marks do not make one.
     """
     patterns = [each for each in settings.get("sources") or [] if isinstance(each, str) and spans.has_span(each)]
     if not patterns:
         raise HeadwaterError("sources: no path tells spans; write them with {SPAN} or {YYYY}-{MM}-{DD}")
-    by_pattern = [{each.span: each for each in spans.find_spans(pattern)} for pattern in patterns]
+    by_pattern = [{each.span: each for each in spans.find_spans(pattern, may_be_none=True)} for pattern in patterns]
     # A span that one source does not have yet cannot be collected.
     numbers = sorted(set.intersection(*map(set, by_pattern)))
     root, name = storage.normalise(platform(settings).data_root), settings.get("name", "data")

@@ -55,11 +55,12 @@ def root_of(patterns: Sequence[str], uri: str) -> str:
     return max((root for root in roots if uri.startswith(root)), key=len, default=uri)
 
 
-def find_spans(pattern: str) -> list[SpanFiles]:
+def find_spans(pattern: str, may_be_none: bool = False) -> list[SpanFiles]:
     """All spans that a pattern's files belong to, rising, each with its highest version.
 
     Args:
       pattern: path or URI with `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, perhaps `{VERSION}`, and wildcards.
+      may_be_none: whether it is no error that no file matches.
 
     Raises:
       HeadwaterError: the marks do not make a span, or no file matches.
@@ -70,13 +71,13 @@ def find_spans(pattern: str) -> list[SpanFiles]:
         glob = glob.replace(mark, "*")
     expression = _expression(storage.normalise(pattern))
     spans: dict[int, dict[int, list[str]]] = {}
-    for file in storage.expand(glob):
+    for file in storage.expand(glob, may_be_empty=may_be_none):
         match = expression.fullmatch(file.uri)
         if match:
             parts = match.groupdict()
             span = _number(file.uri, parts)
             spans.setdefault(span, {}).setdefault(int(parts.get("version") or 0), []).append(file.uri)
-    if not spans:
+    if not spans and not may_be_none:
         raise HeadwaterError(f"{pattern}: no file matches this pattern")
     return [SpanFiles(span, max(spans[span]), spans[span][max(spans[span])]) for span in sorted(spans)]
 

@@ -190,11 +190,15 @@ def fixed_part(uri: str) -> str:
     return "/".join(fixed) or "/"
 
 
-def expand(uri: str) -> list[FileInfo]:
+def expand(uri: str, may_be_empty: bool = False) -> list[FileInfo]:
     """The files that a path, a folder or a glob names, sorted by URI.
 
     In a folder, files whose name or any folder on the way begins with `_` or `.` are passed over, as every
     Parquet reader does. `*` and `?` stay within one folder, `**` crosses folders.
+
+    Args:
+      uri: path or URI.
+      may_be_empty: whether it is no error that a glob matches nothing.
 
     Raises:
       HeadwaterError: nothing is there.
@@ -213,7 +217,7 @@ def expand(uri: str) -> list[FileInfo]:
         raise HeadwaterError(f"{uri}: there is no such file or folder")
     pattern = relative(uri, base).split("/")
     matched = [file for file in list_files(base) if _matches(relative(file.uri, base).split("/"), pattern)]
-    if not matched:
+    if not matched and not may_be_empty:
         raise HeadwaterError(f"{uri}: no file matches this pattern")
     return matched
 

@@ -137,7 +137,7 @@ def step(
             project=project,
             span=span,
             data_root=data_root,
-            output=folder if component in _OUTPUTS else "",
+            output=folder if component in calling.WRITERS else "",
             settings=settings,
         )
         told = calling.blessed(self.call(words))

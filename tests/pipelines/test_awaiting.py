@@ -65,6 +65,11 @@ def test_verdicts_end_the_waiting(here, capsys):
     assert [each.span for each in home] == [numbers[0], numbers[2]]
 
 
+def test_no_span_is_there_yet(here, capsys):
+    shutil.rmtree(here / "in")
+    assert told(capsys) == []
+
+
 def test_sources_without_spans_are_an_error(here, capsys):
     assert main(["spans", "in/2026-02-01/v1/orders.csv"]) == FAILED
     assert "no path tells spans; write them with {SPAN} or {YYYY}-{MM}-{DD}" in capsys.readouterr().err
