@@ -130,6 +130,8 @@ test-reuse: $(VENV)/.ready
 	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
 	@test -x $(REUSE)/celery/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/celery
 	@$(UV) pip install -q --python $(REUSE)/celery/bin/python "celery[redis]==5.7.0"
+	@test -x $(REUSE)/airflow/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/airflow
+	@$(UV) pip install -q --python $(REUSE)/airflow/bin/python apache-airflow==3.3.2 apache-airflow-providers-openlineage==2.20.3
 	$(PY) -m pytest -q -rs tests/reuse
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
