@@ -54,11 +54,11 @@ def curve(name: str, seed: int, strategy: str, *, cold: bool = False, last: int 
       cold: whether the first rows are chosen by clusters; else they are drawn, the same for all strategies.
       last: with how many labels to end.
     """
+    from headwater.components.common import hashing
     from headwater.components.label.asking import estimators
     from headwater.components.label.asking.choosing import choose, pools_of
     from headwater.components.label.asking.diversity import centres_of
     from headwater.components.label.asking.strategies import STRATEGIES, Rows, Space, Told
-    from headwater.components.common import hashing
 
     columns, codes, held, truth = split(name, seed)
     width = columns.std(0)

@@ -120,9 +120,7 @@ def fit_committee(
             members.append(_fitted(f"{where}: {names[0]}", made, vectors[drawn], codes[drawn], classes))
         return members
     if names:
-        return [
-            _fitted(f"{where}: {name}", check_estimator(where, name)(), vectors, codes, classes) for name in names
-        ]
+        return [_fitted(f"{where}: {name}", check_estimator(where, name)(), vectors, codes, classes) for name in names]
     return [
         _fitted("the default committee", made, vectors, codes, classes) for made in _default_committee(len(codes), seed)
     ]
@@ -160,9 +158,7 @@ def _fitted(name: str, made: Any, vectors: np.ndarray, codes: np.ndarray, classe
             made.fit(vectors, codes)
         known = np.asarray(made.classes_).astype(np.int64)
     except Exception as error:
-        raise HeadwaterError(
-            f"{name}: fit failed on {len(codes):,} labelled rows: {_words(error, made)}"
-        ) from None
+        raise HeadwaterError(f"{name}: fit failed on {len(codes):,} labelled rows: {_words(error, made)}") from None
     return Model(made, known, classes, name)
 
 
