@@ -133,7 +133,7 @@ def _pairs(votes: Votes, names: Sequence[str]) -> list[dict[str, Any]]:
     """Cohen's kappa of pairs among the raters with most votes, those who agree least first."""
     counts = np.bincount(votes.rater, minlength=votes.raters)
     busiest = [int(each) for each in np.argsort(-counts, kind="stable")[:8] if counts[each]]
-    found = []
+    found: list[dict[str, Any]] = []
     for place, one in enumerate(busiest):
         for other in busiest[place + 1 :]:
             kappa, shared = cohen(votes, one, other)
@@ -149,7 +149,7 @@ def _coincidences(patterns: Patterns, weights: np.ndarray) -> tuple[np.ndarray, 
     places = np.arange(counts.shape[1])
     own[:, places, places] -= counts
     own /= np.maximum(counts.sum(1) - 1, 1)[:, None, None]
-    found = (weights @ own.reshape(len(own), -1)).reshape(-1, *own.shape[1:])
+    found = (weights @ own.reshape(len(own), counts.shape[1] ** 2)).reshape(-1, *own.shape[1:])
     return found, found.sum(2)
 
 

@@ -117,9 +117,9 @@ def join(
     wrong = sum(each["outside"] for each in by_side[_ROWS])
     if wrong:
         raise outside(f"{source.where.rpartition('.')[0]}.gold", gold.column, wrong, source.classes)
-    sides = tuple(
-        Spilled(folder, name, kind, [each["bounds"] for each in by_side[name]])
-        for name, kind in ((_ROWS, ROW), (_VOTES, VOTE))
+    sides = (
+        Spilled(folder, _ROWS, ROW, [each["bounds"] for each in by_side[_ROWS]]),
+        Spilled(folder, _VOTES, VOTE, [each["bounds"] for each in by_side[_VOTES]]),
     )
     content = map_merge(
         "label: match votes",
@@ -147,7 +147,7 @@ def join(
         names.update((int(key), name) for key, name in each["raters"].items())
     raters = dict(sorted(names.items(), key=lambda pair: (pair[1], pair[0])))
     return Joined(
-        folder, (sides[0], sides[1]), raters, [each["items"] for each in matched], [each["votes"] for each in matched],
+        folder, sides, raters, [each["items"] for each in matched], [each["votes"] for each in matched],
         counts,
     )  # fmt: skip
 
@@ -155,7 +155,8 @@ def join(
 def _spill(source: Source, schema: pa.Schema, gold: Gold, folder: str, count: int, work: tuple[str, int, Any]) -> bytes:
     side, number, item = work
     if side == _VOTES:
-        counts, raters, parts = dict.fromkeys(COUNTS, 0), {}, [np.empty(0, VOTE)]
+        counts, parts = dict.fromkeys(COUNTS, 0), [np.empty(0, VOTE)]
+        raters: dict[int, str] = {}
         for made, names, own in records(source, number):
             counts = {name: counts[name] + own[name] for name in counts}
             _, first = np.unique(made["rater"], return_index=True)
@@ -223,9 +224,9 @@ def _match(sides: tuple[Spilled, Spilled], folder: str, partition: int) -> bytes
     counted[voted] = np.arange(len(voted))
     of = np.empty(len(rows), np.int64)
     of[order] = counted[number]
-    storage.write_bytes(_at(folder, "votes", partition), pa.py_buffer(made))
-    storage.write_bytes(_at(folder, "gold", partition), pa.py_buffer(gold))
-    storage.write_bytes(_at(folder, "of", partition), pa.py_buffer(of))
+    storage.write_bytes(_at(folder, "matched", partition), pa.py_buffer(made))
+    storage.write_bytes(_at(folder, "matched-gold", partition), pa.py_buffer(gold))
+    storage.write_bytes(_at(folder, "matched-of", partition), pa.py_buffer(of))
     return json.dumps(
         {
             "items": len(voted),
@@ -277,8 +278,8 @@ def _votes(found: np.ndarray, raters: Mapping[int, str], items: int, classes: in
 
 def _read(folder: str, partition: int) -> tuple[np.ndarray, np.ndarray]:
     return (
-        np.frombuffer(storage.read_bytes(_at(folder, "votes", partition)), ITEM_VOTE),
-        np.frombuffer(storage.read_bytes(_at(folder, "gold", partition)), np.int8),
+        np.frombuffer(storage.read_bytes(_at(folder, "matched", partition)), ITEM_VOTE),
+        np.frombuffer(storage.read_bytes(_at(folder, "matched-gold", partition)), np.int8),
     )
 
 
@@ -355,7 +356,7 @@ def _label(
     posterior = fitted.predict(votes, gold)
     count = np.bincount(votes.item, minlength=votes.items)
     rows = joined.sides[0].read(partition)
-    of = np.frombuffer(storage.read_bytes(_at(joined.folder, "of", partition)), np.int64)
+    of = np.frombuffer(storage.read_bytes(_at(joined.folder, "matched-of", partition)), np.int64)
     some = np.flatnonzero(of >= 0)
     item = of[some]
     found = np.empty(len(some), result_kind(votes.classes, number))

@@ -259,7 +259,7 @@ class _Labeller:
         records = self.found.of(item.number)
         at = records["row"]
         probabilities[at] = records["posterior"]
-        evidence[at] = records["said"].reshape(len(at), -1)
+        evidence[at] = records["said"]
         best = records["posterior"].argmax(1).astype(np.int8)
         sure = (records["posterior"].max(1, initial=0) >= self.least) & (records["votes"] >= self.votes)
         codes[at] = np.where(sure, best, ABSTAIN)
