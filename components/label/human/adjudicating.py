@@ -13,6 +13,7 @@ import pyarrow as pa
 from headwater.components.common.dataset import read_element
 from headwater.components.common.dataset_index import decode_schema
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.common.keys import value_type
 from headwater.components.common.results import Result
 from headwater.components.label.methods import Item
@@ -99,7 +100,8 @@ def listed(
 
 def _reason(posterior: Sequence[float], votes: int, classes: Sequence[str]) -> str:
     first, second = np.argsort(-np.array(posterior), kind="stable")[:2]
-    return f"{votes} votes: {classes[first]} {posterior[first]:.0%}, {classes[second]} {posterior[second]:.0%}"
+    told = ", ".join(f"{classes[each]} {percent(posterior[each])}" for each in (first, second))
+    return f"{votes} votes: {told}"
 
 
 def _keys(schema: pa.Schema, work: tuple[Item, list[int]]) -> bytes:

@@ -226,7 +226,7 @@ class _Batch:
             return as_key(values if values.type == kind else values.cast(kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise HeadwaterError(
-                f"{self._where}: column {name!r} is {values.type} with values that are no {kind}, as the dataset's key is"
+                f"{self._where}: column {name!r} is {values.type} with values that cannot be read as {kind}, the type of the dataset's key"
             ) from None
 
     def _seconds(self) -> np.ndarray:
@@ -248,8 +248,8 @@ class _Batch:
                 column = column.cast(pa.timestamp("us"))
             except pa.ArrowInvalid:
                 raise HeadwaterError(
-                    f"{self._where}: column {self._source.time!r} has a value that is no time; write times as "
-                    "2026-01-31T12:00:00"
+                    f"{self._where}: column {self._source.time!r} has a value that cannot be read as a time; "
+                    "write times as 2026-01-31T12:00:00"
                 ) from None
         if pa.types.is_null(column.type):
             return np.zeros(self._batch.num_rows, np.int64)

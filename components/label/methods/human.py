@@ -58,7 +58,8 @@ class Settings(pydantic.BaseModel):
       raters: the kind of raters, by their names.
       raters_input: the name of an input that says so: columns `rater` and `kind`.
       kind: the kind of raters of whom nothing is said.
-      kinds: what kinds there are, by name.
+      kinds: what kinds there are, by name; by default expert (a trust of 0.95), generalist (0.8) and user (0.65), whose votes
+        cost nothing.
       kinds[].trust: how often one of them is taken to be right before any vote is looked at, above chance and below 1.
       kinds[].cost: of one vote, in any currency.
       aggregation: "dawid_skene", which learns how often each rater confuses what; or "majority".
@@ -85,7 +86,7 @@ class Settings(pydantic.BaseModel):
     raters: dict[RaterName, str] = {}
     raters_input: str = ""
     kind: str = "generalist"
-    kinds: Annotated[dict[str, Kind], pydantic.Field(min_length=1)] = KINDS
+    kinds: dict[str, Kind] = {}
     aggregation: str = "dawid_skene"
     gold: str = ""
     gold_input: str = ""
@@ -94,6 +95,11 @@ class Settings(pydantic.BaseModel):
     scale: Literal["nominal", "ordinal", "interval"] = "nominal"
     adjudicate: Annotated[int, pydantic.Field(ge=0, le=1_000)] = 100
     sample_votes: Annotated[int, pydantic.Field(ge=1_000)] = 5_000_000
+
+    @property
+    def all_kinds(self) -> dict[str, Kind]:
+        """The kinds that there are."""
+        return self.kinds or KINDS
 
     @pydantic.field_validator("aggregation")
     @classmethod
@@ -109,18 +115,18 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
     Raises:
       HeadwaterError: names the key.
     """
-    listed_kinds = f"the kinds are {', '.join(settings.kinds)}"
-    if settings.kind not in settings.kinds:
+    listed_kinds = f"the kinds are {', '.join(settings.all_kinds)}"
+    if settings.kind not in settings.all_kinds:
         raise HeadwaterError(f"{where}.kind: there is no kind {settings.kind!r}; {listed_kinds}")
     for rater, kind in settings.raters.items():
-        if kind not in settings.kinds:
+        if kind not in settings.all_kinds:
             raise HeadwaterError(
                 f"{where}.raters: the rater {raters.shown(rater)} is of the kind {kind!r}; {listed_kinds}"
             )
-    for name, each in settings.kinds.items():
+    for name, each in settings.all_kinds.items():
         if each.trust <= 1 / len(classes):
             raise HeadwaterError(
-                f"{where}.kinds.{name}.trust: {each.trust:g} is no better than chance among {len(classes)} classes"
+                f"{where}.kinds.{name}.trust: {each.trust:g} must be above chance, which is {1 / len(classes):.2g} with {len(classes)} classes"
             )
     if settings.gold_input and not settings.gold:
         raise HeadwaterError(
@@ -149,7 +155,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
     of = dict(settings.raters)
     if settings.raters_input:
         key = f"{where}.raters_input"
-        of.update(raters.read_kinds(key, context.input(key, settings.raters_input), list(settings.kinds)))
+        of.update(raters.read_kinds(key, context.input(key, settings.raters_input), list(settings.all_kinds)))
     given, gold = None, ""
     if settings.gold_input:
         given = by_key(f"{where}.gold", context, settings.gold_input, settings.gold, step.classes)
@@ -185,9 +191,9 @@ class _Prepared:
     def sources(self) -> tuple[str, ...]:
         """One for each kind of raters: what most of the kind say."""
         settings = self.step.settings
-        if len(settings.kinds) == 1:
+        if len(settings.all_kinds) == 1:
             return (settings.votes,)
-        return tuple(f"{settings.votes} ({kind})" for kind in settings.kinds)
+        return tuple(f"{settings.votes} ({kind})" for kind in settings.all_kinds)
 
     def fit(self, items: Sequence[Item], scratch: str, beam: Mapping[str, Any]) -> _Labeller:
         settings, classes = self.step.settings, self.step.classes
@@ -199,10 +205,10 @@ class _Prepared:
         joined = joining.join(self.source, items, self.schema, gold, skip, scratch, beam)
         most = min(settings.sample_votes, max(1_000, _MOST_CELLS // len(classes)))
         sample = joining.sample(joined, len(classes), most)
-        names = list(settings.kinds)
+        names = list(settings.all_kinds)
         kinds = Kinds(
             np.array([names.index(self.kinds.get(name, settings.kind)) for name in joined.raters.values()], np.int64),
-            [float(each.trust) for each in settings.kinds.values()],
+            [float(each.trust) for each in settings.all_kinds.values()],
         )
         fitted = AGGREGATIONS[settings.aggregation](sample.votes, kinds, sample.gold)
         found, told = joining.label(joined, fitted, kinds.of, len(names), 2, settings.adjudicate, beam)
@@ -276,7 +282,7 @@ def _values(classes: Sequence[str]) -> list[float] | None:
 
 def _cost(settings: Settings, people: Sequence[Mapping[str, Any]], votes: int, judged: int) -> float:
     """What all votes cost, by the shares of kinds among those that raters are judged by."""
-    own = sum(each["votes"] * settings.kinds[each["kind"]].cost for each in people)
+    own = sum(each["votes"] * settings.all_kinds[each["kind"]].cost for each in people)
     return own * votes / judged if judged else 0.0
 
 
