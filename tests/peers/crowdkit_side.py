@@ -27,7 +27,7 @@ def main(path: str) -> None:
     for name, found in (("dawid_skene", probabilities), ("majority", majority)):
         found = found.reindex(columns=sorted(frame["label"].unique()), fill_value=0.0).sort_index()
         np.save(f"{path}.{name}.npy", found.to_numpy())
-    if len(frame) < 20_000:
+    if len(frame) < 50_000:
         told["alpha"] = float(alpha_krippendorff(frame))
     print(json.dumps(told))
 

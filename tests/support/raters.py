@@ -61,3 +61,21 @@ def oracle(votes: Votes, confusion: np.ndarray, shares: np.ndarray) -> np.ndarra
         scores[:, each] += np.bincount(votes.item, weights=logs[votes.rater, each, votes.answer], minlength=votes.items)
     scores = np.exp(scores - scores.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)
+
+
+_TABLE = """
+1111111 3334334 1122122 2223121 2223222 2223322 1222111 3333433 2222223 2322223 4444444 2223343 1111111 2223212 1211111
+1112111 1111111 1111111 2222221 2221322 2222222 2222221 2223222 2212222 1111111 1111111 2322222 1111111 1111111 1121121
+1111111 3333233 1111111 2222222 2223232 4334343 2212232 2323233 3333432 1111111 1111111 1212111 2322222 1211111 2222222
+"""
+_ANSWERS = np.array([[int(digit) - 1 for digit in patient] for patient in _TABLE.split()], np.int8)
+
+ANAESTHETISTS = Votes(
+    np.repeat(np.arange(45, dtype=np.int32), 7),
+    np.tile(np.array([0, 0, 0, 1, 2, 3, 4], np.int32), 45),
+    _ANSWERS.ravel(),
+    45,
+    5,
+    4,
+)
+"""Table 1 of Dawid and Skene (1979): of each patient three assessments by the first anaesthetist, one by each other."""

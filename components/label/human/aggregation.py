@@ -27,7 +27,8 @@ _FLOOR = 1e-300
 # How many votes the trust in a kind counts as, and the kind's abilities and guesses for each of its raters.
 _TRUST_VOTES, _OWN_VOTES = 20.0, 4.0
 _KNOWN = 0.98
-_STRENGTHS = np.array([4.0, 8, 16, 32, 64, 128, 256, 512, 1024, 4096])
+# The strongest first, which is taken where nothing is known.
+_STRENGTHS = np.array([4096.0, 1024, 512, 256, 128, 64, 32, 16, 8, 4])
 
 
 class Votes(NamedTuple):
