@@ -206,12 +206,14 @@ def _problems(
         return []
     found = []
     most = np.bincount(answers, minlength=classes).max() / len(answers)
-    accuracy = entry["gold"] if entry["gold"] and entry["gold"][3] >= LEAST_VOTES else entry["accuracy"]
+    # Gold is rarer, and surer.
+    known = [each for each in (entry["gold"], entry["accuracy"]) if each and each[3] >= LEAST_VOTES]
+    accuracy = min(known, key=lambda each: each[2] - each[1], default=None)
     if most >= _CONSTANT and accuracy and accuracy[2] < most - _FAR:
         found.append("constant")
     elif _alternates(answers, most) and not (accuracy and accuracy[1] > 0.5 + _FAR):
         found.append("alternating")
-    elif accuracy and accuracy[3] >= LEAST_VOTES and accuracy[2] < expected + _NO_BETTER:
+    elif accuracy and accuracy[2] < expected + _NO_BETTER:
         found.append("guessing")
     if usual and entry["seconds"] is not None and entry["seconds"] < usual * _TOO_FAST:
         found.append("too_fast")

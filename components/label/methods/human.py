@@ -311,7 +311,7 @@ def _warnings(settings: Settings, report: Mapping[str, Any], people: Sequence[Ma
     if report["unsure"]:
         found.append(
             f"{report['unsure']:,} rows with several votes have a label that is less than {percent(joining.UNSURE)} sure; ask "
-            "about them once more, experts first: `to_adjudicate` lists them"
+            "about them once more, experts first: human.adjudicating.to_adjudicate lists them"
         )
     return found
 
