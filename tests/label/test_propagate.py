@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from points import mixture
 from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import label_dataset
+from headwater.pipelines.project.model import json_schema
 
 ROWS = 3_000
 FILES = 3
@@ -213,39 +215,27 @@ def test_two_steps_take_names(data, tmp_path):
     assert result.body["sources"] == ["neighbours", "vectors"] and result.body["labelled"]["abstained"] == 0
 
 
-def test_rows_that_nothing_reaches_abstain_and_are_counted(data, tmp_path):
-    table = data[1].slice(0, 500)
-    far = pa.table(
-        {
-            **{name: table[name] for name in table.column_names},
-            "x0": np.r_[table["x0"].to_numpy()[:450], np.arange(50) / 50 + 1e4],
-        }
-    )
-    far = far.set_column(
-        far.column_names.index("gold"), "gold", pa.array([*table["gold"].to_pylist()[:450], *[None] * 50])
-    )
-    vectors = [[float(value)] for value in far["x0"].to_pylist()]
+@pytest.mark.parametrize("nodes", [1_000_000, 1_000])
+def test_rows_that_nothing_reaches_abstain_and_are_counted(data, tmp_path, nodes):
+    table = data[1].slice(0, 1_500)
+    places = np.stack([table[name].to_numpy() for name in COLUMNS], 1)
+    places[1_450:] += 1_000
+    vectors = places.tolist()
     vectors[7] = None
-    far = far.set_column(far.column_names.index("vector"), "vector", pa.array(vectors, pa.list_(pa.float32())))
-    path = tmp_path / "far.parquet"
-    pq.write_table(far, path)
-    for nodes in (1_000_000, 1_000):
-        result = label_dataset(
-            str(path),
-            str(tmp_path / f"{nodes}"),
-            steps=[step(columns=["vector"], neighbours=4, nodes=nodes)],
-            workers=1,
-        )
-        told = report_of(result)
-        assert (
-            told["unreached"] == 50
-            and told["lacking"] == 1 - (far["gold"][7].as_py() is not None)
-            or told["lacking"] == 1
-        )
-        assert result.body["labelled"]["abstained"] >= 50
-        messages = [each["message"] for each in result.body["findings"]]
-        assert any("50 rows abstain, as no seed reaches them" in message for message in messages)
-        assert any("1 rows lack a usable embedding" in message for message in messages)
+    gold = [*table["gold"].to_pylist()[:1_450], *[None] * 50]
+    gold[7] = None
+    far = table.drop(["gold", "vector"])
+    far = far.append_column("gold", pa.array(gold)).append_column("vector", pa.array(vectors, pa.list_(pa.float32())))
+    pq.write_table(far, tmp_path / "far.parquet")
+    given = step(columns=["vector"], nodes=nodes)
+    result = label_dataset(str(tmp_path / "far.parquet"), str(tmp_path / "labels"), steps=[given], workers=1)
+    told = report_of(result)
+    assert told["coreset"] == (nodes == 1_000)
+    assert (told["unreached"], told["lacking"]) == (50, 1)
+    assert result.body["labelled"]["abstained"] == 51
+    messages = [each["message"] for each in result.body["findings"]]
+    assert any("50 rows abstain, as no seed reaches them" in message for message in messages), messages
+    assert any("1 row lacks a usable embedding" in message for message in messages)
 
 
 def test_few_seeds_are_not_calibrated_and_say_so(data, tmp_path):
@@ -297,14 +287,26 @@ def test_errors(data, tmp_path, steps, message):
         label(data, tmp_path, *steps)
 
 
+@pytest.mark.parametrize(
+    "columns", [["x0"], {"x0": {}}, {"x0": "number", "kind": {"form": "category", "weight": 2}}], ids=str
+)
+def test_editors_know_each_way_to_name_columns(columns):
+    steps = [{"method": "propagate", "classes": ["bad", "good"], "gold": "gold", "columns": columns}]
+    given = {"name": "a", "sources": ["a.csv"], "label": {"steps": steps}}
+    jsonschema.validate(given, json_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        steps[0]["columns"] = {"x0": "words"}
+        jsonschema.validate(given, json_schema())
+
+
 def test_no_seeds_among_earlier_labels(data, tmp_path):
     first = {
         "method": "weak_supervision", "classes": ["bad", "good"], "model": "majority", "truth": "truth",
         "functions": [
-            {"name": "high", "threshold": {"column": "x0", "above": 0, "vote": "good"}},
-            {"name": "low", "threshold": {"column": "x0", "below": 0, "vote": "bad"}},
+            {"name": "one", "threshold": {"column": "id", "above": -1, "vote": "good"}},
+            {"name": "two", "threshold": {"column": "id", "above": -2, "vote": "good"}},
+            {"name": "three", "threshold": {"column": "id", "below": 5, "vote": "bad"}},
         ],
-        "balance": {"bad": 0.01, "good": 0.99},
     }  # fmt: skip
     with pytest.raises(
         HeadwaterError, match=r"steps\.1: there is no seed of 'bad' among [\d,]+ rows that earlier steps labelled"

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pydantic
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label.classes import ABSTAIN, ClassName, check_kind
+from headwater.components.label.features import Form
 from headwater.components.label.gold import ByKey, by_key, outside
 from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
 from headwater.components.label.propagate import coreset, features, fitting, passes
@@ -39,6 +40,14 @@ def _named(given: Any) -> Any:
     if isinstance(given, Mapping):
         return {name: {"form": own} if isinstance(own, str) else own for name, own in given.items()}
     return given
+
+
+def _also_short(schema: dict[str, Any]) -> None:
+    """For editors: the columns as `_named` takes them."""
+    own = dict(schema)
+    own["additionalProperties"] = {"anyOf": [own["additionalProperties"], {"enum": list(get_args(Form))}]}
+    schema.clear()
+    schema["anyOf"] = [own, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 
 
 class Settings(pydantic.BaseModel):
@@ -64,7 +73,9 @@ class Settings(pydantic.BaseModel):
 
     model_config = STRICT
 
-    columns: Annotated[dict[str, Column], pydantic.Field(min_length=1), pydantic.BeforeValidator(_named)]
+    columns: Annotated[
+        dict[str, Column], pydantic.Field(min_length=1, json_schema_extra=_also_short), pydantic.BeforeValidator(_named)
+    ]
     gold: str = ""
     gold_input: str = ""
     min_seed_probability: Annotated[float | int, pydantic.Field(ge=0, le=1)] = 0.0
@@ -311,11 +322,14 @@ def _warnings(step: Step, report: Mapping[str, Any], memory_nodes: int) -> list[
     warnings = []
     if report["unreached"]:
         warnings.append(
-            f"{report['unreached']:,} rows abstain, as no seed reaches them through their neighbours; label some of them, or "
+            f"{report['unreached']:,} {'rows abstain' if report['unreached'] > 1 else 'row abstains'}, as no seed reaches them through their neighbours; label some of them, or "
             f"raise neighbours above {step.settings.neighbours}"
         )
     if report["lacking"]:
-        warnings.append(f"{report['lacking']:,} rows lack a usable embedding and abstain")
+        lacking = report["lacking"]
+        warnings.append(
+            f"{lacking:,} {'rows lack' if lacking > 1 else 'row lacks'} a usable embedding, and cannot be compared"
+        )
     if report["coreset"]:
         why = f"memory suffices for {memory_nodes:,}" if memory_nodes else f"nodes is {step.settings.nodes:,}"
         warnings.append(

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headwater.components.label.propagate import calibration, graph, neighbours, solving
+from headwater.components.label.propagate import calibration, graph, solving
 from headwater.components.label.propagate.calibration import Calibration
+from headwater.components.label.propagate.neighbours import FLAT_POINTS
 
 SPREADS = (0.9, 0.97, 0.995)
 """Of these one is chosen by held-out seeds. The fewer seeds there are, the farther they have to reach."""
@@ -15,7 +16,7 @@ SPREADS = (0.9, 0.97, 0.995)
 FEW_SPREAD = 0.97
 """The one that is taken where there are too few seeds to choose by."""
 
-_ROUGHLY = 2e-3
+_ROUGHLY = 5e-3
 
 
 class Nodes(NamedTuple):
@@ -53,7 +54,7 @@ class Rules(NamedTuple):
     prior: np.ndarray
     class_mass: bool = True
     calibrate: bool = True
-    flat: int = neighbours.FLAT_POINTS
+    flat: int = FLAT_POINTS
 
 
 class Propagated(NamedTuple):
@@ -88,6 +89,10 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
     first, of = graph.distinct(nodes.points)
     points = nodes.points if len(first) == len(nodes.points) else nodes.points[first]
     joined = graph.build(points, rules.neighbours, rules.flat)
+    del points
+    place = np.empty(len(first), np.int64)
+    place[joined.order] = np.arange(len(first))
+    first, of = first[joined.order], place[of]
     seeds, classes, gold = _by_node(nodes, of)
     # In an order of chance, so that folds are samples.
     order = np.lexsort([seeds, nodes.hashes[first[seeds]]])

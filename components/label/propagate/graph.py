@@ -40,12 +40,14 @@ class Graph(NamedTuple):
       scales: each node's unit of distance.
       components: the number of each node's component.
       index: what finds the nearest nodes of a point.
+      order: which of the points that were given each node is.
     """
 
     joins: Any
     scales: np.ndarray
     components: np.ndarray
     index: Any
+    order: np.ndarray
 
 
 def distinct(points: np.ndarray) -> Distinct:
@@ -76,17 +78,17 @@ def build(points: np.ndarray, count: int, flat: int = neighbours.FLAT_POINTS) ->
     from scipy.sparse import csgraph
 
     nodes = len(points)
-    index = neighbours.build(points, flat)
+    index, points, order = neighbours.build(points, flat)
     count = min(count, nodes - 1)
     if not count:
         joins = scipy.sparse.csr_matrix((nodes, nodes), dtype=np.float32)
-        return Graph(joins, np.ones(nodes, np.float32), np.arange(nodes), index)
+        return Graph(joins, np.ones(nodes, np.float32), np.arange(nodes), index, order)
     # One of them is the node itself, or another so near that floats do not tell them apart.
     _, found = neighbours.nearest(index, points, count + 1)
     near = _others(found, count)
     squares = _squares(points, near)
-    order = np.argsort(squares, 1, kind="stable")
-    near, squares = np.take_along_axis(near, order, 1), np.take_along_axis(squares, order, 1)
+    rank = np.argsort(squares, 1, kind="stable")
+    near, squares = np.take_along_axis(near, rank, 1), np.take_along_axis(squares, rank, 1)
     scales = scale(squares)
     there = np.isfinite(squares)
     weights = np.exp(-np.where(there, squares, 0) / (scales[:, None] * scales[near]))
@@ -100,7 +102,7 @@ def build(points: np.ndarray, count: int, flat: int = neighbours.FLAT_POINTS) ->
     inverse = 1 / np.sqrt(np.where(sums > 0, sums, 1))
     rows = np.repeat(np.arange(nodes), np.diff(joined.indptr))
     joined.data = (joined.data * inverse[rows] * inverse[joined.indices]).astype(np.float32)
-    return Graph(joined, scales.astype(np.float32), components, index)
+    return Graph(joined, scales.astype(np.float32), components, index, order)
 
 
 def scale(squares: np.ndarray) -> np.ndarray:
