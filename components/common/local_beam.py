@@ -1,0 +1,70 @@
+"""Beam as a process of our own on one machine needs it: without the clients that it imports where it finds them.
+
+Beam's extras (Google Cloud, S3, Azure, data frames) and its clients for HDFS and MongoDB are optional to it: each is imported
+where it is installed, and Beam goes without where it is not. Together they are two thirds of what `import apache_beam` costs,
+nearly a second of each task, and a graph that runs in this process uses none: files are read by pyarrow's and our own clients.
+So in a process that is ours alone (a task, a command), and without options of Beam's that could ask for one, they are not found
+while Beam is imported. Nobody else's process is touched: in a notebook, and where there are options, Beam has all that it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from typing import Any
+
+EXTRAS = (
+    "apitools",
+    "azure",
+    "boto3",
+    "google.api_core",
+    "google.auth",
+    "google.cloud",
+    "hdfs",
+    "IPython",
+    "pandas",
+    "pymongo",
+)
+"""What Beam can do without. A test imports Beam so, and runs a graph."""
+
+_GRAPH = "headwater.components.common.beam_graph"
+_ours = False
+
+
+def claim_process() -> None:
+    """Says that this process is ours alone: nobody's own code will want Beam with its extras in it."""
+    global _ours
+    _ours = True
+
+
+def graph(beam_pipeline_args: Sequence[str]) -> Any:
+    """The module `beam_graph`, and with it Beam, imported once."""
+    if _GRAPH not in sys.modules and _ours and not beam_pipeline_args:
+        with _without(EXTRAS):
+            importlib.import_module(_GRAPH)
+    return importlib.import_module(_GRAPH)
+
+
+class _Hidden(MetaPathFinder):
+    """Finds no module of some names, nor below them, for one thread; others may need them meanwhile."""
+
+    def __init__(self, names: Sequence[str]):
+        self._names, self._thread = tuple(f"{name}." for name in names), threading.get_ident()
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if f"{fullname}.".startswith(self._names) and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {fullname!r}: Beam does without it here", name=fullname)
+
+
+@contextlib.contextmanager
+def _without(names: Sequence[str]) -> Iterator[None]:
+    finder = _Hidden(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
