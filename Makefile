@@ -20,7 +20,7 @@ endif
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 # Commands that tests start would compile what was edited since, each anew.
 PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests \
-          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images
+          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images --ignore=tests/reuse
 
 .PHONY: run test compile lock clean
 
@@ -121,6 +121,14 @@ test-peers: $(VENV)/.ready
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
 	$(PY) -m pytest -q -rs tests/peers
+
+# In the hands of others: their tools, each in an environment of its own.
+.PHONY: test-reuse
+REUSE := $(HOME)/.cache/headwater-reuse
+test-reuse: $(VENV)/.ready
+	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
+	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
+	$(PY) -m pytest -q -rs tests/reuse
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
 # files needs no TFDV.

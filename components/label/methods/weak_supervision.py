@@ -27,6 +27,8 @@ from headwater.components.label.methods import STRICT, Context, Item, Labels, St
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 
+SUITS = ("days", "hours")
+
 LEAST_SOURCES = 3
 """Fewer sources than this tell nothing about each other without gold."""
 
