@@ -18,6 +18,8 @@ from importlib.abc import MetaPathFinder
 from typing import Any
 
 EXTRAS = (
+    # Beam guards it itself, against environments without Google's libraries, and it brings more than those.
+    "apache_beam.io.gcp.bigquery",
     "apitools",
     "azure",
     "boto3",
@@ -44,8 +46,13 @@ def claim_process() -> None:
 def graph(beam_pipeline_args: Sequence[str]) -> Any:
     """The module `beam_graph`, and with it Beam, imported once."""
     if _GRAPH not in sys.modules and _ours and not beam_pipeline_args:
-        with _without(EXTRAS):
-            importlib.import_module(_GRAPH)
+        try:
+            with _without(EXTRAS):
+                importlib.import_module(_GRAPH)
+        except ImportError:
+            # Another version of Beam may need one of them: then it has all, and starts as slowly as elsewhere.
+            for name in [name for name in sys.modules if name == _GRAPH or f"{name}.".startswith("apache_beam.")]:
+                del sys.modules[name]
     return importlib.import_module(_GRAPH)
 
 

@@ -1,7 +1,7 @@
 """What a pod needs: CPU, memory and time of each task, by rows of 18 columns, as the sizing table of images/OPERATING.md has them.
 
 Each task runs in a cgroup of its own with a pod's limits, version 1 or 2, which takes root; without one it runs without limits.
-Of 25 million rows the folder needs 10 GB at a time.
+Of 25 million rows the folder takes 10 GB at a time.
 
 .venv/bin/python tests/bench/sizing.py --memory 2Gi 1000000 25000000
 """
@@ -83,7 +83,7 @@ TASKS: dict[str, tuple[list[str], str, list[str]]] = {
     "label, by events": (
         ["label", "data", "--output", "direct", "--as-of", "2026-02-01"],
         DIRECT,
-        ["direct", f"{_HOME}/labels", "home", "data", "data.parquet"],
+        ["direct", f"{_HOME}/labels", "home", "data"],
     ),
     "collect, from CSV": (["collect", "data.csv", "--output", "data"], "", ["home", "data"]),
 }
@@ -216,22 +216,18 @@ def _seconds(pid: int) -> float:
 
 def bench(rows: int, place: pathlib.Path, chosen: list[str], memory: int, cpus: float) -> Iterator[tuple]:
     """What `measured` gives of each task, with its name."""
-    source = write_parquet(place.parent / f"rows-{rows}.parquet", rows)
-    data = place / "data.parquet"
-    if not data.exists():
-        os.link(source, data)
-    clicks = place / "clicks.parquet"
-    if not clicks.exists():
-        events = (
-            f"SELECT id, {_DAY} + to_minutes(int_count + int_small * 15) AS at FROM '{source}' WHERE int_year % 5 = 0"
-        )
-        duckdb.sql(f"COPY ({events}) TO '{clicks}'")
+    data, clicks, text = (place / name for name in ("data.parquet", "clicks.parquet", "data.csv"))
     for name, (command, settings, removed) in TASKS.items():
         if chosen and name not in chosen:
             continue
-        if "data.csv" in command and not (place / "data.csv").exists():
-            duckdb.sql(f"COPY (FROM '{source}') TO '{place}/data.csv' (HEADER)")
-            source.unlink()
+        if text.name not in command:
+            write_parquet(data, rows)
+        elif not text.exists():
+            duckdb.sql(f"COPY (FROM '{write_parquet(data, rows)}') TO '{text}' (HEADER)")
+            data.unlink()
+        if clicks.name in settings and not clicks.exists():
+            at = f"{_DAY} + to_minutes(int_count + int_small * 15) AS at"
+            duckdb.sql(f"COPY (SELECT id, {at} FROM '{data}' WHERE int_year % 5 = 0) TO '{clicks}'")
         (place / "headwater.yaml").write_text(PROJECT + settings)
         yield name, *measured(command, place, memory, cpus)
         if not chosen:

@@ -40,6 +40,11 @@ def test_elsewhere_and_with_options_beam_has_all_that_it_finds(claim, arguments)
     assert {"google.cloud.storage", "pandas", "boto3"} <= set(found.split())
 
 
+def test_where_beam_needs_what_was_left_out_it_has_everything():
+    result, found, sound = run("local_beam.EXTRAS += ('grpc',); local_beam.claim_process()", [])
+    assert (result, sound) == ("b'AB'", "3 False") and "google.cloud.storage" in found.split()
+
+
 def test_a_component_imports_no_beam_before_there_is_work():
     program = (
         "import sys, headwater.components.collect.ingest, headwater.components.label.labelling\n"
