@@ -10,7 +10,6 @@ while Beam is imported. Nobody else's process is touched: in a notebook, and whe
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -48,12 +47,14 @@ def graph(beam_pipeline_args: Sequence[str]) -> Any:
     if _GRAPH not in sys.modules and _ours and not beam_pipeline_args:
         try:
             with _without(EXTRAS):
-                importlib.import_module(_GRAPH)
+                from headwater.components.common import beam_graph
         except ImportError:
             # Another version of Beam may need one of them: then it has all, and starts as slowly as elsewhere.
             for name in [name for name in sys.modules if name == _GRAPH or f"{name}.".startswith("apache_beam.")]:
                 del sys.modules[name]
-    return importlib.import_module(_GRAPH)
+    from headwater.components.common import beam_graph
+
+    return beam_graph
 
 
 class _Hidden(MetaPathFinder):
