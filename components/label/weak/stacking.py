@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.components.label.weak.model import LabelModel, softmax
 
-_SHRINKAGE = 8.0
+_SHRINKAGE = 16.0
 _STEPS = 60
 _STILL = 1e-7
 
