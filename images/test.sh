@@ -13,4 +13,4 @@ arguments=(--network host --build-arg "BASE_IMAGE=$BASE" --build-arg "VERSION=$V
   --user 65532:65532 -v "$PWD:/checkout:ro" -w /opt/headwater -e HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
   "headwater-tests:$VERSION" pytest -q -rs -c /checkout/tests/pytest.ini --rootdir /checkout /checkout/tests \
   --ignore=/checkout/tests/storage --ignore=/checkout/tests/peers --ignore=/checkout/tests/engines \
-  --ignore=/checkout/tests/images "$@"
+  --ignore=/checkout/tests/images --ignore=/checkout/tests/reuse "$@"

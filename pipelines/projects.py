@@ -9,6 +9,7 @@ from typing import Any
 
 from headwater.components.common import storage, stores
 from headwater.components.common.errors import HeadwaterError
+from headwater.pipelines import summaries
 from headwater.pipelines.arguments import DATA_ROOT, SOURCES, add_command, add_project, load_of
 from headwater.pipelines.closing import DONE, FAILED, Closing, close, print_json, progress
 from headwater.pipelines.project import NAME
@@ -27,6 +28,7 @@ def add_commands(commands: Any) -> None:
     )
     check.add_argument("source", nargs="*", metavar="PATH_OR_URI", help=SOURCES)
     add_project(check)
+    summaries.add_summary(check)
 
     add_command(commands, "project-schema", _schema, "print the JSON Schema of headwater.yaml, for editors")
 
@@ -87,6 +89,11 @@ def _from(target: str, sources: Sequence[str]) -> list[str]:
 
 
 def _check(options: argparse.Namespace) -> int:
+    with summaries.summarised_errors(options):
+        return _check_project(options)
+
+
+def _check_project(options: argparse.Namespace) -> int:
     from headwater.pipelines.project.checking import check_all
 
     project = load_of(options, options.source, DATA_ROOT)
@@ -97,6 +104,7 @@ def _check(options: argparse.Namespace) -> int:
     checked = list(check_all(project))
     problems = [each.problem for each in checked if each.problem]
     code = FAILED if problems else DONE
+    summaries.append(options, summaries.of_check(checked))
     if options.json:
         more = {"project": project.uri or None, "checked": [each._asdict() for each in checked], "problems": problems}
         return close(options, Closing([], project.uri, code=code, more=more))

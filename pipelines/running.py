@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from headwater.pipelines import summaries
 from headwater.pipelines.arguments import (
     DATA_ROOT,
     SOURCES,
@@ -38,10 +39,16 @@ def add_commands(commands: Any) -> None:
     add_fail_on(run)
     add_project(run)
     add_beam(run)
+    summaries.add_summary(run)
     run.add_argument("--verbose", action="store_true", help="show everything that the tasks print")
 
 
 def _run(options: argparse.Namespace) -> int:
+    with summaries.summarised_errors(options):
+        return _run_project(options)
+
+
+def _run_project(options: argparse.Namespace) -> int:
     project = project_of(options, options.source, DATA_ROOT)
     need_sources(project)
     check_sources(project)
@@ -58,6 +65,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"settings of {shown(project.uri)}", file=target, flush=True)
         outcome = run_locally(project.settings, verbose=options.verbose, target=target)
     code = DONE if outcome.passed else NOT_BLESSED
+    summaries.append(options, summaries.of_run(outcome.results, outcome.passed))
     if not options.json:
         print(outcome.summary)
         return code

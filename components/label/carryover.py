@@ -93,6 +93,39 @@ def take_over(step: Step, methods: Sequence[str], opened: Dataset, home: Home | 
     return Carried(result, bases, parts, waiting, frozenset(widened), passed_over)
 
 
+def check_not_taken(step: Step, home: Home) -> None:
+    """Refuses to label a span anew whose waiting rows later labels took over: they would be labelled twice.
+
+    Args:
+      step: the first one.
+      home: the place of the new labels.
+
+    Raises:
+      HeadwaterError: names the later labels, which are to be removed first.
+    """
+    own = {
+        other.folder("labels")
+        for other in results.committed(home.data_root, home.name, "labels")
+        if other.span == home.span
+    }
+    took: list[Result] = []
+    for other in results.committed(home.data_root, home.name, "labels") if own else []:
+        if other.span <= home.span:
+            continue
+        later = results.load(other.folder("labels"), "labels")
+        source = later.manifest["inputs"].get("carried")
+        if later.body["label"] == step.label and source and source["uri"] in own:
+            took.append(later)
+            # Whoever took over from those is to be undone with them.
+            own.add(later.uri)
+    if took:
+        raise HeadwaterError(
+            f"dataset: span {home.span} was labelled before, and rows that waited there were taken over by later labels; "
+            f"to label it again would label them twice. Remove {', then '.join(each.uri for each in reversed(took))}, "
+            "and label the spans again in their order"
+        )
+
+
 class Bases:
     """The datasets whose shards labels are read with: what was labelled, and those that carried rows are of.
 

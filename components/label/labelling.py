@@ -22,7 +22,8 @@ from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of
 from headwater.components.common.user_code import named as named_functions
 from headwater.components.label import table
-from headwater.components.label.carryover import Bases, Carried, take_over
+from headwater.components.label.carryover import Bases, Carried, check_not_taken, take_over
+from headwater.components.label.choosing import ALL, choose
 from headwater.components.label.classes import check_kind
 from headwater.components.label.gold import by_key, outside
 from headwater.components.label.manifest import describe_labels, findings_of, write_indexes
@@ -54,6 +55,7 @@ def label_dataset(
     beam_pipeline_args: Sequence[str] = (),
     workers: int = 0,
     acknowledged: Sequence[Mapping[str, Any]] = (),
+    method: str = ALL,
 ) -> Result:
     """Labels the rows of a dataset.
 
@@ -73,6 +75,7 @@ def label_dataset(
       workers: processes per Beam worker; 0 means one per core, or none beside Beam's own for small data.
       acknowledged: findings that are known, as validate's setting `acknowledged` names them, whatever their date: they are
         notes, and shape nothing else.
+      method: which of the steps are run: `all`, `auto` or a pace, as `choosing` says.
 
     Returns:
       The labels, which are a dataset: the rows with their label, its probability and whether it abstains. When all rows
@@ -96,8 +99,9 @@ def label_dataset(
     _check_dataset(opened, first)
     when = when or check_as_of(opened.result.body.get("lineage", {}).get("end") or "")
     home = _home(opened, data_root)
+    checked, chosen = choose(method, checked, home)
     earlier = take_over(first, [step.method for step in checked], opened, home)
-    further = _open_inputs(inputs, options)
+    further = _open_inputs(inputs, checked, options)
     output = storage.normalise(output)
     read = [opened.result, *(each.result for each in (*further.values(), *earlier.bases))]
     _check_output(output, [*read, *([earlier.result] if earlier.result else [])])
@@ -111,13 +115,22 @@ def label_dataset(
         **({"carried": earlier.result} if earlier.result else {}),
     }
     code = {name: code_of(name) for each in prepared for name in each.user_code}
-    settings = {"steps": _shaping(steps), "as_of": when.isoformat() if when else None, "code": code}
+    run = [given for number, given in enumerate(steps) if f"steps.{number}" in {step.where for step in checked}]
+    settings = {"steps": _shaping(run), "as_of": when.isoformat() if when else None, "code": code}
+    if chosen:
+        settings["chosen"] = chosen
     identity = results.fingerprint("labels", {role: each.fingerprint for role, each in named.items()}, settings)
     home = results.claim(home, "labels", identity) if home else None
     base = home.folder("labels") if home else output
     if home and storage.exists(storage.join(base, results.MANIFEST)):
         print(f"label: this was labelled before: {base}", flush=True)
         return results.bring(results.load(base, "labels"), output)
+    if home:
+        try:
+            check_not_taken(first, home)
+        except HeadwaterError:
+            results.release(base)
+            raise
     rows = sum(opened.rows(split) for split in opened.splits) + earlier.rows
     beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
@@ -159,6 +172,7 @@ def label_dataset(
     body = describe_labels(opened, checked, labellers, records, rows)
     body["private"] = private
     body["findings"] = mark_upstream(findings_of(checked, labellers, earlier), acknowledgements)
+    body["chosen"] = chosen
     body["bases"] = bases.references
     body["splits"] = write_indexes("labels", plan, records, items, bases, opened.splits)
     body["carried"] = {
@@ -291,11 +305,17 @@ def _clear(folder: str) -> None:
             storage.delete(file.uri)
 
 
-def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Dataset]:
+def _open_inputs(inputs: Mapping[str, str], steps: Sequence[Step], options: Mapping[str, Any]) -> dict[str, Dataset]:
+    openers = [
+        (METHODS[step.method].open_input, step.settings)
+        for step in steps
+        if hasattr(METHODS[step.method], "open_input")
+    ]
     datasets = {}
     for name, uri in inputs.items():
         try:
-            datasets[name] = load_dataset(uri, may_be_empty=True, **options)
+            own = (found for opener, settings in openers if (found := opener(settings, name, uri)))
+            datasets[name] = next(own, None) or load_dataset(uri, may_be_empty=True, **options)
         except HeadwaterError as error:
             raise HeadwaterError(f"inputs.{name}: {error}") from None
     return datasets

@@ -48,6 +48,9 @@ class Section(pydantic.BaseModel):
 
     Attributes:
       steps: methods with their settings, run in order; a row keeps the first label that it gets. None to label nothing.
+      method: which of the steps are run: `all`; `auto`, those that suit how fast the ground truth changes, as the latest
+        verdict before estimates it; or those that suit a pace that is known: labels last `months`, `weeks`, `days` or
+        `hours`.
       inputs: paths or URIs of further data, by the names that the steps use.
       as_of: the time that the labels are of, ISO 8601: until when feedback is known. By default the end of a span whose
         paths name dates.
@@ -56,6 +59,7 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
     steps: list[dict[Any, Any]] = []
+    method: Literal["all", "auto", "months", "weeks", "days", "hours"] = "all"
     inputs: dict[str, Annotated[str, PLACE]] = {}
     as_of: str = ""
 
@@ -76,6 +80,7 @@ def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
     check_as_of(as_of or given.as_of)
     return {
         "steps": given.steps,
+        "method": given.method,
         "inputs": given.inputs,
         "as_of": as_of or given.as_of,
         **in_force(project),

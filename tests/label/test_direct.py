@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -396,6 +397,32 @@ def test_two_labellings_of_one_dataset_carry_apart(served, tmp_path):
     assert again.manifest["inputs"]["carried"]["uri"] == waiting.uri
     guessed = label_dataset(second.uri, str(tmp_path / "b2"), steps=[weak], workers=1)
     assert guessed.body["accounts"]["read"] == ROWS and guessed.body["accounts"]["written"] == ROWS
+
+
+def test_a_span_whose_rows_later_labels_took_over_is_not_labelled_anew(served, tmp_path):
+    predictions, events = served
+    whole = write(tmp_path, "events.parquet", events)
+    data = {span: collect(tmp_path, of_span(predictions, span, "served"), span) for span in (1, 2, 3)}
+    made = {span: label(data[span], tmp_path / f"l{span}", whole, span=span) for span in (1, 2, 3)}
+    anew = [step(window="6h")]
+    folder = storage.join(data[1].home.data_root, "served/span=1/version=2")
+    with pytest.raises(HeadwaterError) as refused:
+        label(data[1], tmp_path / "again", whole, span=1, given=anew)
+    assert f"Remove {made[3].uri}, then {made[2].uri}, and label the spans again" in str(refused.value)
+    assert not storage.list_files(folder)
+    # What is there already is adopted, another label takes over nothing, and the last span is nobody's.
+    assert label(data[1], tmp_path / "same", whole, span=1).uri == made[1].uri
+    label(data[1], tmp_path / "other", whole, span=1, given=[step(label="other")])
+    label(data[3], tmp_path / "last", whole, span=3, given=anew)
+    for span in (3, 2):
+        shutil.rmtree(made[span].uri)
+    shutil.rmtree(tmp_path / "last")
+    taken = [version for version in results.committed(made[1].home.data_root, "served", "labels") if version.span == 3]
+    for version in taken:
+        shutil.rmtree(version.folder("labels"))
+    again = {span: label(data[span], tmp_path / f"m{span}", whole, span=span, given=anew) for span in (1, 2, 3)}
+    rows = [set(open_dataset(each.folder).to_table(columns=["id"])["id"].to_pylist()) for each in again.values()]
+    assert again[2].body["carried"]["taken_over"] and not rows[0] & rows[1] and not rows[1] & rows[2]
 
 
 def test_rows_that_wait_are_labelled_by_no_other_method(served, tmp_path):

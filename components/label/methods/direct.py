@@ -40,6 +40,7 @@ _MICROSECONDS = 1_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 TITLE = "direct feedback"
+SUITS = ("weeks", "days", "hours")
 
 _FATES = {
     "used": "labelled a row",

@@ -28,6 +28,8 @@ from headwater.components.label.weak import analysis, costs, fitting, model, tal
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 from headwater.components.label.weak.trust import LEAST_SOURCES
 
+SUITS = ("days", "hours")
+
 _SHARE = 1e-6
 _MOST_PAIRS = 20
 

@@ -61,7 +61,7 @@ class Steps:
         classes: int,
         balance: np.ndarray | None,
         groups: tuple[tuple[int, ...], ...],
-        silent: Sequence[bool] | None = None,
+        silent: np.ndarray | None = None,
         prior: np.ndarray | None = None,
     ):
         self._outcomes = Outcomes(votes, groups, classes, silent)
@@ -146,7 +146,7 @@ class Outcomes:
         votes: np.ndarray,
         groups: Sequence[tuple[int, ...]],
         classes: int,
-        silent: Sequence[bool] | None = None,
+        silent: np.ndarray | None = None,
     ):
         self._groups, self._classes = groups, classes
         turned = np.ascontiguousarray(votes.T)
@@ -205,7 +205,7 @@ class Outcomes:
         return total + sum(table[0] for table in alone).astype(np.float32)[:, None]
 
 
-def _voters(group: tuple[int, ...], classes: int, silent: Sequence[bool]) -> np.ndarray | None:
+def _voters(group: tuple[int, ...], classes: int, silent: np.ndarray) -> np.ndarray | None:
     """Of each outcome, which of the functions vote whose abstaining tells nothing, as a number; None if there are none."""
     if not any(silent[number] for number in group):
         return None

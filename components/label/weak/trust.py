@@ -125,7 +125,7 @@ def _consistency(
     most = [max(range(classes), key=lambda number: (votes[:, list(group)] == number).sum()) for group in groups]
     found = []
     for number in range(_SPLITS):
-        order = np.lexsort((chance.random(len(groups)), most))
+        order = np.lexsort((chance.random(len(groups)), np.array(most)))
         halves = [_posterior(votes, classes, balance, [groups[place] for place in order[part::2]], silent)
                   for part in ((0, 1) if number % 2 else (1, 0))]  # fmt: skip
         one, other = (half.astype(np.float64) for half in halves)

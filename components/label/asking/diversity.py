@@ -1,0 +1,101 @@
+"""What makes a batch differ within itself: clusters, density, and rows that lie far from those that are taken."""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+SURPLUS = 10
+"""From so many times the rows that are wanted a batch is spread."""
+
+_NEIGHBOURS = 20
+_MOST_COMPARED = 4_096
+
+
+def spread(vectors: np.ndarray, worth: np.ndarray, wanted: int, seed: int) -> np.ndarray:
+    """Rows of great worth that differ: of the best, one from each of as many clusters, weighted by worth (Zhdanov, 2019).
+
+    Args:
+      vectors: float32, [rows, dimensions].
+      worth: of each row, not negative.
+      wanted: how many.
+      seed: of the clusters.
+
+    Returns:
+      The places of the rows, the greatest worth first.
+    """
+    best = np.argsort(-worth, kind="stable")[: SURPLUS * wanted]
+    if len(best) <= wanted:
+        return best
+    near, weights = vectors[best], np.maximum(worth[best], 1e-9)
+    clusters, distances = _k_means(near, wanted, seed, weights)
+    order = np.lexsort((np.arange(len(best)), distances, clusters))
+    first = order[np.flatnonzero(np.diff(clusters[order], prepend=-1))]
+    # Rows that are all alike make fewer clusters.
+    places = farthest(near, np.sort(first)[:wanted], wanted)
+    return best[places[np.argsort(-worth[best[places]], kind="stable")]]
+
+
+def farthest(vectors: np.ndarray, taken: np.ndarray, wanted: int) -> np.ndarray:
+    """Adds rows to those that are taken until there are `wanted`, each time the one farthest from all."""
+    left = np.setdiff1d(np.arange(len(vectors)), taken)
+    if len(taken) >= wanted or not len(left):
+        return taken[:wanted]
+    picked = list(taken)
+    nearest = np.full(len(left), np.inf)
+    for place in picked:
+        nearest = np.minimum(nearest, _squares(vectors[left], vectors[place]))
+    while len(picked) < wanted and len(picked) < len(vectors):
+        chosen = int(nearest.argmax())
+        picked.append(int(left[chosen]))
+        nearest = np.minimum(nearest, _squares(vectors[left], vectors[left[chosen]]))
+        nearest[chosen] = -1
+    return np.array(picked, np.int64)
+
+
+def clusters_of(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The cluster of each row, by k-means."""
+    return _k_means(vectors, count, seed, None)[0]
+
+
+def centres_of(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The centres of at most `count` clusters, float32."""
+    from sklearn.cluster import KMeans
+
+    count = min(count, len(np.unique(vectors, axis=0)))
+    with threadpool_limits(1):
+        return KMeans(count, n_init=3, random_state=seed).fit(vectors).cluster_centers_.astype(np.float32)
+
+
+def nearest_of(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The centre that is nearest to each row."""
+    # In double precision, so that a batch's size does not decide between two that are about as near.
+    wide, far = vectors.astype(np.float64), centres.astype(np.float64)
+    return ((far**2).sum(1) - 2 * wide @ far.T).argmin(1)
+
+
+def density(vectors: np.ndarray) -> np.ndarray:
+    """How near each row's nearest neighbours are: the inverse of their mean distance."""
+    from sklearn.neighbors import NearestNeighbors
+
+    if len(vectors) < 2:
+        return np.ones(len(vectors))
+    with threadpool_limits(1):
+        count = min(_NEIGHBOURS, len(vectors) - 1)
+        distances, _ = NearestNeighbors(n_neighbors=count).fit(vectors).kneighbors()
+    return np.round(1 / (distances.mean(1) + 1e-9), 9)
+
+
+def _k_means(vectors: np.ndarray, count: int, seed: int, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster of each row, and its squared distance to the cluster's centre."""
+    from sklearn.cluster import KMeans
+
+    count = min(count, len(np.unique(vectors, axis=0)))
+    starts = 3 if len(vectors) * count <= _MOST_COMPARED**2 // 4 else 1
+    with threadpool_limits(1):
+        fitted = KMeans(count, n_init=starts, random_state=seed, max_iter=100).fit(vectors, sample_weight=weights)
+    return fitted.labels_, _squares(vectors, fitted.cluster_centers_[fitted.labels_])
+
+
+def _squares(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return ((vectors - others) ** 2).sum(1)
