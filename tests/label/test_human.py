@@ -480,4 +480,4 @@ def test_raters_are_weighed_or_counted(trips, tmp_path):
         (tmp_path / name).mkdir()
         result = label(trips, tmp_path / name, given, truth="truth", aggregation=name)
         right[name] = result.body["truth"]["accuracy"]
-    assert right["dawid_skene"] > 0.97 > 0.93 > right["majority"]
+    assert right["dawid_skene"] > 0.97 > 0.94 > right["majority"]
