@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 VERSION = "0.2.0"
 
-packages = ["headwater"] + [
+packages = ["headwater", "headwater.airflow", "headwater.celery"] + [
     f"headwater.{name}"
     for name in find_packages(".", include=["components", "components.*", "pipelines", "pipelines.*"])
 ]
@@ -28,6 +28,7 @@ setup(
     package_data={
         "headwater.components": ["*/*.yaml", "*/templates/*", "*/README.md"],
         "headwater.pipelines": ["*.yaml"],
+        "headwater": ["*/README.md"],
     },
     # Ranges that admit both worlds of TFDV's dependencies; the locks under images/locks fix each.
     install_requires=[
