@@ -28,7 +28,7 @@ def label(
             and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
         project: The settings of a pipeline, as in `headwater.yaml`; label and platform are read. Without steps the
-            dataset passes as it is.
+            dataset passes as it is. With `label.ask` the rows that people should label next are written as tasks.
         as_of: The time that the labels are of, ISO 8601, in place of that of the project.
 
     Returns:
@@ -36,13 +36,17 @@ def label(
     """
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.label import label_dataset, pass_on
-    from headwater.components.label.settings import from_project
+    from headwater.components.label import ask_rows, label_dataset, pass_on
+    from headwater.components.label.settings import ask_from_project, from_project
 
     with clear_errors():
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)
+        asking = ask_from_project(project)
+        if asking and result.body["accepted"]:
+            asked = ask_rows(labels.path, "" if result.home else f"{labels.path}/_ask", **asking)
+            metrics.log_metric("rows to ask about", asked.batch.num_rows)
         uri = publish(result, labels, page)
     if steps:
         summary, rows = result.body["labelled"], result.body["accounts"]["written"]

@@ -12,7 +12,7 @@ from headwater.components.label.asking.strategies.regions import shared
 TITLE = "a mix"
 LEARNS = "committee"
 
-SHARES = {"margin": 0.6, "committee": 0.2, "clusters": 0.2}
+SHARES = {"margin": 0.7, "committee": 0.3}
 """The shares where none are given."""
 
 
