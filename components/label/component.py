@@ -36,18 +36,17 @@ def label(
     """
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.label import ask_rows, label_dataset, pass_on
-    from headwater.components.label.settings import ask_from_project, from_project
+    from headwater.components.label import ask_after, label_dataset, pass_on
+    from headwater.components.label.settings import from_project
 
     with clear_errors():
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)
-        asking = ask_from_project(project)
-        if asking and result.body["accepted"]:
-            asked = ask_rows(labels.path, "" if result.home else f"{labels.path}/_ask", **asking)
-            metrics.log_metric("rows to ask about", asked.batch.num_rows)
+        asked = ask_after(result, project)
         uri = publish(result, labels, page)
+    if asked:
+        metrics.log_metric("rows to ask about", asked.batch.num_rows)
     if steps:
         summary, rows = result.body["labelled"], result.body["accounts"]["written"]
         metrics.log_metric("rows", rows)

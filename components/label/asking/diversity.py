@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-SURPLUS = 10
+SURPLUS = 20
 """From so many times the rows that are wanted a batch is spread."""
 
 _NEIGHBOURS = 20

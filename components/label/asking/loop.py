@@ -15,6 +15,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.beam import map_merge, pipeline_options
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import named
 from headwater.components.label import features
@@ -31,6 +32,7 @@ from headwater.components.label.asking.survey import merge as merge_surveys
 from headwater.components.label.gold import outside
 from headwater.components.label.human.tasks import write_tasks
 from headwater.components.label.reuse import check_only_labels, keyed
+from headwater.components.label.settings import ask_from_project
 
 SCORE, REASON = "_score", "_reason"
 """What a batch tells of each row beside its key."""
@@ -124,6 +126,27 @@ def ask_rows(
         # Another run has taken the round; what it asks about must not be asked twice.
         print("label: ask: another run has asked meanwhile; choosing again", flush=True)
     raise HeadwaterError(f"{folder}: other runs take every round; run it again when they are done")
+
+
+def ask_after(result: Result, project: Mapping[str, Any]) -> Asked | None:
+    """Asks about rows that were just labelled, or passed on.
+
+    Args:
+      result: the labels or the dataset. Of one under a `data_root` the tasks lie there, else below its own folder.
+      project: the settings of a pipeline.
+
+    Returns:
+      The round; None where the project asks nobody, or nothing could be labelled yet.
+    """
+    given = ask_from_project(project)
+    if given is None or not result.body["accepted"]:
+        return None
+    asked = ask_rows(result.folder, "" if result.home else storage.join(result.folder, "_ask"), **given)
+    for line in asked.report["notes"]:
+        print(f"label: ask: {line}", flush=True)
+    if asked.uri:
+        print(f"label: ask: round {asked.report['round']}: {asked.batch.num_rows:,} rows in {asked.uri}", flush=True)
+    return asked
 
 
 def _next(context: Context, current: State, beam: Mapping[str, Any]) -> Asked | tuple[pa.Table, int, dict[str, Any]]:

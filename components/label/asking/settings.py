@@ -70,7 +70,8 @@ class Ask(pydantic.BaseModel):
         a random forest.
       committee: such functions, one a member; a single one is fitted to several draws of the answers. By default forests,
         a linear model and neighbours.
-      shares: of the strategies of a mix, by name; 0.7 of margin and 0.3 of committee by default.
+      shares: of the strategies of a mix, by name; by default 0.7 of margin and 0.3 of
+        committee, and of clusters the more, the fewer labels there are.
       regions: how many regions there are.
       inner: the strategy within regions: `margin`, `entropy` or `committee`.
       where: one SQL expression over the columns; only rows of which it is true are asked about.
