@@ -122,6 +122,10 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
 	@test -x $(PEERS)/activeml/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/activeml
 	@$(UV) pip install -q --python $(PEERS)/activeml/bin/python scikit-activeml==1.0.1 scikit-learn==1.9.1
+	@test -x $(PEERS)/crowd-kit/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/crowd-kit
+	@$(UV) pip install -q --python $(PEERS)/crowd-kit/bin/python crowd-kit==1.4.2
+	@test -x $(PEERS)/label-studio/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/label-studio
+	@$(UV) pip install -q --python $(PEERS)/label-studio/bin/python label-studio==1.23.2
 	$(PY) -m pytest -q -rs tests/peers
 
 # In the hands of others: their tools, each in an environment of its own.
@@ -165,3 +169,4 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
 	$(PY) tests/bench/asking.py
+	$(PY) tests/bench/human.py
