@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from headwater.components.common.findings import percent
 from headwater.components.label.asking.estimators import Model
 
 _DECAY = 0.5
@@ -65,7 +66,7 @@ def sentence(found: dict[str, Any], rows: int) -> str:
     if found["expected"] is None:
         return "what the next answers gain is not known before a round is answered"
     text = (
-        f"the last answers changed the class of {found['changed']:.1%} of the rows; the next {rows:,} rows are expected to "
+        f"the last answers changed the class of {percent(found['changed'])} of the rows; the next {rows:,} rows are expected to "
         f"add {100 * found['expected']:.2f} points of accuracy for a cost of {found['cost']:g}"
     )
     return text if found["worth_it"] else f"{text}: less than label.ask.least_gain, so consider stopping here"
