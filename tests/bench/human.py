@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Row, faster, main, run
+from common import Peak, Row, faster, main, run
 
 _PEER = pathlib.Path.home() / ".cache/headwater-peers/crowd-kit/bin/python"
 _SIDE = str(_HERE.parent / "peers/crowdkit_side.py")
@@ -100,11 +99,11 @@ def bench_label(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[R
     path = folder / f"human-{options.rows}"
     if not path.exists():
         run("make_votes", path, options.rows)
-    found = run("measure_label", path)
+    with Peak() as peak:
+        found = run("measure_label", path)
     votes = 5 * options.rows
-    yield f"label, {votes:,} votes: votes a CPU second", f"{votes / found['cpu']:,.0f}", "", "", ""
-    yield "the same: votes a second", f"{votes / found['seconds']:,.0f}", "", "", ""
-    yield "the same: memory of the driver, MiB", f"{found['peak'] / 1024:,.0f}", "", "", ""
+    yield f"label, {votes:,} votes: votes a second", f"{votes / found['seconds']:,.0f}", "", "", ""
+    yield "the same: peak memory of all processes, MiB", f"{peak.bytes >> 20:,}", "", "", ""
 
 
 def make_votes(path: str, rows: str) -> dict:
@@ -145,10 +144,7 @@ def measure_label(path: str) -> dict:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as output:
         label_dataset(f"{path}/data", output, steps=[step], inputs={"votes": f"{path}/votes.parquet"})
-    seconds = time.perf_counter() - start
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    cpu = sum(each.ru_utime + each.ru_stime for each in used)
-    return {"seconds": seconds, "cpu": cpu, "peak": used[0].ru_maxrss}
+    return {"seconds": time.perf_counter() - start}
 
 
 BENCHES = {"aggregation": bench_aggregation, "small": bench_small, "label": bench_label}

@@ -261,6 +261,8 @@ def test_of_a_rater_who_votes_twice_on_a_row_the_last_vote_counts(trips, tmp_pat
     result = label(trips, tmp_path, pa.concat_tables([late, first]))
     assert labels_of(result)[3][0] != TRUTH[3]
     assert "1 votes were replaced by a later one of the same rater" in messages(result)
+    assert "no row has two votes and there is no gold" in messages(result)
+    assert 0.7 < labels_of(result)[3][1] < 0.9
 
 
 def test_raters_and_their_kinds_come_from_settings_or_a_file(trips, tmp_path):
@@ -403,3 +405,79 @@ def test_labels_are_the_same_by_any_number_of_partitions_and_samples(tmp_path, m
     assert told["judged_by"] == 9_000 > sampled["judged_by"]
     alike = np.mean([one[row][0] == few[row][0] for row in one])
     assert 0.9 < alike < 1
+
+
+def test_votes_on_plain_files_find_their_rows_by_the_ids_that_tasks_carry(tmp_path):
+    pq.write_table(pa.table({"said": [f"trip {n}" for n in range(6)]}), tmp_path / "plain.parquet")
+    settings = checked(Tasks, {"classes": CLASSES, "format": "jsonl", "rows": 4})
+    write_tasks(str(tmp_path / "plain.parquet"), None, str(tmp_path / "tasks"), settings)
+    tasks = [json.loads(line) for line in (tmp_path / "tasks/tasks.jsonl").read_text().splitlines()]
+    answers = {task["said"]: CLASSES[number % 2] for number, task in enumerate(tasks)}
+    lines = [json.dumps({**task, "rater": "ann", "answer": answers[task["said"]]}) + "\n" for task in tasks]
+    (tmp_path / "votes.jsonl").write_text("".join(lines))
+    step = {"method": "human", "classes": CLASSES, "votes": "v"}
+    inputs = {"v": str(tmp_path / "votes.jsonl")}
+    result = label_dataset(
+        str(tmp_path / "plain.parquet"), str(tmp_path / "labels"), steps=[step], inputs=inputs, workers=1
+    )
+    rows = open_dataset(result.uri).to_table(columns=["said", "label"]).to_pylist()
+    assert {row["said"]: row["label"] for row in rows if row["label"]} == answers
+    assert to_adjudicate(result).num_rows == 0
+    with pytest.raises(HeadwaterError, match="does not say which row a vote is for; it needs _row; its columns are"):
+        pq.write_table(votes([3]), tmp_path / "v.parquet")
+        label_dataset(
+            str(tmp_path / "plain.parquet"),
+            str(tmp_path / "l"),
+            steps=[step],
+            inputs={"v": str(tmp_path / "v.parquet")},
+        )
+
+
+def test_a_row_keeps_the_label_of_an_earlier_step_and_people_fill_in(trips, tmp_path):
+    """Experts first, then everybody: two inputs of votes, one step each."""
+    pq.write_table(votes(range(10), ("ann",), wrong=lambda row, _: row == 7), tmp_path / "expert.parquet")
+    pq.write_table(votes(range(40)), tmp_path / "crowd.parquet")
+    steps = [
+        {"method": "human", "classes": CLASSES, "votes": "expert", "kind": "expert"},
+        {"method": "human", "votes": "crowd", "classes": CLASSES},
+    ]
+    inputs = {name: str(tmp_path / f"{name}.parquet") for name in ("expert", "crowd")}
+    result = label_dataset(trips, str(tmp_path / "labels"), steps=steps, inputs=inputs, workers=1)
+    found = labels_of(result)
+    assert found[7][0] != TRUTH[7] and found[20][0] == TRUTH[20]
+    assert len(result.body["sources"]) == 6
+
+
+def test_columns_of_votes_may_have_other_names(trips, tmp_path):
+    given = votes(range(30), seconds=lambda *_: 9.0, time=lambda *_: "2026-01-02", said=lambda row, _: TRUTH[row])
+    given = given.rename_columns(["id", "who", "answer", "took", "at", "said"])
+    given = given.set_column(2, "answer", [["late"] * 90])
+    result = label(trips, tmp_path, given, rater="who", answer="said", seconds="took", time="at")
+    assert all(labels_of(result)[row][0] == TRUTH[row] for row in range(30))
+    assert {each["seconds"] for each in report_of(result)["raters"]} == {9.0}
+
+
+def test_the_control_that_takes_the_answer_may_have_another_name(trips, tmp_path):
+    tasks = [{"data": {"id": number}} for number in range(4)]
+    export = exported(tasks, lambda data: {1: TRUTH[data["id"]]})
+    for task in export:
+        for given in task["annotations"]:
+            given["result"].append({"type": "choices", "from_name": "sure", "value": {"choices": ["very"]}})
+            given["result"][1]["from_name"] = "verdict"
+    (tmp_path / "export.json").write_text(json.dumps(export))
+    assert report_of(label(trips, tmp_path, tmp_path / "export.json", answer="verdict"))["voted"] == 4
+    with pytest.raises(HeadwaterError, match="task 1: has an answer that is not one of the classes"):
+        label(trips, tmp_path, tmp_path / "export.json", answer="sure")
+
+
+def test_raters_are_weighed_or_counted(trips, tmp_path):
+    """Three who answer anything outvote two who are right, until it is seen that they do."""
+    chance = np.random.default_rng(4)
+    people = ("ann", "bob", "cat", "dan", "eve")
+    given = votes(range(ROWS), people, wrong=lambda row, rater: rater not in ("ann", "bob") and chance.random() < 0.5)
+    right = {}
+    for name in ("majority", "dawid_skene"):
+        (tmp_path / name).mkdir()
+        result = label(trips, tmp_path / name, given, truth="truth", aggregation=name)
+        right[name] = result.body["truth"]["accuracy"]
+    assert right["dawid_skene"] > 0.97 > 0.94 > right["majority"]

@@ -98,7 +98,9 @@ def load(folder: str) -> State:
                 )
             rounds.append(Round(**given))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise HeadwaterError(f"{uri}: is not the record of a round; remove it, or give label.ask.state another folder") from None
+            raise HeadwaterError(
+                f"{uri}: is not the record of a round; remove it, or give label.ask.state another folder"
+            ) from None
     return State(folder, tuple(rounds))
 
 

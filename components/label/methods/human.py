@@ -32,7 +32,7 @@ SUITS = ("months", "weeks")
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 _LOW_ALPHA = 0.667
 _MOST_RATERS, _MOST_NAMED = 500, 5
-_MOST_CELLS = 100_000_000
+_MOST_CELLS = 40_000_000
 
 _PROBLEMS = {
     "constant": ("answer the same to almost everything", "ask what they see, and leave their votes out"),
@@ -298,6 +298,11 @@ def _warnings(settings: Settings, report: Mapping[str, Any], people: Sequence[Ma
     if counts["no_rater"]:
         found.append(f"{counts['no_rater']:,} votes name no rater, and were skipped")
     alike = report["agreement"]
+    if not alike["items"] and not counts["gold"]:
+        found.append(
+            "no row has two votes and there is no gold, so how often raters are right is not known; labels are as sure as "
+            "the trust in each kind of raters: ask two or more people about some rows"
+        )
     if alike["alpha"] is not None and alike["interval"] and alike["interval"][1] < _LOW_ALPHA:
         found.append(
             f"raters agree little beyond chance (alpha {alike['alpha']:.2f}, {alike['interval'][0]:.2f} to "
