@@ -167,4 +167,5 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
 	$(PY) tests/bench/weak.py
+	$(PY) tests/bench/start.py
 	$(PY) tests/bench/human.py
