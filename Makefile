@@ -167,5 +167,6 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
 	$(PY) tests/bench/weak.py
+	$(PY) tests/bench/propagate.py
 	$(PY) tests/bench/start.py
 	$(PY) tests/bench/human.py
