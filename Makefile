@@ -169,5 +169,7 @@ bench: $(VENV)/.ready
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
 	$(PY) tests/bench/asking.py
+	$(PY) tests/bench/weak.py
+	$(PY) tests/bench/propagate.py
 	$(PY) tests/bench/start.py
 	$(PY) tests/bench/human.py
