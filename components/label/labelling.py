@@ -101,7 +101,7 @@ def label_dataset(
     home = _home(opened, data_root)
     checked, chosen = choose(method, checked, home)
     earlier = take_over(first, [step.method for step in checked], opened, home)
-    further = _open_inputs(inputs, options)
+    further = _open_inputs(inputs, checked, options)
     output = storage.normalise(output)
     read = [opened.result, *(each.result for each in (*further.values(), *earlier.bases))]
     _check_output(output, [*read, *([earlier.result] if earlier.result else [])])
@@ -305,11 +305,17 @@ def _clear(folder: str) -> None:
             storage.delete(file.uri)
 
 
-def _open_inputs(inputs: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Dataset]:
+def _open_inputs(inputs: Mapping[str, str], steps: Sequence[Step], options: Mapping[str, Any]) -> dict[str, Dataset]:
+    openers = [
+        (METHODS[step.method].open_input, step.settings)
+        for step in steps
+        if hasattr(METHODS[step.method], "open_input")
+    ]
     datasets = {}
     for name, uri in inputs.items():
         try:
-            datasets[name] = load_dataset(uri, may_be_empty=True, **options)
+            own = (found for opener, settings in openers if (found := opener(settings, name, uri)))
+            datasets[name] = next(own, None) or load_dataset(uri, may_be_empty=True, **options)
         except HeadwaterError as error:
             raise HeadwaterError(f"inputs.{name}: {error}") from None
     return datasets

@@ -3,7 +3,8 @@
 A module has `Settings`, the pydantic model of its own keys of a step; `check(where, settings, classes)`, which raises a
 HeadwaterError for what can be known to be wrong without the data; and `prepare(step, context)`, which gives a `Prepared`.
 It may have a `TITLE`; `SUITS`, the
-paces of the ground truth that it suits (`choosing.PACES`), if not all; and `show(report, classes)`, what the template of its name makes a section of the page of; without
+paces of the ground truth that it suits (`choosing.PACES`), if not all; `open_input(settings, name, uri)`, which opens an
+input of a form of its own, or gives None; and `show(report, classes)`, what the template of its name makes a section of the page of; without
 it the page lists the plain values of the labeller's report.
 
 A method is prepared once, against the dataset's columns; fitted, which may read all rows on Beam and leave what each
@@ -172,6 +173,7 @@ class _Methods(Mapping[str, Any]):
 
     names = {
         "direct": "headwater.components.label.methods.direct",
+        "human": "headwater.components.label.methods.human",
         "weak_supervision": "headwater.components.label.methods.weak_supervision",
     }
 

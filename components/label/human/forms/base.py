@@ -6,11 +6,29 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from headwater.components.label.human.settings import Tasks
 
 ROW, PROJECT, BATCH = "_row", "_project", "_batch"
 """What every task carries: the hash of its row's key in hexadecimal, the project, and the batch."""
+
+
+VOTES = pa.schema(
+    [
+        (ROW, pa.string()),
+        (PROJECT, pa.string()),
+        (BATCH, pa.string()),
+        ("rater", pa.string()),
+        ("answer", pa.string()),
+        ("seconds", pa.float64()),
+        ("time", pa.int64()),
+        ("cancelled", pa.bool_()),
+    ]
+)
+"""Votes, whatever form they came in: `seconds` is how long the answer took, `time` microseconds since 1970, `cancelled`
+whether the rater passed over the task. Beside them stand the columns of the dataset's key where there is no `_row`."""
 
 
 class Task(NamedTuple):
