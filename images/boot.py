@@ -92,9 +92,13 @@ def _fetch(info, endpoint, identity, folder):
         )
         for each in service.ResolveArtifacts(wanted, metadata=identity).replacements:
             role = runner_api.ArtifactStagingToRolePayload.FromString(each.role_payload)
-            name = role.staged_name or os.path.basename(runner_api.ArtifactFilePayload.FromString(each.type_payload).path)
+            name = role.staged_name or os.path.basename(
+                runner_api.ArtifactFilePayload.FromString(each.type_payload).path
+            )
             if name in _TO_INSTALL or name.endswith(".whl"):
-                sys.exit(f"error: the pipeline brings {name}, and this image has nothing that installs: build one from it")
+                sys.exit(
+                    f"error: the pipeline brings {name}, and this image has nothing that installs: build one from it"
+                )
             if os.path.basename(name) != name or name in ("", ".", ".."):
                 sys.exit(f"error: the pipeline brings a file of the name {name!r}, which is not one within a folder")
             with open(folder / name, "wb") as file:

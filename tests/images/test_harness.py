@@ -57,7 +57,7 @@ def folders(few_flights, tmp_path_factory):
         )
         docker("run", "--rm", *beside, harness, "python3", "-c", _WAIT)
         for name, beam, options in (("alone", (), POD), ("prism", _ON_PRISM, beside)):
-            arguments = " ".join(f"--beam={argument}" for argument in beam)
+            arguments = " ".join(f"--beam={argument}" for argument in (*beam, f"--temp_location={folder}"))
             program = _GRAPHS.format(folder=folder, output=folder / name, beam=arguments)
             done = docker("run", "--rm", *options, *shared, harness, "sh", "-c", program, check=False)
             told = [docker("logs", container, check=False).stderr[-3000:] for container in (pool, engine)]
