@@ -21,7 +21,7 @@ from headwater.components.common.progress import TERMINAL
 from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
-from headwater.components.validate.settings import fail_on
+from headwater.components.validate.judging import fail_on
 from headwater.pipelines.arguments import shown
 from headwater.pipelines.closing import acknowledgement_lines, finding_lines, findings_of_run, page_of, parts_of
 from headwater.pipelines.docker_tasks import docker_tasks
@@ -86,7 +86,7 @@ def run_locally(
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")
     if not docker:
-        warm_up()
+        warm_up(given.beam_pipeline_args)
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
         with docker_tasks(root, own["platform"]["data_root"]) if docker else warm_tasks() as runner:

@@ -19,10 +19,10 @@ from headwater.components.label.attribution import Coded
 from headwater.components.label.classes import OUTSIDE
 from headwater.components.label.gold import ByKey, outside
 from headwater.components.label.methods import METHODS, Context
-from headwater.components.label.methods.weak_supervision import LEAST_SOURCES
 from headwater.components.label.reuse import keyed, read
 from headwater.components.label.settings import check_steps
 from headwater.components.label.weak import analysis, tally
+from headwater.components.label.weak.trust import LEAST_SOURCES
 
 if TYPE_CHECKING:
     import pandas
@@ -126,6 +126,9 @@ def _tables(
                 "function": each["name"],
                 **{name: each[name] for name in ("coverage", "overlap", "conflict", "failed")},
                 "accuracy": each["accuracy"][0] if each["accuracy"] else None,
+                "low": each["accuracy"][1] if each["accuracy"] else None,
+                "high": each["accuracy"][2] if each["accuracy"] else None,
+                "prior": each["prior"],
                 "gold_accuracy": each["gold"]["accuracy"][0] if each["gold"] else None,
                 "gold_rows": each["gold"]["rows"] if each["gold"] else 0,
                 "votes": list(each["votes"]),
@@ -202,15 +205,25 @@ def _lines(
         "functions disagree"
     )
     yield ""
-    yield f"{'function':30}{'coverage':>10}{'overlap':>10}{'conflict':>10}{'accuracy':>10}{'gold':>16}  votes for"
+    yield f"{'function':30}{'coverage':>10}{'overlap':>10}{'conflict':>10}{'accuracy':>10}{'95 % interval':>18}{'of it prior':>13}{'gold':>16}  votes for"
     for each in report["functions"]:
         accuracy = percent(each["accuracy"][0]) if each["accuracy"] else "not known"
+        _, low, high = each["accuracy"] or (0, 0, 0)
+        interval = f"{percent(low)}–{percent(high)}" if each["accuracy"] else "–"
+        prior = percent(each["prior"]) if each["accuracy"] else "–"
         gold = f"{percent(each['gold']['accuracy'][0])} of {each['gold']['rows']:,}" if each["gold"] else "–"
         failed = f"; failed on {each['failed']:,} rows" if each["failed"] else ""
         yield (
             f"{visible(each['name'], 29):30}{percent(each['coverage']):>10}{percent(each['overlap']):>10}"
-            f"{percent(each['conflict']):>10}{accuracy:>10}{gold:>16}  {', '.join(each['votes']) or 'nothing'}{failed}"
+            f"{percent(each['conflict']):>10}{accuracy:>10}{interval:>18}{prior:>13}{gold:>16}  {', '.join(each['votes']) or 'nothing'}{failed}"
         )
+    if report["warnings"]:
+        yield ""
+        yield from report["warnings"]
+    missing = report["model"]["unidentified"]
+    if missing:
+        yield ""
+        yield f"write functions for these classes next, which overlap with the others: {', '.join(missing)}"
     for group in report["copies"]:
         yield f"copies of each other, counted as one: {', '.join(group)}"
     if uncovered:

@@ -70,7 +70,7 @@ def by_task(place, run):
     """The results' URIs by month and task, of the compiled tasks in the order of their graph."""
     found = {}
     for month, project in projects(place):
-        done = Pipeline(place / "_runs" / str(month), project, run).to_its_end()
+        done = Pipeline(place / f"_run-{month}", project, run).to_its_end()
         assert {task: each.code for task, each in done.done.items()} == dict.fromkeys(done.tasks(), 0), done.done
         found[month] = {task: uri for (task, key), uri in done.parameters.items() if key == "uri"}
     return found

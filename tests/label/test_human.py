@@ -446,3 +446,38 @@ def test_a_row_keeps_the_label_of_an_earlier_step_and_people_fill_in(trips, tmp_
     found = labels_of(result)
     assert found[7][0] != TRUTH[7] and found[20][0] == TRUTH[20]
     assert len(result.body["sources"]) == 6
+
+
+def test_columns_of_votes_may_have_other_names(trips, tmp_path):
+    given = votes(range(30), seconds=lambda *_: 9.0, time=lambda *_: "2026-01-02", said=lambda row, _: TRUTH[row])
+    given = given.rename_columns(["id", "who", "answer", "took", "at", "said"])
+    given = given.set_column(2, "answer", [["late"] * 90])
+    result = label(trips, tmp_path, given, rater="who", answer="said", seconds="took", time="at")
+    assert all(labels_of(result)[row][0] == TRUTH[row] for row in range(30))
+    assert {each["seconds"] for each in report_of(result)["raters"]} == {9.0}
+
+
+def test_the_control_that_takes_the_answer_may_have_another_name(trips, tmp_path):
+    tasks = [{"data": {"id": number}} for number in range(4)]
+    export = exported(tasks, lambda data: {1: TRUTH[data["id"]]})
+    for task in export:
+        for given in task["annotations"]:
+            given["result"].append({"type": "choices", "from_name": "sure", "value": {"choices": ["very"]}})
+            given["result"][1]["from_name"] = "verdict"
+    (tmp_path / "export.json").write_text(json.dumps(export))
+    assert report_of(label(trips, tmp_path, tmp_path / "export.json", answer="verdict"))["voted"] == 4
+    with pytest.raises(HeadwaterError, match="task 1: has an answer that is not one of the classes"):
+        label(trips, tmp_path, tmp_path / "export.json", answer="sure")
+
+
+def test_raters_are_weighed_or_counted(trips, tmp_path):
+    """Three who answer anything outvote two who are right, until it is seen that they do."""
+    chance = np.random.default_rng(4)
+    people = ("ann", "bob", "cat", "dan", "eve")
+    given = votes(range(ROWS), people, wrong=lambda row, rater: rater not in ("ann", "bob") and chance.random() < 0.5)
+    right = {}
+    for name in ("majority", "dawid_skene"):
+        (tmp_path / name).mkdir()
+        result = label(trips, tmp_path / name, given, truth="truth", aggregation=name)
+        right[name] = result.body["truth"]["accuracy"]
+    assert right["dawid_skene"] > 0.97 > 0.94 > right["majority"]

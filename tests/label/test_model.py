@@ -50,9 +50,11 @@ def test_two_sides_of_one_column_do_not_pass_for_the_class():
         name: score(
             fitting.fit(counted(votes, classes=2), **options).predict(votes)[covered], late[covered].astype(int)
         )
-        for name, options in {"own": {}, "apart": {"pairs": False}, "majority": {"kind": "majority"}}.items()
-    }
-    assert fitting.fit(counted(votes, classes=2)).groups == ((0,), (1, 2), (3,))
+        for name, options in {
+            "own": {"kind": "em"}, "apart": {"kind": "em", "pairs": False}, "majority": {"kind": "majority"}
+        }.items()
+    }  # fmt: skip
+    assert fitting.fit(counted(votes, classes=2), kind="em").groups == ((0,), (1, 2), (3,))
     assert found["own"][0] > found["majority"][0] > found["apart"][0]
 
 
@@ -62,7 +64,8 @@ def test_leaps_end_where_plain_iterations_end(kind):
     _, votes, _ = generate(kind, 20_000, 1)
     gold = np.full(len(votes), -1, np.int8)
     fitted = fitting.fit(counted(votes))
-    steps = em.Steps(votes, np.ones(len(votes)), gold, 3, None, fitted.groups)
+    first = em.first_posterior(votes, gold, 3, None)
+    steps = em.Steps(votes, np.ones(len(votes)), gold, 3, None, fitted.groups, fitting.silent(votes, 3), first)
     posterior = model.majority(votes, PRIOR).T
     for _ in range(400):
         posterior, likelihood = steps.expect(steps.maximise(posterior))
@@ -120,7 +123,7 @@ def test_copies_that_are_not_looked_for_take_over():
 def test_the_posterior_is_that_of_brute_force():
     """Bayes by hand over all votes of three functions, for a model that was fitted."""
     truth, votes, _ = generate("A", 5_000, 3)
-    fitted = fitting.fit(counted(votes[:, :3]), pairs=False)
+    fitted = fitting.fit(counted(votes[:, :3]), kind="em", pairs=False)
     every = np.array(list(itertools.product([-1, 0, 1, 2], repeat=3)), np.int8)
     for row, own in zip(every, fitted.predict(every)):
         weights = [

@@ -75,6 +75,13 @@ def test_gold_questions_are_mixed_in_and_look_like_the_others(trips, tmp_path):
     assert len({frozenset(each) for each in tasks}) == 1 and "known" not in tasks[0]
 
 
+def test_tasks_carry_the_name_of_their_project(trips, tmp_path):
+    default = ask(trips, tmp_path, format="jsonl", rows=2)["project"]
+    assert records(tmp_path)[0]["_project"] == default
+    assert ask(trips, tmp_path, rows=2, classes=["fine", "lost"])["project"] != default
+    assert ask(trips, tmp_path, rows=2, project="mine")["project"] == "mine"
+
+
 def test_private_and_hidden_columns_are_never_written(trips, tmp_path):
     for form in ("label_studio", "csv", "jsonl"):
         summary = ask(trips, tmp_path, format=form, rows=5, hidden=["amount"])

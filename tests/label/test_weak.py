@@ -140,7 +140,7 @@ def rare(rows: int = 110_000) -> tally.Tally:
 def test_a_function_that_no_sampled_row_has_a_vote_of_has_no_accuracy():
     counted = rare()
     named = [Function(name=f"f{number}", sql="1") for number in range(20)]
-    told = analysis.describe(named, ["a", "b"], counted, fitting.fit(counted), np.zeros(20, np.int64))
+    told = analysis.describe(named, ["a", "b"], counted, fitting.fit(counted, kind="em"), np.zeros(20, np.int64))
     assert told["functions"][0]["votes"] == {"b": 1} and told["functions"][0]["accuracy"] is None
     assert told["functions"][1]["accuracy"] is not None
     assert told["fitted_from"] == "a sample of 1,000 rows"

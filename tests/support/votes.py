@@ -88,3 +88,93 @@ def _narrow(truth: np.ndarray, precisions: np.ndarray, chance: np.random.Generat
         table[0] = 1 - table[own + 1]
         tables.append(((number,), np.log(table)))
     return votes, tables
+
+
+def sparse(seed: int, rows: int, sides: str = "one") -> tuple[np.ndarray, np.ndarray, int]:
+    """Votes as real functions give them: few, dependent, and often for one class alone.
+
+    2 to 7 classes, unbalanced; 5 to 30 functions with 1.5 to 4 votes a row (to 9 of two-sided ones); functions of a group
+    follow a hidden cause in place of the class, more or less often, and vote where it is on topic; every fourteenth
+    function or so is worse than chance.
+
+    Args:
+      seed: of everything.
+      rows: how many there are before those without a vote are left out.
+      sides: "one": each function votes for one class; "all": for every class; "mixed".
+
+    Returns:
+      The truth; the votes, int8, [rows, functions]; the number of classes.
+    """
+    chance = np.random.default_rng(seed)
+    classes = int(chance.choice([2, 2, 2, 3, 4, 5, 6, 7]))
+    shares = np.maximum(chance.dirichlet(np.full(classes, chance.choice([1.5, 4, 20]))), 0.03)
+    shares /= shares.sum()
+    truth = chance.choice(classes, rows, p=shares)
+    functions = int(chance.integers(max(5, classes), 30))
+    groups = int(chance.integers(2, max(3, functions // 2) + 1))
+    group, follows = chance.integers(0, groups, functions), chance.choice([0.2, 0.4, 0.7])
+    causes = [
+        np.where(chance.random(rows) < accuracy, truth, (truth + chance.integers(1, classes, rows)) % classes)
+        for accuracy in chance.uniform(0.55, 0.95, groups)
+    ]
+    topics = [chance.random(rows) < share for share in chance.uniform(0.2, 0.7, groups)]
+    coverage = np.exp(chance.normal(0, 0.7, functions))
+    coverage = np.minimum(coverage / coverage.sum() * chance.uniform(1.5, 9 if sides == "all" else 4), 0.9)
+    low, high = chance.choice([0.5, 0.6, 0.7]), chance.choice([0.8, 0.9, 0.97])
+    votes = np.full((rows, functions), -1, np.int8)
+    for number in range(functions):
+        accuracy = 0.7 / classes if chance.random() < 0.07 else chance.uniform(max(low, 1 / classes + 0.1), high)
+        seen = np.where(chance.random(rows) < follows, causes[group[number]], truth)
+        on_topic = np.where(topics[group[number]], 1.3, 0.5)
+        if sides == "one" or (sides == "mixed" and chance.random() < 0.6):
+            own = number if number < classes else int(chance.choice(classes))
+            base = max((seen == own).mean(), 1e-3)
+            right, wrong = accuracy * coverage[number] / base, (1 - accuracy) * coverage[number] / (1 - base)
+            voted = chance.random(rows) < np.minimum(np.where(seen == own, right, wrong) * on_topic, 0.95)
+            votes[voted, number] = own
+        else:
+            drawn = np.where(chance.random(rows) < accuracy, seen, (seen + chance.integers(1, classes, rows)) % classes)
+            voted = chance.random(rows) < coverage[number] * on_topic
+            votes[voted, number] = drawn[voted]
+    covered = (votes >= 0).any(1)
+    return truth[covered], votes[covered], classes
+
+
+def smoothed_majority(votes: np.ndarray, classes: int) -> np.ndarray:
+    """Each class's votes and one more, as shares; float64, [rows, classes]."""
+    counts = np.stack([(votes == number).sum(1) for number in range(classes)], 1) + 1.0
+    return counts / counts.sum(1, keepdims=True)
+
+
+def plain_em(votes: np.ndarray, classes: int, gold: np.ndarray | None = None, abstaining: bool = True) -> np.ndarray:
+    """Dawid and Skene's EM from the majority, without a prior: with abstaining as an outcome, or of votes alone."""
+    rows, functions = votes.shape
+    ones = (votes[:, :, None] == np.arange(-1, classes)).reshape(rows, -1).astype(np.float64)
+    known = np.zeros(rows, bool) if gold is None else gold >= 0
+    posterior = smoothed_majority(votes, classes)
+    counts = ones.sum(0).reshape(functions, classes + 1, 1) / rows
+    for _ in range(200):
+        posterior[known] = np.eye(classes)[gold[known]] if gold is not None else posterior[known]
+        parts = (ones.T @ posterior).reshape(functions, classes + 1, classes) + (counts + 1e-6 if abstaining else 0.01)
+        parts[:, 0] *= abstaining
+        logs = np.log(np.maximum(parts / parts.sum(1, keepdims=True), 1e-12))
+        logs[:, 0] *= abstaining
+        shares = (posterior.sum(0) + 1) / (rows + classes)
+        total = np.log(shares) + ones @ logs.reshape(-1, classes)
+        before, posterior = posterior, np.exp(total - total.max(1, keepdims=True))
+        posterior /= posterior.sum(1, keepdims=True)
+        if np.abs(posterior - before)[~known].sum(1).mean() < 1e-5:
+            break
+    return posterior
+
+
+def naive_bayes(votes: np.ndarray, classes: int, gold: np.ndarray) -> np.ndarray:
+    """Naive Bayes from gold alone, every count one more."""
+    known = gold >= 0
+    ones = (votes[:, :, None] == np.arange(-1, classes)).astype(np.float64)
+    certain = np.eye(classes)[gold[known]]
+    parts = np.einsum("rfo,rc->foc", ones[known], certain) + 1
+    logs = np.log(parts / parts.sum(1, keepdims=True)).reshape(-1, classes)
+    total = np.log((certain.sum(0) + 1) / (known.sum() + classes)) + ones.reshape(len(votes), -1) @ logs
+    found = np.exp(total - total.max(1, keepdims=True))
+    return found / found.sum(1, keepdims=True)

@@ -26,11 +26,9 @@ from headwater.components.label.gold import ByKey, by_key, outside
 from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
+from headwater.components.label.weak.trust import LEAST_SOURCES
 
 SUITS = ("days", "hours")
-
-LEAST_SOURCES = 3
-"""Fewer sources than this tell nothing about each other without gold."""
 
 _SHARE = 1e-6
 _MOST_PAIRS = 20
@@ -42,9 +40,10 @@ class Settings(pydantic.BaseModel):
     Attributes:
       functions: what votes.
       gold: a column that holds the class of some rows, and is missing on the others; none without one. It is no source:
-        it stays fixed in the fit, and with 30 rows or more it chooses the model and its temperature.
+        it stays fixed in the fit, and with 30 rows or more it says how far each model is followed.
       gold_input: the name of the input that has this column, beside the dataset's key; the dataset itself by default.
-      model: "auto", or one of "em" (the label model), "naive_bayes" (from gold alone) and "majority".
+      model: "auto": the label model as far as votes bear it out and the majority for the rest, or with gold all models,
+        each as far as gold bears it out; or one alone: "em" (the label model), "naive_bayes" (from gold) or "majority".
       balance: the share of each class, by its name, where it is known; estimated otherwise.
       copies: whether functions that copy each other are looked for.
       costs: what it costs to label a row of one class (outer key) as another (inner key), 1 where it is not said, and 0
@@ -180,7 +179,7 @@ class _Prepared:
             raise outside(f"{where}.gold", settings.gold, unknown, classes)
         _check_usable(where, settings, classes, names, counted)
         fitted = fit_model(where, settings, classes, counted)
-        if len(fitted.groups) < LEAST_SOURCES and fitted.kind == "em" and not len(counted.gold):
+        if len(fitted.groups) < LEAST_SOURCES and settings.model in ("auto", "em") and not len(counted.gold):
             joined = "; ".join(
                 " and ".join(repr(names[number]) for number in group) for group in fitted.groups if len(group) > 1
             )

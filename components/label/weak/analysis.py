@@ -9,10 +9,12 @@ import numpy as np
 
 from headwater.components.common.findings import percent
 from headwater.components.label.weak import model
+from headwater.components.label.weak.em import PRIOR_VOTES
 from headwater.components.label.weak.fitting import LEAST_GOLD
 from headwater.components.label.weak.functions import Function
 from headwater.components.label.weak.model import LabelModel
 from headwater.components.label.weak.tally import Tally
+from headwater.components.label.weak.trust import LEAST_SOURCES
 
 _DIGITS = 6
 _LEAST_AGREEMENT = 0.8
@@ -27,7 +29,9 @@ def describe(
 
     Shares are of the rows. `accuracy` is estimated by the label model, None where it cannot be known: without gold, of a
     function that has no two others, independent of it, on whose rows it votes, or of any by the majority vote; or where the
-    function votes on none of the rows that tell. `gold` is counted where gold and the function both say something; each with its 95 % interval. `gold` of a
+    function votes on none of the rows that tell. `prior` is how much of it is not from votes or gold: the majority's part of the
+    posterior, and the votes that a function is given beforehand. `gold` is counted where gold and the function both say
+    something; each with its 95 % interval. `gold` of a
     pair is counted where both vote: `rows`, on how many of them each of the two is `right`, and on how many `both` are.
     """
     width = len(classes) + 1
@@ -36,6 +40,8 @@ def describe(
     golden, truth, weights = _gold_of(counted)
     estimates = fitted.accuracies(counted)
     knowable = _knowable(fitted, counted, len(functions), golden, weights)
+    followed = fitted.trust.share if fitted.trust is not None and not fitted.losses else 1.0
+    chance = _by_chance(own, fitted)
     entries = []
     for number, function in enumerate(functions):
         cast = int(own[number, 1:].sum())
@@ -48,11 +54,13 @@ def describe(
             "conflict": _rounded(counted.conflicts[number] / rows),
             "failed": int(failed[number]),
             "accuracy": None,
+            "prior": None,
             "gold": None,
         }
         # Rare votes may all lie outside of a sample.
         if knowable[number] and np.isfinite([each[number] for each in estimates]).all():
             entry["accuracy"] = [_rounded(each[number]) for each in estimates]
+            entry["prior"] = _rounded(1 - followed * cast / (cast + PRIOR_VOTES))
         voted = golden[:, number] >= 0
         if voted.any():
             count = int(weights[voted].sum())
@@ -65,7 +73,11 @@ def describe(
         entries.append(entry)
     beside = _beside(fitted, counted, classes)
     return {
-        "warnings": _warnings(entries, beside, len(truth)),
+        "warnings": [
+            *_on_trust(fitted, classes, weights.sum()),
+            *_worse_than_chance(entries, chance),
+            *_warnings(entries, beside, len(truth)),
+        ],
         "rows": counted.rows,
         "covered": counted.covered,
         "contested": counted.contested,
@@ -78,6 +90,7 @@ def describe(
             "prior": {name: _rounded(share) for name, share in zip(classes, fitted.prior)},
             "temperature": _rounded(fitted.temperature),
             "iterations": fitted.iterations,
+            **_trusted(fitted, classes),
         },
         "gold": _on_gold(fitted, golden, truth, weights),
         "held_out_losses": {name: _rounded(loss) for name, loss in fitted.losses},
@@ -112,6 +125,56 @@ def _knowable(
         return bool(apart[np.ix_(others, others)].any())
 
     return [known or has_two(number) for number, known in enumerate(on_gold)]
+
+
+def _trusted(fitted: LabelModel, classes: Sequence[str]) -> dict[str, Any]:
+    """How far the label model is followed, by votes alone or by gold."""
+    found = fitted.trust
+    return {
+        "followed": None if found is None or fitted.losses else _rounded(found.share),
+        "consistency": None if found is None or found.consistency is None else _rounded(found.consistency),
+        "unidentified": [] if found is None else [classes[number] for number in found.unidentified],
+        "weights": {name: _rounded(weight) for name, weight in fitted.weights},
+    }
+
+
+def _on_trust(fitted: LabelModel, classes: Sequence[str], gold: int) -> list[str]:
+    """That the majority votes in place of the label model, and why."""
+    found = fitted.trust
+    if found is None or found.share or fitted.losses:
+        return []
+    if found.consistency is None:
+        named = ", ".join(map(repr, (classes[number] for number in found.unidentified)))
+        why = f"fewer than {LEAST_SOURCES} independent functions that vote on the same rows vote for {named}"
+    else:
+        why = (
+            "two halves of the functions agree too little on the classes (consistency "
+            f"{max(0.0, found.consistency):.2f}, where 1 is what the label model expects)"
+        )
+    return [
+        f"labels are the majority vote's, since the votes do not identify the label model: {why}; give gold labels of at "
+        f"least {LEAST_GOLD} rows, or add functions that overlap with these"
+    ]
+
+
+def _by_chance(own: np.ndarray, fitted: LabelModel) -> np.ndarray:
+    """How often each function would be right if its votes were dealt to rows by chance."""
+    cast = own[:, 1:]
+    return (cast @ fitted.prior) / np.maximum(cast.sum(1), 1)
+
+
+def _worse_than_chance(functions: Sequence[dict[str, Any]], chance: np.ndarray) -> list[str]:
+    """Functions that gold, or else the label model, finds to be right less often than votes at random."""
+    found = []
+    for each, least in zip(functions, chance):
+        counted = each["gold"] is not None and each["gold"]["rows"] >= LEAST_GOLD
+        estimate = each["gold"]["accuracy"] if counted else each["accuracy"]
+        if estimate is not None and estimate[0] < least and (not counted or estimate[2] < least):
+            found.append(
+                f"the function {each['name']!r} is right on {percent(estimate[0])} of its rows{' with gold' if counted else ''}, "
+                f"which is below chance ({percent(least)}): check whether it votes for the wrong class"
+            )
+    return found
 
 
 def _warnings(functions: Sequence[dict[str, Any]], beside: dict[str, Any], gold: int) -> list[str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from headwater.components.label.weak.copies import find_copies
-from headwater.components.label.weak.em import EARLY_ITERATIONS, Outcomes, Steps, clamped, early_posterior, normalised
+from headwater.components.label.weak.em import Outcomes, Steps, clamped, early_posterior, first_posterior, normalised
 from headwater.components.label.weak.model import LabelModel, log_loss, majority, separate, softmax
+from headwater.components.label.weak.stacking import combined, weights_of
 from headwater.components.label.weak.tally import Tally, rows_of, sample_of
+from headwater.components.label.weak.trust import assess
 
 MOST_CELLS = 10_000_000
 """A model is fitted from so many rows that functions × (classes + 1) × rows is no more than this."""
@@ -23,7 +27,9 @@ LEAST_GOLD = 30
 # Many, so that what learns from gold alone is judged by nearly as much of it as it will get.
 _FOLDS = 10
 _ROWS_TO_CHOOSE_BY = 20_000
-_TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(20), 140))
+# Nats of held-out gold that a temperature must be better by for each unit of its logarithm.
+_SLOW = 3.0
+_TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(20), 141))
 
 
 def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, pairs: bool = True) -> LabelModel:
@@ -31,7 +37,8 @@ def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, 
 
     Args:
       tally: the votes.
-      kind: one of `KINDS`, or "auto": "em", or with `LEAST_GOLD` gold rows the kind with the least held-out loss.
+      kind: one of `KINDS`, or "auto": "em" as far as votes bear it out and the majority for the rest, or with
+        `LEAST_GOLD` gold rows all kinds, each as far as held-out gold bears it out.
       balance: the share of each class, if it is known; estimated otherwise.
       pairs: whether copied functions are looked for.
     """
@@ -43,27 +50,73 @@ def fit(tally: Tally, *, kind: str = "auto", balance: np.ndarray | None = None, 
 
 def _fit(tally: Tally, kind: str, balance: np.ndarray | None, pairs: bool) -> LabelModel:
     votes, gold, weights, sampled = _rows_to_fit(tally)
-    known = gold >= 0
-    losses: dict[str, float] = {}
-    temperature = 1.0
-    chosen, groups = kind, None
-    enough = int(weights[known].sum()) >= LEAST_GOLD
-    if enough:
-        losses, temperatures, copied = _choose(votes, gold, weights, tally.classes, balance, pairs)
-        names = [name for name in losses if kind == "auto" or name.split(",")[0] == kind]
-        best = min(names, key=losses.__getitem__)
-        chosen, temperature = best.split(",")[0], temperatures[best]
-        groups = copied if best.endswith("pairs") else separate(tally.functions)
+    data = _Data(votes, gold, weights, tally.classes, balance)
+    if int(weights[gold >= 0].sum()) >= LEAST_GOLD:
+        model = _chosen_by_gold(data, kind, pairs)
     elif kind == "auto":
-        chosen = "em"
-    if chosen == "majority":
-        model = _majority(votes, weights, gold, tally.classes, balance)
-    elif chosen == "naive_bayes":
-        model = _naive_bayes(votes, weights, gold, tally.classes, balance)
+        model = _tempered(data, _em(data, _groups(data, pairs)))
+    elif kind == "em":
+        model = _em(data, _groups(data, pairs))
     else:
-        model = _em(votes, weights, gold, tally.classes, balance, groups if groups is not None else pairs)
-    by_function = tuple(sorted(losses.items()))
-    return dataclasses.replace(model, temperature=temperature, losses=by_function, sampled=sampled)
+        model = _KINDS[kind](data)
+    return dataclasses.replace(model, balance=balance, sampled=sampled)
+
+
+class _Data(NamedTuple):
+    """What a model is fitted from: votes, gold classes and weights of rows, the number of classes and their known
+    shares."""
+
+    votes: np.ndarray
+    gold: np.ndarray
+    weights: np.ndarray
+    classes: int
+    balance: np.ndarray | None
+
+
+def _tempered(data: _Data, model: LabelModel) -> LabelModel:
+    """A model followed as far as votes bear it out, and the majority for the rest."""
+    quiet = silent(data.votes, data.classes)
+    found = assess(
+        data.votes, data.weights, data.classes, data.balance, model.groups, quiet,
+        [np.log(model.prior)[:, None], *model.tables],
+    )  # fmt: skip
+    if not found.share:
+        even = np.full(data.classes, 1 / data.classes) if data.balance is None else data.balance
+        return LabelModel("majority", data.classes, even, model.groups, (), smoothing=data.classes, trust=found)  # fmt: skip
+    return dataclasses.replace(model, temperature=found.temperature / found.share, leaning=1 - found.share, trust=found)
+
+
+def _chosen_by_gold(data: _Data, kind: str, pairs: bool) -> LabelModel:
+    """The kind that was asked for, at its temperature; or several, each as far as gold bears it out."""
+    held = _held_out(data, pairs)
+    losses = {name: loss for name, (loss, _) in held.best.items()}
+    allowed = [name for name in losses if kind == "auto" or name.split(",")[0] == kind]
+    best = min(allowed, key=losses.__getitem__)
+    by_name = tuple(sorted(losses.items()))
+    if kind != "auto":
+        model = _member(data, best, held.copied)
+        return dataclasses.replace(model, temperature=held.best[best][1], losses=by_name)
+    # What votes alone bear out, gold begins with.
+    alone = _tempered(data, _em(data, held.copied))
+    start = dict.fromkeys(held.logits, 0.0)
+    start["majority"] = alone.leaning if alone.kind == "em" else 1.0
+    start["em, pairs" if "em, pairs" in start else "em"] += (1 / alone.temperature) if alone.kind == "em" else 0.0
+    found = dict(zip(start, weights_of(list(held.logits.values()), held.truth, np.array(list(start.values())))))
+    leaning = float(found.pop("majority"))
+    total = sum(found.values())
+    shares = tuple((name, float(weight)) for name, weight in {**found, "majority": leaning}.items() if weight)
+    if not total:
+        model = _majority(data)
+        return dataclasses.replace(model, temperature=1 / leaning, losses=by_name, weights=shares)
+    models = [(_member(data, name, held.copied), weight / total) for name, weight in found.items() if weight]
+    joint = any(len(group) > 1 for each, _ in models for group in each.groups)
+    groups = held.copied if joint else separate(data.votes.shape[1])
+    prior, tables = combined([each for each, _ in models], [share for _, share in models], groups)
+    return LabelModel(
+        best.split(",")[0] if best != "majority" else "em", data.classes, prior, groups, tables,
+        temperature=1 / total, leaning=leaning, losses=by_name, weights=shares,
+        trust=alone.trust, iterations=max(each.iterations for each, _ in models),
+    )  # fmt: skip
 
 
 def _rows_to_fit(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -89,15 +142,24 @@ def _most_rows(functions: int, classes: int) -> int:
     return max(LEAST_ROWS, MOST_CELLS // (functions * (classes + 1)))
 
 
-def _choose(
-    votes: np.ndarray,
-    gold: np.ndarray,
-    weights: np.ndarray,
-    classes: int,
-    balance: np.ndarray | None,
-    pairs: bool,
-) -> tuple[dict[str, float], dict[str, float], tuple[tuple[int, ...], ...]]:
-    """Held-out loss and temperature of each kind, and the groups of copied functions."""
+class _Held(NamedTuple):
+    """What models say of gold that they have not seen.
+
+    Attributes:
+      best: the loss of each kind at its best temperature, and that temperature.
+      logits: of each kind, [rows, classes].
+      truth: the gold.
+      copied: the groups of copied functions.
+    """
+
+    best: dict[str, tuple[float, float]]
+    logits: dict[str, np.ndarray]
+    truth: np.ndarray
+    copied: tuple[tuple[int, ...], ...]
+
+
+def _held_out(data: _Data, pairs: bool) -> _Held:
+    votes, gold, weights, classes, balance = data
     # A pattern of several rows is one row of gold for each, so that folds part rows.
     known = np.flatnonzero(gold >= 0)
     golden = np.repeat(known, weights[known].astype(np.int64))
@@ -113,39 +175,42 @@ def _choose(
     if pairs:
         early = early_posterior(cast, heavy, np.full(len(cast), -1, np.int8), classes, balance)
         copied = find_copies(cast, early, heavy)
-    logits_of: dict[str, np.ndarray] = {}
+    names = [*_KINDS, "em"]
+    if any(len(group) > 1 for group in copied):
+        names.append("em, pairs")
+    logits_of = {name: np.empty((len(golden), classes), np.float32) for name in names}
     for fold in range(_FOLDS):
         held = np.arange(len(golden)) % _FOLDS == fold
         seen = np.concatenate([np.full(len(unknown), -1, np.int8), np.where(held, -1, gold[golden])]).astype(np.int8)
-        data = cast, heavy, seen, classes, balance
-        models = {
-            "majority": _majority(*data),
-            "naive_bayes": _naive_bayes(*data),
-            "em": _em(*data, separate(votes.shape[1])),
-        }
-        if any(len(group) > 1 for group in copied):
-            models["em, pairs"] = _em(*data, copied)
-        for name, model in models.items():
-            logits = logits_of.setdefault(name, np.empty((len(golden), classes), np.float32))
-            logits[held] = model.logits(votes[golden[held]])
-    losses, temperatures = {}, {}
+        for name in names:
+            model = _member(_Data(cast, seen, heavy, classes, balance), name, copied)
+            logits_of[name][held] = model.logits(votes[golden[held]])
+    truth = gold[golden]
+    best = {}
     for name, logits in logits_of.items():
-        tried = [log_loss(softmax(logits / np.float32(each)), gold[golden]) for each in _TEMPERATURES]
-        temperatures[name] = float(_TEMPERATURES[int(np.argmin(tried))])
-        losses[name] = min(tried)
-    return losses, temperatures, copied
+        tried = np.array([log_loss(softmax(logits / np.float32(each)), truth) for each in _TEMPERATURES])
+        # Little gold says little of the temperature.
+        place = int(np.argmin(len(truth) * tried + _SLOW * np.abs(np.log(_TEMPERATURES))))
+        best[name] = float(tried[place]), float(_TEMPERATURES[place])
+    even = np.full(classes, 1 / classes) if balance is None else balance
+    logits_of["majority"] = np.log(majority(votes[golden], even, classes))
+    return _Held(best, logits_of, truth, copied)
 
 
-def _majority(
-    votes: np.ndarray, weights: np.ndarray, gold: np.ndarray, classes: int, balance: np.ndarray | None
-) -> LabelModel:
+def _member(data: _Data, name: str, copied: tuple[tuple[int, ...], ...]) -> LabelModel:
+    if name in _KINDS:
+        return _KINDS[name](data)
+    return _em(data, copied if name == "em, pairs" else separate(data.votes.shape[1]))
+
+
+def _majority(data: _Data) -> LabelModel:
+    votes, gold, weights, classes, balance = data
     prior = _shares(clamped(majority(votes, np.full(classes, 1 / classes)), gold), weights, balance)
     return LabelModel("majority", classes, prior, separate(votes.shape[1]), ())
 
 
-def _naive_bayes(
-    votes: np.ndarray, weights: np.ndarray, gold: np.ndarray, classes: int, balance: np.ndarray | None
-) -> LabelModel:
+def _naive_bayes(data: _Data) -> LabelModel:
+    votes, gold, weights, classes, balance = data
     known = gold >= 0
     groups = separate(votes.shape[1])
     certain = np.eye(classes, dtype=np.float32)[gold[known]]
@@ -153,24 +218,32 @@ def _naive_bayes(
     return LabelModel("naive_bayes", classes, _shares(certain, weights[known], balance), groups, tables)
 
 
-def _em(
-    votes: np.ndarray,
-    weights: np.ndarray,
-    gold: np.ndarray,
-    classes: int,
-    balance: np.ndarray | None,
-    groups: tuple[tuple[int, ...], ...] | bool,
-) -> LabelModel:
-    """EM to its end; `groups` are as given, or looked for."""
-    posterior = early_posterior(votes, weights, gold, classes, balance)
-    if isinstance(groups, bool):
-        groups = find_copies(votes, posterior, weights) if groups else separate(votes.shape[1])
-    parameters, iterations = Steps(votes, weights, gold, classes, balance, groups).converge(posterior)
+def _groups(data: _Data, pairs: bool) -> tuple[tuple[int, ...], ...]:
+    votes, gold, weights, classes, balance = data
+    if not pairs:
+        return separate(votes.shape[1])
+    return find_copies(votes, early_posterior(votes, weights, gold, classes, balance), weights)
+
+
+def _em(data: _Data, groups: tuple[tuple[int, ...], ...]) -> LabelModel:
+    """EM to its end, from the majority and with it as the prior."""
+    votes, gold, weights, classes, balance = data
+    first = first_posterior(votes, gold, classes, balance)
+    steps = Steps(votes, weights, gold, classes, balance, groups, silent(votes, classes), first)
+    parameters, iterations = steps.converge(first)
     prior = np.exp(parameters[0][:, 0])
-    return LabelModel("em", classes, prior, groups, tuple(parameters[1:]), iterations=iterations + EARLY_ITERATIONS)
+    return LabelModel("em", classes, prior, groups, tuple(parameters[1:]), iterations=iterations)
+
+
+def silent(votes: np.ndarray, classes: int) -> np.ndarray:
+    """Of which functions abstaining tells nothing of the class: those that vote for several classes; bool."""
+    return np.sum([(votes == number).any(0) for number in range(classes)], 0) > 1
 
 
 def _shares(posterior: np.ndarray, weights: np.ndarray, balance: np.ndarray | None) -> np.ndarray:
     if balance is not None:
         return balance
     return normalised((posterior * weights[:, None]).sum(0, dtype=np.float64) + 1)
+
+
+_KINDS: dict[str, Callable[[_Data], LabelModel]] = {"majority": _majority, "naive_bayes": _naive_bayes}

@@ -26,6 +26,24 @@ FLOOR = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
+class Trust:
+    """How far votes alone bear out a model.
+
+    Attributes:
+      share: in [0, 1]: 0 is the majority alone, 1 the model alone.
+      temperature: at which the posterior from the other functions predicts best what a function votes.
+      consistency: how the posteriors of two halves of the functions vary together, as a share of what the model says;
+        None where it was not estimated.
+      unidentified: classes for which too few functions vote that meet each other.
+    """
+
+    share: float
+    temperature: float = 1.0
+    consistency: float | None = None
+    unidentified: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class LabelModel:
     """A fitted model.
 
@@ -36,6 +54,11 @@ class LabelModel:
       groups: functions whose outcomes have one joint distribution; most groups are of one function.
       tables: one a group, log P(outcome | class), [(classes + 1) ** functions, classes]. Empty for "majority".
       temperature: what the log posterior is divided by.
+      leaning: how much the log of the majority's posterior, each class counted one vote more, adds to it.
+      smoothing: votes that the prior counts as, of the kind "majority".
+      balance: the share of each class, if it was known.
+      trust: how far votes alone bear the model out; None where gold chose, or it is as it was asked for.
+      weights: of each kind, where gold chose several.
       losses: log loss on gold that the fit had not seen, by the kind's name ("em, pairs" with joint distributions);
         empty without enough gold.
       iterations: of EM.
@@ -51,6 +74,11 @@ class LabelModel:
     losses: tuple[tuple[str, float], ...] = ()
     iterations: int = 0
     sampled: int = 0
+    leaning: float = 0.0
+    smoothing: float = 1.0
+    balance: np.ndarray | None = None
+    trust: Trust | None = None
+    weights: tuple[tuple[str, float], ...] = ()
 
     def predict(self, votes: np.ndarray) -> np.ndarray:
         """P(class | votes), float32, [rows, classes].
@@ -59,14 +87,18 @@ class LabelModel:
           votes: int8, [rows, functions]; -1 to abstain.
         """
         probabilities = np.empty((len(votes), self.classes), np.float32)
+        even = np.full(self.classes, 1 / self.classes) if self.balance is None else self.balance
         for part in chunks(len(votes), max(votes.shape[1], self.classes)):
-            probabilities[part] = softmax(self.logits(votes[part]) / np.float32(self.temperature))
+            logits = self.logits(votes[part]) / np.float32(self.temperature)
+            if self.leaning:
+                logits += np.float32(self.leaning) * np.log(majority(votes[part], even, self.classes))
+            probabilities[part] = softmax(logits)
         return probabilities
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
         """log P(class, votes) up to a constant of the row, before the temperature; float32, [rows, classes]."""
         if self.kind == "majority":
-            return np.log(majority(votes, self.prior))
+            return np.log(majority(votes, self.prior, self.smoothing))
         turned = np.ascontiguousarray(votes.T)
         total = np.log(self.prior).astype(np.float32)[:, None].repeat(len(votes), 1)
         for functions, table in _blocks(self.groups, self.tables, self.classes):
@@ -99,10 +131,10 @@ class LabelModel:
         return estimates[0], estimates[1], estimates[2]
 
 
-def majority(votes: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Shares of the votes, the prior counting as one vote more; float32, [rows, classes]."""
+def majority(votes: np.ndarray, prior: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Shares of the votes, the prior counting as `strength` votes more; float32, [rows, classes]."""
     counts = np.stack([(votes == number).sum(1) for number in range(len(prior))], 1).astype(np.float32)
-    counts += prior.astype(np.float32)
+    counts += (strength * prior).astype(np.float32)
     return counts / counts.sum(1, keepdims=True)
 
 

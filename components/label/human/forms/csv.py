@@ -9,7 +9,8 @@ from typing import Any
 
 from headwater.components.label.human.forms.base import Batch, flat
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Those of full width as well, which some spreadsheets take for the others.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class _Csv:

@@ -1,0 +1,98 @@
+"""Stacking: with gold, several models are followed at once, each as far as gold that it has not seen bears it out.
+
+Log-linear: the posterior is that of Σ weight × log posterior of each model. Weights are at least zero, fitted on held-out
+gold, and shrunk to what votes alone bear out, which little gold does not better (Wolpert, "Stacked
+generalization", Neural Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headwater.components.label.weak.model import LabelModel, softmax
+
+_SHRINKAGE = 16.0
+_STEPS = 60
+_STILL = 1e-7
+
+
+def weights_of(logits: Sequence[np.ndarray], truth: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The weight of each model, at least 0.
+
+    Args:
+      logits: of each model on rows that it has not seen, [rows, classes].
+      truth: their classes.
+      start: the weights to shrink to.
+    """
+    stacked = np.stack([each - each.mean(1, keepdims=True) for each in logits]).astype(np.float64)
+    # So that a weight of one is as much of one model as of another.
+    scale = np.maximum(np.sqrt((stacked**2).mean((1, 2))), 1e-9)
+    stacked /= scale[:, None, None]
+    rows = np.arange(len(truth))
+    begin = start * scale
+    found, step = begin.copy(), 1.0
+    value, slope, bend = _objective(stacked, rows, truth, found, begin)
+    for _ in range(_STEPS):
+        free = (found > 0) | (slope < 0)
+        move = np.zeros(len(found))
+        if free.any():
+            move[free] = np.linalg.solve(bend[np.ix_(free, free)], slope[free])
+        while True:
+            tried = np.maximum(found - step * move, 0)
+            other = _objective(stacked, rows, truth, tried, begin)
+            if other[0] <= value or step < 1e-6:
+                break
+            step /= 2
+        gain, found, (value, slope, bend), step = value - other[0], tried, other, min(1.0, 2 * step)
+        if gain < _STILL:
+            break
+    return found / scale
+
+
+def _objective(
+    stacked: np.ndarray, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, begin: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """The loss over all rows with what shrinks, its gradient and its Hessian."""
+    posterior = softmax(np.tensordot(weights, stacked, 1))
+    loss = -np.log(np.maximum(posterior[rows, truth], 1e-12)).sum()
+    mean = (stacked * posterior).sum(2)
+    slope = (mean - stacked[:, rows, truth]).sum(1)
+    apart = stacked - mean[:, :, None]
+    bend = np.einsum("inc,jnc->ij", apart * posterior, apart)
+    change = weights - begin
+    return (
+        float(loss + _SHRINKAGE / 2 * change @ change),
+        slope + _SHRINKAGE * change,
+        bend + _SHRINKAGE * np.eye(len(weights)),
+    )
+
+
+def combined(
+    models: Sequence[LabelModel], weights: Sequence[float], groups: Sequence[tuple[int, ...]]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The prior and the tables of Σ weight × logits.
+
+    Args:
+      models: each of groups that are functions alone or are in `groups`.
+      weights: one a model.
+      groups: those of the result.
+    """
+    classes = models[0].classes
+    logs = np.sum([weight * np.log(model.prior) for model, weight in zip(models, weights)], 0)
+    prior = np.exp(logs - logs.max())
+    tables = [np.zeros(((classes + 1) ** len(group), classes)) for group in groups]
+    for model, weight in zip(models, weights):
+        own = dict(zip(model.groups, model.tables))
+        for place, group in enumerate(groups):
+            tables[place] += weight * (own[group] if group in own else _joint([own[(number,)] for number in group]))
+    return prior / prior.sum(), tuple(tables)
+
+
+def _joint(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """log P of joint outcomes of functions that are independent given the class."""
+    joint = tables[0]
+    for table in tables[1:]:
+        joint = (joint[:, None, :] + table[None, :, :]).reshape(-1, joint.shape[1])
+    return joint
