@@ -148,9 +148,11 @@ def label_dataset(
     # What is private in the rows that were carried stays so.
     private = {**earlier.private, **(opened.result.body.get("private") or {})}
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
-        labellers = [
-            each.fit(items, storage.join(folder, f"step-{number}"), beam) for number, each in enumerate(prepared)
-        ]
+        labellers: list[Labeller] = []
+        for number, each in enumerate(prepared):
+            if hasattr(each, "after"):
+                each = each.after(table.Earlier(tuple(labellers), len(first.classes)))
+            labellers.append(each.fit(items, storage.join(folder, f"step-{number}"), beam))
         plan = Plan(
             labellers=tuple(labellers),
             methods=tuple(step.method for step in checked),
