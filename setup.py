@@ -36,6 +36,7 @@ setup(
         "cloudpickle>=2.2",
         "dill",
         "duckdb>=1.4,<1.5",
+        "faiss-cpu>=1.15,<2",
         "fastavro>=1.9",
         "google-crc32c>=1.5",
         "google-cloud-storage>=2.10",

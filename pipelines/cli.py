@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from headwater.components.common import last_words, logs
+from headwater.components.common import last_words, local_beam, logs
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.version import VERSION
@@ -27,12 +27,17 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
+    Args:
+      arguments: those of the command line; by default this process's own, which is then the command's alone.
+
     Returns:
       `DONE`; `NOT_BLESSED` when the data must not go on, like a linter; `FAILED` for a wrong setting or input; `INTERRUPTED`.
     """
     # Functions that settings name lie where the user works.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    if arguments is None:
+        local_beam.claim_process()
     parser = _parser()
     options = parse(parser, arguments)
     if not hasattr(options, "command"):

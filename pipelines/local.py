@@ -21,7 +21,7 @@ from headwater.components.common.progress import TERMINAL
 from headwater.components.common.project import marked, platform
 from headwater.components.common.results import Result
 from headwater.components.validate.enforcement import ways_on
-from headwater.components.validate.settings import fail_on
+from headwater.components.validate.judging import fail_on
 from headwater.pipelines.arguments import shown
 from headwater.pipelines.closing import acknowledgement_lines, finding_lines, findings_of_run, page_of, parts_of
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
@@ -78,7 +78,7 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
         "platform": {**given.model_dump(exclude_unset=True), "data_root": storage.normalise(given.data_root)},
     }
     level = fail_on(own)
-    warm_up()
+    warm_up(given.beam_pipeline_args)
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
         passed = _run_pipeline(marked(own), root, relay)

@@ -223,7 +223,7 @@ def _validate(options: argparse.Namespace) -> int:
 def _gate(options: argparse.Namespace) -> int:
     from headwater.components.common.results import load
     from headwater.components.validate import enforce
-    from headwater.components.validate.settings import fail_on
+    from headwater.components.validate.judging import fail_on
 
     level = fail_on(project_of(options).settings)
     result = load(options.anomalies, "anomalies")

@@ -32,9 +32,14 @@ PRELOAD = (
 _EXECUTOR = "kfp.dsl.executor_main"
 
 
-def warm_up() -> None:
-    """Starts the server, so that it imports while this process goes on."""
-    pool.warm_up(PRELOAD)
+def warm_up(beam_pipeline_args: Sequence[str]) -> None:
+    """Starts the server, so that it imports while this process goes on.
+
+    Args:
+      beam_pipeline_args: those that the tasks will have.
+    """
+    beam = "headwater.components.common.beam_graph" if beam_pipeline_args else "headwater.pipelines.beam_of_tasks"
+    pool.warm_up((*PRELOAD, beam))
 
 
 @contextlib.contextmanager

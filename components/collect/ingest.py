@@ -21,7 +21,7 @@ from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, identities, write_range
 from headwater.components.common import overview, results, sources, storage
 from headwater.components.common.acknowledging import Acknowledged, check_entries
-from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
+from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
 from headwater.components.common.dataset_index import encode_schema, write_index
 from headwater.components.common.errors import HeadwaterError
@@ -74,7 +74,7 @@ def collect_dataset(
         for database in databases:
             parse_source(database)
     actions.read_secret(actions.parse_actions(checked.private))
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     output = storage.normalise(output)
     data_root = storage.normalise(data_root) if data_root else ""
     beam: dict[str, Any] = {
@@ -83,7 +83,6 @@ def collect_dataset(
         "scratch": storage.join(data_root, "_scratch") if data_root else "",
         "preload": _PRELOAD,
     }
-    warm_up(_PRELOAD)
     chosen = _choose_spans(as_uris(source), checked)
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases, known)
@@ -145,6 +144,8 @@ class _Collection:
         if self._chosen.uris or not files:
             chosen = self._chosen
             files = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + files
+        if sources.need_a_pool(files):
+            warm_up(_PRELOAD, self._beam["workers"])
         scans = sources.scan_files(files, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)

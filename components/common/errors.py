@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -20,9 +21,12 @@ def clear_errors() -> Iterator[None]:
 
     The components' faces run in it, so that a task's log on Kubeflow ends with the sentence that helps, and the pod with it.
     """
-    from headwater.components.common import last_words, logs
+    from headwater.components.common import last_words, local_beam, logs
     from headwater.components.common.ending import ended_cleanly
 
+    # kfp's own word for a task's process.
+    if os.environ.get("_KFP_RUNTIME") == "true":
+        local_beam.claim_process()
     try:
         logs.set_form()
         with ended_cleanly():

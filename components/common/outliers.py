@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+
+from headwater.components.common.isolation import grow
 
 FAR = 3.5
 """A robust z beyond this is an outlier (Iglewicz & Hoaglin, 1993)."""
@@ -60,7 +63,7 @@ def scale_of(values: np.ndarray) -> Scale:
     return Scale(float(middle), float(spread), logarithmic)
 
 
-def isolation(distances: np.ndarray, seed: int = 0):
+def isolation(distances: np.ndarray, seed: int = 0) -> Callable[[np.ndarray], np.ndarray]:
     """A forest that tells how alone rows stand (Liu, Ting & Zhou, 2008).
 
     Args:
@@ -70,11 +73,8 @@ def isolation(distances: np.ndarray, seed: int = 0):
     Returns:
       A function of such an array that gives each row's score in (0, 1), float64[rows]; missing is taken as the middle.
     """
-    from sklearn.ensemble import IsolationForest
-
-    forest = IsolationForest(n_estimators=_TREES, max_samples=min(_TREE_ROWS, len(distances)), random_state=seed)
-    forest.fit(_without_holes(distances))
-    return lambda others: -forest.score_samples(_without_holes(others))
+    forest = grow(_without_holes(distances), _TREES, _TREE_ROWS, seed)
+    return lambda others: forest.scores(_without_holes(others))
 
 
 def _without_holes(distances: np.ndarray) -> np.ndarray:

@@ -26,9 +26,16 @@ _SERVER = "headwater.components.common.worker_server"
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
-def warm_up(preload: Sequence[str]) -> None:
-    """Starts the server that pools fork from, so that it imports `preload` while this process goes on."""
-    if machine.processes() > 1:
+def warm_up(preload: Sequence[str], workers: int = 0) -> None:
+    """Starts the server that pools fork from, so that it imports `preload` while this process goes on.
+
+    Its imports take as much processor time as those of this process, so call it for work that needs a pool.
+
+    Args:
+      preload: as `Pool` takes it.
+      workers: as `beam.map_merge` takes it; with 1 there is no pool, and nothing is started.
+    """
+    if (workers or machine.processes()) > 1:
         _start_server(preload)
 
 

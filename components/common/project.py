@@ -7,11 +7,13 @@ and a component that is used alone takes the same mapping with its own sections 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.platform import Platform, check_tasks
 from headwater.components.common.settings import checked, meant, whole_numbers
+
+if TYPE_CHECKING:
+    from headwater.components.common.platform import Platform
 
 SECTIONS = ("name", "sources", "collect", "label", "statistics", "schema", "validate", "alerts", "platform")
 """What a project may hold, in the order in which it is written."""
@@ -65,6 +67,9 @@ def platform(project: Mapping[str, Any]) -> Platform:
     Raises:
       HeadwaterError: names the key that is wrong.
     """
+    # Kubernetes' models, which take longer to make than all that a gate does.
+    from headwater.components.common.platform import Platform, check_tasks
+
     settings = checked(Platform, section(project, "platform"), "platform")
     check_tasks(settings)
     return settings

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headwater.components.common.errors import HeadwaterError
 
@@ -28,6 +27,8 @@ def seconds(text: str) -> float:
 
 def microseconds(column: pa.Array) -> np.ndarray:
     """Dates or timestamps as microseconds since 1970, int64; 0 where one is missing. Without a zone they are UTC."""
+    import pyarrow.compute as pc
+
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headwater.components.common import results, storage
 from headwater.components.common.arrow_types import is_text
-from headwater.components.common.beam import map_merge, pipeline_options
+from headwater.components.common.beam import check_options, map_merge
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.origins import describe
 from headwater.components.common.pages import relative_page
@@ -94,10 +94,11 @@ def compute_statistics(
       HeadwaterError: a setting is wrong, or the dataset is missing, altered, not accepted, or has a column whose type
         has no statistics.
     """
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     settings = check_settings(named(config or {}))
-    warm_up(_PRELOAD)
-    opened = load_dataset(as_uri(dataset), beam_pipeline_args=beam_pipeline_args, workers=workers)
+    opened = load_dataset(as_uri(dataset), beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
+    if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
+        warm_up(_PRELOAD, workers)
     conversions = rules(opened.schema)
     steering = steer(settings.schema_)
     marked = {name: {"action": "keep"} for name in steering.private if name in opened.schema.names}

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headwater.components.common import results, storage
 from headwater.components.common.acknowledging import check_entries, mark_upstream
-from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
+from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import PartitionResults
@@ -84,7 +84,7 @@ def label_dataset(
     Raises:
       HeadwaterError: a setting is wrong, a column is missing, or the votes cannot tell what is asked.
     """
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     steps = named_functions(steps)
     checked = check_steps(steps)
     acknowledgements = check_entries(acknowledged)
@@ -92,9 +92,10 @@ def label_dataset(
     dataset = as_uri(dataset)
     inputs = {name: as_uri(given, f"inputs.{name}") for name, given in inputs.items()}
     check_home(dataset, data_root)
-    warm_up(_PRELOAD)
-    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": _PRELOAD}
     opened = keyed(load_dataset(dataset, **options))
+    if sum(map(opened.rows, opened.splits)) >= _ROWS_WORTH_A_POOL:
+        warm_up(_PRELOAD, workers)
     first = checked[0]
     _check_dataset(opened, first)
     when = when or check_as_of(opened.result.body.get("lineage", {}).get("end") or "")
@@ -147,9 +148,11 @@ def label_dataset(
     # What is private in the rows that were carried stays so.
     private = {**earlier.private, **(opened.result.body.get("private") or {})}
     with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
-        labellers = [
-            each.fit(items, storage.join(folder, f"step-{number}"), beam) for number, each in enumerate(prepared)
-        ]
+        labellers: list[Labeller] = []
+        for number, each in enumerate(prepared):
+            if hasattr(each, "after"):
+                each = each.after(table.Earlier(tuple(labellers), len(first.classes)))
+            labellers.append(each.fit(items, storage.join(folder, f"step-{number}"), beam))
         plan = Plan(
             labellers=tuple(labellers),
             methods=tuple(step.method for step in checked),

@@ -9,7 +9,8 @@ label table it shows the label, its probability and the abstain flag.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from headwater.components.common import hashing
 from headwater.components.common.labelled import ROW, shown
 from headwater.components.label.classes import words
-from headwater.components.label.methods import Labels
+from headwater.components.label.methods import Item, Labeller, Labels, certain
 
 PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
 
@@ -45,6 +46,31 @@ def combine(labels: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
     evidence = np.concatenate([each.evidence for each in labels], 1)
     waiting = [each.carried for each in labels if each.carried is not None]
     return Labels(codes, probabilities, evidence, np.any(waiting, 0) if waiting else None), methods
+
+
+class Earlier(NamedTuple):
+    """The labels that the steps before one give; picklable, so that any worker asks for those of its rows.
+
+    Attributes:
+      labellers: those steps', in their order.
+      classes: how many there are.
+    """
+
+    labellers: tuple[Labeller, ...]
+    classes: int
+
+    def more(self, columns: Iterable[str]) -> list[str]:
+        """The columns that `labels` reads beyond some."""
+        known = set(columns)
+        wanted = dict.fromkeys(name for labeller in self.labellers for name in labeller.columns)
+        return [name for name in wanted if name not in known]
+
+    def labels(self, item: Item, rows: pa.Table) -> Labels:
+        """The labels of an element's rows, which have the steps' columns; none where there is no step before."""
+        if not self.labellers:
+            codes = np.full(rows.num_rows, -1, np.int8)
+            return Labels(codes, certain(codes, self.classes), np.zeros((rows.num_rows, 0), np.int8))
+        return combine([labeller.label(item, rows) for labeller in self.labellers], rows.num_rows)[0]
 
 
 def make(

@@ -81,7 +81,7 @@ def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
     """
     from headwater.components.common.errors import clear_errors
     from headwater.components.validate import enforce
-    from headwater.components.validate.settings import fail_on
+    from headwater.components.validate.judging import fail_on
 
     with clear_errors():
         print(enforce(anomalies.path, fail_on=fail_on(project)))

@@ -14,7 +14,8 @@ from headwater.components.common.project import name_of, platform, section
 from headwater.components.common.results import check_name
 from headwater.components.validate.alerts import send_alerts
 from headwater.components.validate.findings import finding
-from headwater.components.validate.settings import check_settings, fail_on, from_project
+from headwater.components.validate.judging import fail_on
+from headwater.components.validate.settings import check_settings, from_project
 
 STEPS = {
     "dataset": "collect",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pydantic
 
 from headwater.components.common.acknowledging import Acknowledged, Day
 from headwater.components.common.project import beam_options, listed, section
-from headwater.components.common.settings import PLACE, checked, whole_numbers
+from headwater.components.common.settings import checked, whole_numbers
 from headwater.components.validate import checks
 from headwater.components.validate.alerts.settings import Alert
+from headwater.components.validate.judging import STRICT, Judging
 
 
 def check_settings(settings: Mapping[str, Any]) -> Any:
@@ -31,28 +32,6 @@ def check_settings(settings: Mapping[str, Any]) -> Any:
     return checked(_model(checks.CHECKS), whole_numbers(settings), "config")
 
 
-class Judging(pydantic.BaseModel):
-    """How the verdict comes about, beside the settings of the checks.
-
-    Attributes:
-      baseline: statistics to measure drift from: a path or URI, `latest`, `previous`, `span:<n>`, `season:<n>` (the span
-        n before), `window:<n>` (the n spans before, as one), `none`, or `auto`: the previous span's, if there is
-        one. Spans that were rejected and never accepted are passed over, unless they are named by number or URI.
-      environment: the schema environment to validate in; empty for none.
-      fail_on: the lowest severity of a finding that fails the gate.
-      acknowledged: findings that are known, and do not count until a date has passed.
-      as_of: the day that their dates are compared with; by default the day of the run, UTC.
-    """
-
-    model_config = checks.base.STRICT
-
-    baseline: Annotated[str, PLACE] = "auto"
-    environment: str = ""
-    fail_on: Literal["error", "warning", "none"] = "error"
-    acknowledged: list[Acknowledged] = []
-    as_of: Day | None = None
-
-
 class Alerts(pydantic.BaseModel):
     """Where verdicts are sent.
 
@@ -60,7 +39,7 @@ class Alerts(pydantic.BaseModel):
       alerts: channels; none by default.
     """
 
-    model_config = checks.base.STRICT
+    model_config = STRICT
 
     alerts: list[Alert] = []
 
@@ -84,16 +63,6 @@ def from_project(project: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def fail_on(project: Mapping[str, Any]) -> str:
-    """The lowest severity that fails the gate.
-
-    Raises:
-      HeadwaterError: there is no such severity.
-    """
-    given = {"fail_on": section(project, "validate").get("fail_on", Judging.model_fields["fail_on"].default)}
-    return checked(Judging, given, "validate").fail_on
-
-
 def section_model() -> type[Judging]:
     """The model of the section validate."""
     return _section(checks.CHECKS)
@@ -112,7 +81,7 @@ def _fields(known: tuple[checks.Check, ...]) -> dict[str, Any]:
 def _model(known: tuple[checks.Check, ...]) -> type[pydantic.BaseModel]:
     return pydantic.create_model(
         "Settings",
-        __config__=checks.base.STRICT,
+        __config__=STRICT,
         **_fields(known),
         acknowledged=(list[Acknowledged], []),
         as_of=(Day | None, None),

@@ -16,7 +16,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.platform import COMPONENTS
 from headwater.components.common.project import name_of, platform
 from headwater.components.common.results import check_name
-from headwater.components.validate.settings import fail_on
+from headwater.components.validate.judging import fail_on
 from headwater.pipelines.cluster.tasks import configure
 
 _RUNTIME = ("data_root", "workers", "beam_pipeline_args")

@@ -12,7 +12,7 @@ from headwater.components.common import runs
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.platform import COMPONENTS
 from headwater.components.common.project import name_of, platform
-from headwater.components.validate.settings import fail_on
+from headwater.components.validate.judging import fail_on
 from headwater.pipelines.closing import DONE, FAILED, NOT_BLESSED
 from headwater.pipelines.cluster.api import Away, Kubeflow
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from apache_beam.options.pipeline_options import StandardOptions
 from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variable, where
 
 from headwater.components.common import beam
@@ -72,7 +73,7 @@ def test_work_beside_one_that_died_once_is_done(tmp_path):
 
 @pytest.mark.parametrize("runner", ["DirectRunner", "FnApiRunner", "BundleBasedDirectRunner"])
 def test_local_runners_are_the_in_process_one(runner):
-    assert beam.pipeline_options([f"--runner={runner}"]).view_as(beam.StandardOptions).runner == "FnApiRunner"
+    assert beam.pipeline_options([f"--runner={runner}"]).view_as(StandardOptions).runner == "FnApiRunner"
     assert beam.map_merge("t", [1], double, join, sizes=[1], beam_pipeline_args=[f"--runner={runner}"]) == b"2;"
 
 

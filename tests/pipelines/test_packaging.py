@@ -68,6 +68,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/label/templates/direct.html",
         "components/label/templates/macros.html",
         "components/label/templates/page.html",
+        "components/label/templates/propagate.html",
         "components/label/templates/weak_supervision.html",
         "components/validate/component.yaml",
         "components/validate/gate.yaml",

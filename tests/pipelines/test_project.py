@@ -211,7 +211,7 @@ def test_kfp_leaves_marked_settings_alone():
 
 def test_a_component_alone_takes_its_own_sections():
     from headwater.components.collect.settings import from_project
-    from headwater.components.validate.settings import fail_on
+    from headwater.components.validate.judging import fail_on
     from headwater.components.validate.settings import from_project as of_validate
 
     project = {

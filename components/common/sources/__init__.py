@@ -21,11 +21,18 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import hive, inferring
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.discovery import discover
-from headwater.components.common.sources.files import Element, Misfit, Notice, Reading, SourceFile, merge_notices
+from headwater.components.common.sources.files import (
+    Element,
+    Misfit,
+    Notice,
+    Reading,
+    SourceFile,
+    merge_notices,
+)
 from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
 from headwater.components.common.sources.rejections import Rejection, clip
-from headwater.components.common.sources.scanning import Scan, scan_files
+from headwater.components.common.sources.scanning import Scan, need_a_pool, scan_files
 from headwater.components.common.sources.types import (
     cast_rows,
     castable,
@@ -47,6 +54,7 @@ __all__ = [
     "Sources",
     "discover",
     "fingerprint",
+    "need_a_pool",
     "open_sources",
     "read_element",
     "reads_columns",

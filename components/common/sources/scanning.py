@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.items import may_abort
 from headwater.components.common.sources import files as source_files
 from headwater.components.common.sources import staging
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
@@ -38,6 +39,11 @@ class Scan(NamedTuple):
     elements: list[Element]
     kinds: dict[str, pa.DataType]
     notices: tuple[Notice, ...] = ()
+
+
+def need_a_pool(files: Sequence[SourceFile]) -> bool:
+    """Whether `map_merge` has processes of their own read these: several blocks, and what may end its reader."""
+    return len(files) > 1 or any(file.size > source_files.BLOCK_BYTES or may_abort(file) for file in files)
 
 
 def scan_files(

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.significance import benjamini_hochberg
@@ -184,6 +183,9 @@ def _worse(slices: _Sums, others: _Sums) -> np.ndarray:
     (the moments of a permutation test: Pitman, Biometrika 29, 1937); it finds a few rare costs surprising. Where rows
     differ by chance alone the two seldom agree.
     """
+    # Few runs look for worst slices, and scipy takes a while to import.
+    from scipy.special import stdtr
+
     both = slices + others
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(both.variance * (1 / slices.rows + 1 / np.maximum(others.rows, 1)))
@@ -192,6 +194,8 @@ def _worse(slices: _Sums, others: _Sums) -> np.ndarray:
 
 
 def _welch(slices: _Sums, others: _Sums) -> np.ndarray:
+    from scipy.special import stdtr
+
     a, b = slices.variance / slices.rows, others.variance / np.maximum(others.rows, 1)
     difference = slices.mean - others.mean
     with np.errstate(divide="ignore", invalid="ignore"):

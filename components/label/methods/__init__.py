@@ -82,6 +82,9 @@ class Labeller(Protocol):
 class Prepared(Protocol):
     """A method whose settings go together with the dataset's columns.
 
+    One that learns from the labels of the steps before it has `after`, which takes a `table.Earlier` and gives the
+    `Prepared` that is fitted; of any other method those are not asked for.
+
     Attributes:
       sources: names of what votes.
       user_code: names of users' functions, as `user_code.find_function` takes them, that decide labels.
@@ -173,6 +176,7 @@ class _Methods(Mapping[str, Any]):
 
     names = {
         "direct": "headwater.components.label.methods.direct",
+        "propagate": "headwater.components.label.methods.propagate",
         "human": "headwater.components.label.methods.human",
         "weak_supervision": "headwater.components.label.methods.weak_supervision",
     }

@@ -6,14 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import pydantic
-
 if TYPE_CHECKING:
     from headwater.components.validate.context import Context
     from headwater.components.validate.plots import Plot
-
-STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-"""How every model of settings is configured."""
 
 
 @dataclasses.dataclass

@@ -8,9 +8,10 @@ from typing import Annotated
 import pydantic
 
 from headwater.components.validate import history
-from headwater.components.validate.checks.base import STRICT, Check, Outcome
+from headwater.components.validate.checks.base import Check, Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.findings import DRIFT
+from headwater.components.validate.judging import STRICT
 
 _Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 

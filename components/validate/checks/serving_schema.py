@@ -7,9 +7,10 @@ from typing import Annotated
 import pydantic
 
 from headwater.components.common.settings import PLACE
-from headwater.components.validate.checks.base import STRICT, Check, Outcome
+from headwater.components.validate.checks.base import Check, Outcome
 from headwater.components.validate.context import Context
 from headwater.components.validate.findings import finding
+from headwater.components.validate.judging import STRICT
 
 
 class Serving(pydantic.BaseModel):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.common import results, storage
-from headwater.components.common.beam import map_merge, pipeline_options
+from headwater.components.common.beam import check_options, map_merge
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import shown
@@ -63,15 +63,17 @@ def measure_concept(
       HeadwaterError: a setting is wrong or names a column that neither dataset has, that is private or that cannot be
         cut into bins; the label has too many classes; a dataset or the baseline's statistics are missing or altered.
     """
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     if not isinstance(config, Mapping):
         raise HeadwaterError("concept: must be a mapping of settings, as in {label: clicked}")
     options = checked(Concept, whole_numbers(config), "concept")
-    warm_up(_PRELOAD)
     baseline_data, current_data = (
-        load_dataset(as_uri(given, name), beam_pipeline_args=beam_pipeline_args, workers=workers)
+        load_dataset(as_uri(given, name), beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
         for given, name in ((baseline, "baseline"), (current, "current"))
     )
+    rows = sum(side.rows(split) for side in (baseline_data, current_data) for split in side.splits)
+    if rows * len(current_data.schema) >= _CELLS_WORTH_A_POOL:
+        warm_up(_PRELOAD, workers)
     statistics = _statistics(options, baseline_data)
     columns = _Columns(options, baseline_data, current_data, _private(statistics, baseline_data, current_data))
     body: dict[str, Any] = {

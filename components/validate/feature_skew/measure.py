@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import hashing, storage
-from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
+from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import OWN_PREFIX, ROW_ID, Dataset, load_dataset, read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
@@ -62,13 +62,12 @@ def measure_feature_skew(
       HeadwaterError: a setting is wrong, a column is missing or of types that cannot be compared, or a dataset is
         missing or altered.
     """
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     if isinstance(config, Mapping) and "serving" in config:
         config = {**config, "serving": as_uri(config["serving"], "feature_skew.serving")}
     options = checked(FeatureSkew, whole_numbers(config), "feature_skew")
-    warm_up(_PRELOAD)
     opened = [
-        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers)
+        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
         for uri in (as_uri(training, "training"), options.serving)
     ]
     key, columns = _chosen(options, opened)
@@ -79,6 +78,8 @@ def measure_feature_skew(
     totals = [sum(side.rows(split) for split in side.splits) for side in opened]
     partitions = max(1, -(-max(totals) // PARTITION_ROWS))
     cells = sum(totals) * len(types)
+    if cells >= _CELLS_WORTH_A_POOL:
+        warm_up(_PRELOAD, workers)
     beam: dict[str, Any] = {
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(cells < _CELLS_WORTH_A_POOL),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headwater.components.common import storage
-from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
+from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import WideShard
@@ -83,7 +83,7 @@ def check_rows(
       HeadwaterError: a setting is wrong, a column or a referenced dataset is not there, the dataset is missing,
         altered or not accepted; all but what reading finds is raised before any row is judged.
     """
-    pipeline_options(beam_pipeline_args)
+    check_options(beam_pipeline_args)
     settings = check_row_rules(config)
     if schema is None and not settings.rules:
         raise HeadwaterError(
@@ -92,9 +92,10 @@ def check_rows(
     if environment and schema is None:
         raise HeadwaterError(f"environment: {environment!r} is an environment of a schema, but no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
-    warm_up(_PRELOAD)
-    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers}
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": _PRELOAD}
     opened = load_dataset(as_uri(dataset), **options)
+    if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
+        warm_up(_PRELOAD, workers)
     read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
     crossings, referred = _crossings(settings, opened, options)

@@ -1,0 +1,213 @@
+"""What of the Beam graph needs Beam: its options, its steps, and a run of it. Importing this imports Beam.
+
+`beam.map_merge` is the way in; it imports this when there is work, as `local_beam` says.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: E402 – the filter below stands before the imports that it is for.
+import collections
+import functools
+import logging
+import re
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+# Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+
+# Beam tells on every import what is not installed that nothing here needs, such as MongoDB's client.
+logging.disable(logging.WARNING)
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+logging.disable(logging.NOTSET)
+
+from headwater.components.common import storage, user_code
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.items import name_of
+from headwater.components.common.pool import FAILED, Pool, attempt, run_alone
+from headwater.components.common.progress import Progress
+
+_FANOUT = 16
+LOCAL = "FnApiRunner"
+"""The runner that works in this process."""
+
+_LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
+
+# Beam logs what a step raises with its traceback, and then raises it; a helpful sentence is printed once.
+logging.getLogger("apache_beam.runners.common").addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], HeadwaterError))
+)
+
+_BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
+
+# A run's progress, for the DoFns that happen to live in the driver's process.
+_progress: dict[str, Progress] = {}
+
+
+def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
+    """Beam's options, with the local runner named so that nothing is downloaded or started.
+
+    `DirectRunner` would first try to fetch and start Prism; here it means Beam's in-process runner.
+
+    Raises:
+      HeadwaterError: a runner or a mode that is known to lose data or to open ports without authentication.
+    """
+    options = PipelineOptions(list(beam_pipeline_args))
+    standard = options.view_as(StandardOptions)
+    runner = standard.runner or ""
+    if runner.rpartition(".")[2] == "DaskRunner":
+        raise HeadwaterError(
+            "beam_pipeline_args: DaskRunner loses data silently and is not supported; use DirectRunner or a portable "
+            "runner"
+        )
+    if runner.rpartition(".")[2] in _LOCAL_RUNNERS:
+        mode = options.view_as(DirectOptions).direct_running_mode
+        if mode == "multi_processing":
+            raise HeadwaterError(
+                "beam_pipeline_args: direct_running_mode=multi_processing opens ports without authentication; leave "
+                "it out; all cores are used anyway"
+            )
+        standard.runner = LOCAL
+    return options
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the graph runs in this process."""
+    return options.view_as(StandardOptions).runner == LOCAL
+
+
+def temp_location(options: PipelineOptions) -> str:
+    """Beam's `--temp_location`; empty where there is none and this process can do without.
+
+    Raises:
+      HeadwaterError: the workers run elsewhere.
+    """
+    location = options.view_as(GoogleCloudOptions).temp_location or ""
+    if not location and not is_local(options):
+        raise HeadwaterError(
+            f"beam_pipeline_args: the workers of {options.view_as(StandardOptions).runner} run on other machines; set "
+            "data_root, or Beam's --temp_location, to storage that they can reach"
+        )
+    return location
+
+
+def run(
+    options: PipelineOptions,
+    label: str,
+    items: Sequence[Any],
+    sizes: Sequence[int],
+    work: Callable[[Any], bytes],
+    merge: Callable[[list[bytes]], bytes],
+    processes: int,
+    preload: Sequence[str],
+    progress: Progress,
+    target: str,
+) -> None:
+    """Runs the graph, and writes its result.
+
+    Args:
+      options: what `pipeline_options` gives.
+      label, items, sizes, work, merge, preload: as `beam.map_merge` takes them.
+      processes: of each Beam worker; 0 for none beside its own.
+      progress: is told of each element that is done where this process does it.
+      target: URI of the result, which is `WORKED` or `FAILED` and what `attempt` gives.
+    """
+    run = uuid.uuid4().hex
+    _progress[run] = progress
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            # In this process a pool spreads the items; other runners spread what is shuffled.
+            elements = beam.Create(list(zip(range(len(items)), items, sizes)), reshuffle=not is_local(options))
+            results = (
+                pipeline
+                | f"{label}/Elements" >> elements
+                | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run, label.partition(":")[0]))
+            )
+            width, level = len(items), 0
+            while width > 1:
+                results = (
+                    results
+                    | f"{label}/Group{level}" >> beam.Map(_to_group)
+                    | f"{label}/Shuffle{level}" >> beam.GroupByKey()
+                    | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
+                )
+                width, level = -(-width // _FANOUT), level + 1
+            if not level:
+                results = results | f"{label}/Merge" >> beam.Map(functools.partial(_merge_alone, merge))
+            _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+    except HeadwaterError as error:
+        error.args = (_BEAMS_REMARK.sub("", str(error)),)
+        raise
+    finally:
+        del _progress[run]
+
+
+class _Work(beam.DoFn):
+    """Runs elements in a process pool, a bounded number at a time, results in the elements' order."""
+
+    def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str, task: str):
+        self._task = task
+        self._work, self._processes, self._preload, self._run = work, processes, preload, run
+        self._functions = user_code.packed()
+
+    def setup(self) -> None:
+        user_code.unpack(self._functions)
+        self._pool = Pool(self._processes, self._preload)
+
+    def start_bundle(self) -> None:
+        self._pending: collections.deque = collections.deque()
+
+    def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
+        index, item, size = element
+        while len(self._pending) >= 2 * max(self._processes, 1):
+            yield self._next()
+        self._pending.append((index, item, size, self._pool.submit(attempt, self._work, item)))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._pending:
+            yield WindowedValue(self._next(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def teardown(self) -> None:
+        self._pool.close()
+
+    def _next(self) -> tuple[int, bytes]:
+        index, item, size, future = self._pending.popleft()
+        try:
+            result = future.result()
+        except BrokenProcessPool:
+            # A process died, and all work in flight with it. One by one the culprit shows.
+            self._pool.close()
+            self._pool = Pool(self._processes, self._preload)
+            result = run_alone(self._work, item, name_of(item), self._task, self._preload)
+        if self._run in _progress:
+            _progress[self._run].advance(size)
+        return index, result
+
+
+def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:
+    return pair[0] // _FANOUT, pair
+
+
+def _merge_group(
+    merge: Callable[[list[bytes]], bytes], group: tuple[int, Iterable[tuple[int, bytes]]]
+) -> tuple[int, bytes]:
+    results = [result for _, result in sorted(group[1])]
+    for result in results:
+        if result[:1] == FAILED:
+            return group[0], result
+    return group[0], attempt(merge, [result[1:] for result in results])
+
+
+def _merge_alone(merge: Callable[[list[bytes]], bytes], pair: tuple[int, bytes]) -> tuple[int, bytes]:
+    return _merge_group(merge, (pair[0], [pair]))
+
+
+def _write_result(target: str, pair: tuple[int, bytes]) -> None:
+    storage.write_bytes(target, pair[1])

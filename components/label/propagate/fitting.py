@@ -1,0 +1,174 @@
+"""From points and seeds to the probabilities of every node: what a process does once it has the nodes in memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headwater.components.label.propagate import calibration, graph, solving
+from headwater.components.label.propagate.calibration import Calibration
+from headwater.components.label.propagate.neighbours import FLAT_POINTS
+
+SPREADS = (0.9, 0.97, 0.995)
+"""Of these one is chosen by held-out seeds. The fewer seeds there are, the farther they have to reach."""
+
+FEW_SPREAD = 0.97
+"""The one that is taken where there are too few seeds to choose by."""
+
+_ROUGHLY = 5e-3
+
+
+class Nodes(NamedTuple):
+    """Rows that are in the graph.
+
+    Attributes:
+      points: float32, [rows, dimensions].
+      hashes: uint64: of their keys, an order of chance.
+      seeds: which of them have a class, int64, rising.
+      classes: float32, [seeds, classes]: how much each is of each class.
+      gold: bool, one a seed: whether a person gave its class.
+    """
+
+    points: np.ndarray
+    hashes: np.ndarray
+    seeds: np.ndarray
+    classes: np.ndarray
+    gold: np.ndarray
+
+
+class Rules(NamedTuple):
+    """How labels spread.
+
+    Attributes:
+      neighbours: to how many of its nearest a node is joined.
+      spread: how much a node takes over from its neighbours, in (0, 1); None to choose of `SPREADS` by held-out seeds.
+      prior: float64, the share of each class.
+      class_mass: whether classes get as many rows as the prior says.
+      calibrate: whether held-out seeds choose a temperature.
+      flat: the most points that are compared each with each.
+    """
+
+    neighbours: int
+    spread: float | None
+    prior: np.ndarray
+    class_mass: bool = True
+    calibrate: bool = True
+    flat: int = FLAT_POINTS
+
+
+class Propagated(NamedTuple):
+    """What came of it.
+
+    Attributes:
+      of: for each row the number of its node, as equal points are one.
+      probabilities: float32, [nodes, classes].
+      reached: bool, one a node: whether a seed is in its component.
+      graph: what joins them.
+      calibration: how probabilities were made.
+      report: JSON values only.
+    """
+
+    of: np.ndarray
+    probabilities: np.ndarray
+    reached: np.ndarray
+    graph: graph.Graph
+    calibration: Calibration
+    report: dict[str, Any]
+
+
+def propagate(nodes: Nodes, rules: Rules) -> Propagated:
+    """Spreads the seeds' classes over all nodes; on one core where bits depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return _propagate(nodes, rules)
+
+
+def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
+    first, of = graph.distinct(nodes.points)
+    points = nodes.points if len(first) == len(nodes.points) else nodes.points[first]
+    joined = graph.build(points, rules.neighbours, rules.flat)
+    del points
+    place = np.empty(len(first), np.int64)
+    place[joined.order] = np.arange(len(first))
+    first, of = first[joined.order], place[of]
+    seeds, classes, gold = _by_node(nodes, of)
+    # In an order of chance, so that folds are samples.
+    order = np.lexsort([seeds, nodes.hashes[first[seeds]]])
+    seeds, classes, gold = seeds[order], classes[order], gold[order]
+    folds = calibration.folds_of(classes.argmax(1))
+    enough = (folds < calibration.FOLDS).sum() >= calibration.LEAST_SEEDS
+    share = rules.spread or (_chosen(joined.joins, seeds, classes, folds, rules.prior) if enough else FEW_SPREAD)
+    if not rules.calibrate or not enough:
+        folds[:] = 0
+    solution = solving.solve(joined.joins, share, seeds, classes, folds)
+    has_seed = np.zeros(int(joined.components.max(initial=0)) + 1, bool)
+    has_seed[joined.components[seeds]] = True
+    reached = has_seed[joined.components]
+    copies = np.bincount(of, minlength=len(first))
+    factors = np.ones(len(rules.prior))
+    if rules.class_mass:
+        factors = calibration.class_mass(solution.mass[reached], copies[reached], rules.prior)
+    plain = Calibration(factors, rules.prior)
+    held_out = (folds < calibration.FOLDS) & (solution.held.sum(1) > 0) & bool(folds.any())
+    if (held_out & gold).sum() >= calibration.LEAST_SEEDS:
+        held_out &= gold
+    fitted, told = plain, None
+    if held_out.sum() >= calibration.LEAST_SEEDS:
+        held, known = solution.held[held_out], classes[held_out]
+        fitted = calibration.fit(plain, held, known)
+        told = _described(plain, fitted, held, known, bool(gold[held_out].all()))
+    probabilities = fitted.probabilities(solution.mass)
+    report = {
+        "nodes": len(first),
+        "edges": int(joined.joins.nnz // 2),
+        "components": len(has_seed),
+        "components_without_seeds": int((~has_seed).sum()),
+        "spread": share,
+        "steps": solution.steps,
+        "held_out": told,
+    }
+    return Propagated(of, probabilities, reached, joined, fitted, report)
+
+
+def _chosen(joins: Any, seeds: np.ndarray, classes: np.ndarray, folds: np.ndarray, prior: np.ndarray) -> float:
+    """The spread by which the other folds' seeds tell one fold's best; the solution need not be exact for that."""
+    held = folds == 0
+    plain = Calibration(np.ones(len(prior)), prior)
+    losses = {}
+    for share in SPREADS:
+        given = np.zeros((joins.shape[0], len(prior)), np.float32)
+        given[seeds[~held]] = classes[~held]
+        found, _ = solving.conjugate_gradients(joins, share, given, _ROUGHLY)
+        own = np.maximum(found[seeds[held]], 0)
+        losses[share] = calibration.log_loss(
+            calibration.fit(plain, own, classes[held]).probabilities(own), classes[held]
+        )
+    return min(losses, key=losses.__getitem__)
+
+
+def _by_node(nodes: Nodes, of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nodes that have a seed, the mean of their seeds' classes, and whether one of those is gold."""
+    seeds, place, times = np.unique(of[nodes.seeds], return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    classes = np.zeros((len(seeds), nodes.classes.shape[1]))
+    for number in range(classes.shape[1]):
+        classes[:, number] = np.bincount(place, nodes.classes[:, number], minlength=len(seeds))
+    gold = np.bincount(place, nodes.gold, minlength=len(seeds)) > 0
+    return seeds, (classes / times[:, None]).astype(np.float32), gold
+
+
+def _described(
+    plain: Calibration, fitted: Calibration, held: np.ndarray, known: np.ndarray, gold: bool
+) -> dict[str, Any]:
+    before, after = plain.probabilities(held), fitted.probabilities(held)
+    return {
+        "seeds": len(held),
+        "gold": gold,
+        "accuracy": round(float((after.argmax(1) == known.argmax(1)).mean()), 6),
+        "log_loss": round(calibration.log_loss(after, known), 6),
+        "log_loss_before": round(calibration.log_loss(before, known), 6),
+        "temperature": round(fitted.temperature, 4),
+        "doubt": fitted.doubt,
+    }
