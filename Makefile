@@ -24,8 +24,12 @@ PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $
 
 .PHONY: run test compile lock clean
 
+# RUNNER=docker runs each task in a container of the images, by kfp's DockerRunner; it needs Docker and `make images`.
+RUNNER ?= subprocess
+DOCKER_PACKAGE = $(UV) pip install -q --python $(PY) --no-deps docker==7.1.0
 run: $(VENV)/.ready
-	@$(PY) -m headwater.pipelines.sample
+	@$(if $(filter docker,$(RUNNER)),$(DOCKER_PACKAGE) && images/with-docker.sh) \
+	  $(PY) -m headwater.pipelines.sample --runner $(RUNNER)
 
 test: $(VENV)/.ready
 	$(PYTEST) -m "not slow"
@@ -84,10 +88,11 @@ test-images: images
 	images/with-docker.sh images/test.sh $(TESTS)
 
 test-pods: $(VENV)/.ready images
+	@$(DOCKER_PACKAGE)
 	images/with-docker.sh $(PY) -m pytest -q -n 0 -rs tests/images
 
 clean:
-	rm -rf $(VENV) .headwater build dist *.egg-info
+	rm -rf $(VENV) .headwater .headwater-docker build dist *.egg-info
 
 # Real object stores on loopback; their servers are no part of the environment that users get.
 .PHONY: test-storage
