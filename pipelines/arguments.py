@@ -27,6 +27,15 @@ FLAGS: dict[str, Path] = {
     "max_rejected_share": ("collect", "max_rejected_share"),
     "inputs": ("label", "inputs"),
     "as_of": ("label", "as_of"),
+    "ask_strategy": ("label", "ask", "strategy"),
+    "ask_rows": ("label", "ask", "rows"),
+    "ask_classes": ("label", "ask", "classes"),
+    "ask_answers": ("label", "ask", "answers"),
+    "ask_answers_input": ("label", "ask", "answers_input"),
+    "ask_where": ("label", "ask", "where"),
+    "ask_budget": ("label", "ask", "budget"),
+    "ask_estimator": ("label", "ask", "estimator"),
+    "ask_state": ("label", "ask", "state"),
     "mode": ("schema", "mode"),
     "base_schema": ("schema", "base_schema"),
     "max_string_domain_size": ("schema", "max_string_domain_size"),
@@ -171,10 +180,10 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=WEIGHT,…",
         help="splits and their weights; the first is the training split (default: train=0.8,eval=0.2)",
     )
-    group.add_argument("--key", type=_names, metavar="COLUMN,…", help="columns that identify a row")
+    group.add_argument("--key", type=names, metavar="COLUMN,…", help="columns that identify a row")
     group.add_argument(
         "--type",
-        type=_pair,
+        type=name_and_value,
         action="append",
         default=[],
         dest="types",
@@ -194,7 +203,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Adds what labelling takes beside the rows."""
     parser.add_argument(
         "--input",
-        type=_pair,
+        type=name_and_value,
         action="append",
         default=[],
         dest="inputs",
@@ -290,12 +299,14 @@ def need_sources(project: Project) -> list[str]:
     return sources
 
 
-def _pair(text: str) -> tuple[str, str]:
+def name_and_value(text: str) -> tuple[str, str]:
+    """A name and its value, as in `NAME=VALUE`."""
     name, mark, value = text.partition("=")
     if not mark:
         raise argparse.ArgumentTypeError(f"{text!r} must be NAME=VALUE")
     return name, value
 
 
-def _names(text: str) -> list[str]:
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
     return [name for name in text.split(",") if name]

@@ -14,7 +14,18 @@ from headwater.components.common import last_words, local_beam, logs
 from headwater.components.common.ending import ended_cleanly
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.version import VERSION
-from headwater.pipelines import accepting, awaiting, completion, maintenance, projects, running, schemas, steps, submit
+from headwater.pipelines import (
+    accepting,
+    asking,
+    awaiting,
+    completion,
+    maintenance,
+    projects,
+    running,
+    schemas,
+    steps,
+    submit,
+)
 from headwater.pipelines.arguments import DATA_ROOT, Parser, parse
 from headwater.pipelines.closing import DONE, FAILED, NOT_BLESSED, name_of, print_json
 
@@ -73,6 +84,7 @@ def _parser() -> Parser:
     projects.add_commands(commands)
     running.add_commands(commands)
     steps.add_commands(commands)
+    asking.add_commands(commands)
     schemas.add_commands(commands)
     steps.add_verdict_commands(commands)
     accepting.add_commands(commands)

@@ -24,6 +24,7 @@ from headwater.components.validate.enforcement import ways_on
 from headwater.components.validate.judging import fail_on
 from headwater.pipelines.arguments import shown
 from headwater.pipelines.closing import acknowledgement_lines, finding_lines, findings_of_run, page_of, parts_of
+from headwater.pipelines.docker_tasks import docker_tasks
 from headwater.pipelines.warm_tasks import warm_tasks, warm_up
 
 # The task that leaves each kind of result, in the pipeline's order; its output bears the kind's name.
@@ -56,13 +57,17 @@ class Outcome:
     results: Mapping[str, Result]
 
 
-def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextIO | None = None) -> Outcome:
+def run_locally(
+    project: Mapping[str, Any], verbose: bool = False, target: TextIO | None = None, docker: bool = False
+) -> Outcome:
     """Runs the main pipeline through kfp's local runner.
 
     Args:
       project: all settings, as `main.headwater_pipeline` takes them; `sources` and `platform.data_root` are paths or URIs.
       verbose: whether to show every line that the tasks print, and not only progress.
       target: where those lines go; by default to stderr.
+      docker: whether each task runs in a container of its image, which has `platform.data_root` and nothing else of this
+        machine, instead of in a process.
 
     Returns:
       What came of it; also when the data was refused or the gate failed.
@@ -78,10 +83,14 @@ def run_locally(project: Mapping[str, Any], verbose: bool = False, target: TextI
         "platform": {**given.model_dump(exclude_unset=True), "data_root": storage.normalise(given.data_root)},
     }
     level = fail_on(own)
-    warm_up(given.beam_pipeline_args)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*non-Python base image.*")
+    if not docker:
+        warm_up(given.beam_pipeline_args)
     with tempfile.TemporaryDirectory(prefix="headwater-") as root, _terminal():
         relay = _Relay(target or sys.stderr, verbose)
-        passed = _run_pipeline(marked(own), root, relay)
+        with docker_tasks(root, own["platform"]["data_root"]) if docker else warm_tasks() as runner:
+            passed = _run_pipeline(marked(own), root, relay, runner)
         by_kind = dict(_collected(root))
         if not passed and "anomalies" not in by_kind and not _refused(by_kind):
             raise HeadwaterError(_without_scratch(relay.reason(), root))
@@ -166,16 +175,14 @@ def _verdict_lines(anomalies: Result) -> list[str]:
     return [*lines, *(f"            {line}" for line in acknowledgement_lines(anomalies))]
 
 
-def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay) -> bool:
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*non-Python base image.*")
+def _run_pipeline(project: Mapping[str, Any], root: str, relay: _Relay, runner: Any) -> bool:
     from kfp import local
 
     from headwater.pipelines.main import headwater_pipeline
 
-    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=root, raise_on_error=True)
+    local.init(runner=runner, pipeline_root=root, raise_on_error=True)
     try:
-        with contextlib.redirect_stdout(relay), warm_tasks():
+        with contextlib.redirect_stdout(relay):
             headwater_pipeline(project=dict(project))
         return True
     except RuntimeError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pathlib
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -165,9 +167,18 @@ def write_weather(folder: pathlib.Path) -> pathlib.Path:
     return _write(folder / "weather.csv", weather.filter(pc.is_in(weather["month"], pa.array(list(_MONTHS)))))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the pipeline on both months; the second finds the first by reference."""
-    data_root = os.path.abspath(DATA_ROOT)
+    parser = argparse.ArgumentParser(prog="headwater.pipelines.sample", description=main.__doc__)
+    parser.add_argument(
+        "--runner",
+        choices=("subprocess", "docker"),
+        default="subprocess",
+        help="kfp's local runner (default: subprocess)",
+    )
+    docker = parser.parse_args(arguments).runner == "docker"
+    # Containers write as a user of their own, so they have a folder of their own.
+    data_root = os.path.abspath(DATA_ROOT + "-docker" if docker else DATA_ROOT)
     try:
         folder = pathlib.Path(data_root) / "_sample"
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +190,7 @@ def main() -> int:
             flights["collect"]["span"] = month
             flights["label"].update(inputs={"landings": str(landings[month])}, as_of=_ENDS[month])
             given = {**flights, "sources": [str(files[month])], "platform": {"data_root": data_root}}
-            outcome = run_locally(given)
+            outcome = run_locally(given, docker=docker)
             print(outcome.summary, flush=True)
             print(
                 "\nthe same flights labelled without waiting, by functions on weather, carrier and departure",

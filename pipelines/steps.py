@@ -130,7 +130,7 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _label(options: argparse.Namespace) -> int:
-    from headwater.components.label import analyse, label_dataset
+    from headwater.components.label import analyse, ask_after, label_dataset
     from headwater.components.label.settings import from_project
 
     project = project_of(options)
@@ -151,12 +151,16 @@ def _label(options: argparse.Namespace) -> int:
         raise HeadwaterError("--output: a folder for the labels is required unless --analyse is given")
     with progress(options), project.errors():
         result = label_dataset(options.dataset, options.output, data_root=options.labels_root, **given)
+        asked = ask_after(result, project.settings)
     labels, accounts = result.body["labelled"], result.body["accounts"]
     classes = ", ".join(f"{name} {count:,}" for name, count in labels["classes"].items())
     carried = f", {accounts['carried']:,} carried to the next span" if accounts["carried"] else ""
     text = f"{accounts['written']:,} rows, {classes}, {labels['abstained']:,} abstain{carried}"
     more = {"accounts": accounts, "labelled": labels, "accepted": result.body["accepted"]}
-    return _close(options, result, "labelled", text, more)
+    lines = (
+        [("asked", f"{asked.batch.num_rows:,} rows: {asked.uri or '; '.join(asked.report['notes'])}")] if asked else []
+    )
+    return _close(options, result, "labelled", text, more, lines)
 
 
 def _generate_statistics(options: argparse.Namespace) -> int:

@@ -43,8 +43,9 @@ def warm_up(beam_pipeline_args: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def warm_tasks() -> Iterator[None]:
-    """Within it kfp's `SubprocessRunner` takes tasks from the server, where they are as it makes them today."""
+def warm_tasks() -> Iterator[Any]:
+    """Within it kfp's `SubprocessRunner`, which it gives, takes tasks from the server, where they are as it makes them today."""
+    from kfp import local
     from kfp.local import subprocess_task_handler as handler
 
     cold = handler.run_local_subprocess
@@ -56,7 +57,7 @@ def warm_tasks() -> Iterator[None]:
 
     handler.run_local_subprocess = run
     try:
-        yield
+        yield local.SubprocessRunner(use_venv=False)
     finally:
         handler.run_local_subprocess = cold
 

@@ -6,6 +6,8 @@ from headwater.components.common.lazy import lazy
 
 _NAMES = {
     "analyse": "analysis",
+    "ask_after": "asking.loop",
+    "ask_rows": "asking.loop",
     "label": "component",
     "label_dataset": "labelling",
     "pass_on": "labelling",

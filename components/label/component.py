@@ -28,7 +28,7 @@ def label(
             and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
         project: The settings of a pipeline, as in `headwater.yaml`; label and platform are read. Without steps the
-            dataset passes as it is.
+            dataset passes as it is. With `label.ask` the rows that people should label next are written as tasks.
         as_of: The time that the labels are of, ISO 8601, in place of that of the project.
 
     Returns:
@@ -36,14 +36,17 @@ def label(
     """
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
-    from headwater.components.label import label_dataset, pass_on
+    from headwater.components.label import ask_after, label_dataset, pass_on
     from headwater.components.label.settings import from_project
 
     with clear_errors():
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)
+        asked = ask_after(result, project)
         uri = publish(result, labels, page)
+    if asked:
+        metrics.log_metric("rows to ask about", asked.batch.num_rows)
     if steps:
         summary, rows = result.body["labelled"], result.body["accounts"]["written"]
         metrics.log_metric("rows", rows)

@@ -41,7 +41,7 @@ _PRELOAD = (
     "pandas",
 )
 _ROWS_WORTH_A_POOL = 100_000
-_OWN_FILES = ("split=", "headwater_", "_labels-", "_carried", "_page")
+_OWN_FILES = ("split=", "headwater_", "_labels-", "_carried", "_page", "_ask/")
 
 
 def label_dataset(

@@ -12,6 +12,7 @@ from headwater.components.common.acknowledging import in_force
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.project import beam_options, section
 from headwater.components.common.settings import PLACE, checked, whole_numbers
+from headwater.components.label.asking.settings import Ask, check_together
 from headwater.components.label.classes import ClassName, as_text
 from headwater.components.label.methods import METHODS, Step
 
@@ -54,6 +55,7 @@ class Section(pydantic.BaseModel):
       inputs: paths or URIs of further data, by the names that the steps use.
       as_of: the time that the labels are of, ISO 8601: until when feedback is known. By default the end of a span whose
         paths name dates.
+      ask: which rows people are asked about next, written as tasks when the rows are labelled; left out to ask nobody.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -62,6 +64,7 @@ class Section(pydantic.BaseModel):
     method: Literal["all", "auto", "months", "weeks", "days", "hours"] = "all"
     inputs: dict[str, Annotated[str, PLACE]] = {}
     as_of: str = ""
+    ask: Ask | None = None
 
 
 def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
@@ -75,9 +78,12 @@ def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
     given = checked(Section, section(project, "label"), "label")
-    if given.steps:
-        check_steps(given.steps, "label.steps")
+    steps = check_steps(given.steps, "label.steps") if given.steps else []
     check_as_of(as_of or given.as_of)
+    if given.ask is not None:
+        check_together(given.ask)
+        if not steps and not given.ask.classes:
+            raise HeadwaterError("label.ask.classes: name the classes; no step of label names them")
     return {
         "steps": given.steps,
         "method": given.method,
@@ -86,6 +92,33 @@ def from_project(project: Mapping[str, Any], as_of: str = "") -> dict[str, Any]:
         **in_force(project),
         **beam_options(project),
     }
+
+
+def ask_from_project(project: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments of `ask_rows`, less `dataset` and `output`, from the sections label and platform; None where nobody is
+    asked.
+
+    Args:
+      project: the settings of a pipeline, as `from_project` has checked them.
+    """
+    given = checked(Section, section(project, "label"), "label")
+    if given.ask is None:
+        return None
+    steps = check_steps(given.steps, "label.steps") if given.steps else []
+    first = steps[0] if steps else None
+    return {
+        "ask": given.ask.model_dump(exclude_unset=True),
+        "classes": list(first.classes) if first else [],
+        "label": first.label if first else "",
+        "hidden": sorted({name for step in steps for name in (step.hidden, _gold_of(step)) if name}),
+        "inputs": given.inputs,
+        **beam_options(project),
+    }
+
+
+def _gold_of(step: Step) -> str:
+    """The dataset's column of gold that a step learns from; empty for none."""
+    return "" if getattr(step.settings, "gold_input", "") else getattr(step.settings, "gold", "")
 
 
 def step_models() -> list[type[pydantic.BaseModel]]:

@@ -11,7 +11,7 @@ import pathlib
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pydantic
@@ -42,6 +42,7 @@ def models() -> dict[str, type[pydantic.BaseModel]]:
         "sources": collect.database_model(),
         "label": label.Section,
         **{f"label.{model.__name__}": model for model in label.step_models()},
+        "label.ask": label.Ask,
         "statistics": importlib.import_module(base + "generate_statistics.settings").Settings,
         "schema": importlib.import_module(base + "infer_schema.curation").Section,
         "validate": validate.section_model(),
@@ -79,9 +80,17 @@ class Described(GenerateJsonSchema):
         return made
 
 
-def table(model: type[pydantic.BaseModel]) -> str:
-    """The settings of a model and of those within it, as a table of Markdown."""
-    rows = [f"| `{key}` | {default} | {text} |" for key, default, text in dict.fromkeys(_rows(model, ""))]
+def table(model: type[pydantic.BaseModel], apart: Collection[str] = ()) -> str:
+    """The settings of a model and of those within it, as a table of Markdown.
+
+    Args:
+      model: the model.
+      apart: settings of it whose own settings have a table of their own.
+    """
+    every = [
+        row for row in dict.fromkeys(_rows(model, "")) if row[0].partition(".")[0] not in apart or "." not in row[0]
+    ]
+    rows = [f"| `{key}` | {default} | {text} |" for key, default, text in every]
     return "\n".join(["| setting | default | |", "| --- | --- | --- |", *rows, ""])
 
 
@@ -147,7 +156,12 @@ def _sentence(text: str) -> str:
 def written(text: str) -> str:
     """A README with its tables as the models have them now."""
     known = models()
-    return _MARKS.sub(lambda mark: mark[1] + table(known[mark[2]]) + mark[3], text)
+
+    def made(mark: re.Match[str]) -> str:
+        apart = {name.removeprefix(f"{mark[2]}.") for name in known if name.startswith(f"{mark[2]}.")}
+        return mark[1] + table(known[mark[2]], apart) + mark[3]
+
+    return _MARKS.sub(made, text)
 
 
 def write(root: pathlib.Path = _ROOT) -> list[str]:

@@ -73,7 +73,9 @@ def tasks(data: pathlib.Path, python: str) -> Iterator[tuple[str, Cost]]:
 
     with tempfile.TemporaryDirectory() as folder:
         project = {"name": "start", "sources": [str(data)], "platform": {"data_root": f"{folder}/home"}}
-        pipeline = Pipeline(pathlib.Path(folder, "root"), project, run)
+        find = "import headwater.pipelines; print(headwater.pipelines.__path__[0])"
+        place = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
+        pipeline = Pipeline(pathlib.Path(folder, "root"), project, run, compiled=pathlib.Path(place, "headwater.yaml"))
         for name in pipeline.tasks():
             done = pipeline.run(name)
             assert not done.code, done.log

@@ -5,46 +5,26 @@ Run by `make test-engines`. Prism is built once, which takes a minute, and is ke
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import pytest
+from prism import prism_binary
 
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.dataset_index import shard_index
 
 HERE = pathlib.Path(__file__).parent
 
-_PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
-_VERSION = "v2.77.0"
-_CACHE = pathlib.Path.home() / ".cache/headwater-engines"
 _APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
 _SECONDS = 300
 
 
 @pytest.fixture(scope="module")
 def prism() -> pathlib.Path:
-    """The binary, built unless it is there."""
-    binary = _CACHE / f"prism-{_VERSION}"
-    if binary.exists():
-        return binary
-    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    if go is None:
-        pytest.skip("there is no go to build Prism with: https://go.dev/dl")
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
-        # Modules and objects, a gigabyte, go with the folder; without the flag they could not be removed.
-        places = {"GOBIN": folder, "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache", "GOFLAGS": "-modcacherw"}
-        done = subprocess.run(
-            [go, "install", f"{_PRISM}@{_VERSION}"], env={**os.environ, **places}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        os.replace(f"{folder}/prism", binary)
-    return binary
+    return prism_binary()
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,13 @@ def test_probabilities_hold():
     assert told["log_loss"] < told["log_loss_before"]
 
 
+def test_seeds_that_are_all_right_do_not_make_sure():
+    points, truth = mixture(3_000, 4, 2, seed=3, apart=6.0)
+    done = spread(points, truth, np.arange(0, 3_000, 75), 2)
+    assert done.report["held_out"]["accuracy"] == 1 and done.report["held_out"]["seeds"] == 40
+    assert 0.98 < done.probabilities.max() < 0.999
+
+
 def test_equal_rows_are_one_node():
     points, truth = mixture(300, 4, 2, apart=1.5)
     many = np.repeat(points, 40, axis=0)

@@ -15,6 +15,7 @@ import pytest
 
 from headwater.components.common import results
 from headwater.components.common.dataset import rejected
+from headwater.components.common.errors import HeadwaterError
 from headwater.pipelines.local import run_locally
 
 
@@ -207,6 +208,15 @@ def test_each_component_alone_on_the_command_line(tmp_path):
         assert run.returncode == 0, (step, run.stderr)
     assert (tmp_path / "schema/schema.pbtxt").exists()
     assert "nothing to compare with yet" in run.stdout
+
+
+def test_containers_without_docker_are_one_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/away.sock")
+    project = {"sources": [str(tmp_path / "orders.csv")], "platform": {"data_root": str(tmp_path)}}
+    with pytest.raises(
+        HeadwaterError, match="no Docker daemon answers|kfp needs the package docker: pip install docker"
+    ):
+        run_locally(project, docker=True)
 
 
 @pytest.mark.parametrize("command", ["run", "collect", "generate-statistics", "infer-schema", "validate", "gate"])

@@ -107,10 +107,18 @@ class Pipeline:
       project: the pipeline's parameter.
       run: how a task is run.
       number: how a number of the settings is written: Kubeflow's launcher writes some as `100` and some as `100.0`.
+      compiled: the pipeline.
     """
 
-    def __init__(self, folder: pathlib.Path, project: Mapping[str, Any], run: Run, number: type = int):
-        with open(ROOT / "pipelines/headwater.yaml", encoding="utf-8") as file:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        project: Mapping[str, Any],
+        run: Run,
+        number: type = int,
+        compiled: pathlib.Path = ROOT / "pipelines/headwater.yaml",
+    ):
+        with open(compiled, encoding="utf-8") as file:
             self._spec = next(yaml.safe_load_all(file))
         self._folder, self._project, self._run = folder, _numbers(project, number), run
         self.artifacts: dict[tuple[str, str], dict[str, Any]] = {}

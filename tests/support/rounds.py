@@ -20,11 +20,11 @@ def digits(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def clustered(seed: int, rows: int = 4_000) -> tuple[np.ndarray, np.ndarray]:
     """Clusters of unequal size (Zipf), width and class, with columns of noise and some labels that are wrong."""
     chance = np.random.default_rng(1_000 + seed)
-    clusters, classes, own, noise = 48, 8, 10, 2
-    shares = 1 / np.arange(1, clusters + 1) ** 0.8
+    clusters, classes, own, noise = 60, 10, 8, 2
+    shares = 1 / np.arange(1, clusters + 1) ** 0.6
     centres = chance.normal(size=(clusters, own)) * 1.5
     label = chance.permutation(np.arange(clusters) % classes)
-    width = chance.uniform(0.3, 0.8, clusters)
+    width = chance.uniform(0.2, 0.5, clusters)
     of = chance.choice(clusters, rows, p=shares / shares.sum())
     columns = centres[of] + chance.normal(size=(rows, own)) * width[of][:, None]
     codes = label[of]

@@ -38,7 +38,13 @@ def choose(strategy: str, pools: Mapping[str, Pool], told: Told) -> list[Picked]
         turns = module.choose_from(pools, told)
     else:
         turns = [(strategy, int(place)) for place in module.choose(pools[strategy], told)]
-    return [Picked(int(pools[name].rows.hashes[at]), float(pools[name].worth[at]), name) for name, at in turns]
+    picked = []
+    for place, (name, at) in enumerate(turns):
+        # What learns nothing has no measure of a row but the turn in which it chose it.
+        learns = STRATEGIES[name].LEARNS != "nothing"
+        score = float(pools[name].worth[at]) if learns else round(1 - place / len(turns), 9)
+        picked.append(Picked(int(pools[name].rows.hashes[at]), score, name))
+    return picked
 
 
 def pools_of(strategy: str, rows: Rows, space: Space, shares: Mapping[str, float], most: int) -> dict[str, Pool]:

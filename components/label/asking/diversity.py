@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-SURPLUS = 10
+SURPLUS = 20
 """From so many times the rows that are wanted a batch is spread."""
+
+LEAST = 0.25
+"""Rows worth less than this share of the most that one is worth are taken only where there are too few others."""
 
 _NEIGHBOURS = 20
 _MOST_COMPARED = 4_096
@@ -25,6 +28,8 @@ def spread(vectors: np.ndarray, worth: np.ndarray, wanted: int, seed: int) -> np
       The places of the rows, the greatest worth first.
     """
     best = np.argsort(-worth, kind="stable")[: SURPLUS * wanted]
+    # A cluster of rows that are hardly in doubt needs no answer, however far it lies.
+    best = best[: max(wanted, int((worth[best] >= LEAST * worth[best].max(initial=0)).sum()))]
     if len(best) <= wanted:
         return best
     near, weights = vectors[best], np.maximum(worth[best], 1e-9)

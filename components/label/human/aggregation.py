@@ -21,6 +21,7 @@ MOST_CELLS = 50_000_000
 """The most raters × classes² that a model may have."""
 
 _MOST_ROUNDS = 200
+_FEW_ITEMS, _FEW_ROUNDS = 1_000, 10
 _CLOSE = 1e-5
 _PART = 20_000
 _FLOOR = 1e-300
@@ -112,7 +113,7 @@ def dawid_skene(votes: Votes, kinds: Kinds, gold: np.ndarray | None = None, *, s
     guessed, each answer as often as this rater does; as strongly as such matrices predict the raters' votes. So a rater
     of few votes is judged by two or three numbers, and one who answers the same to everything by how often that happens.
     Items with one vote say nothing of who gave it, and are only predicted. Where there are many items, most rounds are on
-    a part of them.
+    a part of them; where there are few, rounds end early, since further ones would fit chance.
 
     Args:
       votes: all votes to learn from.
@@ -152,7 +153,9 @@ def _fit(
 ) -> Fitted:
     """EM until posteriors stay as they are, but for `close` on average."""
     strength = np.zeros(len(kinds.trust))
-    for number in range(1, _MOST_ROUNDS + 1):
+    # On few items with votes enough further rounds fit chance.
+    few = base is not None and len(posterior) <= _FEW_ITEMS and sparse.size >= 3 * len(posterior)
+    for number in range(1, (_FEW_ROUNDS if few else _MOST_ROUNDS) + 1):
         counts = alpha = sparse.counts(posterior)
         if base is not None:
             base.fit(counts)
@@ -260,6 +263,7 @@ class _Sparse:
         self._items = sparse.csr_matrix((ones, (votes.item, columns)), shape=shape)
         self._raters = self._items.T.tocsr()
         self._shape = (votes.raters, votes.classes, votes.classes)
+        self.size = len(columns)
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
         """The sums of the weights of each item's votes, [items, classes]."""

@@ -69,10 +69,12 @@ def fit(plain: Calibration, held: np.ndarray, classes: np.ndarray) -> Calibratio
       held: what other seeds give at each seed.
       classes: how much each seed is of each class.
     """
+    # So few seeds do not tell of an error that is rarer, even if all are right.
+    least = 1 / (len(held) + 2)
     tried = [
         plain._replace(temperature=float(temperature), doubt=doubt)
         for temperature in _TEMPERATURES
-        for doubt in _DOUBTS
+        for doubt in sorted({max(doubt, least) for doubt in _DOUBTS})
     ]
     return min(tried, key=lambda each: log_loss(each.probabilities(held), classes))
 

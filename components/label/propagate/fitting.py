@@ -170,5 +170,5 @@ def _described(
         "log_loss": round(calibration.log_loss(after, known), 6),
         "log_loss_before": round(calibration.log_loss(before, known), 6),
         "temperature": round(fitted.temperature, 4),
-        "doubt": fitted.doubt,
+        "doubt": round(fitted.doubt, 6),
     }

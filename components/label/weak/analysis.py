@@ -74,7 +74,7 @@ def describe(
     beside = _beside(fitted, counted, classes)
     return {
         "warnings": [
-            *_on_trust(fitted, classes, weights.sum()),
+            *_on_trust(fitted, classes),
             *_worse_than_chance(entries, chance),
             *_warnings(entries, beside, len(truth)),
         ],
@@ -138,7 +138,7 @@ def _trusted(fitted: LabelModel, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _on_trust(fitted: LabelModel, classes: Sequence[str], gold: int) -> list[str]:
+def _on_trust(fitted: LabelModel, classes: Sequence[str]) -> list[str]:
     """That the majority votes in place of the label model, and why."""
     found = fitted.trust
     if found is None or found.share or fitted.losses:

@@ -12,19 +12,24 @@ from headwater.components.label.asking.strategies.regions import shared
 TITLE = "a mix"
 LEARNS = "committee"
 
-SHARES = {"margin": 0.6, "committee": 0.2, "clusters": 0.2}
-"""The shares where none are given."""
+SHARES = {"margin": 0.7, "committee": 0.3}
+"""The shares where none are given, of what exploring leaves."""
+
+EXPLORED = 6
+"""With so many labels for each class a model knows better than clusters where to look; until then, where no shares are given,
+clusters have a part of each batch, all of it where nothing is labelled."""
 
 
 def parts(shares: Mapping[str, float]) -> tuple[str, ...]:
     """The strategies of the mix."""
-    return tuple(shares or SHARES)
+    return tuple(shares or (*SHARES, "clusters"))
 
 
 def choose_from(pools: Mapping[str, Pool], told: Told) -> list[tuple[str, int]]:
     """The strategy and the place in its pool of each row, turn by turn."""
     names = parts(told.shares)
-    weights = np.array([(told.shares or SHARES)[name] for name in names], np.float64)
+    own_shares = told.shares or _shares(len(told.labelled), told.classes)
+    weights = np.array([own_shares[name] for name in names], np.float64)
     given = shared(weights, np.full(len(names), told.wanted), told.wanted)
     taken: set[int] = set()
     labelled = told.labelled
@@ -42,6 +47,12 @@ def choose_from(pools: Mapping[str, Pool], told: Told) -> list[tuple[str, int]]:
         labelled = np.concatenate([labelled, pool.rows.vectors[picked]])
     turns = [(place, name) for name in names for place in range(len(chosen[name]))]
     return [(name, chosen[name][place]) for place, name in sorted(turns, key=lambda turn: turn[0])]
+
+
+def _shares(labelled: int, classes: int) -> dict[str, float]:
+    """The shares where none are given."""
+    exploring = max(0.0, 1 - labelled / (EXPLORED * classes))
+    return {**{name: share * (1 - exploring) for name, share in SHARES.items()}, "clusters": exploring}
 
 
 def _of_regions(pool: Pool, places: np.ndarray) -> tuple[np.ndarray | None, ...]:
