@@ -66,6 +66,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/infer_schema/templates/page.html",
         "components/label/component.yaml",
         "components/label/templates/direct.html",
+        "components/label/templates/human.html",
         "components/label/templates/macros.html",
         "components/label/templates/page.html",
         "components/label/templates/propagate.html",
