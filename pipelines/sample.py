@@ -8,16 +8,19 @@ import pathlib
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
 from headwater.components.common.results import Result
-from headwater.components.label import label_dataset
+from headwater.components.label import ask_rows, label_dataset
+from headwater.components.label.asking.loop import Asked
 from headwater.pipelines.cli import DATA_ROOT, FAILED
 from headwater.pipelines.local import run_locally
 
@@ -63,6 +66,11 @@ FUNCTIONS = (
     {"name": "morning", "threshold": {"column": "hour", "below": 9, "vote": "on_time"}},
 )
 """What somebody who flies knows of late arrivals."""
+
+
+_ASKED = 200
+_RATERS = {"ana": ("expert", 1.0), "ben": ("generalist", 0.85), "cleo": ("generalist", 0.8)}
+"""Who answers: by name the kind of rater, and how often one is right."""
 
 
 def project(weather: pathlib.Path) -> dict[str, Any]:
@@ -115,6 +123,64 @@ def label_by_functions(flights: Result, feedback: Result, checked: pathlib.Path)
     with tempfile.TemporaryDirectory() as folder:
         inputs = {"checked": str(checked), "feedback": feedback.uri}
         return label_dataset(flights.uri, folder, steps=[step], inputs=inputs)
+
+
+def ask_people(flights: Result, feedback: Result, guessed: Result, folder: pathlib.Path) -> tuple[Asked, Result]:
+    """One round of active learning: people are asked about those flights that functions leave most open, and what they answer
+    spreads to all others.
+
+    Args:
+      flights: the dataset.
+      feedback: its labels by feedback, which know how flights arrived: what people answer is made from them.
+      guessed: its labels by functions.
+      folder: where tasks and answers go.
+
+    Returns:
+      What was asked, and the labels.
+    """
+    ask = {
+        # What spreads needs some of all kinds, and not those alone that are hardest.
+        "strategy": "regions",
+        "rows": _ASKED,
+        "columns": ["dep_delay", "hour", "at_precip", "at_visib"],
+        "answered_by": [],
+        "learn_from": ["weak_supervision"],
+        "tasks": {"format": "csv", "overlap": len(_RATERS)},
+    }
+    asked = ask_rows(guessed.uri, str(folder / f"tasks-{flights.body['span']}"), ask=ask)
+    step = {
+        "method": "human",
+        "classes": list(_CLASSES),
+        "label": "guess",
+        "votes": "answers",
+        "raters": {name: kind for name, (kind, _) in _RATERS.items()},
+        "kinds": {"expert": {"trust": 0.95, "cost": 2}, "generalist": {"trust": 0.8, "cost": 0.5}},
+        "truth": "arrival",
+        "truth_input": "feedback",
+    }
+    spread = {"method": "propagate", "classes": list(_CLASSES), "columns": ["dep_delay"]}
+    inputs = {"answers": str(_write_answers(asked.batch, feedback, folder)), "feedback": feedback.uri}
+    with tempfile.TemporaryDirectory() as output:
+        return asked, label_dataset(flights.uri, output, steps=[step, spread], inputs=inputs)
+
+
+def _write_answers(batch: pa.Table, feedback: Result, folder: pathlib.Path) -> pathlib.Path:
+    """What the raters answer: one who looks each flight up, and two who are wrong now and then."""
+    arrivals = open_dataset(feedback.folder).to_table(columns=[*_KEY, "arrival"])
+    known = batch.select(list(_KEY)).append_column("_place", pa.array(range(batch.num_rows)))
+    known = known.join(arrivals, list(_KEY), join_type="inner").sort_by("_place").drop(["_place"])
+    chance = np.random.default_rng(7)
+    answers = []
+    for name, (_, right) in _RATERS.items():
+        wrong = chance.random(known.num_rows) >= right
+        late = pc.xor(pc.equal(known["arrival"], "late"), pa.array(wrong))
+        answer = pc.if_else(late, "late", "on_time")
+        answers.append(
+            known.select(list(_KEY))
+            .append_column("rater", pa.array([name] * known.num_rows))
+            .append_column("answer", answer)
+        )
+    return _write(folder / f"answers-{feedback.body['span']}.csv", pa.concat_tables(answers))
 
 
 def write_months(folder: pathlib.Path) -> dict[int, pathlib.Path]:
@@ -202,11 +268,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 f"guessed     right on {percent(truth['accuracy'])} of {truth['labelled']:,} flights whose arrival is known"
             )
-            print(f"page        {os.path.relpath(guessed.home.report('labels'))}", flush=True)
+            if month == max(_MONTHS):
+                _show_round(outcome.results, guessed, folder)
+            else:
+                print(f"page        {os.path.relpath(guessed.home.report('labels'))}", flush=True)
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _show_round(results: Mapping[str, Result], guessed: Result, folder: pathlib.Path) -> None:
+    asked, answered = ask_people(results["dataset"], results["labels"], guessed, folder)
+    assert answered.home is not None
+    before, after = guessed.body["truth"], answered.body["truth"]
+    votes = answered.body["steps"][0]
+    print(
+        f"\none round of people's answers: the {asked.batch.num_rows:,} flights that the functions leave most open\n"
+        f"answered    {votes['votes']:,} votes of {len(_RATERS)} raters, at a cost of {votes['cost']:g}\n"
+        f"spread      from {answered.body['labelled']['methods']['human']:,} flights to "
+        f"{answered.body['labelled']['methods']['propagate']:,}: right on {percent(after['accuracy'])}, where the functions were "
+        f"on {percent(before['accuracy'])}\n"
+        f"page        {os.path.relpath(answered.home.report('labels'))}",
+        flush=True,
+    )
 
 
 def _flights() -> pa.Table:

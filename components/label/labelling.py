@@ -21,7 +21,7 @@ from headwater.components.common.results import Home, Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of
 from headwater.components.common.user_code import named as named_functions
-from headwater.components.label import table
+from headwater.components.label import rounds, table
 from headwater.components.label.carryover import Bases, Carried, check_not_taken, take_over
 from headwater.components.label.choosing import ALL, choose
 from headwater.components.label.classes import check_kind
@@ -176,6 +176,7 @@ def label_dataset(
     body["private"] = private
     body["findings"] = mark_upstream(findings_of(checked, labellers, earlier), acknowledgements)
     body["chosen"] = chosen
+    body["earlier"] = rounds.earlier(home, first)
     body["bases"] = bases.references
     body["splits"] = write_indexes("labels", plan, records, items, bases, opened.splits)
     body["carried"] = {

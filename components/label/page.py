@@ -8,6 +8,7 @@ from typing import Any
 from headwater.components.common import cards, charts
 from headwater.components.common.pages import relative_page, render
 from headwater.components.common.results import Home, Result
+from headwater.components.label import rounds
 from headwater.components.label.methods import METHODS
 
 _WHY = "A model learns what the labels say: where they are wrong or absent, so is the model."
@@ -38,9 +39,12 @@ def render_page(body: Mapping[str, Any], dataset: Result, here: Home | None = No
         shown=shown,
         choices=cards.choices(shown),
         rows=body["accounts"]["written"],
+        rounds=[*body["earlier"], {**rounds.summary(body), "version": here.version}]
+        if here and body["earlier"]
+        else [],
         balance=[(name, count, count / rows) for name, count in labelled["classes"].items()],
         coverage=1 - labelled["abstained"] / rows,
-        titles={name: _title(name) for name in labelled["methods"]},
+        titles={name: _title(name) for name in METHODS},
         steps=[_section(step, body["classes"]) for step in body["steps"]],
         majority=next((step["majority"]["balance"] for step in body["steps"] if "majority" in step), None),
         width=charts.WIDTH,

@@ -70,11 +70,10 @@ def measure_ours(kind: str, rows: str, seeds: str) -> dict:
 
     points, truth, own = _given(kind, int(rows), int(seeds))
     classes = int(truth.max()) + 1
-    prior = np.bincount(truth[own], minlength=classes) + 1.0
     hashes = np.random.default_rng(2).integers(0, 1 << 63, len(points)).astype(np.uint64)
     nodes = Nodes(points, hashes, own, np.eye(classes, dtype=np.float32)[truth[own]], np.zeros(len(own), bool))
     started, before = time.perf_counter(), _processor()
-    done = propagate(nodes, Rules(10, None, prior / prior.sum()))
+    done = propagate(nodes, Rules(10, None, None))
     probabilities = done.probabilities[done.of]
     return _told(probabilities, truth, own, started, before)
 

@@ -16,8 +16,7 @@ def spread(points: np.ndarray, truth: np.ndarray, seeds: np.ndarray, classes: in
     """Propagates the true classes of the seeds."""
     hashes = np.random.default_rng(1).integers(0, 1 << 63, len(points)).astype(np.uint64)
     known = np.eye(classes, dtype=np.float32)[truth[seeds]]
-    prior = np.bincount(truth[seeds], minlength=classes) + 1.0
-    given = {"neighbours": 10, "spread": None, "prior": prior / prior.sum(), **rules}
+    given = {"neighbours": 10, "spread": None, "prior": None, **rules}
     return propagate(Nodes(points.astype(np.float32), hashes, seeds, known, np.zeros(len(seeds), bool)), Rules(**given))
 
 
@@ -225,3 +224,33 @@ def test_memory_limits_the_nodes(monkeypatch):
     assert coreset.most_nodes(20_000, 32, 10, 10) == (20_000, False)
     monkeypatch.setattr(machine, "memory", lambda: None)
     assert coreset.most_nodes(10_000_000, 32, 10, 10) == (10_000_000, False)
+
+
+def picked(points, truth, seed):
+    """Seeds that are picked by where they lie: nine of ten where one class is, which has a fifth of the rows."""
+    chance = np.random.default_rng(seed)
+    right = points[:, 0] > np.quantile(points[:, 0], 0.8)
+    return np.sort(
+        np.concatenate(
+            [chance.choice(np.flatnonzero(right), 180, False), chance.choice(np.flatnonzero(~right), 20, False)]
+        )
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_seeds_that_were_picked_do_not_decide_how_many_rows_a_class_has(seed):
+    points = np.random.default_rng(seed).normal(size=(5_000, 2))
+    truth = (points[:, 0] > np.quantile(points[:, 0], 0.8)).astype(int)
+    seeds = picked(points, truth, seed)
+    done = spread(points, truth, seeds, 2)
+    assert truth[seeds].mean() == 0.9 and abs(done.report["prior"][1] - 0.2) < 0.15
+    assert (done.probabilities[done.of].argmax(1) == truth).mean() > 0.8
+
+
+def test_rows_that_are_far_from_all_seeds_are_counted():
+    points = np.random.default_rng(3).normal(size=(5_000, 2))
+    truth = (points[:, 1] > 0).astype(int)
+    sample = np.sort(np.random.default_rng(1).choice(5_000, 200, False))
+    corner = np.sort(np.argsort(-points[:, 0])[:200])
+    shares = [spread(points, truth, seeds, 2).report["far"] for seeds in (sample, corner)]
+    assert shares[0] < 0.12 and shares[1] > 0.5

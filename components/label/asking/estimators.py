@@ -17,6 +17,7 @@ MEMBERS = 7
 
 _TREES = 100
 _FEW_TREES = 25
+_MOST_LEAVES = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def fit(where: str, name: str, vectors: np.ndarray, codes: np.ndarray, classes: 
     Raises:
       HeadwaterError: it fails.
     """
-    made = check_estimator(where, name)() if name else forest(seed)
+    made = check_estimator(where, name)() if name else forest(seed, len(codes))
     return _fitted(f"{where}: {name}" if name else "the default estimator", made, vectors, codes, classes)
 
 
@@ -126,11 +127,21 @@ def fit_committee(
     ]
 
 
-def forest(seed: int, trees: int = _TREES) -> Any:
-    """The default estimator: a random forest, which needs no scaling, no tuning and few labels."""
+def forest(seed: int, rows: int, trees: int = _TREES) -> Any:
+    """The default estimator: a random forest, which needs no scaling, no tuning and few labels.
+
+    Args:
+      seed: of its draws.
+      rows: that it will learn from: of many, a leaf holds several, so that it stays small on its way to the workers.
+      trees: how many.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(trees, random_state=seed)
+    return RandomForestClassifier(trees, min_samples_leaf=_leaf(rows), random_state=seed)
+
+
+def _leaf(rows: int) -> int:
+    return max(1, rows // _MOST_LEAVES)
 
 
 def _default_committee(rows: int, seed: int) -> list[Any]:
@@ -142,11 +153,11 @@ def _default_committee(rows: int, seed: int) -> list[Any]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    forests = [forest(seed + number, _FEW_TREES) for number in range(1, 4)]
+    forests = [forest(seed + number, rows, _FEW_TREES) for number in range(1, 4)]
     return [
         *forests,
-        ExtraTreesClassifier(_FEW_TREES, random_state=seed),
-        ExtraTreesClassifier(_FEW_TREES, random_state=seed + 1),
+        ExtraTreesClassifier(_FEW_TREES, min_samples_leaf=_leaf(rows), random_state=seed),
+        ExtraTreesClassifier(_FEW_TREES, min_samples_leaf=_leaf(rows), random_state=seed + 1),
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=200)),
         make_pipeline(StandardScaler(), KNeighborsClassifier(min(5, rows), weights="distance")),
     ]

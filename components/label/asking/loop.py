@@ -175,9 +175,10 @@ def _next(context: Context, current: State, beam: Mapping[str, Any]) -> Asked | 
     scorer = scoring.Scorer(
         lens, encoder, tuple(parts_of(strategy, ask.shares)), model, tuple(committee), space, ask.most
     )
+    # Merging needs no models, which are large, and each step of the graph has a copy.
     content = map_merge(
         "label: ask: score", context.items, functools.partial(scoring.score, scorer),
-        functools.partial(scoring.merge, scorer), sizes=sizes, **beam,
+        functools.partial(scoring.merge, scorer._replace(model=None, committee=())), sizes=sizes, **beam,
     )  # fmt: skip
     pools, keys = scoring.pools(scorer, content)
     assert keys is not None, "some rows may be asked about"

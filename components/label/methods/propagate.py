@@ -18,6 +18,7 @@ import pydantic
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.findings import percent
 from headwater.components.label.classes import ABSTAIN, ClassName, check_kind
 from headwater.components.label.features import Form
 from headwater.components.label.gold import ByKey, by_key, outside
@@ -31,6 +32,7 @@ from headwater.components.label.table import Earlier
 TITLE = "propagation"
 
 _SHARE = 1e-6
+_MOST_FAR = 0.25
 
 
 def _named(given: Any) -> Any:
@@ -62,7 +64,8 @@ class Settings(pydantic.BaseModel):
       neighbours: to how many of its nearest a row is joined.
       spread: how much a row takes over from its neighbours, against what it has of itself, in (0, 1): the more, the farther
         labels reach. By default the one of 0.9, 0.97 and 0.995 that tells held-out seeds best; 0.97 with fewer than 30.
-      balance: the share of each class, by its name, where it is known; as the seeds have it otherwise.
+      balance: the share of each class, by its name, where it is known; otherwise as the seeds have it, each for the rows that it
+        is nearest to.
       class_mass: whether classes are weighed so that each gets the share of all rows that `balance` or the seeds tell.
       calibrate: whether probabilities are calibrated on seeds that are held out; it takes 30.
       min_probability: a row whose label's probability is less abstains, in [0, 1].
@@ -193,7 +196,7 @@ class _Prepared:
         )  # fmt: skip
         placed = json.loads(content)
         lacking = sum(each[1] for each in placed)
-        done = self._propagate(items, scratch, encoder, [each[0] for each in placed], counts["seeds"])
+        done = self._propagate(items, scratch, encoder, [each[0] for each in placed])
         if chosen.all_rows:
             unreached = sum(_leave(scratch, item, done, start) for item, start in zip(items, _starts(placed)))
         else:
@@ -221,9 +224,7 @@ class _Prepared:
             least=float(settings.min_probability),
         )  # fmt: skip
 
-    def _propagate(
-        self, items: Sequence[Item], scratch: str, encoder: Encoder, rows: Sequence[int], seeds: Sequence[int]
-    ) -> Propagated:
+    def _propagate(self, items: Sequence[Item], scratch: str, encoder: Encoder, rows: Sequence[int]) -> Propagated:
         """Reads the nodes, and spreads the seeds."""
         settings, classes = self.step.settings, self.step.classes
         points = np.empty((sum(rows), encoder.dimensions), np.float32)
@@ -242,11 +243,10 @@ class _Prepared:
             raise HeadwaterError(
                 f"{self.step.where}.columns: no row with a class has an embedding, so that nothing can spread"
             )
+        prior = None
         if settings.balance is not None:
             prior = np.array([settings.balance[name] for name in classes], np.float64)
-        else:
-            prior = np.array(seeds, np.float64) + 1
-        prior /= prior.sum()
+            prior /= prior.sum()
         rules = Rules(settings.neighbours, settings.spread, prior, settings.class_mass, settings.calibrate)
         print(
             f"label: propagate: {len(points):,} rows of {encoder.dimensions} dimensions, {len(nodes.seeds):,} seeds",
@@ -339,6 +339,11 @@ def _warnings(step: Step, report: Mapping[str, Any], memory_nodes: int) -> list[
     if not report["held_out"] and step.settings.calibrate:
         warnings.append(
             f"probabilities are not calibrated: that takes {LEAST_SEEDS} seeds that other seeds reach, at least two of a class"
+        )
+    if report["far"] > _MOST_FAR:
+        warnings.append(
+            f"{percent(report['far'])} of the rows are farther from every seed than seeds are from each other, so that their labels "
+            "rest on little: label some rows of all kinds, as headwater ask --strategy regions chooses them"
         )
     return warnings
 

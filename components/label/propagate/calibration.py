@@ -61,13 +61,14 @@ def class_mass(mass: np.ndarray, copies: np.ndarray, prior: np.ndarray) -> np.nd
     return prior / np.maximum(shares / max(copies.sum(), 1), _LEAST)
 
 
-def fit(plain: Calibration, held: np.ndarray, classes: np.ndarray) -> Calibration:
+def fit(plain: Calibration, held: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> Calibration:
     """Chooses temperature and doubt by the log loss of held-out seeds.
 
     Args:
       plain: without them.
       held: what other seeds give at each seed.
       classes: how much each seed is of each class.
+      weights: of the seeds, of mean 1.
     """
     # So few seeds do not tell of an error that is rarer, even if all are right.
     least = 1 / (len(held) + 2)
@@ -76,13 +77,13 @@ def fit(plain: Calibration, held: np.ndarray, classes: np.ndarray) -> Calibratio
         for temperature in _TEMPERATURES
         for doubt in sorted({max(doubt, least) for doubt in _DOUBTS})
     ]
-    return min(tried, key=lambda each: log_loss(each.probabilities(held), classes))
+    return min(tried, key=lambda each: log_loss(each.probabilities(held), classes, weights))
 
 
-def log_loss(probabilities: np.ndarray, classes: np.ndarray) -> float:
+def log_loss(probabilities: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The mean of −log of the probability of a seed's class; of its classes, by how much it is of each."""
     logs = np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
-    return float(-(classes * logs).sum(1).mean())
+    return float(-np.average((classes * logs).sum(1), weights=weights))
 
 
 def folds_of(numbers: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headwater.components.label.propagate import calibration, graph, solving
+from headwater.components.label.propagate import calibration, graph, solving, standing
 from headwater.components.label.propagate.calibration import Calibration
 from headwater.components.label.propagate.neighbours import FLAT_POINTS
 
@@ -43,7 +43,7 @@ class Rules(NamedTuple):
     Attributes:
       neighbours: to how many of its nearest a node is joined.
       spread: how much a node takes over from its neighbours, in (0, 1); None to choose of `SPREADS` by held-out seeds.
-      prior: float64, the share of each class.
+      prior: float64, the share of each class; None to tell it from the seeds and how many rows each stands for.
       class_mass: whether classes get as many rows as the prior says.
       calibrate: whether held-out seeds choose a temperature.
       flat: the most points that are compared each with each.
@@ -51,7 +51,7 @@ class Rules(NamedTuple):
 
     neighbours: int
     spread: float | None
-    prior: np.ndarray
+    prior: np.ndarray | None
     class_mass: bool = True
     calibrate: bool = True
     flat: int = FLAT_POINTS
@@ -86,6 +86,8 @@ def propagate(nodes: Nodes, rules: Rules) -> Propagated:
 
 
 def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
+    stands, far = standing.standing(nodes.points, nodes.hashes, nodes.seeds, nodes.classes, rules.flat)
+    prior = standing.shares(nodes.classes, stands) if rules.prior is None else rules.prior
     first, of = graph.distinct(nodes.points)
     points = nodes.points if len(first) == len(nodes.points) else nodes.points[first]
     joined = graph.build(points, rules.neighbours, rules.flat)
@@ -93,13 +95,13 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
     place = np.empty(len(first), np.int64)
     place[joined.order] = np.arange(len(first))
     first, of = first[joined.order], place[of]
-    seeds, classes, gold = _by_node(nodes, of)
+    seeds, classes, gold, stands = _by_node(nodes, of, stands)
     # In an order of chance, so that folds are samples.
     order = np.lexsort([seeds, nodes.hashes[first[seeds]]])
-    seeds, classes, gold = seeds[order], classes[order], gold[order]
+    seeds, classes, gold, stands = seeds[order], classes[order], gold[order], stands[order]
     folds = calibration.folds_of(classes.argmax(1))
     enough = (folds < calibration.FOLDS).sum() >= calibration.LEAST_SEEDS
-    share = rules.spread or (_chosen(joined.joins, seeds, classes, folds, rules.prior) if enough else FEW_SPREAD)
+    share = rules.spread or (_chosen(joined.joins, seeds, classes, folds, prior, stands) if enough else FEW_SPREAD)
     if not rules.calibrate or not enough:
         folds[:] = 0
     solution = solving.solve(joined.joins, share, seeds, classes, folds)
@@ -107,18 +109,18 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
     has_seed[joined.components[seeds]] = True
     reached = has_seed[joined.components]
     copies = np.bincount(of, minlength=len(first))
-    factors = np.ones(len(rules.prior))
+    factors = np.ones(len(prior))
     if rules.class_mass:
-        factors = calibration.class_mass(solution.mass[reached], copies[reached], rules.prior)
-    plain = Calibration(factors, rules.prior)
+        factors = calibration.class_mass(solution.mass[reached], copies[reached], prior)
+    plain = Calibration(factors, prior)
     held_out = (folds < calibration.FOLDS) & (solution.held.sum(1) > 0) & bool(folds.any())
     if (held_out & gold).sum() >= calibration.LEAST_SEEDS:
         held_out &= gold
     fitted, told = plain, None
     if held_out.sum() >= calibration.LEAST_SEEDS:
-        held, known = solution.held[held_out], classes[held_out]
-        fitted = calibration.fit(plain, held, known)
-        told = _described(plain, fitted, held, known, bool(gold[held_out].all()))
+        held, known, weights = solution.held[held_out], classes[held_out], _softened(stands[held_out])
+        fitted = calibration.fit(plain, held, known, weights)
+        told = _described(plain, fitted, held, known, weights, bool(gold[held_out].all()))
     probabilities = fitted.probabilities(solution.mass)
     report = {
         "nodes": len(first),
@@ -126,15 +128,26 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
         "components": len(has_seed),
         "components_without_seeds": int((~has_seed).sum()),
         "spread": share,
+        "far": round(far, 6),
+        "prior": [round(float(each), 6) for each in prior],
         "steps": solution.steps,
         "held_out": told,
     }
     return Propagated(of, probabilities, reached, joined, fitted, report)
 
 
-def _chosen(joins: Any, seeds: np.ndarray, classes: np.ndarray, folds: np.ndarray, prior: np.ndarray) -> float:
+def _softened(stands: np.ndarray) -> np.ndarray:
+    """Weights of seeds when they judge probabilities: half way to all alike, or a few would decide."""
+    weights = 1 + stands
+    return weights / weights.mean()
+
+
+def _chosen(
+    joins: Any, seeds: np.ndarray, classes: np.ndarray, folds: np.ndarray, prior: np.ndarray, stands: np.ndarray
+) -> float:
     """The spread by which the other folds' seeds tell one fold's best; the solution need not be exact for that."""
     held = folds == 0
+    weights = _softened(stands[held])
     plain = Calibration(np.ones(len(prior)), prior)
     losses = {}
     for share in SPREADS:
@@ -143,32 +156,34 @@ def _chosen(joins: Any, seeds: np.ndarray, classes: np.ndarray, folds: np.ndarra
         found, _ = solving.conjugate_gradients(joins, share, given, _ROUGHLY)
         own = np.maximum(found[seeds[held]], 0)
         losses[share] = calibration.log_loss(
-            calibration.fit(plain, own, classes[held]).probabilities(own), classes[held]
+            calibration.fit(plain, own, classes[held], weights).probabilities(own), classes[held], weights
         )
     return min(losses, key=losses.__getitem__)
 
 
-def _by_node(nodes: Nodes, of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The nodes that have a seed, the mean of their seeds' classes, and whether one of those is gold."""
+def _by_node(nodes: Nodes, of: np.ndarray, stands: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The nodes that have a seed, the mean of their seeds' classes, whether one of those is gold, and how many rows they stand
+    for."""
     seeds, place, times = np.unique(of[nodes.seeds], return_inverse=True, return_counts=True)
     place = place.reshape(-1)
     classes = np.zeros((len(seeds), nodes.classes.shape[1]))
     for number in range(classes.shape[1]):
         classes[:, number] = np.bincount(place, nodes.classes[:, number], minlength=len(seeds))
     gold = np.bincount(place, nodes.gold, minlength=len(seeds)) > 0
-    return seeds, (classes / times[:, None]).astype(np.float32), gold
+    stands = np.bincount(place, stands, minlength=len(seeds))
+    return seeds, (classes / times[:, None]).astype(np.float32), gold, stands
 
 
 def _described(
-    plain: Calibration, fitted: Calibration, held: np.ndarray, known: np.ndarray, gold: bool
+    plain: Calibration, fitted: Calibration, held: np.ndarray, known: np.ndarray, weights: np.ndarray, gold: bool
 ) -> dict[str, Any]:
     before, after = plain.probabilities(held), fitted.probabilities(held)
     return {
         "seeds": len(held),
         "gold": gold,
-        "accuracy": round(float((after.argmax(1) == known.argmax(1)).mean()), 6),
-        "log_loss": round(calibration.log_loss(after, known), 6),
-        "log_loss_before": round(calibration.log_loss(before, known), 6),
+        "accuracy": round(float(np.average(after.argmax(1) == known.argmax(1), weights=weights)), 6),
+        "log_loss": round(calibration.log_loss(after, known, weights), 6),
+        "log_loss_before": round(calibration.log_loss(before, known, weights), 6),
         "temperature": round(fitted.temperature, 4),
         "doubt": round(fitted.doubt, 6),
     }
