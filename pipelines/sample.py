@@ -166,7 +166,7 @@ def ask_people(flights: Result, feedback: Result, guessed: Result, folder: pathl
 
 def _write_answers(batch: pa.Table, feedback: Result, folder: pathlib.Path) -> pathlib.Path:
     """What the raters answer: one who looks each flight up, and two who are wrong now and then."""
-    arrivals = open_dataset(feedback.folder).to_table(columns=[*_KEY, "arrival"])
+    arrivals = open_dataset(feedback.uri).to_table(columns=[*_KEY, "arrival"])
     known = batch.select(list(_KEY)).append_column("_place", pa.array(range(batch.num_rows)))
     known = known.join(arrivals, list(_KEY), join_type="inner").sort_by("_place").drop(["_place"])
     chance = np.random.default_rng(7)

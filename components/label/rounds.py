@@ -20,8 +20,10 @@ def earlier(home: Home | None, step: Step) -> list[dict[str, Any]]:
     Returns:
       Of each, the first first: its version and URI, and what `summary` tells.
     """
+    if home is None:
+        return []
     found = []
-    for other in results.committed(home.data_root, home.name, "labels") if home else []:
+    for other in results.committed(home.data_root, home.name, "labels"):
         if other.span != home.span or other.version >= home.version:
             continue
         body = results.load(other.folder("labels"), "labels").body
