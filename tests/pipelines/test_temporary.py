@@ -77,8 +77,11 @@ def orders(path: pathlib.Path, rows: int) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory) -> pathlib.Path:
-    """Orders that take two workers some seconds."""
-    return orders(tmp_path_factory.mktemp("big") / "big.csv", 600_000)
+    """Orders in two files, as workers are started for several, which take them some seconds."""
+    folder = tmp_path_factory.mktemp("big")
+    first = orders(folder / "a.csv", 600_000)
+    shutil.copy(first, folder / "b.csv")
+    return folder
 
 
 @pytest.mark.slow

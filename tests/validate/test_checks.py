@@ -14,11 +14,12 @@ from headwater.components.validate import check_statistics, checks
 from headwater.components.validate.alerts.channels import prometheus
 from headwater.components.validate.checks import Check, Outcome
 from headwater.components.validate.findings import finding
+from headwater.components.validate.judging import STRICT
 from headwater.pipelines.cli import main
 
 
 class Size(pydantic.BaseModel):
-    model_config = checks.base.STRICT
+    model_config = STRICT
     most_rows: int = 10
 
 
