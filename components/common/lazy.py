@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -21,3 +21,23 @@ def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
 
     return load
+
+
+class Modules(Mapping[str, Any]):
+    """A registry of modules, each imported when it is asked for.
+
+    Attributes:
+      names: by the name that settings use, the module's own.
+    """
+
+    def __init__(self, names: Mapping[str, str]):
+        self.names = dict(names)
+
+    def __getitem__(self, name: str) -> Any:
+        return importlib.import_module(self.names[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)

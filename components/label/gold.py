@@ -15,7 +15,7 @@ from headwater.components.label import attribution
 from headwater.components.label.attribution import Coded, Other
 from headwater.components.label.attribution.columns import On, match_columns
 from headwater.components.label.classes import check_kind, numbers
-from headwater.components.label.methods import Context, Item
+from headwater.components.label.methods import Context, Item, Step
 
 
 class ByKey(NamedTuple):
@@ -79,6 +79,42 @@ def by_key(where: str, context: Context, name: str, column: str, classes: Sequen
     return ByKey(
         where, column, Other(elements, schema, functools.partial(_column, column, tuple(classes)), tuple(classes)), on
     )
+
+
+def of_step(step: Step, context: Context) -> tuple[str, ByKey | None]:
+    """What a step's settings `gold` and `gold_input` name.
+
+    Returns:
+      The dataset's column, empty for none; and the column of other data, None for none.
+
+    Raises:
+      HeadwaterError: there is no such input or column, it holds no classes, or it is the truth.
+    """
+    settings, schema, where = step.settings, context.dataset.schema, f"{step.where}.gold"
+    if settings.gold_input:
+        return "", by_key(where, context, settings.gold_input, settings.gold, step.classes)
+    gold = settings.gold
+    if not gold:
+        return "", None
+    if gold not in schema.names:
+        raise HeadwaterError(f"{where}: there is no column {gold!r}; the columns are {', '.join(schema.names)}")
+    if gold == context.truth:
+        raise HeadwaterError(
+            f"{where}: {gold!r} is also the truth that labels are evaluated against; data used for fitting cannot be used for "
+            "evaluation"
+        )
+    check_kind(where, gold, schema.field(gold).type)
+    return gold, None
+
+
+def check_named(where: str, gold: str, gold_input: str) -> None:
+    """Refuses a `gold_input` without the column that has the class.
+
+    Raises:
+      HeadwaterError: there is none.
+    """
+    if gold_input and not gold:
+        raise HeadwaterError(f"{where}.gold: must name the column of the input {gold_input!r} that holds the class")
 
 
 def outside(where: str, column: str, rows: int, classes: Sequence[str]) -> HeadwaterError:

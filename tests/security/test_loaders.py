@@ -24,8 +24,6 @@ CALLS = {"eval", "exec", "compile", "__import__", "import_module", "from_string"
 ALLOWED = {
     # It looks its names up in a table of its own.
     ("components/common/lazy.py", "import_module"),
-    ("components/label/methods/__init__.py", "import_module"),
-    ("components/label/asking/strategies/__init__.py", "import_module"),
     # Functions that a setting names.
     ("components/common/user_code.py", "import_module"),
     # Functions that this process's user handed over, on their way to its own workers.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +24,7 @@ import pydantic
 
 from headwater.components.common.dataset import Dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.lazy import Modules
 
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 """How every method's `Settings` are configured."""
@@ -171,25 +171,12 @@ def certain(codes: np.ndarray, classes: int) -> np.ndarray:
     return probabilities
 
 
-class _Methods(Mapping[str, Any]):
-    """The modules of the methods, imported when they are asked for."""
-
-    names = {
+METHODS = Modules(
+    {
         "direct": "headwater.components.label.methods.direct",
         "propagate": "headwater.components.label.methods.propagate",
         "human": "headwater.components.label.methods.human",
         "weak_supervision": "headwater.components.label.methods.weak_supervision",
     }
-
-    def __getitem__(self, name: str) -> Any:
-        return importlib.import_module(self.names[name])
-
-    def __iter__(self):
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-METHODS = _Methods()
+)
 """Every method by its name."""

@@ -15,8 +15,8 @@ from headwater.components.common.dataset import Dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
 from headwater.components.common.partitions import PartitionResults
-from headwater.components.label.classes import ABSTAIN, check_kind
-from headwater.components.label.gold import ByKey, by_key
+from headwater.components.label.classes import ABSTAIN
+from headwater.components.label.gold import ByKey, check_named, of_step
 from headwater.components.label.human import agreement, joining, raters
 from headwater.components.label.human.adjudicating import listed
 from headwater.components.label.human.aggregation import AGGREGATIONS, Kinds
@@ -128,10 +128,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
             raise HeadwaterError(
                 f"{where}.kinds.{name}.trust: {each.trust:g} must be above chance, which is {1 / len(classes):.2g} with {len(classes)} classes"
             )
-    if settings.gold_input and not settings.gold:
-        raise HeadwaterError(
-            f"{where}.gold: must name the column of the input {settings.gold_input!r} that holds the class"
-        )
+    check_named(where, settings.gold, settings.gold_input)
     if settings.scale == "interval" and _values(classes) is None:
         raise HeadwaterError(f"{where}.scale: interval needs classes that are numbers; given: {', '.join(classes)}")
 
@@ -156,21 +153,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
     if settings.raters_input:
         key = f"{where}.raters_input"
         of.update(raters.read_kinds(key, context.input(key, settings.raters_input), list(settings.all_kinds)))
-    given, gold = None, ""
-    if settings.gold_input:
-        given = by_key(f"{where}.gold", context, settings.gold_input, settings.gold, step.classes)
-    elif settings.gold:
-        gold = settings.gold
-        if gold not in dataset.schema.names:
-            raise HeadwaterError(
-                f"{where}.gold: there is no column {gold!r}; the columns are {', '.join(dataset.schema.names)}"
-            )
-        if gold == context.truth:
-            raise HeadwaterError(
-                f"{where}.gold: {gold!r} is also the truth that labels are evaluated against; data used for fitting "
-                "cannot be used for evaluation"
-            )
-        check_kind(f"{where}.gold", gold, dataset.schema.field(gold).type)
+    gold, given = of_step(step, context)
     private = frozenset(dataset.result.body.get("private") or {})
     return _Prepared(step, source, dataset.schema, tuple(dataset.key), of, gold, given, private)
 

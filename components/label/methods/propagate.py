@@ -19,9 +19,9 @@ import pydantic
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
-from headwater.components.label.classes import ABSTAIN, ClassName, check_kind
+from headwater.components.label.classes import ABSTAIN, ClassName
 from headwater.components.label.features import Form
-from headwater.components.label.gold import ByKey, by_key, outside
+from headwater.components.label.gold import ByKey, check_named, of_step, outside
 from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
 from headwater.components.label.propagate import coreset, features, fitting, passes
 from headwater.components.label.propagate.calibration import LEAST_SEEDS
@@ -98,10 +98,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
     Raises:
       HeadwaterError: names the key.
     """
-    if settings.gold_input and not settings.gold:
-        raise HeadwaterError(
-            f"{where}.gold: must name the column of the input {settings.gold_input!r} that holds the class"
-        )
+    check_named(where, settings.gold, settings.gold_input)
     if not settings.gold and where.rpartition(".")[2] == "0":
         raise HeadwaterError(
             f"{where}: there are no seeds: labels spread from those of earlier steps, and this is the first, or from gold; "
@@ -123,21 +120,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
       HeadwaterError: a column is not there or of another kind.
     """
     settings, schema, where = step.settings, context.dataset.schema, step.where
-    given = None
-    if settings.gold_input:
-        given = by_key(f"{where}.gold", context, settings.gold_input, settings.gold, step.classes)
-    elif settings.gold and settings.gold not in schema.names:
-        raise HeadwaterError(
-            f"{where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
-        )
-    gold = "" if settings.gold_input else settings.gold
-    if gold and gold == context.truth:
-        raise HeadwaterError(
-            f"{where}.gold: {gold!r} is also the truth that labels are evaluated against; rows that are seeds cannot be "
-            "evaluated by the same column"
-        )
-    if gold:
-        check_kind(f"{where}.gold", gold, schema.field(gold).type)
+    gold, given = of_step(step, context)
     unseen = [name for name in (gold, context.truth) if name]
     columns = features.features_of(f"{where}.columns", settings.columns, schema, unseen)
     return _Prepared(step, tuple(columns), tuple(context.dataset.key), schema, gold, given)

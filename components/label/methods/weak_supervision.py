@@ -21,8 +21,8 @@ from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import PartitionResults
 from headwater.components.label.attribution import codes_of
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_kind, numbers
-from headwater.components.label.gold import ByKey, by_key, outside
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, numbers
+from headwater.components.label.gold import ByKey, check_named, of_step, outside
 from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
@@ -82,10 +82,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
             )
         if min(settings.balance.values()) <= 0 or abs(sum(settings.balance.values()) - 1) > _SHARE:
             raise HeadwaterError(f"{where}.balance: shares must be above 0 and sum to 1; given: {settings.balance}")
-    if settings.gold_input and not settings.gold:
-        raise HeadwaterError(
-            f"{where}.gold: must name the column of the input {settings.gold_input!r} that holds the class"
-        )
+    check_named(where, settings.gold, settings.gold_input)
     if settings.model == "naive_bayes" and not settings.gold:
         raise HeadwaterError(f"{where}.model: naive_bayes learns only from gold labels, but no gold column is named")
     if len(settings.functions) < LEAST_SOURCES and not settings.gold and settings.model != "majority":
@@ -102,21 +99,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
       HeadwaterError: a column is not there or of another kind, or an expression cannot be computed.
     """
     settings, schema = step.settings, context.dataset.schema
-    given = None
-    if settings.gold_input:
-        given = by_key(f"{step.where}.gold", context, settings.gold_input, settings.gold, step.classes)
-    elif settings.gold and settings.gold not in schema.names:
-        raise HeadwaterError(
-            f"{step.where}.gold: there is no column {settings.gold!r}; the columns are {', '.join(schema.names)}"
-        )
-    gold = "" if settings.gold_input else settings.gold
-    if gold and gold == context.truth:
-        raise HeadwaterError(
-            f"{step.where}.gold: {gold!r} is also the truth that labels are evaluated against; data used for fitting "
-            "cannot be used for evaluation"
-        )
-    if gold:
-        check_kind(f"{step.where}.gold", gold, schema.field(gold).type)
+    gold, given = of_step(step, context)
     # A Python function is not shown the truth.
     hidden = {name for name in (gold, context.truth) if name}
     unseen = [name for name in schema.names if name not in hidden]

@@ -17,11 +17,12 @@ by name. And `BY_REGION`, whether the best of each region are kept, and not of a
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from headwater.components.common.lazy import Modules
 
 
 class Rows(NamedTuple):
@@ -99,25 +100,12 @@ class Told:
     seed: int = 0
 
 
-class _Strategies(Mapping[str, Any]):
-    """The modules of the strategies, imported when they are asked for."""
-
-    names = {
+STRATEGIES = Modules(
+    {
         name: f"headwater.components.label.asking.strategies.{name}"
         for name in ("margin", "entropy", "clusters", "committee", "regions", "random", "mix")
     }
-
-    def __getitem__(self, name: str) -> Any:
-        return importlib.import_module(self.names[name])
-
-    def __iter__(self):
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-STRATEGIES = _Strategies()
+)
 """Every strategy by its name."""
 
 
