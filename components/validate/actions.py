@@ -102,7 +102,10 @@ def _label(finding: Finding) -> str:
 
 
 def _concept(finding: Finding) -> str:
-    return "label recent rows and retrain; look first at the slices on the page"
+    first = next((each["where"] for each in finding.get("slices") or () if each.get("where")), "")
+    if not first:
+        return "label recent rows and retrain; look first at the slices on the page"
+    return f"label recent rows and retrain, first of all: headwater ask … --where {shlex.quote(first)}"
 
 
 def _inputs(finding: Finding) -> str:

@@ -9,17 +9,20 @@ import math
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.expressions import check_expression, evaluate_each
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.common.tfdv import tfdv
 from headwater.components.generate_statistics.compute import compute_statistics
 from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
+from headwater.components.validate.actions import action
 from headwater.components.validate.concept import (
     advise,
     counting,
@@ -336,6 +339,28 @@ def test_bins_are_said_in_words():
     assert pair.word(2 * HOSTILE["text"].size) == "flag = true and text = a"
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_rows_of_a_bin_as_sql_are_those_of_the_bin(name):
+    table, column = hostile(), HOSTILE[name]
+    codes = np.concatenate([column.codes(chunk) for chunk in table[name].chunks])
+    seen = 0
+    for code in range(column.size):
+        sql = column.sql(code)
+        if sql:
+            found = evaluate(table, sql)
+            assert found == (codes == code).tolist(), (code, sql)
+            seen += 1
+    assert seen == {"whole": 5, "flag": 5, "text": 4}.get(name, column.size)
+
+
+def evaluate(table, sql):
+    """Where an expression is true, as `headwater ask --where` computes it."""
+    [batch] = table.combine_chunks().to_batches()
+    check_expression("where", sql, batch.schema.names)
+    [(values, _)] = evaluate_each([("where", sql, "{0}")], batch)
+    return pc.fill_null(values, False).to_pylist()
+
+
 def test_bins_lie_on_the_baselines_tenths():
     rng = np.random.default_rng(0)
     values = rng.normal(size=50_000)
@@ -391,6 +416,10 @@ def test_the_slice_that_changed_is_named_with_its_shares():
     assert verdicts(result)["country"] == "concept" and verdicts(result)["device"] == "echo"
     first = result["slices"][0]
     frames = [table.to_pandas().query("country == 'JP'") for table in (then, now)]
+    assert first["where"] == "CAST(\"country\" AS VARCHAR) = 'JP'"
+    assert result["findings"][0]["where"].startswith(f"({first['where']})")
+    advice = action({**result["findings"][0], "check": "concept"}, "")
+    assert advice.endswith("headwater ask … --where 'CAST(\"country\" AS VARCHAR) = '\"'\"'JP'\"'\"''")
     assert first["slice"] == "country = JP" and first["rows"] == [len(frame) for frame in frames]
     shares = {each["class"]: (each["baseline"], each["current"]) for each in first["labels"]}
     assert shares["true"] == pytest.approx([frame["label"].mean() for frame in frames])

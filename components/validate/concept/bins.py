@@ -134,6 +134,30 @@ class Column:
             return f"> {self._number(low)}" if high is None else f"above {self._number(low)} below {self._number(high)}"
         return f"≥ {self._number(low)}" if high is None else f"from {self._number(low)} to below {self._number(high)}"
 
+    def sql(self, code: int) -> str:
+        """The rows of a bin as one SQL expression, as `headwater ask --where` takes it; empty for a bin of values by hash."""
+        name = '"' + self.name.replace('"', '""') + '"'
+        if code == self.size - 1:
+            return f"{name} IS NULL"
+        if self.kind == "text":
+            texts = [_quoted(value) for value in self.values]
+            if code < len(texts):
+                return f"CAST({name} AS VARCHAR) = {texts[code]}" if texts[code] else ""
+            if self.others > 1 or not all(texts):
+                return ""
+            return f"CAST({name} AS VARCHAR) NOT IN ({', '.join(texts)})" if texts else f"{name} IS NOT NULL"
+        value = f"CAST({name} AS TINYINT)" if self.boolean else name if self.whole else f"CAST({name} AS DOUBLE)"
+        if code > len(self.edges):
+            return "" if self.whole else f"isnan({value})"
+        low = f"{value} >= {self._exact(self.edges[code - 1])}" if code else ""
+        high = f"{value} < {self._exact(self.edges[code])}" if code < len(self.edges) else ""
+        # NaN is greater than every number there.
+        finite = f"NOT isnan({value})" if not high and not self.whole else ""
+        return " AND ".join(filter(None, (low, high, finite))) or f"{name} IS NOT NULL"
+
+    def _exact(self, number: float) -> str:
+        return str(int(number)) if self.whole or self.boolean else f"{number!r}::DOUBLE"
+
     def _number(self, number: float) -> str:
         if self.boolean:
             return "true" if number else "false"
@@ -280,6 +304,14 @@ def _texts(array: pa.Array) -> pa.Array:
             array = array.cast(pa.int8())
         array = array.cast(pa.string())
     return array if pa.types.is_binary(array.type) else array.cast(pa.binary())
+
+
+def _quoted(value: bytes) -> str:
+    """A text as SQL writes it; empty for bytes that are no text."""
+    try:
+        return "'" + value.decode().replace("'", "''") + "'"
+    except UnicodeDecodeError:
+        return ""
 
 
 def _shown(value: bytes) -> str:

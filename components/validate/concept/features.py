@@ -34,6 +34,12 @@ class Feature:
         places = np.unravel_index(code, [column.size for column in self.columns])
         return " and ".join(f"{column.name} {column.word(int(place))}" for column, place in zip(self.columns, places))
 
+    def sql(self, code: int) -> str:
+        """The rows of a bin as one SQL expression; empty where it cannot be told so."""
+        places = np.unravel_index(code, [column.size for column in self.columns])
+        parts = [column.sql(int(place)) for column, place in zip(self.columns, places)]
+        return " AND ".join(parts) if all(parts) else ""
+
 
 @dataclasses.dataclass
 class Tested:

@@ -94,6 +94,7 @@ def of_concept(
                 effect=effect,
                 p_value=float(each.adjusted),
                 slices=own[:5],
+                where=" OR ".join(f"({part})" for part in dict.fromkeys(slice_["where"] for slice_ in own[:5]) if part),
                 echoes=echoes if each is sources[0] else [],
             )
         )

@@ -66,6 +66,7 @@ def find_slices(
         slices += [
             {
                 "slice": feature.word(code),
+                "where": feature.sql(code),
                 "features": [column.name for column in feature.columns],
                 "rows": rows[code].tolist(),
                 "share": float(test.compared[1 + code]),
