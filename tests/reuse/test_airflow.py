@@ -91,7 +91,7 @@ def airflow(orders):
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "ORDERS": str(orders), "HEADWATER_COMMAND": HEADWATER,
         "PYTHONPATH": str(ROOT), "AIRFLOW__CORE__UNIT_TEST_MODE": "False", "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(orders / "lineage.jsonl"), "append": True}),
-        "PATH": f"{python.parent}:{os.environ['PATH']}", "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+        "PATH": f"{python.parent}:{os.environ['PATH']}", "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     }  # fmt: skip
 
     class Airflow:
@@ -160,7 +160,7 @@ def test_a_branch_on_the_verdict_and_components_one_by_one(airflow, orders):
 def test_what_is_wrong_is_said_once_and_not_tried_again(airflow, orders):
     airflow.write(
         """
-with DAG("wrong", schedule=None, start_date=datetime.datetime(2026, 2, 1), default_args={"retries": 3}):
+with DAG("wrong", schedule=None, start_date=datetime.datetime(2026, 2, 1), default_args={"retries": 3}) as wrong:
     HeadwaterOperator(task_id="span", span="soon", **given)
     HeadwaterOperator(task_id="project", project="/no/such.yaml", data_root=f"{root}/store")
     HeadwaterOperator(task_id="command", executable="/no/such/headwater", **given)
@@ -181,7 +181,11 @@ def test_a_dag_with_a_wrong_operator_does_not_load(airflow, words, said):
 with DAG("wrong", schedule=None, start_date=datetime.datetime(2026, 2, 1)):
     HeadwaterOperator(task_id="a", {words})
 """)
-    assert said in " ".join(airflow.call("dags", "list-import-errors", code=None).split())
+    airflow.call("dags", "reserialize", code=None)
+    # The table breaks lines within words.
+    assert said.replace(" ", "") in "".join(
+        airflow.call("dags", "list-import-errors", "--output", "json", code=None).split()
+    )
 
 
 def test_a_scheduler_fills_in_three_spans_and_starts_the_trainer_with_good_ones(airflow, orders):
@@ -211,4 +215,3 @@ def test_a_scheduler_fills_in_three_spans_and_starts_the_trainer_with_good_ones(
         (FIRST + 1, 1, None),
         (FIRST + 2, 1, True),
     ]
-    assert "killed" in (orders / "standalone.log").read_text() or True
