@@ -19,7 +19,7 @@ from headwater.components.common.dataset_index import shard_index
 HERE = pathlib.Path(__file__).parent
 
 _APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
-_SECONDS = 300
+_SECONDS = 900
 
 
 @pytest.fixture(scope="module")
