@@ -103,13 +103,10 @@ def check_not_taken(step: Step, home: Home) -> None:
     Raises:
       HeadwaterError: names the later labels, which are to be removed first.
     """
-    own = {
-        other.folder("labels")
-        for other in results.committed(home.data_root, home.name, "labels")
-        if other.span == home.span
-    }
+    every = results.committed(home.data_root, home.name, "labels")
+    own = {other.folder("labels") for other in every if other.span == home.span}
     took: list[Result] = []
-    for other in results.committed(home.data_root, home.name, "labels") if own else []:
+    for other in every if own else []:
         if other.span <= home.span:
             continue
         later = results.load(other.folder("labels"), "labels")

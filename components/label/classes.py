@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,6 +28,20 @@ ClassName = Annotated[AsText, pydantic.Field(min_length=1)]
 
 ABSTAIN = -1
 OUTSIDE = -2
+
+_SHARE = 1e-6
+
+
+def check_balance(where: str, balance: Mapping[str, float], classes: Sequence[str]) -> None:
+    """Refuses shares that are not those of the classes.
+
+    Raises:
+      HeadwaterError: a class has no share, or they do not sum to 1.
+    """
+    if sorted(balance) != sorted(classes):
+        raise HeadwaterError(f"{where}: must give the share of each class; the classes are {', '.join(classes)}")
+    if min(balance.values()) <= 0 or abs(sum(balance.values()) - 1) > _SHARE:
+        raise HeadwaterError(f"{where}: shares must be above 0 and sum to 1; given: {balance}")
 
 
 def check_kind(where: str, name: str, kind: pa.DataType) -> None:

@@ -79,6 +79,16 @@ class Labeller(Protocol):
         """The labels of an element's rows, which have `columns`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What every labeller has; a method's own adds what its `label` needs."""
+
+    columns: Sequence[str]
+    sources: Sequence[str]
+    report: Mapping[str, Any]
+    waiting: Mapping[str, Sequence[str]]
+
+
 class Prepared(Protocol):
     """A method whose settings go together with the dataset's columns.
 

@@ -33,7 +33,7 @@ from headwater.components.label.attribution import Coded, Joined, Other
 from headwater.components.label.attribution.columns import On, match_columns
 from headwater.components.label.attribution.matching import CONFLICTING, FATES, LATE, ORPHAN, REPEATED, USED, Rules
 from headwater.components.label.classes import ABSTAIN, AsText, coded
-from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
+from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step, certain
 
 _Text = Annotated[str, pydantic.Field(min_length=1)]
 _MICROSECONDS = 1_000_000
@@ -183,11 +183,7 @@ class _Prepared:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Labeller:
-    columns: Sequence[str]
-    sources: Sequence[str]
-    report: Mapping[str, Any]
-    waiting: Mapping[str, Sequence[str]]
+class _Labeller(Fitted):
     matches: PartitionResults
     served: str
     matured: int

@@ -24,7 +24,7 @@ from headwater.components.label.human.forms.label_studio import FORM as LABEL_ST
 from headwater.components.label.human.raters import KINDS, Kind, RaterName
 from headwater.components.label.human.reading import Source, source_of
 from headwater.components.label.human.settings import project_of
-from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
+from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step
 
 TITLE = "people's votes"
 SUITS = ("months", "weeks")
@@ -229,11 +229,7 @@ class _Prepared:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Labeller:
-    columns: Sequence[str]
-    sources: Sequence[str]
-    report: Mapping[str, Any]
-    waiting: Mapping[str, Sequence[str]]
+class _Labeller(Fitted):
     found: PartitionResults
     classes: int
     least: float

@@ -19,10 +19,10 @@ import pydantic
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
-from headwater.components.label.classes import ABSTAIN, ClassName
+from headwater.components.label.classes import ABSTAIN, ClassName, check_balance
 from headwater.components.label.features import Form
 from headwater.components.label.gold import ByKey, check_named, of_step, outside
-from headwater.components.label.methods import STRICT, Context, Item, Labels, Step, certain
+from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step, certain
 from headwater.components.label.propagate import coreset, features, fitting, passes
 from headwater.components.label.propagate.calibration import LEAST_SEEDS
 from headwater.components.label.propagate.features import Column, Encoder, Feature
@@ -31,7 +31,6 @@ from headwater.components.label.table import Earlier
 
 TITLE = "propagation"
 
-_SHARE = 1e-6
 _MOST_FAR = 0.25
 
 
@@ -105,12 +104,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
             "name a gold column, or let another method label first"
         )
     if settings.balance is not None:
-        if sorted(settings.balance) != sorted(classes):
-            raise HeadwaterError(
-                f"{where}.balance: must give the share of each class; the classes are {', '.join(classes)}"
-            )
-        if min(settings.balance.values()) <= 0 or abs(sum(settings.balance.values()) - 1) > _SHARE:
-            raise HeadwaterError(f"{where}.balance: shares must be above 0 and sum to 1; given: {settings.balance}")
+        check_balance(f"{where}.balance", settings.balance, classes)
 
 
 def prepare(step: Step, context: Context) -> _Prepared:
@@ -255,11 +249,7 @@ def _leave(scratch: str, item: Item, done: Propagated, start: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Labeller:
-    columns: Sequence[str]
-    sources: Sequence[str]
-    report: Mapping[str, Any]
-    waiting: Mapping[str, Sequence[str]]
+class _Labeller(Fitted):
     scratch: str
     least: float
 

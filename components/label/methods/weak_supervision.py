@@ -21,16 +21,15 @@ from headwater.components.common.dataset import read_element
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.partitions import PartitionResults
 from headwater.components.label.attribution import codes_of
-from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, numbers
+from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_balance, numbers
 from headwater.components.label.gold import ByKey, check_named, of_step, outside
-from headwater.components.label.methods import STRICT, Context, Item, Labels, Step
+from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 from headwater.components.label.weak.trust import LEAST_SOURCES
 
 SUITS = ("days", "hours")
 
-_SHARE = 1e-6
 _MOST_PAIRS = 20
 
 
@@ -76,12 +75,7 @@ def check(where: str, settings: Settings, classes: Sequence[str]) -> None:
     check_functions(where, settings.functions, classes)
     costs.check(f"{where}.costs", settings.costs, classes)
     if settings.balance is not None:
-        if sorted(settings.balance) != sorted(classes):
-            raise HeadwaterError(
-                f"{where}.balance: must give the share of each class; the classes are {', '.join(classes)}"
-            )
-        if min(settings.balance.values()) <= 0 or abs(sum(settings.balance.values()) - 1) > _SHARE:
-            raise HeadwaterError(f"{where}.balance: shares must be above 0 and sum to 1; given: {settings.balance}")
+        check_balance(f"{where}.balance", settings.balance, classes)
     check_named(where, settings.gold, settings.gold_input)
     if settings.model == "naive_bayes" and not settings.gold:
         raise HeadwaterError(f"{where}.model: naive_bayes learns only from gold labels, but no gold column is named")
@@ -182,11 +176,7 @@ class _Prepared:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Labeller:
-    columns: Sequence[str]
-    sources: Sequence[str]
-    report: Mapping[str, Any]
-    waiting: Mapping[str, Sequence[str]]
+class _Labeller(Fitted):
     scratch: str
     model: model.LabelModel
     costs: np.ndarray | None
