@@ -309,6 +309,39 @@ def test_gold_rows_keep_their_class_and_raters_are_judged_by_it(trips, tmp_path)
     assert report_of(other)["counts"]["gold"] == 2
 
 
+def test_what_label_studio_marks_as_ground_truth_is_gold(trips, tmp_path):
+    asked(trips, tmp_path)
+    tasks = json.loads((tmp_path / "tasks/tasks.json").read_text())
+    rows = [int(task["data"]["_key"]["id"]) for task in tasks]
+
+    def answers(data):
+        right = CLASSES.index(TRUTH[int(data["_key"]["id"])])
+        wrong = int(data["_key"]["id"]) == rows[0]
+        # Of the first row all but the expert say the wrong class.
+        return {1: CLASSES[right ^ wrong], 2: CLASSES[right ^ wrong], "expert": CLASSES[right]}
+
+    export = exported(tasks, answers)
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(export))
+    plain = labels_of(label(trips, tmp_path, path))
+    assert plain[rows[0]][0] != TRUTH[rows[0]]
+    for task in export:
+        for place, vote in enumerate(task["annotations"]):
+            vote["ground_truth"] = place == 2 and task["id"] <= 2
+    path.write_text(json.dumps(export))
+    result = label(trips, tmp_path, path)
+    found, report = labels_of(result), report_of(result)
+    assert [found[row] for row in rows[:2]] == [(TRUTH[row], 1.0) for row in rows[:2]]
+    assert report["counts"]["gold"] == 2 and report["votes"] == 90
+    assert {each["name"]: each["gold"][0] for each in report["raters"]} == {"1": 0.5, "2": 0.5, "expert": 1}
+    # What is marked differs from what else is marked, or from the column of gold: the row has no gold, and that is a finding.
+    export[0]["annotations"][0]["ground_truth"] = True
+    path.write_text(json.dumps(export))
+    result = label(trips, tmp_path, path)
+    assert labels_of(result)[rows[0]][0] != TRUTH[rows[0]] and report_of(result)["counts"]["gold"] == 1
+    assert "1 rows have gold answers that differ from each other, and are labelled by their votes" in messages(result)
+
+
 def test_too_few_votes_or_too_little_certainty_abstain(trips, tmp_path):
     given = pa.concat_tables(
         [votes([3]), votes([4], raters=("ann",)), votes([5], wrong=lambda _, rater: rater == "eve")]

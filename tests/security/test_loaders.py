@@ -28,6 +28,8 @@ ALLOWED = {
     ("components/common/user_code.py", "import_module"),
     # Functions that this process's user handed over, on their way to its own workers.
     ("components/common/user_code.py", "cloudpickle"),
+    # What this process fitted, on its way to its own workers: they know its SHA-256.
+    ("components/label/asking/sharing.py", "cloudpickle"),
     # The modules of settings, by a list of their own.
     ("pipelines/project/describing.py", "import_module"),
     ("pipelines/project/model.py", "import_module"),

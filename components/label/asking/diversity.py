@@ -1,4 +1,4 @@
-"""What makes a batch differ within itself: clusters, density, and rows that lie far from those that are taken."""
+"""What makes a batch differ within itself: clusters, what is typical of them, and rows that lie far from those that are taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SURPLUS = 20
 LEAST = 0.25
 """Rows worth less than this share of the most that one is worth are taken only where there are too few others."""
 
-_NEIGHBOURS = 20
+_NEIGHBOURS = 5
 _MOST_COMPARED = 4_096
 
 
@@ -79,16 +79,22 @@ def nearest_of(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return ((far**2).sum(1) - 2 * wide @ far.T).argmin(1)
 
 
-def density(vectors: np.ndarray) -> np.ndarray:
-    """How near each row's nearest neighbours are: the inverse of their mean distance."""
+def typicality(vectors: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """How near each row's nearest neighbours in its cluster are: the inverse of their mean distance.
+
+    Those of other clusters do not count: a row between two clusters is typical of neither.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    if len(vectors) < 2:
-        return np.ones(len(vectors))
+    typical = np.ones(len(vectors))
+    order = np.argsort(clusters, kind="stable")
     with threadpool_limits(1):
-        count = min(_NEIGHBOURS, len(vectors) - 1)
-        distances, _ = NearestNeighbors(n_neighbors=count).fit(vectors).kneighbors()
-    return np.round(1 / (distances.mean(1) + 1e-9), 9)
+        for places in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+            count = min(_NEIGHBOURS, len(places) - 1)
+            if count > 0:
+                distances, _ = NearestNeighbors(n_neighbors=count).fit(vectors[places]).kneighbors()
+                typical[places] = 1 / (distances.mean(1) + 1e-9)
+    return np.round(typical, 9)
 
 
 def _k_means(vectors: np.ndarray, count: int, seed: int, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import results, storage
-from headwater.components.common.beam import map_merge, pipeline_options
+from headwater.components.common.beam import map_merge, pipeline_options, scratch_folder
 from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import named
 from headwater.components.label import features
-from headwater.components.label.asking import scoring, state, stopping
+from headwater.components.label.asking import scoring, sharing, state, stopping
 from headwater.components.label.asking.choosing import Picked, choose
 from headwater.components.label.asking.context import Context, classes_of, folder_of
 from headwater.components.label.asking.diversity import centres_of
@@ -172,14 +172,13 @@ def _next(context: Context, current: State, beam: Mapping[str, Any]) -> Asked | 
     strategy, model, before, committee = _learn(context, known[learnt], codes[learnt], rounds[learnt], report)
     by_region = any(getattr(STRATEGIES[name], "BY_REGION", False) for name in parts_of(strategy, ask.shares))
     space = Space(centres_of(sampled, ask.regions, ask.seed) if by_region else None, ask.inner)
-    scorer = scoring.Scorer(
-        lens, encoder, tuple(parts_of(strategy, ask.shares)), model, tuple(committee), space, ask.most
-    )
-    # Merging needs no models, which are large, and each step of the graph has a copy.
-    content = map_merge(
-        "label: ask: score", context.items, functools.partial(scoring.score, scorer),
-        functools.partial(scoring.merge, scorer._replace(model=None, committee=())), sizes=sizes, **beam,
-    )  # fmt: skip
+    with scratch_folder(beam["beam_pipeline_args"], beam["scratch"]) as scratch:
+        left = sharing.leave(scratch, sharing.Models(model, tuple(committee)))
+        scorer = scoring.Scorer(lens, encoder, tuple(parts_of(strategy, ask.shares)), left, space, ask.most)
+        content = map_merge(
+            "label: ask: score", context.items, functools.partial(scoring.score, scorer),
+            functools.partial(scoring.merge, scorer), sizes=sizes, **beam,
+        )  # fmt: skip
     pools, keys = scoring.pools(scorer, content)
     assert keys is not None, "some rows may be asked about"
     told_to = Told(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.label.asking.choosing import best, region_of, worth_of
-from headwater.components.label.asking.estimators import Model
+from headwater.components.label.asking.sharing import Left, Models, fetch
 from headwater.components.label.asking.strategies import Pool, Rows, Space
 from headwater.components.label.asking.survey import HASH, Lens, decode, encode, look
 from headwater.components.label.features import Encoder
@@ -28,8 +28,7 @@ class Scorer(NamedTuple):
       lens: how they are read.
       encoder: makes vectors of them.
       parts: names of strategies.
-      model: None where nothing can be learnt yet.
-      committee: empty where no strategy needs one.
+      models: where they were left.
       space: as strategies get it.
       most: how many rows are kept of each strategy, and of each region.
     """
@@ -37,28 +36,27 @@ class Scorer(NamedTuple):
     lens: Lens
     encoder: Encoder
     parts: tuple[str, ...]
-    model: Model | None
-    committee: tuple[Model, ...]
+    models: Left
     space: Space
     most: int
 
 
-def rows_of(scorer: Scorer, vectors: np.ndarray, hashes: np.ndarray) -> Rows:
+def rows_of(models: Models, vectors: np.ndarray, hashes: np.ndarray) -> Rows:
     """Rows as strategies see them."""
-    members = np.stack([member.predict(vectors) for member in scorer.committee]) if scorer.committee else None
-    return Rows(vectors, hashes, scorer.model.predict(vectors) if scorer.model else None, members)
+    members = np.stack([member.predict(vectors) for member in models.committee]) if models.committee else None
+    return Rows(vectors, hashes, models.model.predict(vectors) if models.model else None, members)
 
 
 def score(scorer: Scorer, item: tuple[str, Any]) -> bytes:
     """The second pass over an element of a split."""
-    tallies = _nothing(scorer)
+    models, tallies = fetch(scorer.models), _nothing(scorer)
     kept: list[pa.Table | None] = []
     for seen in look(scorer.lens, *item):
         free = np.flatnonzero(seen.free)
         for start in range(0, len(free), _CHUNK):
             places = free[start : start + _CHUNK]
             batch = seen.batch.take(pa.array(places))
-            rows = rows_of(scorer, scorer.encoder.vectors(batch), seen.hashes[places])
+            rows = rows_of(models, scorer.encoder.vectors(batch), seen.hashes[places])
             for number, name in enumerate(scorer.parts):
                 worth = worth_of(name, rows, scorer.space)
                 regions = region_of(name, rows, scorer.space)

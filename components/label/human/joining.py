@@ -48,7 +48,8 @@ class Joined(NamedTuple):
       sides: rows and votes, spilled.
       raters: their names by the hash of the name, in the order of names.
       items, votes: how many each partition has.
-      counts: `COUNTS`, and `repeated`, `unknown`, `rows` of the dataset and `gold` ones of the items.
+      counts: `COUNTS`, and `repeated`, `unknown`, `rows` of the dataset; of the items the `gold` ones, and those where
+        what should be gold differs (`gold_differs`).
     """
 
     folder: str
@@ -131,7 +132,7 @@ def join(
     )
     matched = [json.loads(line) for line in content.splitlines()]
     counts = {name: sum(each["counts"][name] for each in by_side[_VOTES]) for name in COUNTS}
-    counts.update({name: sum(each[name] for each in matched) for name in ("repeated", "unknown", "gold")})
+    counts.update({name: sum(each[name] for each in matched) for name in ("repeated", "unknown", "gold", "gold_differs")})
     counts["rows"] = sum(item.element.rows for item in items)
     if counts["unknown"] and not skip_unknown:
         first = min(each["first_unknown"] for each in matched if each["unknown"])
@@ -202,6 +203,7 @@ def _match(sides: tuple[Spilled, Spilled], folder: str, partition: int) -> bytes
     )
     unknown = votes["order"][~found]
     votes, at = votes[found], at[found]
+    marked, said = at[votes["gold"]], votes["answer"][votes["gold"]].astype(np.int64)
     # Of a rater who voted twice on an item the last vote counts.
     turned = np.lexsort((votes["order"], votes["time"], votes["rater"], at))
     votes, at = votes[turned], at[turned]
@@ -214,12 +216,15 @@ def _match(sides: tuple[Spilled, Spilled], folder: str, partition: int) -> bytes
     for name in ("rater", "order", "time", "seconds", "answer"):
         made[name] = votes[name]
     made["item"] = item
-    # Rows of one key that differ in gold have none.
+    # Gold is a column's, or a vote that was marked as what is right; where they differ there is none.
     golden = rows["gold"][order].astype(np.int64)
     most, least = (np.full(len(places), fill, np.int64) for fill in (-1, 1 << 30))
     np.maximum.at(most, number, golden)
     np.minimum.at(least, number[golden >= 0], golden[golden >= 0])
-    gold = np.where((most >= 0) & (most == least), most, -1)[voted].astype(np.int8)
+    np.maximum.at(most, marked, said)
+    np.minimum.at(least, marked, said)
+    differs = (most >= 0) & (most != least)
+    gold = np.where(differs, -1, most)[voted].astype(np.int8)
     counted = np.full(len(places), -1, np.int64)
     counted[voted] = np.arange(len(voted))
     of = np.empty(len(rows), np.int64)
@@ -235,6 +240,7 @@ def _match(sides: tuple[Spilled, Spilled], folder: str, partition: int) -> bytes
             "unknown": len(unknown),
             "first_unknown": int(unknown.min()) if len(unknown) else 0,
             "gold": int((gold >= 0).sum()),
+            "gold_differs": int(differs[voted].sum()),
         }
     ).encode()
 

@@ -21,9 +21,11 @@ from headwater.components.label.human.forms.base import PROJECT, ROW
 from headwater.components.label.human.forms.label_studio import FORM as LABEL_STUDIO
 from headwater.components.label.human.forms.label_studio import Export
 
-VOTE = np.dtype([*KEY.descr, ("rater", "<u8"), ("order", "<u8"), ("time", "<i8"), ("seconds", "<f4"), ("answer", "i1")])
+VOTE = np.dtype(
+    [*KEY.descr, ("rater", "<u8"), ("order", "<u8"), ("time", "<i8"), ("seconds", "<f4"), ("answer", "i1"), ("gold", "?")]
+)
 """A vote: the key of its row, the hash of the rater's name, its place in the input, when it was given (0 where that is
-not known), how long it took (NaN where that is not known), and the number of the class."""
+not known), how long it took (NaN where that is not known), the number of the class, and whether it was marked as what is right."""
 
 COUNTS = ("read", "unanswered", "cancelled", "no_rater")
 _HEX = 32
@@ -181,6 +183,9 @@ class _Batch:
         made["rater"] = hashing.hash_values(names)
         made["order"] = self._order + places
         made["answer"] = answer[places]
+        marked = self._column("ground_truth") if export else None
+        if marked is not None:
+            made["gold"] = marked.to_numpy(zero_copy_only=False)[places]
         made["seconds"] = self._seconds()[places]
         made["time"] = self._time(export)[places]
         return made, names, counts

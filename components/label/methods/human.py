@@ -276,6 +276,11 @@ def _warnings(settings: Settings, report: Mapping[str, Any], people: Sequence[Ma
         found.append(f"{counts['unknown']:,} votes are for rows that the dataset does not have, and were skipped")
     if counts["no_rater"]:
         found.append(f"{counts['no_rater']:,} votes name no rater, and were skipped")
+    if counts["gold_differs"]:
+        found.append(
+            f"{counts['gold_differs']:,} rows have gold answers that differ from each other, and are labelled by their votes; "
+            "correct the gold, or what is marked as ground truth"
+        )
     alike = report["agreement"]
     if not alike["items"] and not counts["gold"]:
         found.append(

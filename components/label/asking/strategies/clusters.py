@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.components.common import hashing
-from headwater.components.label.asking.diversity import clusters_of, density, farthest
+from headwater.components.label.asking.diversity import clusters_of, farthest, typicality
 from headwater.components.label.asking.strategies import Pool, Rows, Space, Told
 
 TITLE = "typical of rows of which none is labelled"
@@ -29,8 +29,7 @@ def choose(pool: Pool, told: Told) -> np.ndarray:
     clusters = clusters_of(every, min(len(known) + wanted, MOST_CLUSTERS), told.seed)
     count = int(clusters.max()) + 1
     labels, sizes = np.bincount(clusters[known], minlength=count), np.bincount(clusters, minlength=count)
-    typical = density(vectors)
-    own = clusters[: len(vectors)]
+    own, typical = clusters[: len(vectors)], typicality(every, clusters)[: len(vectors)]
     # Within a cluster the most typical first; over clusters turn by turn.
     order = np.lexsort((-typical, own))
     turn = np.empty(len(order), np.int64)

@@ -25,10 +25,12 @@ VOTES = pa.schema(
         ("seconds", pa.float64()),
         ("time", pa.int64()),
         ("cancelled", pa.bool_()),
+        ("ground_truth", pa.bool_()),
     ]
 )
 """Votes, whatever form they came in: `seconds` is how long the answer took, `time` microseconds since 1970, `cancelled`
-whether the rater passed over the task. Beside them stand the columns of the dataset's key where there is no `_row`."""
+whether the rater passed over the task, `ground_truth` whether it was marked as what is right. Beside them stand the columns
+of the dataset's key where there is no `_row`."""
 
 
 class Task(NamedTuple):

@@ -45,6 +45,7 @@ SELECT
   TRY_CAST(a ->> '$.lead_time' AS DOUBLE) AS seconds,
   epoch_us(TRY_CAST(a ->> '$.created_at' AS TIMESTAMP)) AS time,
   coalesce(TRY_CAST(a ->> '$.was_cancelled' AS BOOLEAN), false) AS cancelled,
+  coalesce(TRY_CAST(a ->> '$.ground_truth' AS BOOLEAN), false) AS ground_truth,
   coalesce(data -> '$._key', data) AS "_data"
 FROM answers
 """
