@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from headwater.components.common.errors import HeadwaterError
@@ -48,6 +49,17 @@ def add_commands(commands: Any) -> None:
     add_beam(ask)
 
 
+def _show(dataset: str) -> None:
+    """Links the page of the round from the overview of the run, where there is one already."""
+    from headwater.components.common import results
+    from headwater.components.validate.overview import refresh_overview
+
+    with contextlib.suppress(HeadwaterError):
+        home = results.load(dataset, "dataset", "labels").home
+        if home is not None:
+            refresh_overview(home)
+
+
 def _ask(options: argparse.Namespace) -> int:
     from headwater.components.label import ask_rows
     from headwater.components.label.asking.stopping import sentence
@@ -61,6 +73,7 @@ def _ask(options: argparse.Namespace) -> int:
         )
     with progress(options), project.errors():
         asked = ask_rows(options.dataset, options.output, **given)
+        _show(options.dataset)
     report = asked.report
     done = []
     if asked.uri:
@@ -77,4 +90,5 @@ def _ask(options: argparse.Namespace) -> int:
     done += [("note", note) for note in report["notes"]]
     if asked.uri:
         done.append(("tasks", ", ".join(f"{asked.uri}/{name}" for name in report["tasks"]["files"])))
-    return close(options, Closing(done, asked.uri, more={"asked": dict(report)}))
+    page = f"{asked.uri}/page.html" if asked.uri else ""
+    return close(options, Closing(done, asked.uri, page, more={"asked": dict(report)}))

@@ -12,6 +12,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.pages import anchor, number, relative_report, render
 from headwater.components.common.results import Home, Result
+from headwater.components.validate import history
 from headwater.components.validate.actions import accept_command, review_command
 from headwater.components.validate.history import Past
 from headwater.components.validate.page import summary_strip
@@ -23,6 +24,7 @@ _WIDTH, _HEIGHT = 220, 56
 _ABOUT = {
     "dataset": ("Data", "where every record went, what needs attention in each column, private data"),
     "labels": ("Labels", "how rows were labelled, and how well"),
+    "ask": ("Rows to ask about", "which rows people label next and why, the budget, the rounds so far"),
     "statistics": ("Statistics", "every feature: distribution, missing values, quantiles, slices"),
     "schema": ("Schema", "what is agreed or inferred, and what would change"),
     "anomalies": ("Validation", "each finding with what was tested, why it matters and what to do"),
@@ -50,6 +52,27 @@ def write_overview(verdict: Result, statistics: Result, schema: Result, past: Se
     if verdict.home:
         page = render_overview(verdict, statistics, schema, past, datetime.datetime.now(datetime.UTC))
         storage.write_bytes(verdict.home.report("index"), page.encode())
+
+
+def refresh_overview(home: Home) -> None:
+    """Writes the overview anew where one has been written, for what has come after the verdict, as questions to people.
+
+    Args:
+      home: of any result of the run.
+    """
+    for place in reversed(results.committed(home.data_root, home.name, "anomalies")):
+        if place.span == home.span:
+            verdict = results.load(place.folder("anomalies"), "anomalies")
+            inputs = verdict.manifest["inputs"]
+            try:
+                statistics = results.load(inputs["statistics"]["uri"], "statistics")
+                schema = results.load(inputs["schema"]["uri"], "schema")
+            except (HeadwaterError, KeyError):
+                # They are gone by now; the overview stays as it is.
+                return
+            if home in [home for _, home in _origins(statistics)]:
+                write_overview(verdict, statistics, schema, history.read(verdict.home))
+                return
 
 
 def render_overview(
@@ -91,9 +114,12 @@ def _pages(verdict: Result, statistics: Result, schema: Result) -> list[tuple[st
     here = verdict.home
     addresses: dict[str, str] = {}
     assert here is not None
-    for kind, home in [*_origins(statistics), *((each.kind, each.home) for each in (statistics, schema, verdict))]:
+    origins = _origins(statistics)
+    for kind, home in [*origins, *((each.kind, each.home) for each in (statistics, schema, verdict))]:
         if home and home.data_root == here.data_root and home.name == here.name:
             addresses[kind] = relative_report(home, kind, here)
+            if (kind, home) in origins and storage.exists(home.report("ask")):
+                addresses["ask"] = relative_report(home, "ask", here)
     pages = [(*_ABOUT[kind][:1], addresses[kind], _ABOUT[kind][1]) for kind in _ABOUT if kind in addresses]
     return [*pages, *_parts(verdict.body.get("rows") or {}, here)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import json
 import pathlib
 import sys
@@ -16,11 +17,14 @@ import pytest
 import rounds
 
 from headwater.components.collect import collect_dataset
+from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.pages import number as number_of
 from headwater.components.label import ask_rows, label_dataset
 from headwater.components.label.asking import estimators, state, stopping
 from headwater.components.label.asking.choosing import best, choose, pools_of
 from headwater.components.label.asking.diversity import centres_of, farthest, spread
+from headwater.components.label.asking.page import render_page
 from headwater.components.label.asking.strategies import STRATEGIES, Rows, Space, Told
 from headwater.components.label.asking.strategies.regions import shared
 
@@ -486,6 +490,99 @@ def test_rows_of_labels_that_are_answers_are_learnt_from_and_not_asked(home, tmp
     # Nobody is shown what the label is taken to be.
     shown = json.loads((tmp_path / "answered/batch.json").read_text())["columns"]
     assert not {"label", "label_probability", "label_abstain"} & {*shown}
+
+
+# --- the page ---
+
+
+def test_the_page_tells_rows_budget_and_rounds_and_escapes_all(tmp_path):
+    table, of = points(150)
+    names = [f"<b>{number}&" for number in range(150)]
+    data = collect_dataset(
+        table.set_column(0, "id", pa.array(names)).drop(["mail"]), str(tmp_path / "data"), key=["id"], name="points",
+        data_root=str(tmp_path / "root"), workers=1,
+    )  # fmt: skip
+    classes, people, asked = ["<red>", "green", "blue"], {"id": [], "class": []}, None
+    given = {"rows": 30, "classes": classes, "budget": 200, "cost": 2, "answers": "class", "answers_input": "people"}
+    for number in range(1, 4):
+        kinds = pa.schema([("id", pa.string()), ("class", pa.string())])
+        pq.write_table(pa.table(people, kinds), tmp_path / "people.parquet")
+        asked = ask_rows(
+            data.uri, str(tmp_path / f"tasks{number}"), ask={**given, "tasks": {"overlap": 2}}, workers=1,
+            inputs={"people": str(tmp_path / "people.parquet")},
+        )  # fmt: skip
+        people["id"] += asked.batch["id"].to_pylist()
+        people["class"] = [classes[of[names.index(each)]] for each in people["id"]]
+    page = (tmp_path / "tasks3/page.html").read_text()
+    assert "Rows to ask about: points, span 1, round 3" in page
+    # The first and the last row, why, and with what score.
+    rows = list(zip(*(asked.batch[name].to_pylist() for name in ("id", "_score", "_reason"))))
+    body = page.partition("<h2>Rows</h2>")[2]
+    assert body.count('<th scope="row">') == 30 and "<b>" not in body
+    for key, score, reason in (rows[0], rows[-1]):
+        line = next(each for each in body.split("<tr>") if f"<code>{html.escape(key)}<" in each)
+        assert f"<td>{reason.partition(': ')[0]}</td>" in line and f"<td>{number_of(score)}</td>" in line
+    for name, count in asked.report["strategies"].items():
+        assert not count or f'<tr><th scope="row">{name}</th><td>{count}</td>' in page
+    # How the budget went, what rounds were and cost, and what comes next.
+    assert "200 answers: 120 earlier rounds (60.0 %), 60 this round (30.0 %), 20 left (10.0 %)." in page
+    told = [each for each in page.partition("<h2>Rounds so far</h2>")[2].partition("<h2>")[0].split("<tr>")[2:]]
+    assert [each.partition("</td>")[0] for each in told] == [
+        f'<th scope="row">{number}{" (this one)" if number == 3 else ""}</th><td>{30 * (number - 1)}'
+        for number in (1, 2, 3)
+    ]
+    assert "<td>not known</td><td>30</td><td>60</td><td>120</td><td>not known</td><td>clusters 30</td>" in told[0]
+    gain = asked.report["gain"]
+    assert (
+        f"<td>{100 * gain['accuracy']:.1f} %</td>" in told[2] and f"{100 * gain['expected']:.2f} points</td>" in told[2]
+    )
+    assert "<svg" in page and f"60 answered rows: {100 * gain['accuracy']:.1f} %" in page
+    assert stopping.sentence(gain, 30)[1:] in page and "&lt;red&gt; " in page
+    assert 'src="' not in page and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    # The same among the reports of the dataset, with links; the page of an earlier round is as it was.
+    report = storage.read_bytes(data.home.report("ask")).decode()
+    assert 'href="../../version=1/reports/dataset.html"' in report and "round 3" in report
+    assert "round 1" in (tmp_path / "tasks1/page.html").read_text()
+
+
+def test_the_page_says_when_to_stop_and_hides_a_private_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWATER_PRIVACY_KEY", "0123456789abcdef" * 2)
+    table, of = points(100)
+    known = pa.array([CLASSES[each] if number < 60 else None for number, each in enumerate(of)])
+    table = table.append_column("class", known)
+    hidden = {"mail": {"action": "hash"}, "id": {"action": "hash"}}
+    data = collect_dataset(table, str(tmp_path / "data"), key=["id"], name="p", private=hidden, data_root=str(tmp_path / "root"), workers=1)  # fmt: skip
+    given = {"rows": 10, "classes": CLASSES, "answers": "class", "strategy": "margin"}
+    first = ask_rows(data.uri, str(tmp_path / "one"), ask=given, workers=1)
+    page = (tmp_path / "one/page.html").read_text()
+    key = first.batch["id"].to_pylist()[0]
+    assert (key.hex() if isinstance(key, bytes) else str(key)) not in page and "the key is private" in page
+    # All at once is too dear for what it adds.
+    least = stopping.hint(*_gain_of_nothing(), least=1e9)
+    body = render_page("p", {**first.report, "gain": least}, first.batch, True, state.load(str(tmp_path / "root/p/_asking/label")).rounds)  # fmt: skip
+    assert "⚠ Consider stopping" in body and "⚠ Consider stopping" not in page
+
+
+def _gain_of_nothing():
+    vectors = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    model = estimators.fit("", "", vectors, (vectors[:, 0] > 0).astype(np.int8), 2, 0)
+    return model, model, vectors, (40, 50), 10, 1.0
+
+
+def test_a_model_is_made_as_sure_as_it_is_right():
+    # Right on all of 400 rows of which it says 0.6; on none; and where nothing was held out.
+    said = np.tile([0.6, 0.4], (400, 1))
+    assert stopping.sharpness(said, np.zeros(400, int)) > 3
+    assert stopping.sharpness(said, np.ones(400, int)) < 0.5
+    assert stopping.sharpness(said[:0], np.zeros(0, int)) == 1
+    assert stopping.sharpened(said, 2.0)[0].round(4).tolist() == [0.6923, 0.3077]
+    rows, classes = rounds.split("digits", 0)[:2]
+    vectors = rows[:200].astype(np.float32)
+    model = estimators.fit("", "", vectors, classes[:200], 10, 0)
+    power = stopping.sharpness(*estimators.held_out("", "", vectors, classes[:200], 10, 0))
+    others = model.predict(rows[200:].astype(np.float32))
+    right = (others.argmax(1) == classes[200:]).mean()
+    assert abs(stopping.sharpened(others, power).max(1).mean() - right) < 0.5 * abs(others.max(1).mean() - right)
 
 
 # --- what never leaves, and errors ---

@@ -10,14 +10,16 @@ import pytest
 from browser import CHROMIUM, Browser
 
 from headwater.components.collect import collect_dataset
+from headwater.components.common import storage
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
-from headwater.components.label import label_dataset
+from headwater.components.label import ask_rows, label_dataset
 from headwater.components.validate import check_statistics
+from headwater.pipelines.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")]
 
-PAGES = ("index", "dataset", "labels", "statistics", "schema", "anomalies")
+PAGES = ("index", "dataset", "labels", "ask", "statistics", "schema", "anomalies")
 LONG = "a_column_with_a_name_that_is_longer_than_any_phone_is_wide_and_has_no_place_to_break_it"
 # What is wider than the window, or reaches beyond it, with what it is; what is hidden from sight on purpose does not count.
 OFF_SCREEN = """
@@ -65,10 +67,19 @@ def reports(tmp_path_factory):
             str(at / "t.csv"), str(at / "data"), key=["id"], data_root=str(folder / "root"), name="trips", workers=1
         )
         labels = label_dataset(dataset.folder, str(at / "labels"), steps=steps, workers=1)
+        ask = {"rows": 30, "budget": 100, "learn_from": ["weak_supervision"], "tasks": {"format": "csv"}}
+        if span == 2:
+            ask_rows(labels.folder, str(at / "tasks"), ask=ask, workers=1)
         statistics = compute_statistics(labels.folder, str(at / "statistics"), workers=1)
         mode = {"mode": "propose"} if span == 2 else {}
         schema = derive_schema(statistics.folder, str(at / "schema"), **mode)
         verdict = check_statistics(statistics.folder, schema.folder, str(at / "verdict"), workers=1)
+        if span == 1:
+            project = {"label": {"steps": steps, "ask": ask}, "platform": {"workers": 1}}
+            (at / "headwater.yaml").write_text(json.dumps(project))
+            command = ["ask", labels.folder, "--output", str(at / "tasks"), "--project", str(at / "headwater.yaml")]
+            before = storage.read_bytes(verdict.home.report("index"))
+            assert main([*command, "--quiet"]) == 0 and b"ask.html" not in before
     return {name: verdict.home.report(name) for name in PAGES}
 
 
@@ -92,6 +103,12 @@ def test_nothing_is_off_screen_on_a_phone_and_nothing_is_asked_for(reports, brow
         assert browser.run("document.documentElement.scrollWidth") <= 390
         assert browser.run(OFF_SCREEN) == []
         assert browser.requests == [f"file://{reports[name]}"] and not browser.complaints
+
+
+def test_the_page_of_questions_is_linked_when_they_are_asked_after_the_verdict(reports, browser):
+    browser.open(reports["index"].replace("span=2", "span=1"))
+    links = browser.run("[...document.querySelectorAll('.cards a')].map(a => a.href)")
+    assert [link.endswith("span=1/version=1/reports/ask.html") for link in links].count(True) == 1
 
 
 def test_pages_lead_to_each_other(reports, browser):

@@ -18,6 +18,7 @@ MEMBERS = 7
 _TREES = 100
 _FEW_TREES = 25
 _MOST_LEAVES = 500
+_FOLDS, _MOST_HELD_OUT = 3, 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +126,35 @@ def fit_committee(
     return [
         _fitted("the default committee", made, vectors, codes, classes) for made in _default_committee(len(codes), seed)
     ]
+
+
+def held_out(
+    where: str, name: str, vectors: np.ndarray, codes: np.ndarray, classes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the estimator says of labelled rows that it has not learnt from, by cross-validation.
+
+    Args:
+      where, name, vectors, codes, classes, seed: as `fit` takes them.
+
+    Returns:
+      The probabilities of at most `_MOST_HELD_OUT` rows, and the numbers of their classes; none where the rows of a fold
+      cannot be learnt from.
+    """
+    rows = np.random.default_rng(seed).permutation(len(codes))[:_MOST_HELD_OUT]
+    vectors, codes, fold = vectors[rows], codes[rows], np.arange(len(rows)) % _FOLDS
+    probabilities = np.zeros((len(rows), classes))
+    for number in range(_FOLDS):
+        own, others = fold == number, fold != number
+        if not own.any() or len(np.unique(codes[others])) < 2:
+            return probabilities[:0], codes[:0]
+        made = check_estimator(where, name)() if name else forest(seed, int(others.sum()), _FEW_TREES)
+        try:
+            model = _fitted(name, made, vectors[others], codes[others], classes)
+        except HeadwaterError:
+            # Fewer rows than this estimator needs.
+            return probabilities[:0], codes[:0]
+        probabilities[own] = model.predict(vectors[own])
+    return probabilities, codes
 
 
 def forest(seed: int, rows: int, trees: int = _TREES) -> Any:

@@ -23,7 +23,8 @@ from headwater.components.label.asking import scoring, sharing, state, stopping
 from headwater.components.label.asking.choosing import Picked, choose
 from headwater.components.label.asking.context import Context, classes_of, folder_of
 from headwater.components.label.asking.diversity import centres_of
-from headwater.components.label.asking.estimators import Model, fit, fit_committee
+from headwater.components.label.asking.estimators import Model, fit, fit_committee, held_out
+from headwater.components.label.asking.page import write_pages
 from headwater.components.label.asking.settings import Ask, check_ask, sheet_of
 from headwater.components.label.asking.state import Round, State
 from headwater.components.label.asking.strategies import STRATEGIES, Space, Told, parts_of
@@ -195,9 +196,13 @@ def _next(context: Context, current: State, beam: Mapping[str, Any]) -> Asked | 
     votes = _votes(ask, batch.num_rows)
     if model is not None:
         fewer = len(codes[learnt]) - int(_of_last(rounds[learnt]).sum())
+        held = held_out(
+            "label.ask.estimator", ask.estimator, known[learnt], codes[learnt], len(context.classes), ask.seed
+        )
+        power = stopping.sharpness(*held)
         report["gain"] = stopping.hint(
             model, before, sampled, (fewer, int(learnt.sum())), batch.num_rows, overlap * float(ask.cost),
-            float(ask.least_gain),
+            float(ask.least_gain), power,
         )  # fmt: skip
     report["strategies"] = {name: sum(each.strategy == name for each in picked) for name in scorer.parts}
     report["rows"], report["round"] = batch.num_rows, len(current.rounds) + 1
@@ -338,6 +343,7 @@ def _write(
     total = current.votes + (0 if current.of(made.identity) else made.votes)
     left = None if ask.budget is None else max(0, ask.budget - total)
     report = {**made.report, "batch_votes": made.votes, "votes": total, "budget": ask.budget, "budget_left": left}
+    report["price"] = float(ask.cost)
     if not current.folder:
         report["notes"] = [
             *report["notes"],
@@ -345,4 +351,6 @@ def _write(
         ]
     report["tasks"] = {name: tasks[name] for name in ("project", "format", "files", "tasks", "gold", "cost")}
     storage.write_bytes(storage.join(place, "ask.json"), results.encode(report))
+    earlier = [each for each in current.rounds if each.number < made.number]
+    write_pages(context.opened, place, report, batch, [*earlier, made])
     return Asked(batch, report, place)

@@ -132,7 +132,9 @@ def join(
     )
     matched = [json.loads(line) for line in content.splitlines()]
     counts = {name: sum(each["counts"][name] for each in by_side[_VOTES]) for name in COUNTS}
-    counts.update({name: sum(each[name] for each in matched) for name in ("repeated", "unknown", "gold", "gold_differs")})
+    counts.update(
+        {name: sum(each[name] for each in matched) for name in ("repeated", "unknown", "gold", "gold_differs")}
+    )
     counts["rows"] = sum(item.element.rows for item in items)
     if counts["unknown"] and not skip_unknown:
         first = min(each["first_unknown"] for each in matched if each["unknown"])

@@ -22,7 +22,15 @@ from headwater.components.label.human.forms.label_studio import FORM as LABEL_ST
 from headwater.components.label.human.forms.label_studio import Export
 
 VOTE = np.dtype(
-    [*KEY.descr, ("rater", "<u8"), ("order", "<u8"), ("time", "<i8"), ("seconds", "<f4"), ("answer", "i1"), ("gold", "?")]
+    [
+        *KEY.descr,
+        ("rater", "<u8"),
+        ("order", "<u8"),
+        ("time", "<i8"),
+        ("seconds", "<f4"),
+        ("answer", "i1"),
+        ("gold", "?"),
+    ]
 )
 """A vote: the key of its row, the hash of the rater's name, its place in the input, when it was given (0 where that is
 not known), how long it took (NaN where that is not known), the number of the class, and whether it was marked as what is right."""
