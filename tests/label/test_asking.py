@@ -645,6 +645,15 @@ def test_answers_that_contradict_each_other(home, tmp_path):
         ask_rows(home[0], str(tmp_path / "tasks"), ask=given, inputs={"people": str(tmp_path / "twice.csv")}, workers=1)
 
 
+def test_answers_for_rows_that_are_not_there_are_told(home, tmp_path):
+    (tmp_path / "some.csv").write_text("id,class\n1,red\n2,blue\n999,red\n1000,green\n1001,green\n")
+    given = {"classes": CLASSES, "answers": "class", "answers_input": "people", "state": str(tmp_path / "state")}
+    asked = ask_rows(home[0], str(tmp_path / "tasks"), ask=given, inputs={"people": str(tmp_path / "some.csv")}, workers=1)
+    assert asked.report["answered"] == 2
+    note = "3 of 5 answers are for rows that the dataset does not have, and teach nothing"
+    assert note in asked.report["notes"] and note in (tmp_path / "tasks/page.html").read_text()
+
+
 def test_nothing_names_the_classes(home, tmp_path):
     with pytest.raises(HeadwaterError, match="label.ask.classes: name the classes"):
         ask_rows(home[0], str(tmp_path / "tasks"), workers=1)

@@ -162,6 +162,11 @@ def _next(context: Context, current: State, beam: Mapping[str, Any]) -> Asked | 
     if counted["outside"] and not context.from_labels:
         raise outside("label.ask.answers", ask.answers, counted["outside"], context.classes)
     report = _report(context, current, counted)
+    lost = len(context.answers.keys) - counted["matched"]
+    if lost > 0:
+        report["notes"].append(
+            f"{lost:,} of {len(context.answers.keys):,} answers are for rows that the dataset does not have, and teach nothing"
+        )
     wanted, told = _affordable(context, current, counted["free"])
     report["notes"] += told
     if not wanted or sample is None:

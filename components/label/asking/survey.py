@@ -106,6 +106,7 @@ class Seen(NamedTuple):
       rounds: int32, in which round it was asked about; -1 for none.
       free: bool, whether it may be asked about.
       outside: how many rows have a value that is no class.
+      matched: how many rows other data has an answer for.
     """
 
     batch: pa.RecordBatch
@@ -116,6 +117,7 @@ class Seen(NamedTuple):
     rounds: np.ndarray
     free: np.ndarray
     outside: int
+    matched: int
 
 
 def look(lens: Lens, split: str, element: Any) -> Iterator[Seen]:
@@ -134,6 +136,7 @@ def look(lens: Lens, split: str, element: Any) -> Iterator[Seen]:
         keys[places] = found
         codes = np.where(keyed, lens.answers.of(keys), ABSTAIN).astype(np.int8)
         answered, guessed, outside = codes >= 0, np.zeros(batch.num_rows, bool), 0
+        matched = int(answered.sum())
         if lens.column:
             own = numbers(_column(batch, lens.column), lens.classes)
             outside = int((own < ABSTAIN).sum())
@@ -153,14 +156,14 @@ def look(lens: Lens, split: str, element: Any) -> Iterator[Seen]:
         if lens.where and free.any():
             true, _ = evaluate("label.ask.where", lens.where, batch)
             free &= pc.fill_null(true.cast(pa.bool_()), False).to_numpy(zero_copy_only=False)
-        yield Seen(batch, keys["first"].copy(), codes, guessed, answered, rounds, free, outside)
+        yield Seen(batch, keys["first"].copy(), codes, guessed, answered, rounds, free, outside, matched)
 
 
 def survey(lens: Lens, item: tuple[str, Any]) -> bytes:
     """The first pass over an element of a split."""
     names = [feature.name for feature in lens.features]
     total: dict[str, Any] = {
-        "rows": 0, "free": 0, "answered": 0, "asked": 0, "replied": 0, "outside": 0, "classes": [0] * len(lens.classes),
+        "rows": 0, "free": 0, "answered": 0, "asked": 0, "replied": 0, "outside": 0, "matched": 0, "classes": [0] * len(lens.classes),
         "counts": None,
     }  # fmt: skip
     samples, learnt = [], []
@@ -174,6 +177,7 @@ def survey(lens: Lens, item: tuple[str, Any]) -> bytes:
         ):  # fmt: skip
             total[name] += int(rows.sum())
         total["outside"] += seen.outside
+        total["matched"] += seen.matched
         known = seen.codes[(seen.codes >= 0) & seen.answered]
         total["classes"] = (np.array(total["classes"]) + np.bincount(known, minlength=len(lens.classes))).tolist()
         rows = pa.RecordBatch.from_arrays([_column(seen.batch, name) for name in names], names=names)
@@ -191,7 +195,7 @@ def merge(lens: Lens, parts: list[bytes]) -> bytes:
     decoded_parts = [decode(part) for part in parts]
     total = decoded_parts[0][0]
     for other, _ in decoded_parts[1:]:
-        for name in ("rows", "free", "answered", "asked", "replied", "outside"):
+        for name in ("rows", "free", "answered", "asked", "replied", "outside", "matched"):
             total[name] += other[name]
         total["classes"] = [one + more for one, more in zip(total["classes"], other["classes"])]
         if other["counts"] is not None:

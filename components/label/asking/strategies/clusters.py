@@ -14,10 +14,6 @@ LEARNS = "nothing"
 
 MOST_CLUSTERS = 500
 
-SURPLUS = 1.5
-"""So many clusters are made for each row that is wanted: rows far from all others make clusters of their own, which are left,
-since the largest come first."""
-
 
 def worth(rows: Rows, space: Space) -> np.ndarray:
     """As of random rows: clusters are those of an even sample of the pool."""
@@ -25,12 +21,12 @@ def worth(rows: Rows, space: Space) -> np.ndarray:
 
 
 def choose(pool: Pool, told: Told) -> np.ndarray:
-    """One row of each of the clusters with fewest labels, the largest first; there are more than labels and rows to ask about."""
+    """One row of each of as many clusters as there are labels and rows to ask about, those with fewest labels first."""
     vectors = pool.rows.vectors
     wanted = min(told.wanted, len(vectors))
     every = np.concatenate([vectors, told.labelled.astype(np.float32)])
     known = np.arange(len(vectors), len(every))
-    clusters = clusters_of(every, min(len(known) + round(SURPLUS * wanted), MOST_CLUSTERS), told.seed)
+    clusters = clusters_of(every, min(len(known) + wanted, MOST_CLUSTERS), told.seed)
     count = int(clusters.max()) + 1
     labels, sizes = np.bincount(clusters[known], minlength=count), np.bincount(clusters, minlength=count)
     own, typical = clusters[: len(vectors)], typicality(every, clusters)[: len(vectors)]
