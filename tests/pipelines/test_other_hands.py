@@ -111,7 +111,9 @@ def test_a_task_of_the_catalogue_runs_the_component(tmp_path):
     made = {"name": "dataset", "type": {"schemaTitle": "system.Dataset"}, "uri": str(tmp_path / "out"), "metadata": {}}
     page = {"name": "page", "type": {"schemaTitle": "system.HTML"}, "uri": str(tmp_path / "page"), "metadata": {}}
     task = {
-        "inputs": {"parameterValues": {"sources": "", "project": f"sources: [{tmp_path}/a.csv]\ncollect: {{key: [id]}}"}},
+        "inputs": {
+            "parameterValues": {"sources": "", "project": f"sources: [{tmp_path}/a.csv]\ncollect: {{key: [id]}}"}
+        },
         "outputs": {
             "artifacts": {"dataset": {"artifacts": [made]}, "page": {"artifacts": [page]}},
             "parameters": {name: {"outputFile": str(tmp_path / name)} for name in ("uri", "accepted")},

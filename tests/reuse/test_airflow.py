@@ -114,7 +114,7 @@ from headwater.airflow import command_line
 
 pod = KubernetesPodOperator(
     task_id="check", name="orders", namespace="data", image=os.environ["IMAGE"], skip_on_exit_code=1,
-    arguments=command_line("run", span=int(os.environ["SPAN"]), **given),
+    config_file=f"{root}/kubeconfig", arguments=command_line("run", span=int(os.environ["SPAN"]), **given),
     env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name="headwater-s3"))],
     container_resources=k8s.V1ResourceRequirements(limits={"cpu": "2", "memory": "4Gi"}),
     container_security_context={"readOnlyRootFilesystem": True, "runAsNonRoot": True},
@@ -259,12 +259,17 @@ def test_a_pod_of_kubernetes_pod_operator_is_valid_and_its_container_runs(airflo
     for each in (orders, *orders.rglob("in/**/*")):
         each.chmod(0o777 if each.is_dir() else 0o666)
     airflow.environment.update(IMAGE=image, SPAN=str(FIRST))
+    # It is read, and nobody is called.
+    (orders / "kubeconfig").write_text(
+        "{apiVersion: v1, kind: Config, current-context: none, users: [], "
+        "clusters: [{name: none, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: none, context: {cluster: none, user: ''}}]}"
+    )
     done = subprocess.run(
         [str(airflow.python), "-c", HEAD + POD], env=airflow.environment, cwd=orders, capture_output=True, text=True
     )
     pod = json.loads(re.search(r"^POD (.*)$", done.stdout, re.MULTILINE)[1])
     [container] = pod["spec"]["containers"]
-    assert container["image"] == image and "command" not in container
+    assert container["image"] == image and not container["command"]
     assert container["resources"]["limits"]["memory"] == "4Gi" and pod["spec"]["restartPolicy"] == "Never"
     # No cluster is here, but its kubelet starts what Docker starts.
     words = ["docker", "run", "--rm", "--network", "none", "--read-only", "-v", "/tmp", "-v", f"{orders}:{orders}"]

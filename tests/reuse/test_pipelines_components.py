@@ -47,7 +47,9 @@ def repository(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_metadata_are_valid(repository, name):
-    said = repository("-m", "scripts.validate_metadata.validate_metadata", "--dir", f"components/data_processing/{name}")
+    said = repository(
+        "-m", "scripts.validate_metadata.validate_metadata", "--dir", f"components/data_processing/{name}"
+    )
     assert "Validation successful" in said
 
 
@@ -65,9 +67,9 @@ def test_their_packages_list_takes_ours(repository):
     repository("-m", "scripts.sync_packages.sync_packages")
     said = repository("-m", "scripts.validate_package_entries.validate_package_entries")
     for name in NAMES:
-        assert f'"kfp_components.components.data_processing.{name}"' in (
-            repository.folder / "pyproject.toml"
-        ).read_text(), said
+        assert (
+            f'"kfp_components.components.data_processing.{name}"' in (repository.folder / "pyproject.toml").read_text()
+        ), said
 
 
 def test_base_images_are_theirs_where_the_images_are_in_their_registry(repository):
@@ -82,9 +84,7 @@ def test_base_images_are_theirs_where_the_images_are_in_their_registry(repositor
 
 def test_the_import_guard_holds_for_the_faces_but_for_headwater_itself(repository):
     checker = ".github/scripts/check_imports/check_imports.py"
-    files = [
-        f"components/data_processing/{name}/{file}" for name in NAMES for file in ("component.py", "__init__.py")
-    ]
+    files = [f"components/data_processing/{name}/{file}" for name in NAMES for file in ("component.py", "__init__.py")]
     said = repository(checker, *files, code=1)
     found = re.findall(r"imports non-stdlib module '(\w+)'", said)
     assert found == ["headwater"] * len(files)

@@ -14,6 +14,7 @@ from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.components.example_gen.custom_executors import parquet_executor
 from tfx.dsl.components.base import executor_spec
+from tfx.utils import io_utils
 
 
 def preprocessing_fn(inputs):
@@ -48,16 +49,16 @@ def main(span, work):
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["result"], schema=schema.outputs["result"]
     )
-    patterns = [
-        tfx.proto.Input.Split(name=name, pattern=f"split={name}/*.parquet") for name in json.loads(splits)
-    ]
+    patterns = [tfx.proto.Input.Split(name=name, pattern=f"split={name}/*.parquet") for name in json.loads(splits)]
     rows = FileBasedExampleGen(
         input_base=str(span / "data"),
         input_config=tfx.proto.Input(splits=patterns),
         custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
     )
     transform = tfx.components.Transform(
-        examples=rows.outputs["examples"], schema=schema.outputs["result"], preprocessing_fn="tfx_pipeline.preprocessing_fn"
+        examples=rows.outputs["examples"],
+        schema=schema.outputs["result"],
+        preprocessing_fn="tfx_pipeline.preprocessing_fn",
     )
     tfx.orchestration.LocalDagRunner().run(
         tfx.dsl.Pipeline(
@@ -74,6 +75,10 @@ def main(span, work):
     [graph] = (work / "root/Transform/transform_graph").iterdir()
     output = tft.TFTransformOutput(str(graph))
     told = {name: [anomalies_in(found, name), anomalies_in(span / "anomalies", name)] for name in json.loads(splits)}
+    try:
+        io_utils.get_only_uri_in_dir(str(span / "schema"))
+    except RuntimeError as error:
+        refused = str(error)
     print(
         "TOLD",
         json.dumps(
@@ -82,6 +87,7 @@ def main(span, work):
                 "vocabulary": sorted(each.decode() for each in output.vocabulary_by_name("kind")),
                 "raw": sorted(output.raw_feature_spec()),
                 "transformed": sorted(output.transformed_feature_spec()),
+                "schema_with_more_files": refused,
             }
         ),
     )
