@@ -95,9 +95,7 @@ def _put(plan: Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) 
     return {**report, **describe(content), "digest": digest}
 
 
-def _examples(
-    plan: Plan, item: Item, rows: pa.Table, labels: Labels, found: table.Patterns
-) -> list[dict[str, Any]]:
+def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels, found: table.Patterns) -> list[dict[str, Any]]:
     """The rows on which sources disagree most evenly."""
     split = disagree(np.ascontiguousarray(found.labels.evidence.T))
     contested = np.flatnonzero(split[found.of])

@@ -190,9 +190,7 @@ def sample_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def together(
-    votes: np.ndarray, gold: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def together(votes: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows as `rows_of` gives them, those that are alike as one of their weight: what is fitted from them is the same."""
     few, of = distinct(np.column_stack([votes, gold]))
     return few[:, :-1], few[:, -1], np.bincount(of, weights, minlength=len(few))
