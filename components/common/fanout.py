@@ -89,7 +89,9 @@ def part(folder: str, component: Callable[[], object], name: str) -> None:
     """
     number, _, place = name.partition("-")
     if not (number.isdigit() and place.isdigit()):
-        raise HeadwaterError(f"part: {name!r} is no part; the task that plans gives their names, as in 0-3")
+        raise HeadwaterError(
+            f"part: {name!r} does not name a part; names come from the task that plans, for example 0-3"
+        )
     with contextlib.suppress(Paused), _running(_Run(folder, part=(int(number), int(place)))):
         component()
 
@@ -217,7 +219,7 @@ class _Run:
             own, part = self._part
             if own != number or not place.has(part):
                 raise HeadwaterError(
-                    f"part: {own}-{part} is no part of this run, whose pass {number} ({label}) is not merged yet; parts run "
+                    f"part: {own}-{part} does not belong to pass {number} ({label}), the first that is not merged; parts run "
                     "after the task that plans them"
                 )
             if not place.done(part):

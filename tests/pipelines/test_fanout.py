@@ -157,9 +157,9 @@ def test_a_part_of_another_pass_is_refused(files, tmp_path):
     project = _project(tmp_path, files)
     parts.plan("collect", project, 400)
     for name in ("0-999", "3-0"):
-        with pytest.raises(HeadwaterError, match=f"part: {name} is no part of this run"):
+        with pytest.raises(HeadwaterError, match=f"part: {name} does not belong to pass 0"):
             parts.part("collect", project, name)
-    with pytest.raises(HeadwaterError, match="part: 'all' is no part"):
+    with pytest.raises(HeadwaterError, match="part: 'all' does not name a part"):
         parts.part("collect", project, "all")
 
 
