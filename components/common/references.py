@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result, committed, load
 
@@ -40,7 +42,7 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
         number = reference[len("span:") :]
         if not number.isdigit():
             raise HeadwaterError(f"{reference!r}: a span must be an integer, for example span:3")
-        spans = int(number).__eq__
+        spans: Callable[[int], bool] = int(number).__eq__
     elif reference == "latest":
         spans = home.span.__ne__
     else:
