@@ -60,19 +60,18 @@ def refresh_overview(home: Home) -> None:
     Args:
       home: of any result of the run.
     """
-    for place in reversed(results.committed(home.data_root, home.name, "anomalies")):
-        if place.span == home.span:
-            verdict = results.load(place.folder("anomalies"), "anomalies")
-            inputs = verdict.manifest["inputs"]
-            try:
-                statistics = results.load(inputs["statistics"]["uri"], "statistics")
-                schema = results.load(inputs["schema"]["uri"], "schema")
-            except (HeadwaterError, KeyError):
-                # They are gone by now; the overview stays as it is.
-                return
-            if home in [home for _, home in _origins(statistics)]:
-                write_overview(verdict, statistics, schema, history.read(verdict.home))
-                return
+    for place in results.committed(home.data_root, home.name, "anomalies", lambda span: span == home.span):
+        verdict = results.load(place.folder("anomalies"), "anomalies")
+        inputs = verdict.manifest["inputs"]
+        try:
+            statistics = results.load(inputs["statistics"]["uri"], "statistics")
+            schema = results.load(inputs["schema"]["uri"], "schema")
+        except (HeadwaterError, KeyError):
+            # They are gone by now; the overview stays as it is.
+            return
+        if any(own == home for _, own in _origins(statistics)):
+            write_overview(verdict, statistics, schema, history.read(verdict.home))
+            return
 
 
 def render_overview(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from headwater.components.common import cards, storage
 from headwater.components.common.dataset import Dataset
 from headwater.components.common.pages import number, percent, relative_page, render
+from headwater.components.common.results import Home
 from headwater.components.label.asking import stopping
 from headwater.components.label.asking.state import Round
 from headwater.components.label.asking.strategies import STRATEGIES
@@ -38,11 +39,11 @@ def write_pages(
     body = result.body
     private = bool({*(body.get("private") or {})} & {*opened.key})
     about = (body.get("name") or result.uri, report, batch, private, rounds)
-    storage.write_bytes(storage.join(place, PAGE), render_page(*about, (), body.get("span")).encode())
+    storage.write_bytes(storage.join(place, PAGE), render_page(*about, (), body.get("span"), home).encode())
     if home:
         title = "Labels" if result.kind == "labels" else "Data"
         links = [("Overview", "../reports/index.html"), (title, relative_page(result, home))]
-        storage.write_bytes(home.report(REPORT), render_page(*about, links, body.get("span")).encode())
+        storage.write_bytes(home.report(REPORT), render_page(*about, links, body.get("span"), home).encode())
 
 
 def render_page(
@@ -53,6 +54,7 @@ def render_page(
     rounds: Sequence[Round],
     links: Sequence[tuple[str, str]] = (),
     span: int | None = None,
+    home: Home | None = None,
 ) -> str:
     """Renders the page.
 
@@ -64,6 +66,7 @@ def render_page(
       rounds: all up to this one.
       links: names and addresses of other pages.
       span: the dataset's, if it has one.
+      home: where the dataset lies; None outside a `data_root`.
     """
     key = batch.column_names[:-2]
     scores, reasons = (column.to_pylist() for column in batch.columns[-2:])
@@ -77,7 +80,7 @@ def render_page(
         span=span,
         links=list(links),
         report=report,
-        facts=_facts(report, span),
+        facts=_facts(report, span, home),
         gain=report["gain"],
         hint=stopping.sentence(report["gain"], report["rows"]) if report["gain"] else "",
         strategies=_strategies(reasons, scores),
@@ -99,7 +102,7 @@ def render_page(
     )
 
 
-def _facts(report: Mapping[str, Any], span: int | None) -> list[tuple[str, str]]:
+def _facts(report: Mapping[str, Any], span: int | None, home: Home | None) -> list[tuple[str, str]]:
     answered = ", ".join(f"{name} {count:,}" for name, count in report["classes"].items())
     more = [
         ("Round", f"{report['round']:,}"),
@@ -107,7 +110,7 @@ def _facts(report: Mapping[str, Any], span: int | None) -> list[tuple[str, str]]
         ("Rows asked about before", f"{report['asked']:,}, of which {report['replied']:,} are answered"),
         ("Rows that may be asked about", f"{report['askable']:,}"),
     ]
-    return cards.facts(findings=None, rows={"": report["rows"]}, span=span, until=None, home=None, more=more)
+    return cards.facts(findings=None, rows={"": report["rows"]}, span=span, until=None, home=home, more=more)
 
 
 def _strategies(reasons: Sequence[str], scores: Sequence[float]) -> list[dict[str, Any]]:
