@@ -81,7 +81,7 @@ class Settings(pydantic.BaseModel):
     gold: str = ""
     gold_input: str = ""
     min_seed_probability: Annotated[float | int, pydantic.Field(ge=0, le=1)] = 0.0
-    neighbours: Annotated[int, pydantic.Field(ge=1, le=100)] = 10
+    neighbours: Annotated[int, pydantic.Field(ge=1, le=100)] = 7
     spread: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
     balance: dict[ClassName, float | int] | None = None
     class_mass: bool = True
