@@ -266,7 +266,7 @@ def test_few_seeds_are_not_calibrated_and_say_so(data, tmp_path):
         ([step(columns=["x9"])], r"steps\.0\.columns: there is no column 'x9'; the columns are"),
         ([step(columns=["gold"])], r"steps\.0\.columns\.gold: the column holds the classes"),
         ([step(columns=["truth"])], r"steps\.0\.columns\.truth: the column holds the classes"),
-        ([step(columns={"x0": "text"})], "cannot be compared as text; it can be number or category"),
+        ([step(columns={"x0": "text"})], "cannot be used as text; it can be number or category"),
         ([step(columns=[])], r"steps\.0\.columns"),
         ([step(columns={"x0": {"weight": 0}})], r"steps\.0\.columns\.x0\.weight"),
         ([step(columns={"x0": "words"})], r"steps\.0\.columns\.x0: input should be"),
