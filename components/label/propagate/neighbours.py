@@ -17,7 +17,9 @@ FLAT_POINTS = 30_000
 """So many points at most are compared each with each."""
 
 _LOT = 4_096
-_CELLS_BY_ROOT = 2.0
+# Cells for each square root of the points, from few to many; between them, as many points a cell as that.
+_CELLS_BY_ROOT = (2.0, 4.0)
+_POINTS_BY_CELL = 250
 _CELLS_LOOKED_AT = 8
 _TRAINED_BY = 64
 
@@ -40,7 +42,8 @@ def build(points: np.ndarray, flat: int = FLAT_POINTS) -> tuple[Any, np.ndarray,
     if count <= flat:
         plain.add(points)
         return plain, points, np.arange(count)
-    index = faiss.IndexIVFFlat(plain, dimensions, int(_CELLS_BY_ROOT * np.sqrt(count)))
+    few, many = (each * np.sqrt(count) for each in _CELLS_BY_ROOT)
+    index = faiss.IndexIVFFlat(plain, dimensions, int(np.clip(count / _POINTS_BY_CELL, few, many)))
     index.cp.seed, index.cp.niter = 1, 8
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, _TRAINED_BY
     index.train(points)
@@ -50,6 +53,16 @@ def build(points: np.ndarray, flat: int = FLAT_POINTS) -> tuple[Any, np.ndarray,
     points, cells = points[order], cells[order]
     index.add_core(count, faiss.swig_ptr(points), None, faiss.swig_ptr(cells))
     return index, points, order
+
+
+def together(index: Any, points: np.ndarray) -> np.ndarray:
+    """An order of points in which those of one cell of an index stand together, as memory likes it, int64."""
+    import faiss
+
+    if not isinstance(index, faiss.IndexIVF):
+        return np.arange(len(points))
+    faiss.omp_set_num_threads(1)
+    return np.argsort(index.quantizer.search(points, 1)[1][:, 0], kind="stable")
 
 
 def nearest(index: Any, points: np.ndarray, count: int, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
