@@ -10,6 +10,7 @@ import collections
 import functools
 import logging
 import re
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,17 @@ LOCAL = "FnApiRunner"
 """The runner that works in this process."""
 
 _LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
+
+
+def _if_interactive(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments) if "apache_beam.runners.interactive.interactive_environment" in sys.modules else None
+
+
+# In a notebook Beam has each pipeline load scripts from another host and warn of packages that draw collections; unless
+# Interactive Beam was imported, nobody has asked for that.
+for _name in ("alter_label_if_ipython", "is_in_ipython"):
+    if hasattr(beam.pipeline, _name):
+        setattr(beam.pipeline, _name, functools.partial(_if_interactive, getattr(beam.pipeline, _name)))
 
 # Beam logs what a step raises with its traceback, and then raises it; a helpful sentence is printed once.
 logging.getLogger("apache_beam.runners.common").addFilter(

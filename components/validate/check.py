@@ -209,7 +209,10 @@ def _state(context: Context) -> dict[str, Any]:
     accepted = {key: value for key, value in (body["accepted"] or {}).items() if key not in _INNER}
     if body["inferred"]:
         on = body["inferred_on"]
-        words = f"inferred {f'on span {on}' if on not in (None, context.span) else 'from this data'}, not accepted yet"
+        seen = [each["fingerprint"] for each in context.schema.manifest.get("inputs", {}).values()]
+        own = context.statistics.fingerprint in seen or on is not None
+        words = f"on span {on}" if on not in (None, context.span) else f"from {'this' if own else 'other'} data"
+        words = f"inferred {words}, not accepted yet"
     elif accepted["how"] == "accept":
         words = f"accepted by {accepted['who']} on {accepted['when'][:10]}"
     else:
