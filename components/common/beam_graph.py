@@ -31,11 +31,11 @@ logging.disable(logging.NOTSET)
 
 from headwater.components.common import storage, user_code
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.fanout import GROUP
 from headwater.components.common.items import name_of
 from headwater.components.common.pool import FAILED, Pool, attempt, run_alone
 from headwater.components.common.progress import Progress
 
-_FANOUT = 16
 LOCAL = "FnApiRunner"
 """The runner that works in this process."""
 
@@ -150,7 +150,7 @@ def run(
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
                     | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
                 )
-                width, level = -(-width // _FANOUT), level + 1
+                width, level = -(-width // GROUP), level + 1
             if not level:
                 results = results | f"{label}/Merge" >> beam.Map(functools.partial(_merge_alone, merge))
             _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
@@ -204,7 +204,7 @@ class _Work(beam.DoFn):
 
 
 def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:
-    return pair[0] // _FANOUT, pair
+    return pair[0] // GROUP, pair
 
 
 def _merge_group(

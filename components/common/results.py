@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.components.common import storage
+from headwater.components.common import fanout, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.notebook import Shown
 from headwater.components.common.version import VERSION
@@ -244,6 +244,7 @@ def save(
     Returns:
       The result at `output`; its `uri` is the durable one where there is a home.
     """
+    fanout.hold()
     output = storage.normalise(output)
     if page is not None:
         files = {**files, "page.html": page.encode()}
@@ -337,6 +338,7 @@ def commit(home: Home, kind: str, manifest: bytes) -> bool:
     Raises:
       HeadwaterError: what another run made is there.
     """
+    fanout.hold()
     folder = home.folder(kind)
     if storage.create(storage.join(folder, MANIFEST), manifest):
         return True

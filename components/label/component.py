@@ -36,10 +36,11 @@ def label(
     """
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
     from headwater.components.label import ask_after, label_dataset, pass_on
     from headwater.components.label.settings import from_project
 
-    with clear_errors():
+    with clear_errors(), adopted("label", project, dataset.path):
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)

@@ -44,10 +44,11 @@ def validate(
     """
     from headwater.components.common.artifacts import publish, publish_rows
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
     from headwater.components.validate import check_statistics
     from headwater.components.validate.settings import from_project
 
-    with clear_errors():
+    with clear_errors(), adopted("validate", project, dataset):
         result = check_statistics(
             statistics.path,
             schema.path,

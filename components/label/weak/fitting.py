@@ -12,7 +12,7 @@ from headwater.components.label.weak.copies import find_copies
 from headwater.components.label.weak.em import Outcomes, Steps, clamped, early_posterior, first_posterior, normalised
 from headwater.components.label.weak.model import LabelModel, log_loss, majority, separate, softmax
 from headwater.components.label.weak.stacking import combined, weights_of
-from headwater.components.label.weak.tally import Tally, rows_of, sample_of
+from headwater.components.label.weak.tally import Tally, rows_of, sample_of, together
 from headwater.components.label.weak.trust import assess
 
 MOST_CELLS = 10_000_000
@@ -222,12 +222,14 @@ def _groups(data: _Data, pairs: bool) -> tuple[tuple[int, ...], ...]:
     votes, gold, weights, classes, balance = data
     if not pairs:
         return separate(votes.shape[1])
+    votes, gold, weights = together(votes, gold, weights)
     return find_copies(votes, early_posterior(votes, weights, gold, classes, balance), weights)
 
 
 def _em(data: _Data, groups: tuple[tuple[int, ...], ...]) -> LabelModel:
     """EM to its end, from the majority and with it as the prior."""
     votes, gold, weights, classes, balance = data
+    votes, gold, weights = together(votes, gold, weights)
     first = first_posterior(votes, gold, classes, balance)
     steps = Steps(votes, weights, gold, classes, balance, groups, silent(votes, classes), first)
     parameters, iterations = steps.converge(first)

@@ -248,9 +248,9 @@ def vote(
     if queries and batch.num_rows:
         given = [(key, text, coded(classes)) for _, key, text in queries]
         for (number, key, _), (codes, wrong) in zip(queries, evaluate_each(given, batch)):
-            votes[:, number] = pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False)
-            failed[number] = int(wrong.sum())
-            _check_votes(key, votes[:, number], classes, "NULL")
+            own = codes.to_numpy()
+            _check_votes(key, own, classes, "NULL")
+            votes[:, number], failed[number] = own, int(wrong.sum())
     return votes, failed
 
 
