@@ -136,7 +136,7 @@ test-peers: $(VENV)/.ready
 # In the hands of others: their tools, each in an environment of its own.
 .PHONY: test-reuse
 REUSE := $(HOME)/.cache/headwater-reuse
-test-reuse: $(VENV)/.ready
+test-reuse: notebooks-packages
 	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
 	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
 	@test -x $(REUSE)/celery/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/celery
@@ -144,6 +144,15 @@ test-reuse: $(VENV)/.ready
 	@test -x $(REUSE)/airflow/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/airflow
 	@$(UV) pip install -q --python $(REUSE)/airflow/bin/python apache-airflow==3.3.2 apache-airflow-providers-openlineage==2.20.3
 	$(PY) -m pytest -q -rs tests/reuse
+
+# Executes the notebooks anew. What they need beside Headwater lies beside its environment, in the lock's versions.
+.PHONY: notebooks notebooks-packages
+notebooks: notebooks-packages
+	PYTHONPATH=$(REUSE)/notebooks $(PY) pipelines/notebooks/execute.py pipelines/notebooks/*.ipynb
+
+notebooks-packages: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --target $(REUSE)/notebooks -c $(LOCK) \
+	  ipykernel==7.4.0 nbclient==0.11.0 nbformat==5.11.1 matplotlib==3.11.2
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
 # files needs no TFDV.

@@ -12,7 +12,7 @@ from headwater.components.infer_schema import derive_schema
 from headwater.components.validate import check_statistics
 from headwater.components.validate.findings import finding
 
-MODULE = '''
+MODULE = """
 from headwater.components.validate.findings import finding
 
 
@@ -21,7 +21,7 @@ def small(context, least):
         if context.rows_of(split) < least:
             message = f"{context.rows_of(split):,} rows, where {least:,} are needed"
             yield finding(split, "", "SMALL", "error", message, action="wait for more")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def test_a_function_of_a_module_and_its_settings(inputs, tmp_path, monkeypatch):
 def test_a_function_itself(inputs, tmp_path):
     def numbers_alone(context):
         [split] = context.splits
-        texts = [each.path.step[0] for each in context.read(split).datasets[0].features if each.HasField("string_stats")]
+        texts = [
+            each.path.step[0] for each in context.read(split).datasets[0].features if each.HasField("string_stats")
+        ]
         return [finding(split, name, "TEXT", "warning", f"{name} is text") for name in texts]
 
     result = check(inputs, tmp_path / "out", numbers_alone)
@@ -79,7 +81,10 @@ def fails(context):
         ("small", r"'small' is not the name of a function; write package\.module:function"),
         (fails, r"config\.custom\.0: .*fails failed with KeyError \(test_custom\.py, line \d+\)$"),
         (lambda context: ["bad"], r"must give findings, as .*finding makes them; it gave a str"),
-        (lambda context: [finding("", "", "A", "grave", "b")], "severity 'grave'; it must be one of error, warning, info"),
+        (
+            lambda context: [finding("", "", "A", "grave", "b")],
+            "severity 'grave'; it must be one of error, warning, info",
+        ),
         (lambda context: [finding("test", "", "A", "error", "b")], "on the split 'test'; the splits are train"),
         (lambda context: [finding("", "", "A", "error", "b", value={1})], "a value that JSON cannot hold"),
     ],
