@@ -38,9 +38,14 @@ def execute(path: pathlib.Path) -> Any:
         # No port is opened.
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
         client = nbclient.NotebookClient(
-            notebook, km=kernel, timeout=_SECONDS, resources={"metadata": {"path": folder}}, record_timing=False
+            notebook,
+            km=kernel,
+            timeout=_SECONDS,
+            resources={"metadata": {"path": folder}},
+            record_timing=False,
+            coalesce_streams=True,
         )
-        client.execute()
+        client.execute(cleanup_kc=True)
         troubles = [f"{path.name}: {trouble}" for trouble in _troubles(notebook, folder)]
     if troubles:
         raise SystemExit("\n".join(troubles))

@@ -18,8 +18,7 @@ PACKAGES = pathlib.Path(os.environ.get("HEADWATER_REUSE", pathlib.Path.home() / 
 SHOWN = {
     "census_income": {
         "first": r"Passed: 3 warnings.*native-country\W.*missing in 7 %.*Armed-Forces.*Gig-work",
-        "second": r"Rejected: 2 errors.*error\s+age.*small value: 0.*error\s+age.*big value: 460|"
-        r"Rejected: 2 errors.*age.*small value: 0.*age.*large value: 460",
+        "second": r"Rejected: 2 errors.*age.*small value: 0.*age.*large value: 460",
         "third": r"\(True, 'Passed\.",
         "serving": r"Rejected: 1 error.*label\s+Column dropped",
         "environments": r"TRAINING → Rejected: 1 error.*SERVING → Passed",
@@ -45,7 +44,7 @@ SHOWN = {
     "drift_and_relabelling": {
         "verdicts": r"3\s+DRIFT\s+channel.*4\s+LABEL_DRIFT\s+urgency.*4\s+CONCEPT_DRIFT\s+product",
         "where": r"""^\(CAST\("product" AS VARCHAR\) = 'router'\)\nlabel recent rows.*headwater ask … --where""",
-        "ask": r"^150 of 1,\d\d\d tickets of that kind.*\n\d\d\d of 4,000 old labels go",
+        "ask": r"^150 of \d,\d\d\d tickets of that kind.*\n\d\d\d of 4,000 old labels go",
     },
     "your_own_check_and_method": {
         "rule": r"Rejected: 1 error, 1 warning.*rows\s+RULE_BROKEN.*15 of 4,000 rows.*drift\s+DRIFT.*'West'",
@@ -58,15 +57,21 @@ SHOWN = {
 """By notebook and by the tag of a cell, what it must show."""
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
-def executed(request, tmp_path_factory):
-    """A notebook as it is committed, and as it comes out."""
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Gives a notebook as it comes out, which is executed once."""
     if not (PACKAGES / "nbclient").exists():
         pytest.skip("nbclient is not installed; `make test-reuse` installs it")
-    output = tmp_path_factory.mktemp("executed")
-    done = run(request.param, "--output", str(output))
-    assert done.returncode == 0, done.stderr
-    return request.param.stem, read(request.param), read(output / request.param.name)
+    output, made = tmp_path_factory.mktemp("executed"), {}
+
+    def of(name):
+        if name not in made:
+            done = run(FOLDER / f"{name}.ipynb", "--output", str(output))
+            assert done.returncode == 0, done.stderr
+            made[name] = read(output / f"{name}.ipynb")
+        return made[name]
+
+    return of
 
 
 def run(*arguments):
@@ -96,16 +101,20 @@ def differences(committed, made):
     return found
 
 
-def test_what_is_committed_is_what_comes_out(executed):
-    _, committed, made = executed
-    assert not differences(committed, made), "run `make notebooks`"
+def outputs_of(notebook, tag):
+    [cell] = [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", ())]
+    return [said(output) for output in cell["outputs"]]
 
 
-def test_cells_show_what_they_should(executed):
-    name, _, made = executed
-    by_tag = {tag: cell for cell in made["cells"] for tag in cell["metadata"].get("tags", ())}
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_committed_is_what_comes_out(executed, name):
+    assert not differences(read(FOLDER / f"{name}.ipynb"), executed(name)), "run `make notebooks`"
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_cells_show_what_they_should(executed, name):
     for tag, pattern in SHOWN[name].items():
-        outputs = [said(output) for output in by_tag[tag]["outputs"]]
+        outputs = outputs_of(executed(name), tag)
         text = "\n".join(each["text"] or each["text/plain"] for each in outputs)
         # pandas breaks wide tables into parts; the HTML has each row in one.
         table = re.sub(r"<[^>]+>|\n", " ", " ".join(each.get("text/html", "") for each in outputs))
@@ -113,21 +122,13 @@ def test_cells_show_what_they_should(executed):
 
 
 def test_each_step_of_labelling_is_better_than_the_one_before(executed):
-    name, _, made = executed
-    if name != "labels_from_zero":
-        pytest.skip("of labels_from_zero alone")
-    [cell] = [cell for cell in made["cells"] if cell["metadata"].get("tags") == ["accuracy"]]
-    text = "".join(said(output).get("text/plain", "") for output in cell["outputs"])
+    text = "".join(each.get("text/plain", "") for each in outputs_of(executed("labels_from_zero"), "accuracy"))
     found = [float(number) for number in re.findall(r"\b[01]\.\d+", text)]
     assert len(found) == 4 and found == sorted(found) and found[0] > 0.9 and found[-1] > 0.98
 
 
 def test_labels_where_it_drifted_help_most(executed):
-    name, _, made = executed
-    if name != "drift_and_relabelling":
-        pytest.skip("of drift_and_relabelling alone")
-    [cell] = [cell for cell in made["cells"] if cell["metadata"].get("tags") == ["after"]]
-    text = "".join(said(output).get("text/plain", "") for output in cell["outputs"])
+    text = "".join(each.get("text/plain", "") for each in outputs_of(executed("drift_and_relabelling"), "after"))
     served, anywhere, there, instead = (float(number) for number in re.findall(r"\b0\.\d+", text))
     assert served <= anywhere + 0.01 < there < instead - 0.04
 
@@ -157,6 +158,10 @@ def test_what_must_not_be_committed_is_refused(tmp_path):
         "3",
     ]
     assert read(path)["cells"][3]["outputs"] == [], "nothing is written"
+
+
+def test_each_notebook_is_here():
+    assert {path.stem for path in NOTEBOOKS} == set(SHOWN)
 
 
 def test_a_stale_output_is_noticed():
