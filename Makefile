@@ -39,14 +39,13 @@ test: $(VENV)/.ready
 test-all: $(VENV)/.ready
 	$(PYTEST)
 
-# Format, lint and types. mypy finds the package by a folder of links, since its modules are headwater.components.* and
-# headwater.pipelines.*.
+# Format, lint and types. mypy finds the package by a folder of links, since its modules lie in three folders.
 .PHONY: lint
 LINT := $(VENV)/lint
 lint: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) ruff==0.17.6 mypy==2.4.1
 	@mkdir -p $(LINT)/headwater
-	@ln -sfn $(CURDIR)/components $(CURDIR)/pipelines $(LINT)/headwater/
+	@ln -sfn $(CURDIR)/components $(CURDIR)/pipelines $(CURDIR)/headwater/* $(LINT)/headwater/
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	cd $(LINT) && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml --cache-dir cache -p headwater
