@@ -229,11 +229,12 @@ class _Collection:
         home = Home(self._data_root, self._settings.name, self._chosen.number, 1)
         if home.span != AUTO:
             return results.claim(home, "dataset", identity)
-        earlier = results.committed(home.data_root, home.name, "dataset")
-        for other in reversed(earlier):
+        latest = _FIRST_SPAN - 1
+        for other in results.committed(home.data_root, home.name, "dataset"):
             if results.load(other.folder("dataset"), "dataset").fingerprint == identity:
                 return other
-        home = dataclasses.replace(home, span=max([other.span for other in earlier], default=_FIRST_SPAN - 1) + 1)
+            latest = max(latest, other.span)
+        home = dataclasses.replace(home, span=latest + 1)
         while not results.claim_exactly(home, "dataset", identity):
             home = dataclasses.replace(home, span=home.span + 1)
         return home

@@ -8,6 +8,7 @@ from __future__ import annotations
 # ruff: noqa: E402 – the filter below stands before the imports that it is for.
 import collections
 import functools
+import itertools
 import logging
 import re
 import sys
@@ -59,8 +60,10 @@ logging.getLogger("apache_beam.runners.common").addFilter(
 
 _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
-# A run's progress, for the DoFns that happen to live in the driver's process.
+# A run's progress and items, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the items
+# several times over on their way to them.
 _progress: dict[str, Progress] = {}
+_items: dict[str, Sequence[Any]] = {}
 
 
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
@@ -133,10 +136,13 @@ def run(
     """
     run = uuid.uuid4().hex
     _progress[run] = progress
+    if is_local(options):
+        _items[run] = items
+    carried = itertools.repeat(None) if is_local(options) else items
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            elements = beam.Create(list(zip(range(len(items)), items, sizes)), reshuffle=not is_local(options))
+            elements = beam.Create(list(zip(range(len(items)), carried, sizes)), reshuffle=not is_local(options))
             results = (
                 pipeline
                 | f"{label}/Elements" >> elements
@@ -159,6 +165,7 @@ def run(
         raise
     finally:
         del _progress[run]
+        _items.pop(run, None)
 
 
 class _Work(beam.DoFn):
@@ -178,6 +185,8 @@ class _Work(beam.DoFn):
 
     def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
         index, item, size = element
+        if self._run in _items:
+            item = _items[self._run][index]
         while len(self._pending) >= 2 * max(self._processes, 1):
             yield self._next()
         self._pending.append((index, item, size, self._pool.submit(attempt, self._work, item)))

@@ -24,8 +24,8 @@ def label(
     Args:
         dataset: A dataset of collect's, or plain Parquet, CSV or JSONL files.
         labels: The dataset with its labels. Its metadata: `kind` (headwater.labels), `uri`, `verdict`.
-        page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
-            and rows that sources disagree on.
+        page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the
+            truth, and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
         project: The settings of a pipeline, as in `headwater.yaml`; label and platform are read. Without steps the
             dataset passes as it is. With `label.ask` the rows that people should label next are written as tasks.

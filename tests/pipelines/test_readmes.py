@@ -28,6 +28,8 @@ READMES = [
     for path in (
         CHECKOUT / "README.md",
         CHECKOUT / "pipelines/notebooks/README.md",
+        CHECKOUT / "components/README.md",
+        CHECKOUT / "pipelines/elyra/README.md",
         *sorted(CHECKOUT.glob("components/*/README.md")),
     )
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def _fit(tally: Tally, kind: str, balance: np.ndarray | None, pairs: bool) -> La
     if int(weights[gold >= 0].sum()) >= LEAST_GOLD:
         model = _chosen_by_gold(data, kind, pairs)
     elif kind == "auto":
-        model = _tempered(data, _em(data, _groups(data, pairs)))
+        model = _tempered(data, _groups(data, pairs))
     elif kind == "em":
         model = _em(data, _groups(data, pairs))
     else:
@@ -73,16 +74,19 @@ class _Data(NamedTuple):
     balance: np.ndarray | None
 
 
-def _tempered(data: _Data, model: LabelModel) -> LabelModel:
-    """A model followed as far as votes bear it out, and the majority for the rest."""
+def _tempered(data: _Data, groups: tuple[tuple[int, ...], ...]) -> LabelModel:
+    """The label model followed as far as votes bear it out, and the majority for the rest."""
+
+    @functools.cache
+    def fitted() -> LabelModel:
+        return _em(data, groups)
+
     quiet = silent(data.votes, data.classes)
-    found = assess(
-        data.votes, data.weights, data.classes, data.balance, model.groups, quiet,
-        [np.log(model.prior)[:, None], *model.tables],
-    )  # fmt: skip
+    found = assess(data.votes, data.weights, data.classes, data.balance, groups, quiet, fitted)
     if not found.share:
         even = np.full(data.classes, 1 / data.classes) if data.balance is None else data.balance
-        return LabelModel("majority", data.classes, even, model.groups, (), smoothing=data.classes, trust=found)  # fmt: skip
+        return LabelModel("majority", data.classes, even, groups, (), smoothing=data.classes, trust=found)
+    model = fitted()
     return dataclasses.replace(model, temperature=found.temperature / found.share, leaning=1 - found.share, trust=found)
 
 
@@ -97,7 +101,7 @@ def _chosen_by_gold(data: _Data, kind: str, pairs: bool) -> LabelModel:
         model = _member(data, best, held.copied)
         return dataclasses.replace(model, temperature=held.best[best][1], losses=by_name)
     # What votes alone bear out, gold begins with.
-    alone = _tempered(data, _em(data, held.copied))
+    alone = _tempered(data, held.copied)
     start = dict.fromkeys(held.logits, 0.0)
     start["majority"] = alone.leaning if alone.kind == "em" else 1.0
     start["em, pairs" if "em, pairs" in start else "em"] += (1 / alone.temperature) if alone.kind == "em" else 0.0

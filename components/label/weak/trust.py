@@ -10,12 +10,12 @@ the other functions predict best what one function votes on rows that were not f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from headwater.components.label.weak.em import Steps, first_posterior
-from headwater.components.label.weak.model import Trust, outcomes_of, softmax
+from headwater.components.label.weak.model import LabelModel, Trust, outcomes_of, softmax
 
 LEAST_SOURCES = 3
 """Fewer independent sources than this on a class do not identify the model."""
@@ -45,7 +45,7 @@ def assess(
     balance: np.ndarray | None,
     groups: Sequence[tuple[int, ...]],
     silent: np.ndarray,
-    fitted: Sequence[np.ndarray],
+    fitted: Callable[[], LabelModel],
 ) -> Trust:
     """Holds a model against votes that it has not seen.
 
@@ -56,7 +56,7 @@ def assess(
       balance: the share of each class, if it is known.
       groups: functions with one joint distribution.
       silent: bool, one a function: whether its abstaining tells nothing.
-      fitted: the model's parameters, as `Steps` has them.
+      fitted: gives the model, and is asked only where two halves of the functions are consistent.
     """
     unidentified = _unidentified(votes, weights, classes, groups)
     rows = _drawn(votes, weights)
@@ -72,7 +72,9 @@ def assess(
     share = identified * float(np.clip((consistency - least) / (enough - least), 0, 1))
     if not share:
         return Trust(0.0, 1.0, consistency, unidentified)
-    dependent = noisy = _best(_scores(rows, classes, groups, silent, fitted))
+    model = fitted()
+    parameters = [np.log(model.prior)[:, None], *model.tables]
+    dependent = noisy = _best(_scores(rows, classes, groups, silent, parameters))
     if len(rows) < _ROWS_TO_FIT:
         noisy = max(dependent, _best(_held_out(rows, classes, balance, groups, silent)))
     return Trust(share / (dependent * noisy), noisy, consistency, unidentified)
