@@ -17,9 +17,7 @@ FLAT_POINTS = 30_000
 """So many points at most are compared each with each."""
 
 _LOT = 4_096
-# Cells for each square root of the points, from few to many; between them, as many points a cell as that.
-_CELLS_BY_ROOT = (2.0, 4.0)
-_POINTS_BY_CELL = 250
+_CELLS_BY_ROOT = 2.0
 _CELLS_LOOKED_AT = 8
 _TRAINED_BY = 64
 
@@ -42,8 +40,7 @@ def build(points: np.ndarray, flat: int = FLAT_POINTS) -> tuple[Any, np.ndarray,
     if count <= flat:
         plain.add(points)
         return plain, points, np.arange(count)
-    few, many = (each * np.sqrt(count) for each in _CELLS_BY_ROOT)
-    index = faiss.IndexIVFFlat(plain, dimensions, int(np.clip(count / _POINTS_BY_CELL, few, many)))
+    index = faiss.IndexIVFFlat(plain, dimensions, int(_CELLS_BY_ROOT * np.sqrt(count)))
     index.cp.seed, index.cp.niter = 1, 8
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, _TRAINED_BY
     index.train(points)
