@@ -17,14 +17,10 @@ bench = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(bench)
 
 
-BEHIND = {("clusters", "clusters"): 0.02}
-"""Where a peer is known to be ahead, and by how much beyond chance: TypiClust on the synthetic set."""
-
-
 @pytest.mark.parametrize("name", ["digits", "clusters"])
 @pytest.mark.parametrize("strategy", ["margin", "committee", "clusters"])
 def test_a_strategy_is_no_worse_than_its_peer(name, strategy):
     seeds = range(3)
     ours = np.array([np.mean(rounds.curve(name, seed, strategy)) for seed in seeds])
     apart = ours - bench.peer(name, bench.PAIRS[strategy], seeds)
-    assert apart.mean() >= -apart.std(ddof=1) / np.sqrt(len(apart)) - BEHIND.get((name, strategy), 0.0)
+    assert apart.mean() >= -apart.std(ddof=1) / np.sqrt(len(apart))
