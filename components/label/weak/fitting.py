@@ -9,7 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from headwater.components.label.weak.copies import find_copies
-from headwater.components.label.weak.em import Outcomes, Steps, clamped, early_posterior, first_posterior, normalised
+from headwater.components.label.weak.em import (
+    PRIOR_VOTES,
+    Outcomes,
+    Steps,
+    clamped,
+    early_posterior,
+    first_posterior,
+    normalised,
+)
+from headwater.components.label.weak.following import FIRM_VOTES
 from headwater.components.label.weak.model import LabelModel, log_loss, majority, separate, softmax
 from headwater.components.label.weak.stacking import combined, weights_of
 from headwater.components.label.weak.tally import Tally, rows_of, sample_of
@@ -83,7 +92,13 @@ def _tempered(data: _Data, model: LabelModel) -> LabelModel:
     if not found.share:
         even = np.full(data.classes, 1 / data.classes) if data.balance is None else data.balance
         return LabelModel("majority", data.classes, even, model.groups, (), smoothing=data.classes, trust=found)  # fmt: skip
-    return dataclasses.replace(model, temperature=found.temperature / found.share, leaning=1 - found.share, trust=found)
+    leaning, firm, own = found.weights
+    total = firm + own
+    if firm:
+        models = [_em(data, model.groups, FIRM_VOTES), model]
+        prior, tables = combined(models, [firm / total, own / total], model.groups)
+        model = dataclasses.replace(model, prior=prior, tables=tables)
+    return dataclasses.replace(model, temperature=1 / total, leaning=leaning, trust=found)
 
 
 def _chosen_by_gold(data: _Data, kind: str, pairs: bool) -> LabelModel:
@@ -225,11 +240,11 @@ def _groups(data: _Data, pairs: bool) -> tuple[tuple[int, ...], ...]:
     return find_copies(votes, early_posterior(votes, weights, gold, classes, balance), weights)
 
 
-def _em(data: _Data, groups: tuple[tuple[int, ...], ...]) -> LabelModel:
-    """EM to its end, from the majority and with it as the prior."""
+def _em(data: _Data, groups: tuple[tuple[int, ...], ...], strength: float = PRIOR_VOTES) -> LabelModel:
+    """EM to its end, from the majority and with it as the prior, of so many votes of each function."""
     votes, gold, weights, classes, balance = data
     first = first_posterior(votes, gold, classes, balance)
-    steps = Steps(votes, weights, gold, classes, balance, groups, silent(votes, classes), first)
+    steps = Steps(votes, weights, gold, classes, balance, groups, silent(votes, classes), first, strength)
     parameters, iterations = steps.converge(first)
     prior = np.exp(parameters[0][:, 0])
     return LabelModel("em", classes, prior, groups, tuple(parameters[1:]), iterations=iterations)

@@ -35,12 +35,14 @@ class Trust:
       consistency: how the posteriors of two halves of the functions vary together, as a share of what the model says;
         None where it was not estimated.
       unidentified: classes for which too few functions vote that meet each other.
+      weights: of the logs of the majority's, a firm model's and EM's posterior, whose sum is followed.
     """
 
     share: float
     temperature: float = 1.0
     consistency: float | None = None
     unidentified: tuple[int, ...] = ()
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
