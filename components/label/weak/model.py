@@ -56,6 +56,7 @@ class LabelModel:
       groups: functions whose outcomes have one joint distribution; most groups are of one function.
       tables: one a group, log P(outcome | class), [(classes + 1) ** functions, classes]. Empty for "majority".
       temperature: what the log posterior is divided by.
+      keeps: whether the majority's class stays the likeliest.
       leaning: how much the log of the majority's posterior, each class counted one vote more, adds to it.
       smoothing: votes that the prior counts as, of the kind "majority".
       balance: the share of each class, if it was known.
@@ -77,6 +78,7 @@ class LabelModel:
     iterations: int = 0
     sampled: int = 0
     leaning: float = 0.0
+    keeps: bool = False
     smoothing: float = 1.0
     balance: np.ndarray | None = None
     trust: Trust | None = None
@@ -95,6 +97,8 @@ class LabelModel:
             if self.leaning:
                 logits += np.float32(self.leaning) * np.log(majority(votes[part], even, self.classes))
             probabilities[part] = softmax(logits)
+            if self.keeps:
+                _keep(probabilities[part], votes[part], even)
         return probabilities
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
@@ -131,6 +135,14 @@ class LabelModel:
             share = float((right * weights[voted]).sum() / weights[voted].sum())
             estimates[:, number] = share, *wilson(share, float(sure[voted].sum()))
         return estimates[0], estimates[1], estimates[2]
+
+
+def _keep(probabilities: np.ndarray, votes: np.ndarray, balance: np.ndarray) -> None:
+    """Raises the majority's class, the first of equals, above the likeliest where that is another; in place."""
+    first = majority(votes, balance, len(balance)).argmax(1)
+    changed = np.flatnonzero((probabilities.argmax(1) != first) & (votes >= 0).any(1))
+    probabilities[changed, first[changed]] = probabilities[changed].max(1) * np.float32(1.001)
+    probabilities[changed] /= probabilities[changed].sum(1, keepdims=True)
 
 
 def majority(votes: np.ndarray, prior: np.ndarray, strength: float = 1.0) -> np.ndarray:

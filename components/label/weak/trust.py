@@ -5,7 +5,8 @@ all: do three independent functions that meet each other vote for each class? Is
 in two halves, each half is fitted on its own, and were both right and as sure as they say, how the two posteriors vary
 together would follow from how each varies ("split-half calibration": with functions independent given the class, the
 ratio is the product of both halves' calibration slopes). Is it too sure: at which temperature does the posterior from
-the other functions predict best what one function votes on rows that were not fitted?
+the other functions predict best what one function votes on rows that were not fitted? Few votes answer the last two badly,
+and `following` says what is usual of such votes.
 """
 
 from __future__ import annotations
