@@ -39,14 +39,13 @@ test: $(VENV)/.ready
 test-all: $(VENV)/.ready
 	$(PYTEST)
 
-# Format, lint and types. mypy finds the package by a folder of links, since its modules are headwater.components.* and
-# headwater.pipelines.*.
+# Format, lint and types. mypy finds the package by a folder of links, since its modules lie in three folders.
 .PHONY: lint
 LINT := $(VENV)/lint
 lint: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) ruff==0.17.6 mypy==2.4.1
 	@mkdir -p $(LINT)/headwater
-	@ln -sfn $(CURDIR)/components $(CURDIR)/pipelines $(LINT)/headwater/
+	@ln -sfn $(CURDIR)/components $(CURDIR)/pipelines $(CURDIR)/headwater/* $(LINT)/headwater/
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	cd $(LINT) && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml --cache-dir cache -p headwater
@@ -136,14 +135,36 @@ test-peers: $(VENV)/.ready
 # In the hands of others: their tools, each in an environment of its own.
 .PHONY: test-reuse
 REUSE := $(HOME)/.cache/headwater-reuse
-test-reuse: $(VENV)/.ready
+PYTHON_OF_TFX ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/python3.10; do "$$p" -c '' 2>/dev/null && { echo "$$p"; break; }; done)
+test-reuse: notebooks-packages
 	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
 	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
 	@test -x $(REUSE)/celery/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/celery
 	@$(UV) pip install -q --python $(REUSE)/celery/bin/python "celery[redis]==5.7.0"
 	@test -x $(REUSE)/airflow/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/airflow
-	@$(UV) pip install -q --python $(REUSE)/airflow/bin/python apache-airflow==3.3.2 apache-airflow-providers-openlineage==2.20.3
+	@$(UV) pip install -q --python $(REUSE)/airflow/bin/python apache-airflow==3.3.2 apache-airflow-providers-openlineage==2.20.3 \
+	  apache-airflow-providers-docker==4.6.1 apache-airflow-providers-cncf-kubernetes==10.25.0
+	@test -x $(REUSE)/elyra/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/elyra
+	@$(UV) pip install -q --python $(REUSE)/elyra/bin/python elyra==4.1.1
+	@# TFX 1.16 is the last that a glibc before 2.39 can hold, and is for Python 3.9 and 3.10 alone; where there is none its test is skipped.
+	@test -x $(REUSE)/tfx/bin/python || test -z "$(PYTHON_OF_TFX)" || $(UV) venv -q --python $(PYTHON_OF_TFX) $(REUSE)/tfx
+	@test ! -x $(REUSE)/tfx/bin/python || $(UV) pip install -q --python $(REUSE)/tfx/bin/python tfx==1.16.0 dill==0.3.1.1
+	@test -x $(REUSE)/torch/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/torch
+	@$(UV) pip install -q --python $(REUSE)/torch/bin/python torch==2.15.0 pyarrow==26.0.1 numpy setuptools
+	@test -x $(REUSE)/components/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/components
+	@$(UV) pip install -q --python $(REUSE)/components/bin/python kfp==2.17.0 kfp-kubernetes semver docstring-parser jinja2 pyyaml packaging \
+	  pyarrow==26.0.1 yamllint==1.38.0 ruff==0.15.2 setuptools
+	@for tool in torch components; do $(UV) pip install -q --python $(REUSE)/$$tool/bin/python --no-deps --no-build-isolation -e .; done
 	$(PY) -m pytest -q -rs tests/reuse
+
+# Executes the notebooks anew. What they need beside Headwater lies beside its environment, in the lock's versions.
+.PHONY: notebooks notebooks-packages
+notebooks: notebooks-packages
+	PYTHONPATH=$(REUSE)/notebooks $(PY) pipelines/notebooks/execute.py pipelines/notebooks/*.ipynb
+
+notebooks-packages: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --target $(REUSE)/notebooks -c $(LOCK) \
+	  ipykernel==7.4.0 nbclient==0.11.0 nbformat==5.11.1 matplotlib==3.11.2
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
 # files needs no TFDV.

@@ -73,7 +73,7 @@ def command_line(
     *given: str,
     sources: Sequence[str] = (),
     project: str = "",
-    span: int | None = None,
+    span: int | str | None = None,
     data_root: str = "",
     output: str = "",
     settings: Mapping[str, Any] | None = None,
@@ -86,7 +86,7 @@ def command_line(
       given: what it works on, in its order.
       sources: paths or URIs of the data, in place of the project's.
       project: path or URI of the project file; none by default.
-      span: the number of the span; None to leave it to the project.
+      span: the number of the span, or a template that becomes it; None to leave it to the project.
       data_root: the durable home of the results.
       output: the folder to write to.
       settings: further settings of the project by their keys, as `collect.key`; values are written as JSON.

@@ -9,26 +9,24 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMITTED_WITH = "2.13"
 """The kfp release that compiles the committed YAML."""
 
+_FILES = {
+    "collect": "collect/component.yaml",
+    "label": "label/component.yaml",
+    "generate-statistics": "generate_statistics/component.yaml",
+    "infer-schema": "infer_schema/component.yaml",
+    "validate": "validate/component.yaml",
+    "gate": "validate/gate.yaml",
+    "report": "validate/report.yaml",
+}
+
 
 def targets(root: pathlib.Path = _ROOT) -> dict[pathlib.Path, object]:
     """What is compiled, by the file it is compiled to."""
-    from headwater.components.collect.component import collect
-    from headwater.components.generate_statistics.component import generate_statistics
-    from headwater.components.infer_schema.component import infer_schema
-    from headwater.components.label.component import label
-    from headwater.components.validate.component import gate, report, validate
     from headwater.pipelines.main import headwater_pipeline
+    from headwater.pipelines.project.ports import components
 
-    return {
-        root / "components/collect/component.yaml": collect,
-        root / "components/label/component.yaml": label,
-        root / "components/generate_statistics/component.yaml": generate_statistics,
-        root / "components/infer_schema/component.yaml": infer_schema,
-        root / "components/validate/component.yaml": validate,
-        root / "components/validate/gate.yaml": gate,
-        root / "components/validate/report.yaml": report,
-        root / "pipelines/headwater.yaml": headwater_pipeline,
-    }
+    compiled = {root / "components" / _FILES[name]: component for name, component in components().items()}
+    return {**compiled, root / "pipelines/headwater.yaml": headwater_pipeline}
 
 
 def main() -> int:
@@ -42,11 +40,15 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    from headwater.pipelines.elyra import definitions
     from headwater.pipelines.project.describing import write
 
     for path, component in targets().items():
         compiler.Compiler().compile(component, str(path))
         print(f"{path.relative_to(_ROOT)}")
+    for name, text in definitions().items():
+        (_ROOT / "pipelines/elyra" / name).write_text(text, encoding="utf-8")
+        print(f"pipelines/elyra/{name}")
     for name in write(_ROOT):
         print(name)
     return 0

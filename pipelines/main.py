@@ -1,6 +1,6 @@
 """The main pipeline: collect → label → generate-statistics → infer-schema → validate → gate, a straight line."""
 
-from typing import Any, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple
 
 from kfp import dsl
 
@@ -21,23 +21,38 @@ class Line(NamedTuple):
     validate: Any
 
 
-def to_verdict(project: Any) -> Line:
+def to_verdict(project: Any, before: Callable[..., Any] = lambda component, **inputs: None) -> Line:
     """Adds the tasks up to the verdict to the pipeline that is being built.
 
     Args:
       project: the pipeline's parameter.
+      before: adds the tasks that a component waits for beside those whose outputs it reads, given its name, `project` and
+        the URIs of what it reads; gives the last of them, or None.
     """
-    collected = collect(project=project)
+
+    def after(task: Any, component: str, **uris: Any) -> Any:
+        last = before(component, project=project, **uris)
+        return task if last is None else task.after(last)
+
+    collected = after(collect(project=project), "collect")
     labelled = label(dataset=collected.outputs["dataset"], project=project)
-    measured = generate_statistics(
-        dataset=labelled.outputs["labels"], dataset_uri=labelled.outputs["uri"], project=project
-    )
+    after(labelled, "label", dataset=collected.outputs["uri"])
+    uri = labelled.outputs["uri"]
+    measured = generate_statistics(dataset=labelled.outputs["labels"], dataset_uri=uri, project=project)
+    after(measured, "generate-statistics", dataset=uri)
     described = infer_schema(statistics=measured.outputs["statistics"], project=project)
     validated = validate(
         statistics=measured.outputs["statistics"],
         schema=described.outputs["schema"],
-        dataset=labelled.outputs["uri"],
+        dataset=uri,
         project=project,
+    )
+    after(
+        validated,
+        "validate",
+        statistics=measured.outputs["uri"],
+        schema=described.outputs["uri"],
+        dataset=uri,
     )
     # These read what changes between runs with the same parameters: files, and `auto` references. What is measured has
     # the dataset's exact URI among its parameters.

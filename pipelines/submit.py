@@ -27,6 +27,7 @@ def add_commands(commands: Any) -> None:
     """Adds the commands."""
     command = add_command(commands, "compile", _compile, "compile the pipeline of a project for a cluster")
     command.add_argument("-o", "--output", default="pipeline.yaml", metavar="FILE", help="file (default: %(default)s)")
+    _add_fanout(command)
     add_project(command)
 
     submit = add_command(
@@ -37,6 +38,7 @@ def add_commands(commands: Any) -> None:
         "--schedule", default="", metavar="CRON", help='start a recurring run, as in "0 6 * * *" for every day at six'
     )
     submit.add_argument("--no-wait", action="store_true", help="end when the run has started")
+    _add_fanout(submit)
     add_project(submit)
 
     runs = add_command(commands, "runs", _runs, "list the runs of a project on Kubeflow, or follow one")
@@ -58,8 +60,24 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _compile(options: argparse.Namespace) -> int:
+def _add_fanout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fanout",
+        action="store_true",
+        help="spread collect, label, generate-statistics and rules for rows over pods, as platform.fanout says",
+    )
+
+
+def _spread(options: argparse.Namespace) -> Project:
+    """The project, spread over pods where that is asked for."""
     project = project_of(options)
+    if options.fanout and not (project.settings.get("platform") or {}).get("fanout"):
+        project.settings["platform"] = {**(project.settings.get("platform") or {}), "fanout": {}}
+    return project
+
+
+def _compile(options: argparse.Namespace) -> int:
+    project = _spread(options)
     text = _compiled(project, options.quiet)
     storage.write_bytes(storage.normalise(options.output), text.encode())
     done = [("compiled", options.output), ("next", "headwater submit, or upload it in the Kubeflow UI")]
@@ -84,7 +102,7 @@ def _submit(options: argparse.Namespace) -> int:
     from headwater.pipelines.cluster.schedules import parse_schedule
 
     cron = parse_schedule(options.schedule) if options.schedule else ""
-    project = project_of(options)
+    project = _spread(options)
     need_sources(project)
     text = _compiled(project, options.quiet)
     with progress(options):

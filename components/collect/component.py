@@ -35,8 +35,9 @@ def collect(
     from headwater.components.collect.settings import from_project
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
 
-    with clear_errors():
+    with clear_errors(), adopted("collect", project):
         result = collect_dataset(output=dataset.path, **from_project(project, sources))
         uri = publish(result, dataset, page)
     counts = {name: result.body["accounts"][name] for name in ("read", "written", "rejected")}

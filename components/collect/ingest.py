@@ -19,7 +19,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, identities, write_range
-from headwater.components.common import overview, results, sources, storage
+from headwater.components.common import fanout, overview, results, sources, storage
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -160,7 +160,7 @@ class _Collection:
         if home and storage.exists(storage.join(base, results.MANIFEST)):
             print(f"collect: this content was collected before: {base}", flush=True)
             return results.bring(results.load(base, "dataset"), self._output)
-        attempt = storage.attempt_id() if home else ""
+        attempt = fanout.attempt_id() if home else ""
         places = tuple((name, place) for name, (place, _) in staged.items())
         try:
             plan, opened, outcome, measured = self._write(scans, places, base, attempt)
@@ -222,14 +222,19 @@ class _Collection:
 
     def _settle(self, identity: str) -> Home:
         """The span and version that this content belongs to, claimed for it."""
+        settled = fanout.once("home", lambda: dataclasses.asdict(self._claim(identity)))
+        return Home(**settled)
+
+    def _claim(self, identity: str) -> Home:
         home = Home(self._data_root, self._settings.name, self._chosen.number, 1)
         if home.span != AUTO:
             return results.claim(home, "dataset", identity)
-        earlier = results.committed(home.data_root, home.name, "dataset")
-        for other in reversed(earlier):
+        latest = _FIRST_SPAN - 1
+        for other in results.committed(home.data_root, home.name, "dataset"):
             if results.load(other.folder("dataset"), "dataset").fingerprint == identity:
                 return other
-        home = dataclasses.replace(home, span=max([other.span for other in earlier], default=_FIRST_SPAN - 1) + 1)
+            latest = max(latest, other.span)
+        home = dataclasses.replace(home, span=latest + 1)
         while not results.claim_exactly(home, "dataset", identity):
             home = dataclasses.replace(home, span=home.span + 1)
         return home
@@ -254,7 +259,9 @@ class _Collection:
             rows = sum(element.rows for element in opened.elements)
             rate = min(1.0, profile.SAMPLE_ROWS / max(rows, 1)) if settings.analyse else 0.0
             key_rate = repeated_keys.rate(settings, rows)
-            plan = Plan(base, attempt, shape, schema, identities(opened.files), rate, key_rate)
+            # The second time under other names: a task that does a part again must not remove what others wrote since.
+            own = f"{attempt}x" if attempt and exact else attempt
+            plan = Plan(base, own, shape, schema, identities(opened.files), rate, key_rate)
             content = map_merge(
                 "collect: write",
                 list(enumerate(opened.elements)),
@@ -391,8 +398,9 @@ def _remove_shards(base: str, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _remove_attempt(base: str, attempt: str) -> None:
-    if attempt:
+    # What other tasks wrote of the attempt stays for the next try.
+    if attempt and not fanout.current():
         for file in storage.list_files(base):
-            if f"-{attempt}." in os.path.basename(file.uri):
+            if f"-{attempt}" in os.path.basename(file.uri):
                 storage.delete(file.uri)
         results.release(base)

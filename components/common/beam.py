@@ -10,12 +10,13 @@ Beam is imported when there is work, after what a component can refuse without i
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from headwater.components.common import local_beam, machine, storage
+from headwater.components.common import fanout, local_beam, machine, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import may_abort
 from headwater.components.common.pool import FAILED
@@ -68,6 +69,29 @@ def map_merge(
     if not items:
         check_options(beam_pipeline_args)
         return merge([])
+    run = functools.partial(
+        _run, label, unit=unit, beam_pipeline_args=beam_pipeline_args, workers=workers, scratch=scratch, preload=preload
+    )
+    spread = fanout.current()
+    if spread:
+        return spread.run(label, items, sizes, unit, work, merge, run)
+    return run(items, sizes, work, merge)
+
+
+def _run(
+    label: str,
+    items: Sequence[Item],
+    sizes: Sequence[int],
+    work: Callable[[Item], bytes],
+    merge: Callable[[list[bytes]], bytes],
+    *,
+    unit: str,
+    beam_pipeline_args: Sequence[str],
+    workers: int,
+    scratch: str,
+    preload: Sequence[str],
+) -> bytes:
+    """What `map_merge` does, here and now."""
     graph = local_beam.graph(beam_pipeline_args)
     options = graph.pipeline_options(beam_pipeline_args)
     scratch = scratch or _temp_location(beam_pipeline_args)
@@ -94,6 +118,11 @@ def scratch_folder(beam_pipeline_args: Sequence[str] = (), scratch: str = "") ->
     Args:
       beam_pipeline_args, scratch: as `map_merge` takes them.
     """
+    spread = fanout.current()
+    if spread:
+        # It goes with the run's scratch: other tasks read it.
+        yield spread.scratch()
+        return
     scratch = scratch or _temp_location(beam_pipeline_args)
     if scratch:
         folder = storage.join(scratch, f"_scratch-{uuid.uuid4().hex}")

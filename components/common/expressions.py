@@ -11,7 +11,7 @@ import difflib
 import functools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,9 @@ _TABLE = "batch"
 _RANDOM = "reservoir"
 _NO_SCALAR = "it is not a scalar function"
 
+PARSED_BEFORE = "SELECT ("
+"""What stands before an expression where it is parsed."""
+
 
 def check_expression(where: str, expression: str, columns: Sequence[str] | None) -> list[str]:
     """Refuses what is no single scalar expression over `columns`.
@@ -74,7 +77,7 @@ def check_expression(where: str, expression: str, columns: Sequence[str] | None)
       HeadwaterError: names the part that is not allowed, and why.
     """
     lambdas: set[str] = set()
-    nodes = list(_walk(_parse(where, expression)))
+    nodes = list(_walk(parse(where, expression)))
     for node in nodes:
         if node.get("class") == "LAMBDA":
             lambdas |= {name for part in _walk(node.get("lhs")) for name in part.get("column_names", ())}
@@ -122,7 +125,8 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
         except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException):
             # Two queries: in one, DuckDB would compute what both share outside of TRY.
             values = _select(connection, f"TRY(({expression}\n))")
-            failed = _select(connection, f"TRY((({expression}\n) IS NULL)) IS NULL").to_numpy(zero_copy_only=False)
+            # In a list, since what is never NULL by its form, as a CASE of literals, would not be computed to see whether it is.
+            failed = _select(connection, f"TRY([({expression}\n)]) IS NULL").to_numpy(zero_copy_only=False)
     except duckdb.Error as error:
         # A message about a row may quote its values; one about the expression itself cannot.
         plain = isinstance(error, (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException))
@@ -138,7 +142,7 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
 
 
 def evaluate_each(
-    expressions: Sequence[tuple[str, str, str]], batch: pa.RecordBatch
+    expressions: Sequence[tuple[str, str, str]], batch: pa.RecordBatch, short: Mapping[int, str] = {}
 ) -> list[tuple[pa.Array, np.ndarray]]:
     """Several expressions over one batch, in one query where none of them fails.
 
@@ -146,6 +150,7 @@ def evaluate_each(
       expressions: of each the setting's name, the expression, and SQL that is made of its value, with `{0}` where that
         stands.
       batch: the rows.
+      short: by an expression's place, SQL that gives what is made of its value by itself, for the one query.
 
     Returns:
       As `evaluate` gives it, one for each.
@@ -157,8 +162,10 @@ def evaluate_each(
 
     connection = _connection()
     _register(connection, batch)
-    inner = ", ".join(f"({text}\n) AS v{number}" for number, (_, text, _) in enumerate(expressions))
-    outer = ", ".join(f"{made.format(f'v{number}')} AS w{number}" for number, (_, _, made) in enumerate(expressions))
+    given = [short.get(number, text) for number, (_, text, _) in enumerate(expressions)]
+    inner = ", ".join(f"({text}\n) AS v{number}" for number, text in enumerate(given))
+    made_of = ["{0}" if number in short else made for number, (_, _, made) in enumerate(expressions)]
+    outer = ", ".join(f"{made.format(f'v{number}')} AS w{number}" for number, made in enumerate(made_of))
     try:
         table = connection.execute(f"SELECT {outer} FROM (SELECT {inner} FROM {_TABLE})").fetch_arrow_table()
     except duckdb.Error:
@@ -299,7 +306,7 @@ def _functions() -> dict[str, str]:
 
 def _is_pure(definition: str, refusals: dict[str, str], macros: dict[str, str], depth: int = 0) -> bool:
     try:
-        nodes = list(_walk(_parse("macro", definition)))
+        nodes = list(_walk(parse("macro", definition)))
     except HeadwaterError:
         return False
     for node in nodes:
@@ -320,8 +327,13 @@ def _is_pure(definition: str, refusals: dict[str, str], macros: dict[str, str], 
     return True
 
 
-def _parse(where: str, expression: str) -> dict[str, Any]:
-    text = f"SELECT ({expression}\n) AS value FROM {_TABLE}"
+def parse(where: str, expression: str) -> dict[str, Any]:
+    """An expression as DuckDB's parser has it; what it calls `query_location` is of the text with `PARSED_BEFORE` before it.
+
+    Raises:
+      HeadwaterError: it is not one scalar SQL expression.
+    """
+    text = f"{PARSED_BEFORE}{expression}\n) AS value FROM {_TABLE}"
     parsed = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
     if parsed.get("error"):
         raise HeadwaterError(

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Numbered(NamedTuple):
+    """An item with its number among all of its graph."""
+
+    number: int
+    item: Any
 
 
 def name_of(item: Any) -> str:
@@ -21,6 +28,8 @@ def may_abort(item: Any) -> bool:
 
 def _files_of(item: Any) -> Iterator[Any]:
     """What has a `uri` in an item: a file or a shard, alone, in a tuple, or as a part of an element."""
+    if isinstance(item, Numbered):
+        item = item.item
     for part in item if type(item) is tuple else [item]:
         holders = [part, *(getattr(part, name, None) for name in ("file", "element", "plain"))]
         holders += [getattr(getattr(part, name, None), "file", None) for name in ("element", "plain")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import re
@@ -40,6 +41,12 @@ def render(package: str, template: str, **context: Any) -> str:
     Returns:
       The page.
     """
+    return _environment(package).get_template(template).render(**context)
+
+
+@functools.cache
+def _environment(package: str) -> jinja2.Environment:
+    """The templates of a component, each compiled once for the life of the process."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(package), jinja2.PackageLoader("headwater.components.common")]
@@ -55,7 +62,7 @@ def render(package: str, template: str, **context: Any) -> str:
     environment.filters["duration"] = duration
     environment.filters["visible"] = visible
     environment.globals["anchor"] = anchor
-    return environment.get_template(template).render(**context)
+    return environment
 
 
 def count(value: float) -> str:

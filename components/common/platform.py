@@ -145,6 +145,20 @@ class Task(pydantic.BaseModel):
     annotations: Annotations = {}
 
 
+class Fanout(pydantic.BaseModel):
+    """How work is spread over pods. Results have the same bytes as without, whatever the number of parts.
+
+    Attributes:
+      rows: about how many rows a part has. What has fewer is not spread.
+      parallelism: the most parts at once; 0 for as many as there are.
+    """
+
+    model_config = _STRICT
+
+    rows: Annotated[int, pydantic.Field(ge=1)] = 10_000_000
+    parallelism: Annotated[int, pydantic.Field(ge=0)] = 16
+
+
 class _Home(pydantic.BaseModel):
     # A base of its own, so that these come first in the tables.
     model_config = _STRICT
@@ -153,6 +167,7 @@ class _Home(pydantic.BaseModel):
     workers: Annotated[int, pydantic.Field(ge=0)] = 0
     beam_pipeline_args: list[str] = []
     trainer: Annotated[str, PLACE] = ""
+    fanout: Fanout | None = None
     registry: Registry | None = None
     service_account: Name | None = None
 
@@ -165,6 +180,7 @@ class Platform(Task, _Home):
       workers: number of processes per Beam worker; 0 for one per core of the pod or machine, fewer where
         memory is short.
       beam_pipeline_args: Beam's options, as in `--runner=FlinkRunner`.
+      fanout: spreads collect, label, generate-statistics and the rules for rows over pods on a cluster.
       trainer: path or URI of a compiled component, which gets what is blessed; with it the pipeline is the guarded one.
       registry: where `make publish` pushed the images, as registry.example.com/team.
       service_account: the Kubernetes service account of the runs that `headwater submit` creates.

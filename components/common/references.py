@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.results import Home, Result, committed, load
 
@@ -36,18 +38,18 @@ def find(reference: str, kind: str, home: Home | None) -> Result | None:
         return load(reference, kind)
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to an earlier run under data_root, but no data_root is set")
-    homes = committed(home.data_root, home.name, kind)
     if reference.startswith("span:"):
         number = reference[len("span:") :]
         if not number.isdigit():
             raise HeadwaterError(f"{reference!r}: a span must be an integer, for example span:3")
-        homes = [other for other in homes if other.span == int(number)]
+        spans: Callable[[int], bool] = int(number).__eq__
     elif reference == "latest":
-        homes = [other for other in homes if other.span != home.span]
+        spans = home.span.__ne__
     else:
-        homes = [other for other in homes if other.span < home.span]
-    if homes:
-        return load(homes[-1].folder(kind), kind)
+        spans = home.span.__gt__
+    found = next(committed(home.data_root, home.name, kind, spans), None)
+    if found:
+        return load(found.folder(kind), kind)
     if reference == "auto":
         return None
     raise HeadwaterError(

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from headwater.components.common import storage
+from headwater.components.common import fanout, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.notebook import Shown
 from headwater.components.common.version import VERSION
@@ -244,6 +245,7 @@ def save(
     Returns:
       The result at `output`; its `uri` is the durable one where there is a home.
     """
+    fanout.hold()
     output = storage.normalise(output)
     if page is not None:
         files = {**files, "page.html": page.encode()}
@@ -337,6 +339,7 @@ def commit(home: Home, kind: str, manifest: bytes) -> bool:
     Raises:
       HeadwaterError: what another run made is there.
     """
+    fanout.hold()
     folder = home.folder(kind)
     if storage.create(storage.join(folder, MANIFEST), manifest):
         return True
@@ -357,16 +360,32 @@ def check_name(name: str) -> None:
         )
 
 
-def committed(data_root: str, name: str, kind: str) -> list[Home]:
-    """Every committed result of `kind` of a dataset, by rising span and version."""
-    homes = []
+def committed(data_root: str, name: str, kind: str, spans: Callable[[int], bool] = lambda span: True) -> Iterator[Home]:
+    """The committed results of `kind` of a dataset, the latest span first, and of a span the latest version.
+
+    Each span costs requests to the store when it is come to, and a dataset may have ten thousand: take what is needed.
+
+    Args:
+      data_root: URI of the durable home of all datasets.
+      name: the dataset's.
+      kind: a key of `FOLDERS`.
+      spans: which spans are looked at.
+    """
     root = storage.join(data_root, name)
-    for span in numbered(root, "span"):
-        for version in numbered(storage.join(root, f"span={span}"), "version"):
+    for span in reversed(numbered(root, "span")):
+        if not spans(span):
+            continue
+        for version in reversed(numbered(storage.join(root, f"span={span}"), "version")):
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
-                homes.append(home)
-    return homes
+                yield home
+
+
+def before(home: Home, kind: str, most: int) -> list[Home]:
+    """The latest versions of `kind` of so many spans before this one at most, the earliest first."""
+    earlier = committed(home.data_root, home.name, kind, lambda span: span < home.span)
+    latest = (next(versions) for _, versions in itertools.groupby(earlier, lambda each: each.span))
+    return list(itertools.islice(latest, most))[::-1]
 
 
 def numbered(folder: str, label: str) -> list[int]:

@@ -34,10 +34,11 @@ def generate_statistics(
     """
     from headwater.components.common.artifacts import check_uri, publish
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
     from headwater.components.generate_statistics import compute_statistics
     from headwater.components.generate_statistics.settings import from_project
 
-    with clear_errors():
+    with clear_errors(), adopted("generate-statistics", project, dataset.path):
         check_uri(dataset.path, dataset_uri)
         result = compute_statistics(dataset.path, statistics.path, **from_project(project))
         uri = publish(result, statistics, page)

@@ -98,7 +98,7 @@ def accept_span(
     signed: dict[str, Any] = {"who": who, "why": reason, "on_span": home.span, "span": home.span}
     signed |= {"statistics": measured.fingerprint, "findings": findings}
     result = _save_at(home, current, measured, change, signed)
-    latest = results.committed(home.data_root, home.name, "schema")[-1]
+    latest = next(results.committed(home.data_root, home.name, "schema"))
     if latest.span > home.span:
         newest = accepted_here(latest) or results.load(latest.folder("schema"), "schema")
         own = {key: (newest.body["accepted"] or {}).get(key) for key in ("statistics", "findings")}
@@ -120,22 +120,24 @@ def span_of(data_root: str, name: str, span: int | None = None) -> Home:
     """
     results.check_name(name)
     data_root = storage.normalise(data_root)
-    homes = results.committed(data_root, name, "schema")
-    if not homes:
+    every = results.committed(data_root, name, "schema", lambda number: span is None or number == span)
+    found = next(every, None)
+    if found:
+        return found
+    spans = sorted({other.span for other in results.committed(data_root, name, "schema")})
+    if not spans:
         folders = [folder for folder in storage.list_folders(data_root) if not folder.startswith("_")]
         names = ", ".join(sorted(folders)) or "none"
         raise HeadwaterError(f"--name: {data_root} has no dataset {name!r} with a schema; it has {names}")
-    matching = [home for home in homes if span is None or home.span == span]
-    if not matching:
-        spans = ", ".join(str(number) for number in sorted({home.span for home in homes}))
-        raise HeadwaterError(f"--span: dataset {name!r} has no span {span} with a schema; it has {spans}")
-    return matching[-1]
+    raise HeadwaterError(
+        f"--span: dataset {name!r} has no span {span} with a schema; it has {', '.join(map(str, spans))}"
+    )
 
 
 def verdict_of(home: Home) -> Result | None:
     """The latest verdict on a span; None where there is none."""
-    verdicts = [other for other in results.committed(home.data_root, home.name, "anomalies") if other.span == home.span]
-    return results.load(verdicts[-1].folder("anomalies"), "anomalies") if verdicts else None
+    latest = next(results.committed(home.data_root, home.name, "anomalies", home.span.__eq__), None)
+    return results.load(latest.folder("anomalies"), "anomalies") if latest else None
 
 
 def schema_of(home: Home, verdict: Result | None) -> Result:
@@ -210,7 +212,7 @@ def _accepted_since(made: Result, output: str) -> Result | None:
     if made.home is None:
         there = storage.exists(storage.join(storage.normalise(output), results.MANIFEST))
         return results.load(output, "schema") if there else None
-    latest = results.committed(made.home.data_root, made.home.name, "schema")[-1]
+    latest = next(results.committed(made.home.data_root, made.home.name, "schema"))
     return None if latest == made.home else results.load(latest.folder("schema"), "schema")
 
 

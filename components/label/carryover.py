@@ -103,12 +103,11 @@ def check_not_taken(step: Step, home: Home) -> None:
     Raises:
       HeadwaterError: names the later labels, which are to be removed first.
     """
-    every = results.committed(home.data_root, home.name, "labels")
-    own = {other.folder("labels") for other in every if other.span == home.span}
+    here = results.committed(home.data_root, home.name, "labels", lambda span: span == home.span)
+    own = {other.folder("labels") for other in here}
+    after = results.committed(home.data_root, home.name, "labels", lambda span: span > home.span)
     took: list[Result] = []
-    for other in every if own else []:
-        if other.span <= home.span:
-            continue
+    for other in reversed(list(after)) if own else []:
         later = results.load(other.folder("labels"), "labels")
         source = later.manifest["inputs"].get("carried")
         if later.body["label"] == step.label and source and source["uri"] in own:
@@ -171,9 +170,12 @@ def _find(
         return None, ()
     if home is not None and (reference == "auto" or (reference != span and span.isdigit())):
         passed_over: list[Result] = []
-        for other in reversed(results.committed(home.data_root, home.name, "labels")):
-            if other.span >= home.span or (reference != "auto" and other.span != int(span)):
-                continue
+        for other in results.committed(
+            home.data_root,
+            home.name,
+            "labels",
+            lambda number: number < home.span and (reference == "auto" or number == int(span)),
+        ):
             candidate = results.load(other.folder("labels"), "labels")
             if _is_alike(candidate, step, methods):
                 return candidate, tuple(passed_over)

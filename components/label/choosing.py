@@ -82,9 +82,7 @@ def _observed(home: Home | None) -> tuple[str | None, str | None, str]:
     """The pace that the latest verdict before this span estimates, whose verdict it is, and in a sentence why."""
     if home is None:
         return None, None, "without a data_root no earlier verdict tells how fast the ground truth changes"
-    for other in reversed(results.committed(home.data_root, home.name, "anomalies")):
-        if other.span >= home.span:
-            continue
+    for other in results.committed(home.data_root, home.name, "anomalies", lambda span: span < home.span):
         verdict = results.load(other.folder("anomalies"), "anomalies")
         advice: Mapping[str, Any] | None = (verdict.body.get("concept") or {}).get("labelling")
         if advice:

@@ -94,13 +94,12 @@ def disagree(turned: np.ndarray) -> np.ndarray:
 
 
 def coded(classes: Sequence[str]) -> str:
-    """SQL that makes the number of a class of a value, which stands as `{0}`: NULL to abstain, `OUTSIDE` for no
-    class."""
-    cases = " ".join(f"WHEN {quoted(name)} THEN {number}" for number, name in enumerate(classes))
+    """SQL that makes the number of a class, a TINYINT, of a value, which stands as `{0}`: `ABSTAIN` of NULL, `OUTSIDE`
+    of no class."""
+    cases = " ".join(f"WHEN {quoted(name)} THEN {number}::TINYINT" for number, name in enumerate(classes))
     return (
-        "CAST(CASE WHEN ({0}) IS NULL THEN NULL ELSE CASE CAST(({0}) AS VARCHAR) "
-        + cases.replace("{", "{{").replace("}", "}}")
-        + f" ELSE {OUTSIDE} END END AS TINYINT)"
+        f"CASE CAST(({{0}}) AS VARCHAR) {cases.replace('{', '{{').replace('}', '}}')} "
+        f"ELSE CASE WHEN ({{0}}) IS NULL THEN ({ABSTAIN})::TINYINT ELSE ({OUTSIDE})::TINYINT END END"
     )
 
 

@@ -24,8 +24,8 @@ def label(
     Args:
         dataset: A dataset of collect's, or plain Parquet, CSV or JSONL files.
         labels: The dataset with its labels. Its metadata: `kind` (headwater.labels), `uri`, `verdict`.
-        page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the truth,
-            and rows that sources disagree on.
+        page: Class balance, coverage, conflict, each source's accuracy, how long feedback takes, labels beside the
+            truth, and rows that sources disagree on.
         metrics: Rows, coverage and classes, for Kubeflow's UI.
         project: The settings of a pipeline, as in `headwater.yaml`; label and platform are read. Without steps the
             dataset passes as it is. With `label.ask` the rows that people should label next are written as tasks.
@@ -36,10 +36,11 @@ def label(
     """
     from headwater.components.common.artifacts import publish
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
     from headwater.components.label import ask_after, label_dataset, pass_on
     from headwater.components.label.settings import from_project
 
-    with clear_errors():
+    with clear_errors(), adopted("label", project, dataset.path):
         settings = from_project(project, as_of)
         steps = settings["steps"]
         result = label_dataset(dataset.path, labels.path, **settings) if steps else pass_on(dataset.path, labels.path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import results, storage
+from headwater.components.common import fanout, results, storage
 from headwater.components.common.acknowledging import check_entries, mark_upstream
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import Dataset, load_dataset
@@ -142,7 +142,7 @@ def label_dataset(
     readable = adopt(opened, base, earlier.bases, beam)
     if not home:
         _clear(base)
-    attempt = storage.attempt_id() if home else ""
+    attempt = fanout.attempt_id() if home else ""
     suffix = f"-{attempt}" if attempt else ""
     items = _items(readable, earlier)
     # What is private in the rows that were carried stays so.

@@ -23,8 +23,8 @@ def earlier(home: Home | None, step: Step) -> list[dict[str, Any]]:
     if home is None:
         return []
     found = []
-    for other in results.committed(home.data_root, home.name, "labels"):
-        if other.span != home.span or other.version >= home.version:
+    for other in reversed(list(results.committed(home.data_root, home.name, "labels", lambda span: span == home.span))):
+        if other.version >= home.version:
             continue
         body = results.load(other.folder("labels"), "labels").body
         if (body["label"], tuple(body["classes"])) == (step.label, step.classes):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from headwater.components.common import hashing
 from headwater.components.common.labelled import ROW, shown
 from headwater.components.label.classes import words
 from headwater.components.label.methods import Item, Labeller, Labels, certain
+from headwater.components.label.patterns import distinct
 
 PROBABILITIES, METHOD, EVIDENCE, AS_OF = "_probabilities", "_method", "_evidence", "_as_of"
 
@@ -36,6 +37,9 @@ def combine(labels: Sequence[Labels], rows: int) -> tuple[Labels, np.ndarray]:
       The labels, and the number of the method of each, -1 where all abstain; int8. A row that one method carries is
       carried.
     """
+    if len(labels) == 1:
+        codes = np.maximum(labels[0].codes, -1)
+        return labels[0]._replace(codes=codes), np.minimum(codes, 0)
     codes = np.full(rows, -1, np.int8)
     methods = np.full(rows, -1, np.int8)
     probabilities = labels[-1].probabilities.copy()
@@ -127,10 +131,45 @@ def whole(made: pa.Table) -> list[pa.Array]:
     return [each if isinstance(each, pa.Array) else pa.concat_arrays(each.chunks) for each in arrays]
 
 
-def hash_rows(made: pa.Table, labels: Labels) -> np.ndarray:
-    """A hash of each row of a label table, uint64; lists by their bytes, since they are all of one length."""
+class Patterns(NamedTuple):
+    """The distinct ones of some rows' labels.
+
+    Attributes:
+      labels, methods: as `combine` gives them, one a pattern.
+      of: int32, which of them each row has.
+    """
+
+    labels: Labels
+    methods: np.ndarray
+    of: np.ndarray
+
+
+def patterns(labels: Labels, methods: np.ndarray) -> Patterns:
+    """The distinct labels of rows, as `combine` gives them."""
+    rows, classes = labels.probabilities.shape
+    chances = np.ascontiguousarray(labels.probabilities, "<f4").view(np.int8).reshape(rows, 4 * classes)
+    every = np.empty((rows, 2 + chances.shape[1] + labels.evidence.shape[1]), np.int8)
+    every[:, 0], every[:, 1] = labels.codes, methods
+    every[:, 2 : 2 + chances.shape[1]], every[:, 2 + chances.shape[1] :] = chances, labels.evidence
+    few, of = distinct(every)
+    probabilities = np.ascontiguousarray(few[:, 2 : 2 + chances.shape[1]]).view("<f4")
+    return Patterns(Labels(few[:, 0], probabilities, few[:, 2 + chances.shape[1] :]), few[:, 1], of)
+
+
+def hash_rows(key: pa.Table, found: Patterns, *shape: Any) -> np.ndarray:
+    """A hash of each row of a label table, uint64: of the key, and of what it says of the row; lists by their bytes, since
+    they are all of one length.
+
+    Args:
+      key: the key's columns.
+      found: of the same rows.
+      *shape: as `make` takes them after `methods`.
+    """
+    labels = found.labels
+    made = make(pa.table({}), labels, found.methods, *shape)
     plain = made.select([field.name for field in made.schema if not pa.types.is_list(field.type)])
-    return hashing.hash_rows([*whole(plain), _bytes(labels.evidence), _bytes(labels.probabilities.astype("<f4"))])
+    hashes = hashing.hash_rows([*whole(plain), _bytes(labels.evidence), _bytes(labels.probabilities.astype("<f4"))])
+    return hashing.hash_rows([*whole(key), pa.array(hashes[found.of])])
 
 
 def encode(table: pa.Table) -> pa.Buffer:

@@ -59,9 +59,11 @@ def write_labels(plan: Plan, item: Item) -> bytes:
         rows, key, truth, places = rows.take(pa.array(kept)), key.take(pa.array(kept)), truth[kept], places[kept]
         labels = Labels(*(each[kept] for each in labels[:3]))
         methods = methods[kept]
+    found = table.patterns(labels, methods)
     if rows.num_rows:
-        made = table.make(key, labels, methods, plan.methods, plan.classes, plan.label, plan.as_of)
-        hashes = table.hash_rows(made, labels)
+        shape = plan.methods, plan.classes, plan.label, plan.as_of
+        made = table.make(key, labels, methods, *shape)
+        hashes = table.hash_rows(key, found, *shape)
         report["labels"] = [_put(plan, item, "labels", table.beside(made, places), hashes)]
     codes = labels.codes
     by_method: dict[str, int] = {}
@@ -69,7 +71,7 @@ def write_labels(plan: Plan, item: Item) -> bytes:
         by_method[name] = by_method.get(name, 0) + int((methods == number).sum())
     report["classes"] = np.bincount(codes[codes >= 0], minlength=len(plan.classes)).tolist()
     report["abstained"], report["methods"] = int((codes < 0).sum()), by_method
-    report["examples"] = _examples(plan, item, rows, labels)
+    report["examples"] = _examples(plan, item, rows, labels, found)
     report["truth"] = evaluation.count(labels, np.maximum(truth, ABSTAIN))
     return json.dumps(report).encode()
 
@@ -93,10 +95,11 @@ def _put(plan: Plan, item: Item, kind: str, made: pa.Table, hashes: np.ndarray) 
     return {**report, **describe(content), "digest": digest}
 
 
-def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels) -> list[dict[str, Any]]:
+def _examples(plan: Plan, item: Item, rows: pa.Table, labels: Labels, found: table.Patterns) -> list[dict[str, Any]]:
     """The rows on which sources disagree most evenly."""
-    contested = np.flatnonzero(disagree(np.ascontiguousarray(labels.evidence.T)))
-    sure = np.ascontiguousarray(labels.probabilities[contested].T).max(0, initial=0)
+    split = disagree(np.ascontiguousarray(found.labels.evidence.T))
+    contested = np.flatnonzero(split[found.of])
+    sure = found.labels.probabilities.max(1, initial=0)[found.of[contested]]
     if len(sure) > _MOST_EXAMPLES:
         least = sure <= np.partition(sure, _MOST_EXAMPLES)[_MOST_EXAMPLES]
         contested, sure = contested[least], sure[least]

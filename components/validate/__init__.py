@@ -1,4 +1,4 @@
-"""validate: statistics against schema and earlier span → verdict, anomalies and page; gate: stops what is not blessed."""
+"""validate: statistics against schema and earlier span → verdict, anomalies, page; gate: stops what is not blessed."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -130,12 +131,14 @@ def choose(reference: str, home: Home | None) -> Choice:
         raise HeadwaterError(f"baseline: {reference!r}: {how}: must be followed by a number of spans, as in {how}:7")
     if home is None:
         raise HeadwaterError(f"{reference!r} refers to earlier runs under data_root, but no data_root is set")
-    homes = results.committed(home.data_root, home.name, "statistics")
-    spans = {other.span for other in homes if other.span < home.span or (how == "latest" and other.span != home.span)}
-    if how == "season":
-        spans = {span for span in spans if (home.span - span) % int(number) == 0}
+    season = int(number) if how == "season" else 1
+
+    def may_be(span: int) -> bool:
+        here = span != home.span if how == "latest" else span < home.span
+        return here and (home.span - span) % season == 0
+
     most = int(number) if how == "window" else 1
-    own, passed_over = _let_on(homes, sorted(spans, reverse=True), most)
+    own, passed_over = _let_on(results.committed(home.data_root, home.name, "statistics", may_be), most)
     if not own:
         if how in ("previous", "latest"):
             raise HeadwaterError(_nothing(reference, home, passed_over))
@@ -168,13 +171,12 @@ class _LetOn(NamedTuple):
     before: Result | None
 
 
-def _let_on(homes: Sequence[Home], spans: Sequence[int], most: int) -> tuple[list[_LetOn], tuple[int, ...]]:
+def _let_on(homes: Iterable[Home], most: int) -> tuple[list[_LetOn], tuple[int, ...]]:
     """The first so many spans that were not rejected, or were accepted since, and those between them that are not."""
     let_on: list[_LetOn] = []
     passed_over = []
-    for span in spans:
-        versions = [home for home in homes if home.span == span]
-        own = next((one for one in map(_judged, reversed(versions)) if one is not None), None)
+    for span, versions in itertools.groupby(homes, lambda home: home.span):
+        own = next((one for one in map(_judged, versions) if one is not None), None)
         if own is None:
             passed_over.append(span)
             continue

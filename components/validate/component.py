@@ -31,8 +31,8 @@ def validate(
             `verdict`.
         page: Verdict, reasons and measured distances to look at.
         metrics: Numbers of findings, in all and of each check that ran, for Kubeflow's UI.
-        passed: Rows that break no rule. Where the project has no rules for rows (`validate.rows`) nothing is written, the
-            metadata stay empty, and a task that reads rows takes those of collect or label.
+        passed: Rows that break no rule. Where the project has no rules for rows (`validate.rows`) nothing is written,
+            the metadata stay empty, and a task that reads rows takes those of collect or label.
         quarantine: The other rows, with the names of the rules that each broke in `_rules`; likewise.
         dataset: URI of the rows that the statistics are of; by default the one that they name.
         project: The settings of a pipeline, as in `headwater.yaml`; validate, alerts and platform are read.
@@ -44,10 +44,11 @@ def validate(
     """
     from headwater.components.common.artifacts import publish, publish_rows
     from headwater.components.common.errors import clear_errors
+    from headwater.components.common.fanout import adopted
     from headwater.components.validate import check_statistics
     from headwater.components.validate.settings import from_project
 
-    with clear_errors():
+    with clear_errors(), adopted("validate", project, dataset):
         result = check_statistics(
             statistics.path,
             schema.path,
@@ -76,8 +77,8 @@ def gate(anomalies: dsl.Input[dsl.Artifact], project: Dict = {}):
 
     Args:
         anomalies: validate's output.
-        project: The settings of a pipeline, as in `headwater.yaml`; `validate.fail_on` is the lowest severity that fails:
-            `error`, `warning`, or `none` to let everything pass.
+        project: The settings of a pipeline, as in `headwater.yaml`; `validate.fail_on` is the lowest severity that
+            fails: `error`, `warning`, or `none` to let everything pass.
     """
     from headwater.components.common.errors import clear_errors
     from headwater.components.validate import enforce
@@ -94,7 +95,8 @@ def report(status: dsl.PipelineTaskFinalStatus, page: dsl.Output[dsl.HTML], proj
     Args:
         status: How the tasks of the exit handler ended; Kubeflow fills it, from 2.14 on.
         page: The run's overview, or why there is none. Its metadata: `kind` (headwater.page), `uri`, `verdict`.
-        project: The settings of a pipeline, as in `headwater.yaml`; name, label, validate, alerts and platform are read.
+        project: The settings of a pipeline, as in `headwater.yaml`; name, label, validate, alerts and platform are
+            read.
     """
     from headwater.components.common.errors import clear_errors
     from headwater.components.validate import report_run

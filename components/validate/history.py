@@ -55,11 +55,9 @@ def read(home: Home | None) -> list[Past]:
     """The latest version of each earlier span's verdict, in order; nothing without a `data_root`."""
     if home is None:
         return []
-    latest = {other.span: other for other in results.committed(home.data_root, home.name, "anomalies")}
-    spans = sorted(span for span in latest if span < home.span)[-MOST:]
     past = []
-    for span in spans:
-        body = results.load(latest[span].folder("anomalies"), "anomalies").body
+    for other in results.before(home, "anomalies", MOST):
+        body = results.load(other.folder("anomalies"), "anomalies").body
         effects, alarms, thresholds = {}, set(), {}
         for change in body.get("changes", []):
             key = (change["split"], change["feature"])
@@ -68,10 +66,9 @@ def read(home: Home | None) -> list[Past]:
                 thresholds[key] = change["threshold"]
             if change["alarm"]:
                 alarms.add(key)
-        concept, version = concept_of(body.get("concept")), latest[span].version
-        past.append(
-            Past(span, body["blessed"], effects, frozenset(alarms), concept, thresholds, version, body["verdict"])
-        )
+        concept = concept_of(body.get("concept"))
+        told = (effects, frozenset(alarms), concept, thresholds, other.version, body["verdict"])
+        past.append(Past(other.span, body["blessed"], *told))
     return past
 
 

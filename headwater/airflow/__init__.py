@@ -77,8 +77,10 @@ class _Calls:
     def _number(self) -> int | None:
         """The span's number, which a template gives as text: a number, or a date."""
         given = self.span
-        if given is None or given == "" or isinstance(given, int):
-            return None if given == "" else given
+        if given is None or isinstance(given, int):
+            return given
+        if not given:
+            return None
         try:
             return int(given) if given.isdigit() else span_of(given)
         except ValueError:

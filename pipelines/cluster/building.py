@@ -69,6 +69,7 @@ def build(project: Mapping[str, Any]) -> Any:
     from kfp import dsl
 
     from headwater.components.validate.component import report
+    from headwater.pipelines.cluster.fanning import INPUTS, spread
     from headwater.pipelines.cluster.guarding import after_verdict, connect
     from headwater.pipelines.main import to_gate, to_verdict
 
@@ -76,6 +77,12 @@ def build(project: Mapping[str, Any]) -> Any:
     given = defaults(project)
     trainer = _trainer(settings.trainer, project) if settings.trainer else None
     after = after_verdict(trainer, settings) if trainer else None
+    spreads = {name: spread(name, given, settings) for name in INPUTS}
+
+    def before(component: str, **inputs: Any) -> Any:
+        add = spreads[component]
+        return add(**inputs) if add else None
+
     title = f"Headwater: {name_of(given)}"
 
     @dsl.pipeline(name=pipeline_name(project), display_name=title, description=_about(trainer))
@@ -88,7 +95,7 @@ def build(project: Mapping[str, Any]) -> Any:
         """
         ending = configure(report(project=project).set_caching_options(False), "report", settings)
         with dsl.ExitHandler(ending, name="run"):
-            line = to_verdict(project)
+            line = to_verdict(project, before)
             for task in line:
                 configure(task, task.name, settings)
             if trainer is None:

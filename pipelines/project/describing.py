@@ -1,6 +1,7 @@
 """Settings in words, from the models' own docstrings: the tables of the READMEs, and the descriptions in the JSON Schema.
 
-A README has a table between `<!-- settings: NAME -->` and `<!-- /settings -->`; `make compile` writes it anew.
+A README has a table between `<!-- settings: NAME -->` and `<!-- /settings -->`; `make compile` writes it anew, with those of
+the components' inputs and outputs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.components.common.platform import Platform
+from headwater.pipelines.project import ports
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _ENTRY = re.compile(r"([a-z_][\w, ]*): (.*)", re.DOTALL)
@@ -161,7 +163,7 @@ def written(text: str) -> str:
         apart = {name.removeprefix(f"{mark[2]}.") for name in known if name.startswith(f"{mark[2]}.")}
         return mark[1] + table(known[mark[2]], apart) + mark[3]
 
-    return _MARKS.sub(made, text)
+    return ports.written(_MARKS.sub(made, text))
 
 
 def write(root: pathlib.Path = _ROOT) -> list[str]:

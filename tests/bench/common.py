@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+_PR_SET_CHILD_SUBREAPER = 36
 THREADS = len(os.sched_getaffinity(0))
 
 Row = tuple[str, str, str, str, str]
@@ -53,9 +57,23 @@ def main(measures: Sequence[Callable[..., dict]], benches: Mapping[str, Bench]) 
 
 
 def run(name: str, *arguments: Any) -> dict:
-    """What a measure of this bench returns from a process of its own."""
+    """What a measure of this bench returns from a process of its own, and as `cpu` the processor time in seconds of that
+    process and all below it, less what the measure says that it took `before`."""
+    earlier = _cpu()
     done = finish([sys.executable, sys.modules["__main__"].__file__, "--measure", name, *map(str, arguments)])
-    return json.loads(done.splitlines()[-1])
+    found = json.loads(done.splitlines()[-1])
+    return {**found, "cpu": _cpu() - earlier - found.get("before", 0.0)}
+
+
+def _cpu() -> float:
+    """Processor time of all processes that this one started and that ended, and of those that they left to it."""
+    # What a worker pool leaves behind is this process's to wait for.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def finish(command: Sequence[str], **environment: str) -> str:
@@ -84,9 +102,9 @@ def duckdb_query(query: str) -> dict:
     import duckdb
 
     connection = duckdb.connect(config={"threads": THREADS})
-    started = time.perf_counter()
+    before, started = time.process_time(), time.perf_counter()
     connection.execute(query).fetchall()
-    return {"seconds": time.perf_counter() - started}
+    return {"seconds": time.perf_counter() - started, "before": before}
 
 
 class Peak:

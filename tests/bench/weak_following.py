@@ -64,7 +64,7 @@ def _look(seed: int) -> _Set | None:
     data = fitting._Data(rows, gold, weights, classes, None)
     groups = fitting._groups(data, True)
     em = fitting._em(data, groups)
-    weighed = fitting._tempered(data, em).trust
+    weighed = fitting._tempered(data, groups).trust
     if not found:
         return None
     models = {

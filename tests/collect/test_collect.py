@@ -471,7 +471,7 @@ def test_two_attempts_at_once_end_with_one_dataset(few_flights, tmp_path):
     ]
     attempts = [subprocess.Popen([*command, str(tmp_path / name)], stdout=subprocess.PIPE) for name in "abc"]
     assert [attempt.wait() for attempt in attempts] == [0, 0, 0]
-    homes = results.committed(str(tmp_path / "root"), "data", "dataset")
+    homes = list(results.committed(str(tmp_path / "root"), "data", "dataset"))
     assert len(homes) == 1
     folder = homes[0].folder("dataset")
     assert pads.dataset(folder, partitioning="hive").count_rows() == open_dataset(folder).count_rows() == 2000
@@ -492,7 +492,7 @@ def test_an_attempt_that_fails_leaves_nothing_that_can_be_read(tmp_path, few_fli
     monkeypatch.setattr(ingest, "_finish", broken)
     with pytest.raises(OSError, match="no space"):
         collect(path, tmp_path / "a", data_root=root)
-    assert results.committed(root, "data", "dataset") == []
+    assert not list(results.committed(root, "data", "dataset"))
     assert not [file for file in storage.list_files(root) if file.uri.endswith(".parquet")]
     monkeypatch.undo()
     assert collect(path, tmp_path / "a", data_root=root).home.span == 1

@@ -220,7 +220,7 @@ def test_an_altered_file_is_refused(tmp_path):
         saved.read("Split-train/FeatureStats.pb")
 
 
-def test_only_committed_results_are_listed_by_rising_numbers(tmp_path):
+def test_only_committed_results_are_listed_the_latest_first(tmp_path):
     for span, version in ((10, 1), (9, 1), (2, 10), (2, 9)):
         place = home(tmp_path, span, version)
         storage.write_bytes(storage.join(place.folder("schema"), results.MANIFEST), b"{}")
@@ -229,7 +229,27 @@ def test_only_committed_results_are_listed_by_rising_numbers(tmp_path):
     storage.write_bytes(str(tmp_path / "root/flights/span=x/version=1/schema/_manifest.json"), b"{}")
     storage.write_bytes(str(tmp_path / "root/flights/spans=5/version=1/schema/_manifest.json"), b"{}")
     found = results.committed(str(tmp_path / "root"), "flights", "schema")
-    assert [(each.span, each.version) for each in found] == [(2, 9), (2, 10), (9, 1), (10, 1)]
+    assert [(each.span, each.version) for each in found] == [(10, 1), (9, 1), (2, 10), (2, 9)]
+
+
+@pytest.mark.parametrize("reference", ["previous", "latest", "auto", "span:41"])
+def test_the_earlier_spans_that_nobody_asks_for_cost_no_request(tmp_path, monkeypatch, reference):
+    for span in range(60):
+        save(tmp_path / "out", home(tmp_path, span), kind="schema")
+    looked = []
+    exists = storage.exists
+    monkeypatch.setattr(storage, "exists", lambda uri: looked.append(uri) or exists(uri))
+    found = references.find(reference, "schema", home(tmp_path, 60))
+    assert found.home.span == (41 if reference == "span:41" else 59)
+    spans = {part for uri in looked for part in uri.split("/") if part.startswith("span=")}
+    assert spans == {f"span={found.home.span}"}
+
+
+def test_the_latest_versions_of_the_spans_before_are_told_in_their_order(tmp_path):
+    for span, version in ((1, 1), (2, 1), (2, 2), (4, 1), (7, 3), (8, 1)):
+        storage.write_bytes(storage.join(home(tmp_path, span, version).folder("schema"), results.MANIFEST), b"{}")
+    found = results.before(home(tmp_path, 8), "schema", 3)
+    assert [(each.span, each.version) for each in found] == [(2, 2), (4, 1), (7, 3)]
 
 
 def test_a_manifest_is_brought_and_a_page_copied(tmp_path):

@@ -417,7 +417,7 @@ def test_a_span_whose_rows_later_labels_took_over_is_not_labelled_anew(served, t
     for span in (3, 2):
         shutil.rmtree(made[span].uri)
     shutil.rmtree(tmp_path / "last")
-    taken = [version for version in results.committed(made[1].home.data_root, "served", "labels") if version.span == 3]
+    taken = list(results.committed(made[1].home.data_root, "served", "labels", lambda span: span == 3))
     for version in taken:
         shutil.rmtree(version.folder("labels"))
     again = {span: label(data[span], tmp_path / f"m{span}", whole, span=span, given=anew) for span in (1, 2, 3)}

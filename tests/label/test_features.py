@@ -74,7 +74,9 @@ def test_text_or_categories_as_the_values_tell():
     assert "id" in encoder.dropped
     encoder, _ = made(names, {"id": "text"})
     assert encoder.dimensions == features.TEXT_DIMENSIONS
-    with pytest.raises(HeadwaterError, match="columns: 'id' has more than 256 different values.*use it as text"):
+    with pytest.raises(
+        HeadwaterError, match="columns.id: the column has more than 256 different values.*use it as text"
+    ):
         made(names, {"id": "category"})
 
 
@@ -82,11 +84,11 @@ def test_text_or_categories_as_the_values_tell():
     ("given", "unseen", "message"),
     [
         (["nothing"], (), "columns: there is no column 'nothing'; the columns are amount"),
-        (["kind"], ("kind",), "columns: 'kind' cannot be a feature: it is private"),
+        (["kind"], ("kind",), "columns.kind: the column must not be looked at: it is private"),
         (
             {"kind": "number"},
             (),
-            "columns: 'kind' is string, which cannot be used as number; it can be category or text",
+            "columns.kind: the column is string, which cannot be used as number; it can be text or category",
         ),
         ((), ROWS.column_names, "columns: there is no column to learn from"),
     ],
@@ -100,5 +102,5 @@ def test_constant_columns_and_vectors_of_several_lengths():
     with pytest.raises(HeadwaterError, match="columns: no column tells rows apart: same \\(constant\\)"):
         made(given=["same"])
     uneven = pa.table({"vector": [[1.0], [1.0, 2.0]]})
-    with pytest.raises(HeadwaterError, match="columns: the vectors of 'vector' must be of one length"):
+    with pytest.raises(HeadwaterError, match="columns.vector: the vectors must be of one length"):
         made(uneven)

@@ -10,6 +10,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from raters import generate
+from trips import collect_trips
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common.dataset import open_dataset
@@ -27,17 +28,13 @@ TRUTH = ["late" if number % 3 == 0 else "fine" for number in range(ROWS)]
 
 @pytest.fixture(scope="module")
 def trips(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trips")
-    table = pa.table(
-        {
-            "id": list(range(ROWS)),
-            "said": [f"trip {n}" for n in range(ROWS)],
-            "known": [TRUTH[n] if n % 10 == 0 else None for n in range(ROWS)],
-            "truth": TRUTH,
-        }
+    return collect_trips(
+        tmp_path_factory.mktemp("trips"),
+        ROWS,
+        said=lambda n: f"trip {n}",
+        known=lambda n: TRUTH[n] if n % 10 == 0 else None,
+        truth=lambda n: TRUTH[n],
     )
-    pq.write_table(table, folder / "trips.parquet")
-    return collect_dataset(str(folder / "trips.parquet"), str(folder / "trips"), key=["id"], workers=1).uri
 
 
 def votes(rows=range(100), raters=("ann", "bob", "eve"), wrong=lambda row, rater: False, **more) -> pa.Table:

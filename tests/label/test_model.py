@@ -137,7 +137,7 @@ def test_the_posterior_is_that_of_brute_force():
 
 
 def test_gold_is_fixed_in_the_fit_and_chooses_the_model():
-    truth, votes, _ = generate("A", 20_000, 1)
+    truth, votes, _ = generate("A", 8_000, 1)
     gold = np.where(np.arange(len(truth)) < 400, truth, -1)
     fitted = fitting.fit(counted(votes, gold))
     losses = dict(fitted.losses)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from trips import collect_trips
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common.errors import HeadwaterError
@@ -24,20 +25,16 @@ ROWS = 60
 @pytest.fixture(scope="module")
 def trips(tmp_path_factory):
     """Sixty trips, of which every third has a gold answer, and a column of addresses, which collect finds to be private."""
-    folder = tmp_path_factory.mktemp("trips")
-    table = pa.table(
-        {
-            "id": list(range(ROWS)),
-            "said": [f'=HYPERLINK("{n}")<b>&' for n in range(ROWS)],
-            "photo": [f"https://example.org/{n}.png" for n in range(ROWS)],
-            "amount": [-n / 7 for n in range(ROWS)],
-            "known": ["fine" if n % 3 == 0 else None for n in range(ROWS)],
-            "mail": [f"person{n}@example.org" for n in range(ROWS)],
-            "$odd name": [None if n % 2 else f"odd {n}" for n in range(ROWS)],
-        }
+    return collect_trips(
+        tmp_path_factory.mktemp("trips"),
+        ROWS,
+        said=lambda n: f'=HYPERLINK("{n}")<b>&',
+        photo=lambda n: f"https://example.org/{n}.png",
+        amount=lambda n: -n / 7,
+        known=lambda n: "fine" if n % 3 == 0 else None,
+        mail=lambda n: f"person{n}@example.org",
+        **{"$odd name": lambda n: None if n % 2 else f"odd {n}"},
     )
-    pq.write_table(table, folder / "trips.parquet")
-    return collect_dataset(str(folder / "trips.parquet"), str(folder / "data"), key=["id"], workers=1).uri
 
 
 def ask(trips, tmp_path, chosen=None, **more):

@@ -20,6 +20,7 @@ from headwater.components.label.classes import check_kind, numbers
 from headwater.components.label.methods.weak_supervision import show
 from headwater.components.label.weak import analysis, fitting, tally
 from headwater.components.label.weak.functions import Function, check_columns, vote
+from headwater.components.label.weak.literals import in_numbers
 
 ROWS = 600
 
@@ -113,6 +114,44 @@ def test_forms_take_text_however_it_is_stored(kind):
     assert votes(column, regex={"column": "x", "pattern": "^f", "vote": "fine"}) == [-1, 1, -1, -1]
     assert votes(column, lookup={"column": "x", "values": {"late": "fine"}}) == [1, -1, -1, 1]
     assert votes(column, column={"column": "x"}) == [0, 1, -1, 0]
+
+
+LITERALS = {
+    "CASE WHEN x > 1 THEN 'b' WHEN x < 0 THEN 'it''s' END": True,
+    "(case x when 2 then 'b' when 3 then null else 'it''s' end)": True,
+    "CASE WHEN t = 'é' THEN 'b' ELSE 'é' END": True,
+    "if(x > 1, 'b', NULL)": True,
+    "CASE WHEN CASE WHEN x > 1 THEN 'b' END = 'b' THEN 'é' END": True,
+    "CASE WHEN x > 1 THEN 'b' END -- the end": False,
+    "CASE WHEN x > 1 THEN 'b' /* END */ END": False,
+    "CASE WHEN x > 1 THEN E'b' ELSE lower('É') END": False,
+    "CASE WHEN x > 1 THEN CASE WHEN x > 2 THEN 'b' END END": False,
+    "t": False,
+}
+
+
+@pytest.mark.parametrize("sql", LITERALS)
+def test_classes_that_stand_as_literals_vote_as_any_other(sql):
+    batch = pa.RecordBatch.from_pydict({"x": [-1.0, 0.5, 1.5, 2.0, 3.0, None], "t": ["é", "b", None, "é", "b", "it's"]})
+    classes = ["b", "é", "it's"]
+    # What is made of a value is no literal.
+    given = [
+        Function(name="literals", sql=sql),
+        Function(name="text", sql=f"nullif(concat('', ({sql}\n)), '')"),
+    ]
+    votes, failed = vote("steps.0", given, classes, batch)
+    assert votes[:, 0].tolist() == votes[:, 1].tolist() and failed == [0, 0] and (votes[:, 0] >= 0).any()
+    assert (in_numbers(sql, tuple(classes)) is not None) == LITERALS[sql]
+
+
+def test_a_function_of_literals_that_fails_on_a_row_abstains_there():
+    batch = pa.RecordBatch.from_pydict({"x": ["1", "one", "3"]})
+    given = [Function(name="f", sql="CASE WHEN CAST(x AS INTEGER) > 2 THEN 'b' ELSE 'a' END")]
+    votes, failed = vote("steps.0", given, ["a", "b"], batch)
+    assert votes[:, 0].tolist() == [0, -1, 1] and failed == [1]
+    wrong = [Function(name="f", sql="CASE WHEN x = '1' THEN 'b' ELSE 'c' END")]
+    with pytest.raises(HeadwaterError, match="'f'.*not one of the classes, first on row 2"):
+        vote("steps.0", wrong, ["a", "b"], batch)
 
 
 def test_decimals_are_numbers():

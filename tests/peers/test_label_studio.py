@@ -18,11 +18,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from trips import collect_trips
 
-from headwater.components.collect import collect_dataset
 from headwater.components.common.dataset import open_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.settings import checked
@@ -128,20 +126,15 @@ class Person:
 
 @pytest.fixture(scope="module")
 def trips(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trips")
-    table = pa.table(
-        {
-            "id": list(range(ROWS)),
-            "said <b>": [f"trip {n} & <script>alert(1)</script>" for n in range(ROWS)],
-            "photo": [f"https://example.org/{n}.png" for n in range(ROWS)],
-            "$amount": [n / 7 for n in range(ROWS)],
-            "mail": [f"person{n}@private.example" for n in range(ROWS)],
-            "known": [TRUTH[n] if n % 4 == 0 else None for n in range(ROWS)],
-            "truth": TRUTH,
-        }
+    return collect_trips(
+        tmp_path_factory.mktemp("trips"),
+        ROWS,
+        photo=lambda n: f"https://example.org/{n}.png",
+        mail=lambda n: f"person{n}@private.example",
+        known=lambda n: TRUTH[n] if n % 4 == 0 else None,
+        truth=lambda n: TRUTH[n],
+        **{"said <b>": lambda n: f"trip {n} & <script>alert(1)</script>", "$amount": lambda n: n / 7},
     )
-    pq.write_table(table, folder / "trips.parquet")
-    return collect_dataset(str(folder / "trips.parquet"), str(folder / "data"), key=["id"], workers=1).uri
 
 
 def annotation(answer: str, place: str) -> list[dict]:

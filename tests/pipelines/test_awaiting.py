@@ -62,7 +62,7 @@ def test_verdicts_end_the_waiting(here, capsys):
     assert states[2] == ("passed" if codes[2] == 0 else "rejected")
     assert [each["span"] for each in told(capsys, "--waiting")] == []
     home = results.committed(storage.normalise(".headwater"), "orders", "anomalies")
-    assert [each.span for each in home] == [numbers[0], numbers[2]]
+    assert [each.span for each in home] == [numbers[2], numbers[0]]
 
 
 def test_no_span_is_there_yet(here, capsys):

@@ -11,6 +11,7 @@ import yaml
 from kfp import compiler, dsl
 
 from headwater.pipelines.cli import DONE, FAILED, main
+from headwater.pipelines.compile import targets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -143,7 +144,7 @@ def test_the_same_project_compiles_to_the_same_and_no_secret_is_in_them(plain, p
 
 
 def test_what_is_published_has_no_platform():
-    for path in (*ROOT.glob("components/*/*.yaml"), ROOT / "pipelines/headwater.yaml"):
+    for path in targets(ROOT):
         [document] = yaml.safe_load_all(path.read_text())
         assert "platforms" not in document
         for executor in document["deploymentSpec"]["executors"].values():

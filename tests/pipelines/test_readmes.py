@@ -24,7 +24,14 @@ from headwater.pipelines.project.model import check
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 READMES = [
-    path.relative_to(CHECKOUT) for path in (CHECKOUT / "README.md", *sorted(CHECKOUT.glob("components/*/README.md")))
+    path.relative_to(CHECKOUT)
+    for path in (
+        CHECKOUT / "README.md",
+        CHECKOUT / "pipelines/notebooks/README.md",
+        CHECKOUT / "components/README.md",
+        CHECKOUT / "pipelines/elyra/README.md",
+        *sorted(CHECKOUT.glob("components/*/README.md")),
+    )
 ]
 _BLOCK = re.compile(r"(?:^<!-- (file|not run): ([^\n]*?) -->\n+)?^```(\w*)\n(.*?)^```$", re.M | re.S)
 

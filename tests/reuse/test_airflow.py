@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -80,6 +81,61 @@ with DAG("parts", schedule=None, start_date=datetime.datetime(2026, 2, 1)) as pa
     collect >> measure
 """
 
+CONTAINERS = """
+from airflow.providers.docker.operators.docker import DockerOperator
+from docker.types import Mount
+
+from headwater.airflow import command_line, span_of
+
+words = command_line("run", span="{{ span_of(ds) }}", **given)
+with DAG(
+    "docker", schedule=None, start_date=datetime.datetime(2026, 2, 1), user_defined_macros={"span_of": span_of}
+) as dag:
+    check = DockerOperator(
+        task_id="check", image=os.environ["IMAGE"], command=words, skip_on_exit_code=1, auto_remove="force",
+        mounts=[Mount(root, root, "bind")], mount_tmp_dir=False, network_mode="host", do_xcom_push=False,
+    )
+
+    @task
+    def train():
+        leave("trained")
+
+    check >> train()
+"""
+
+POD = """
+import json
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from kubernetes import client
+from kubernetes.client import models as k8s
+
+from headwater.airflow import command_line
+
+pod = KubernetesPodOperator(
+    task_id="check", name="orders", namespace="data", image=os.environ["IMAGE"], skip_on_exit_code=1,
+    config_file=f"{root}/kubeconfig", arguments=command_line("run", span=int(os.environ["SPAN"]), **given),
+    env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name="headwater-s3"))],
+    container_resources=k8s.V1ResourceRequirements(limits={"cpu": "2", "memory": "4Gi"}),
+    container_security_context={"readOnlyRootFilesystem": True, "runAsNonRoot": True},
+    volumes=[k8s.V1Volume(name="tmp", empty_dir=k8s.V1EmptyDirVolumeSource())],
+    volume_mounts=[k8s.V1VolumeMount(name="tmp", mount_path="/tmp")],
+).build_pod_request_obj()
+print("POD", json.dumps(client.ApiClient().sanitize_for_serialization(pod)))
+"""
+
+WITH_DOCKER = str(ROOT / "images/with-docker.sh")
+
+
+@pytest.fixture
+def image():
+    """The image of this tree's version."""
+    name = f"headwater-tfdv:{importlib.metadata.version('headwater')}"
+    found = subprocess.run([WITH_DOCKER, "docker", "image", "inspect", name], capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip(f"no image {name}: {found.stderr.strip().splitlines()[-1]}; `make images` builds it")
+    return name
+
 
 @pytest.fixture
 def airflow(orders):
@@ -107,8 +163,8 @@ def airflow(orders):
         def write(self, text):
             (home / "dags/data.py").write_text(HEAD + text)
 
-        def test(self, dag, day):
-            """`dag.test()` of a day; each task's state."""
+        def test(self, dag, day, within=()):
+            """`dag.test()` of a day, perhaps within another command; each task's state."""
             program = textwrap.dedent(f"""
                 import datetime, json, sys
                 sys.path.insert(0, {str(home / "dags")!r})
@@ -118,9 +174,8 @@ def airflow(orders):
                 run = dag.test(logical_date=datetime.datetime.fromisoformat({day!r}).replace(tzinfo=datetime.timezone.utc))
                 print("STATES", json.dumps({{t.task_id: t.state for t in run.get_task_instances()}}))
             """)
-            done = subprocess.run(
-                [str(python), "-c", program], env=environment, cwd=orders, capture_output=True, text=True
-            )
+            words = [*within, str(python), "-c", program]
+            done = subprocess.run(words, env=environment, cwd=orders, capture_output=True, text=True)
             found = re.search(r"^STATES (.*)$", done.stdout, re.MULTILINE)
             assert found, done.stdout[-3_000:] + done.stderr[-3_000:]
             return json.loads(found[1]), done.stdout + done.stderr
@@ -186,6 +241,40 @@ with DAG("wrong", schedule=None, start_date=datetime.datetime(2026, 2, 1)):
     assert said.replace(" ", "") in "".join(
         airflow.call("dags", "list-import-errors", "--output", "json", code=None).split()
     )
+
+
+def test_docker_operator_skips_the_trainer_where_a_span_is_not_blessed(airflow, orders, image):
+    for each in (orders, *orders.rglob("in/**/*")):
+        each.chmod(0o777 if each.is_dir() else 0o666)
+    airflow.write(CONTAINERS)
+    airflow.environment["IMAGE"] = image
+    states, log = airflow.test("docker", "2026-02-01", within=[WITH_DOCKER])
+    assert states == {"check": "success", "train": "success"}, log[-3_000:]
+    states, log = airflow.test("docker", "2026-02-02", within=[WITH_DOCKER])
+    assert states == {"check": "skipped", "train": "skipped"}, log[-3_000:]
+    assert {each.name for each in (orders / "store/orders").iterdir()} == {f"span={FIRST}", f"span={FIRST + 1}"}
+
+
+def test_a_pod_of_kubernetes_pod_operator_is_valid_and_its_container_runs(airflow, orders, image):
+    for each in (orders, *orders.rglob("in/**/*")):
+        each.chmod(0o777 if each.is_dir() else 0o666)
+    airflow.environment.update(IMAGE=image, SPAN=str(FIRST))
+    # It is read, and nobody is called.
+    (orders / "kubeconfig").write_text(
+        "{apiVersion: v1, kind: Config, current-context: none, users: [], "
+        "clusters: [{name: none, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: none, context: {cluster: none, user: ''}}]}"
+    )
+    done = subprocess.run(
+        [str(airflow.python), "-c", HEAD + POD], env=airflow.environment, cwd=orders, capture_output=True, text=True
+    )
+    pod = json.loads(re.search(r"^POD (.*)$", done.stdout, re.MULTILINE)[1])
+    [container] = pod["spec"]["containers"]
+    assert container["image"] == image and not container["command"]
+    assert container["resources"]["limits"]["memory"] == "4Gi" and pod["spec"]["restartPolicy"] == "Never"
+    # No cluster is here, but its kubelet starts what Docker starts.
+    words = ["docker", "run", "--rm", "--network", "none", "--read-only", "-v", "/tmp", "-v", f"{orders}:{orders}"]
+    ran = subprocess.run([WITH_DOCKER, *words, image, *container["args"]], capture_output=True, text=True)
+    assert ran.returncode == 0 and json.loads(ran.stdout)["blessed"] is True, ran.stdout + ran.stderr
 
 
 def test_a_scheduler_fills_in_three_spans_and_starts_the_trainer_with_good_ones(airflow, orders):

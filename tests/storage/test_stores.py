@@ -42,4 +42,4 @@ def test_a_dataset_passes_by_reference(store, few_flights, tmp_path):
     assert [e["digest"] for e in result.body["splits"].values()] == [e["digest"] for e in local.body["splits"].values()]
     again = collect_dataset(str(few_flights), str(tmp_path / "again"), data_root=f"{store}/root", name="flights")
     assert again.uri == result.uri
-    assert len(results.committed(f"{store}/root", "flights", "dataset")) == 1
+    assert len(list(results.committed(f"{store}/root", "flights", "dataset"))) == 1

@@ -175,11 +175,10 @@ class Pipeline:
         parameters, artifacts = {}, {}
         for key, source in inputs.get("parameters", {}).items():
             from_task = source.get("taskOutputParameter")
-            parameters[key] = (
-                self.parameters[from_task["producerTask"], from_task["outputParameterKey"]]
-                if from_task
-                else self._project
-            )
+            if from_task:
+                parameters[key] = self.parameters[from_task["producerTask"], from_task["outputParameterKey"]]
+            else:
+                parameters[key] = source.get("runtimeValue", {}).get("constant", self._project)
         for key, source in inputs.get("artifacts", {}).items():
             found = source["taskOutputArtifact"]
             artifacts[key] = {"artifacts": [self.artifacts[found["producerTask"], found["outputArtifactKey"]]]}

@@ -109,8 +109,7 @@ def _read_history(home: Home | None) -> list[results.Result]:
     """Earlier spans of this dataset, each in its highest version, rising."""
     if home is None:
         return []
-    latest = {other.span: other for other in results.committed(home.data_root, home.name, "dataset")}
-    chosen = [latest[span] for span in sorted(latest) if span < home.span][-MOST_HISTORY:]
+    chosen = results.before(home, "dataset", MOST_HISTORY)
     loaded = [results.load(other.folder("dataset"), "dataset") for other in chosen]
     return [result for result in loaded if result.body["accepted"] and "profile" in result.body]
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from headwater.components.common import storage
+from headwater.components.common import fanout, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources.discovery import recognise
 from headwater.components.common.sources.files import Reading, SourceFile
@@ -80,7 +80,7 @@ def stage_files(
     content = map_merge(
         f"{label}: unpack",
         list(enumerate(files)),
-        functools.partial(_stage, storage.join(folder, storage.attempt_id()), reading),
+        functools.partial(_stage, storage.join(folder, fanout.attempt_id()), reading),
         b"\n".join,
         sizes=[file.size for file in files],
         unit="bytes",

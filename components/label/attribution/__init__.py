@@ -246,35 +246,43 @@ def _predictions_of(batch: pa.RecordBatch, on: On, number: int, start: int, coun
     counts["rows"] += batch.num_rows
     timed = _timed(batch, on.row_time)
     # Without a time a row is of no span, whatever its key.
+    usable = _of(timed, rows)
     counts["no_time"] += int((~timed).sum())
-    counts["no_key"] += int(timed.sum()) - int(timed[rows].sum())
-    records = np.zeros(len(rows), PREDICTION)
+    counts["no_key"] += int(timed.sum()) - int(usable.sum())
+    records = np.empty(len(rows), PREDICTION)
     records["first"], records["second"] = keys["first"], keys["second"]
+    records["time"] = _of(_times(batch, on.row_time), rows)
     records["element"], records["row"] = number, rows + start
-    if on.row_time:
-        records["time"] = microseconds(decoded(_column(batch, on.row_time)))[rows]
-    return records[timed[rows]]
+    return records if usable.all() else records[usable]
 
 
 def _events_of(batch: pa.RecordBatch, other: Other, on: On) -> tuple[np.ndarray, dict[str, int]]:
     rows, keys = _hash(_keys_of(batch, on.other, on.types))
-    timed = _timed(batch, on.other_time)
-    codes, failed = other.code(batch)
-    records = np.zeros(len(rows), EVENT)
-    records["first"], records["second"] = keys["first"], keys["second"]
-    records["code"] = codes[rows]
-    if on.other_time:
-        records["time"] = microseconds(decoded(_column(batch, on.other_time)))[rows]
-    usable = timed[rows] & (records["code"] >= 0)
-    summary = codes[rows[timed[rows]]]
-    return records[usable], {
+    timed = _of(_timed(batch, on.other_time), rows)
+    every, failed = other.code(batch)
+    codes = _of(every, rows)
+    records = np.empty(len(rows), EVENT)
+    records["first"], records["second"], records["code"] = keys["first"], keys["second"], codes
+    records["time"] = _of(_times(batch, on.other_time), rows)
+    usable = timed & (codes >= 0)
+    return records if usable.all() else records[usable], {
         "read": batch.num_rows,
         "no_key": batch.num_rows - len(rows),
-        "no_time": int((~timed[rows]).sum()),
+        "no_time": int((~timed).sum()),
         "failed": failed,
-        "no_class": int((summary == NOTHING).sum()),
-        "outside": int((summary < NOTHING).sum()),
+        "no_class": int((timed & (codes == NOTHING)).sum()),
+        "outside": int((timed & (codes < NOTHING)).sum()),
     }
+
+
+def _of(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of some rows, rising; mostly they are all."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def _times(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """Microseconds; 0 without a column."""
+    return microseconds(decoded(_column(batch, name))) if name else np.zeros(batch.num_rows, np.int64)
 
 
 def _keys_of(batch: pa.RecordBatch, names: Sequence[str], types: Sequence[pa.DataType | None]) -> list[pa.Array]:

@@ -175,10 +175,9 @@ class Context:
 
 def certain(codes: np.ndarray, classes: int) -> np.ndarray:
     """The probabilities of labels that are not in doubt: 1 of the class, or all alike where a row abstains."""
-    probabilities = np.full((len(codes), classes), 1 / classes, np.float32)
-    labelled = codes >= 0
-    probabilities[labelled] = np.eye(classes, dtype=np.float32)[codes[labelled]]
-    return probabilities
+    # What a row that abstains looks up is the last.
+    by_code = np.concatenate([np.eye(classes, dtype=np.float32), np.full((1, classes), 1 / classes, np.float32)])
+    return by_code.take(np.maximum(codes, -1), axis=0, mode="wrap")
 
 
 METHODS = Modules(

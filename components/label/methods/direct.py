@@ -146,7 +146,7 @@ def prepare(step: Step, context: Context) -> _Prepared:
 
 def _outcomes(where: str, expression: str, classes: Sequence[str], batch: pa.RecordBatch) -> Coded:
     [(codes, failed)] = evaluate_each([(where, expression, coded(classes))], batch)
-    return Coded(pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False).astype(np.int8), int(failed.sum()))
+    return Coded(codes.to_numpy(), int(failed.sum()))
 
 
 @dataclasses.dataclass(frozen=True)

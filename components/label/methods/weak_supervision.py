@@ -24,6 +24,7 @@ from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, ClassName, check_balance, numbers
 from headwater.components.label.gold import ByKey, check_named, of_step, outside
 from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step
+from headwater.components.label.patterns import distinct
 from headwater.components.label.weak import analysis, costs, fitting, model, tally
 from headwater.components.label.weak.functions import Function, check_columns, check_functions, vote
 from headwater.components.label.weak.trust import LEAST_SOURCES
@@ -185,11 +186,12 @@ class _Labeller(Fitted):
     def label(self, item: Item, rows: pa.Table) -> Labels:
         content = storage.read_bytes(_votes_at(self.scratch, item.number))
         votes = np.frombuffer(content, np.int8).reshape(-1, len(self.sources))
-        posterior = self.model.predict(votes)
+        few, of = distinct(votes)
+        posterior = self.model.predict(few)
         codes = costs.decide(posterior, self.costs)
         chosen = posterior[np.arange(len(codes)), codes]
-        codes[(votes < 0).all(1) | (chosen < self.least)] = ABSTAIN
-        return Labels(codes, posterior, votes)
+        codes[(few < 0).all(1) | (chosen < self.least)] = ABSTAIN
+        return Labels(codes[of], posterior.take(of, axis=0), votes)
 
 
 def _vote(prepared: _Prepared, scratch: str, known: PartitionResults | None, total: int, item: Item) -> bytes:
@@ -257,11 +259,8 @@ def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> Votes:
 
 
 def _merge(parts: list[bytes]) -> bytes:
-    total, failed, unknown = _decode(parts[0])
-    for part in parts[1:]:
-        other, more, outside = _decode(part)
-        total, failed, unknown = tally.merge(total, other), failed + more, unknown + outside
-    return _encode(total, failed, unknown)
+    tallies, failed, unknown = zip(*map(_decode, parts))
+    return _encode(tally.merge(*tallies), np.sum(failed, 0, np.int64), sum(unknown))
 
 
 def _encode(votes: tally.Tally, failed: np.ndarray, unknown: int) -> bytes:

@@ -21,10 +21,11 @@ from headwater.components.common.dataset import read_element
 from headwater.components.common.partitions import PartitionResults
 from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.encoding import Encoder
 from headwater.components.label.methods import Item, certain
 from headwater.components.label.propagate import features, graph, neighbours
 from headwater.components.label.propagate.coreset import Chosen
-from headwater.components.label.propagate.features import Encoder, Feature
+from headwater.components.label.propagate.features import Feature
 from headwater.components.label.table import Earlier
 
 _SAMPLED = 10_000
@@ -218,9 +219,8 @@ def _points(look: Look, encoder: Encoder, item: Item) -> tuple[np.ndarray, np.nd
     )
     for batch in read_element(item.element, schema):
         hashes.append(hashing.hash_rows([batch.column(schema.get_field_index(name)) for name in look.key]))
-        made, lacks = encoder.points(batch)
-        points.append(made)
-        lacking.append(lacks)
+        points.append(encoder.vectors(batch))
+        lacking.append(encoder.lacking(batch))
     return np.concatenate(hashes), np.concatenate(points), np.concatenate(lacking)
 
 

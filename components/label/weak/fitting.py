@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from headwater.components.label.weak.em import (
 from headwater.components.label.weak.following import FIRM_VOTES
 from headwater.components.label.weak.model import LabelModel, Trust, log_loss, majority, separate, softmax
 from headwater.components.label.weak.stacking import combined, weights_of
-from headwater.components.label.weak.tally import Tally, rows_of, sample_of
+from headwater.components.label.weak.tally import Tally, rows_of, sample_of, together
 from headwater.components.label.weak.trust import assess
 
 MOST_CELLS = 10_000_000
@@ -66,7 +67,7 @@ def _fit(tally: Tally, kind: str, balance: np.ndarray | None, pairs: bool) -> La
     if int(weights[gold >= 0].sum()) >= LEAST_GOLD:
         model = _chosen_by_gold(data, kind, pairs)
     elif kind == "auto":
-        model = _tempered(data, _em(data, _groups(data, pairs)))
+        model = _tempered(data, _groups(data, pairs))
     elif kind == "em":
         model = _em(data, _groups(data, pairs))
     else:
@@ -85,21 +86,23 @@ class _Data(NamedTuple):
     balance: np.ndarray | None
 
 
-def _tempered(data: _Data, model: LabelModel) -> LabelModel:
-    """A model followed as far as votes bear it out, and the majority for the rest."""
+def _tempered(data: _Data, groups: tuple[tuple[int, ...], ...]) -> LabelModel:
+    """The label model followed as far as votes bear it out, and the majority for the rest."""
+
+    @functools.cache
+    def fitted() -> LabelModel:
+        return _em(data, groups)
+
     quiet = silent(data.votes, data.classes)
-    found = assess(
-        data.votes, data.weights, data.classes, data.balance, model.groups, quiet,
-        [np.log(model.prior)[:, None], *model.tables],
-    )  # fmt: skip
+    found = assess(data.votes, data.weights, data.classes, data.balance, groups, quiet, fitted)
     if not found.share:
         even = np.full(data.classes, 1 / data.classes) if data.balance is None else data.balance
-        return LabelModel("majority", data.classes, even, model.groups, (), smoothing=data.classes, trust=found)  # fmt: skip
+        return LabelModel("majority", data.classes, even, groups, (), smoothing=data.classes, trust=found)
+    model = fitted()
     leaning, firm, own = found.weights
     total = firm + own
     if firm:
-        models = [_em(data, model.groups, FIRM_VOTES), model]
-        prior, tables = combined(models, [firm / total, own / total], model.groups)
+        prior, tables = combined([_em(data, groups, FIRM_VOTES), model], [firm / total, own / total], groups)
         model = dataclasses.replace(model, prior=prior, tables=tables)
     keeps = found.share < _LEAST_TO_OVERRULE
     return dataclasses.replace(model, temperature=1 / total, leaning=leaning, keeps=keeps, trust=found)
@@ -116,7 +119,7 @@ def _chosen_by_gold(data: _Data, kind: str, pairs: bool) -> LabelModel:
         model = _member(data, best, held.copied)
         return dataclasses.replace(model, temperature=held.best[best][1], losses=by_name)
     # Gold begins with what votes alone bear out, or with the label model as it is.
-    alone = _tempered(data, _em(data, held.copied))
+    alone = _tempered(data, held.copied)
     start = dict.fromkeys(held.logits, 0.0)
     leaning, firm, own = (alone.trust or Trust(0.0)).weights
     whole = "em, pairs" if "em, pairs" in start else "em"
@@ -248,12 +251,14 @@ def _groups(data: _Data, pairs: bool) -> tuple[tuple[int, ...], ...]:
     votes, gold, weights, classes, balance = data
     if not pairs:
         return separate(votes.shape[1])
+    votes, gold, weights = together(votes, gold, weights)
     return find_copies(votes, early_posterior(votes, weights, gold, classes, balance), weights)
 
 
 def _em(data: _Data, groups: tuple[tuple[int, ...], ...], strength: float = PRIOR_VOTES) -> LabelModel:
     """EM to its end, from the majority and with it as the prior, of so many votes of each function."""
     votes, gold, weights, classes, balance = data
+    votes, gold, weights = together(votes, gold, weights)
     first = first_posterior(votes, gold, classes, balance)
     steps = Steps(votes, weights, gold, classes, balance, groups, silent(votes, classes), first, strength)
     parameters, iterations = steps.converge(first)

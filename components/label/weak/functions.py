@@ -21,6 +21,7 @@ from headwater.components.common.expressions import check_expression, evaluate, 
 from headwater.components.common.keys import is_number, value_type
 from headwater.components.common.user_code import failure, find_function
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, AsText, ClassName, coded, numbers, quoted
+from headwater.components.label.weak.literals import in_numbers
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 _Text = Annotated[str, pydantic.Field(min_length=1)]
@@ -247,10 +248,12 @@ def vote(
             queries.append((number, key, _sql(function)))
     if queries and batch.num_rows:
         given = [(key, text, coded(classes)) for _, key, text in queries]
-        for (number, key, _), (codes, wrong) in zip(queries, evaluate_each(given, batch)):
-            votes[:, number] = pc.fill_null(codes, ABSTAIN).to_numpy(zero_copy_only=False)
-            failed[number] = int(wrong.sum())
-            _check_votes(key, votes[:, number], classes, "NULL")
+        numbered = {place: in_numbers(text, tuple(classes)) for place, (_, _, text) in enumerate(queries)}
+        short = {place: text for place, text in numbered.items() if text is not None}
+        for (number, key, _), (codes, wrong) in zip(queries, evaluate_each(given, batch, short)):
+            own = codes.to_numpy()
+            _check_votes(key, own, classes, "NULL")
+            votes[:, number], failed[number] = own, int(wrong.sum())
     return votes, failed
 
 

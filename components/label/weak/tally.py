@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from headwater.components.label.classes import disagree
+from headwater.components.label.patterns import distinct
 
 MOST_PATTERNS = 50_000
 """Beyond so many distinct patterns of votes there is a sample."""
@@ -93,22 +94,29 @@ def tally(
     voted = np.zeros((functions * classes,) * 2, np.int64)
     conflicts, overlaps = np.zeros(functions, np.int64), np.zeros(functions, np.int64)
     contested = covered = 0
-    for part in chunks(len(votes), functions * classes):
+    few, of = distinct(np.column_stack([votes, gold]))
+    every = np.bincount(of, minlength=len(few))
+    # Where votes hardly repeat, rows are counted as they are, which spares their weights.
+    repeat = 2 * len(few) < len(votes)
+    rows, weights = (few[:, :-1], every) if repeat else (votes, np.ones(len(votes), np.int64))
+    # What counts of so many rows are exact in.
+    exact = np.float32 if len(votes) < 1 << 24 else np.float64
+    for part in chunks(len(rows), functions * classes):
         # One row a function: few and long rows are what numpy is quick with.
-        turned = np.ascontiguousarray(votes[part].T)
+        turned = np.ascontiguousarray(rows[part].T)
+        heavy = weights[part].astype(exact)
         ones = one_hot(turned, classes)
-        # Counts up to a chunk's rows are exact in float32.
-        voted += (ones @ ones.T).astype(np.int64)
+        voted += ((ones * heavy if repeat else ones) @ ones.T).astype(np.int64)
         is_cast = turned >= 0
         cast = is_cast.sum(0, dtype=np.int16)
         split = disagree(turned)
         # On a contested row every vote has one against it.
-        conflicts += (is_cast & split).sum(1)
-        overlaps += (is_cast & (cast > 1)).sum(1)
-        contested += int(split.sum())
-        covered += int((cast > 0).sum())
+        conflicts += ((is_cast & split) @ heavy).astype(np.int64)
+        overlaps += ((is_cast & (cast > 1)) @ heavy).astype(np.int64)
+        contested += int(heavy[split].sum())
+        covered += int(heavy[cast > 0].sum())
     pairs = with_abstentions(voted, len(votes), classes)
-    patterns, counts = _patterns(votes, gold)
+    patterns, counts = _patterns(few, of, every)
     known = gold >= 0
     chosen = _lowest(hashes, min(size, _share(size, len(votes), total or len(votes))))
     golden = np.flatnonzero(known)[_lowest(hashes[known], size)]
@@ -131,33 +139,37 @@ def tally(
     )
 
 
-def merge(one: Tally, other: Tally) -> Tally:
-    """The tally of both tallies' rows, which are not the same rows."""
-    exact = one.is_exact and other.is_exact
-    patterns, counts = one.patterns[:0], one.counts[:0]
-    if exact:
-        patterns, counts = _distinct(
-            np.concatenate([one.patterns, other.patterns]), np.concatenate([one.counts, other.counts])
-        )
-    hashes = np.concatenate([one.hashes, other.hashes])
-    gold_hashes = np.concatenate([one.gold_hashes, other.gold_hashes])
-    chosen, golden = _lowest(hashes, one.size), _lowest(gold_hashes, one.size)
+def merge(*parts: Tally) -> Tally:
+    """The tally of all tallies' rows, which are not the same rows; at least one."""
+    first = parts[0]
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def added(name: str) -> Any:
+        return sum(getattr(part, name) for part in parts)
+
+    patterns, counts = first.patterns[:0], first.counts[:0]
+    if all(part.is_exact for part in parts):
+        patterns, counts = _distinct(joined("patterns"), joined("counts"))
+    hashes, gold_hashes = joined("hashes"), joined("gold_hashes")
+    chosen, golden = _lowest(hashes, first.size), _lowest(gold_hashes, first.size)
     return Tally(
-        one.classes,
-        one.rows + other.rows,
-        one.pairs + other.pairs,
-        one.conflicts + other.conflicts,
-        one.overlaps + other.overlaps,
-        one.contested + other.contested,
-        one.covered + other.covered,
+        first.classes,
+        added("rows"),
+        added("pairs"),
+        added("conflicts"),
+        added("overlaps"),
+        added("contested"),
+        added("covered"),
         patterns,
         counts,
         hashes[chosen],
-        np.concatenate([one.votes, other.votes])[chosen],
+        joined("votes")[chosen],
         gold_hashes[golden],
-        np.concatenate([one.gold_votes, other.gold_votes])[golden],
-        np.concatenate([one.gold, other.gold])[golden],
-        one.size,
+        joined("gold_votes")[golden],
+        joined("gold")[golden],
+        first.size,
     )
 
 
@@ -180,6 +192,12 @@ def sample_of(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.concatenate([gold, tally.gold[~inside]]),
         np.ones(len(gold) + int((~inside).sum())),
     )
+
+
+def together(votes: np.ndarray, gold: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows as `rows_of` gives them, those that are alike as one of their weight: what is fitted from them is the same."""
+    few, of = distinct(np.column_stack([votes, gold]))
+    return few[:, :-1], few[:, -1], np.bincount(of, weights, minlength=len(few))
 
 
 def encode(votes: Tally) -> bytes:
@@ -236,14 +254,12 @@ def with_abstentions(voted: np.ndarray, rows: float, classes: int) -> np.ndarray
     return counts.reshape(functions * width, -1)
 
 
-def _patterns(votes: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of votes and gold class with their counts; nothing when there are too many."""
-    # Dense votes hardly repeat, and sorting them all would be for nothing.
-    looked = np.column_stack([votes[:_LOOK_ROWS], gold[:_LOOK_ROWS]])
-    if len(votes) > MOST_PATTERNS and len(np.unique(_packed(looked))) > len(looked) // 2:
-        return np.zeros((0, votes.shape[1] + 1), np.int8), np.zeros(0, np.int64)
-    rows = np.column_stack([votes, gold])
-    return _distinct(rows, np.ones(len(rows), np.int64))
+def _patterns(few: np.ndarray, of: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of votes and gold class with their counts; nothing when there are too many, or as it looks."""
+    looked = of[:_LOOK_ROWS]
+    if len(of) > MOST_PATTERNS and int(looked.max()) + 1 > len(looked) // 2:
+        return few[:0], np.zeros(0, np.int64)
+    return _distinct(few, counts)
 
 
 def _distinct(rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,13 @@ and `following` says what is usual of such votes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from headwater.components.label.weak import following
 from headwater.components.label.weak.em import Steps, first_posterior
-from headwater.components.label.weak.model import Trust, outcomes_of, softmax
+from headwater.components.label.weak.model import LabelModel, Trust, outcomes_of, softmax
 
 LEAST_SOURCES = 3
 """Fewer independent sources than this on a class do not identify the model."""
@@ -49,7 +49,7 @@ def assess(
     balance: np.ndarray | None,
     groups: Sequence[tuple[int, ...]],
     silent: np.ndarray,
-    fitted: Sequence[np.ndarray],
+    fitted: Callable[[], LabelModel],
 ) -> Trust:
     """Holds a model against votes that it has not seen.
 
@@ -60,7 +60,7 @@ def assess(
       balance: the share of each class, if it is known.
       groups: functions with one joint distribution.
       silent: bool, one a function: whether its abstaining tells nothing.
-      fitted: the model's parameters, as `Steps` has them.
+      fitted: gives the model, and is asked only where two halves of the functions are consistent.
     """
     unidentified = _unidentified(votes, weights, classes, groups)
     rows = _drawn(votes, weights)
@@ -75,11 +75,13 @@ def assess(
     consistency = float(np.mean(ratios) - narrow * np.std(ratios))
     if consistency < _INCONSISTENT[0]:
         return Trust(0.0, 1.0, consistency, unidentified)
-    temperature = dependent = _best(_scores(rows, classes, groups, silent, fitted))
+    model = fitted()
+    parameters = [np.log(model.prior)[:, None], *model.tables]
+    temperature = dependent = _best(_scores(rows, classes, groups, silent, parameters))
     total = float(weights[(votes >= 0).any(1)].sum())
     known = float(np.clip(np.log(total * cast / len(rows) / _FEW_VOTES) / np.log(_MANY_VOTES / _FEW_VOTES), 0, 1))
     pool = following.strengths(
-        following.seen(rows, total, classes, few, lost, ratios, dependent, _em_posterior(rows, groups, fitted))
+        following.seen(rows, total, classes, few, lost, ratios, dependent, softmax(model.logits(rows)))
     )
     majority, firm, em = ((1 - known) * pool[name] for name in following.MODELS)
     if known:
@@ -210,14 +212,6 @@ def _scores(
             scores[seen, step] += np.log(np.maximum((softmax(rest / each) * outcome).sum(1), 1e-12))
         judged += seen
     return scores / np.maximum(judged, 1)[:, None]
-
-
-def _em_posterior(votes: np.ndarray, groups: Sequence[tuple[int, ...]], parameters: Sequence[np.ndarray]) -> np.ndarray:
-    prior, *tables = parameters
-    turned = np.ascontiguousarray(votes.T)
-    return softmax(
-        prior[:, 0] + sum(table[outcomes_of(turned, each, len(prior))] for table, each in zip(tables, groups))
-    )
 
 
 def _best(scores: np.ndarray) -> float:
