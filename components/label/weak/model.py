@@ -111,19 +111,23 @@ class LabelModel:
             total += np.take(table, outcomes_of(turned, functions, self.classes), axis=1)
         return np.ascontiguousarray(total.T)
 
-    def accuracies(self, tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def accuracies(self, tally: Tally, alone: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How often each function is right where it votes, with a 95 % interval.
 
         The estimate is the mean posterior of the classes that it votes. The interval is Wilson's ("Probable inference,
         the law of succession, and statistical inference", JASA 22, 1927) for as many votes as the sample is sure of: a
         row counts by how far its posterior is from the prior's entropy.
 
+        Args:
+          tally: the votes.
+          alone: whether the posterior is the label model's, without the majority's part and as sure as it is.
+
         Returns:
           Estimate, lower and upper bound, one a function; NaN for one that votes on no row of the tally's patterns or
           sample.
         """
         votes, _, weights = rows_of(tally)
-        posterior = self.predict(votes)
+        posterior = softmax(self.logits(votes)) if alone else self.predict(votes)
         entropy = -(posterior * np.log(np.maximum(posterior, FLOOR))).sum(1)
         sure = np.clip(1 - entropy / max(FLOOR, -(self.prior * np.log(self.prior)).sum()), 0, 1) * weights
         estimates = np.full((3, tally.functions), np.nan)
