@@ -174,10 +174,13 @@ class _Prepared:
         placed = json.loads(content)
         lacking = sum(each[1] for each in placed)
         done = self._propagate(items, scratch, encoder, [each[0] for each in placed])
+        told = done.report
         if chosen.all_rows:
             unreached = sum(_leave(scratch, item, done, start) for item, start in zip(items, _starts(placed)))
         else:
             passes.share(scratch, done.graph.index, done.graph.scales, done.probabilities, done.reached)
+            # From here on the nodes are the workers'.
+            del done
             content = map_merge(
                 "label: assign", items, functools.partial(passes.assign, look, encoder, settings.neighbours), passes.merge_lists,
                 sizes=sizes, **beam,
@@ -193,7 +196,7 @@ class _Prepared:
             "coreset": not chosen.all_rows,
             "unreached": unreached,
             "lacking": lacking,
-            **done.report,
+            **told,
         }
         report["warnings"] = _warnings(self.step, report, most if by_memory else 0)
         return _Labeller(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,9 +151,7 @@ def _softened(stands: np.ndarray) -> np.ndarray:
     return weights / weights.mean()
 
 
-def _best(
-    found: Sequence[np.ndarray], classes: np.ndarray, held: np.ndarray, prior: np.ndarray, stands: np.ndarray
-) -> int:
+def _best(found: np.ndarray, classes: np.ndarray, held: np.ndarray, prior: np.ndarray, stands: np.ndarray) -> int:
     """Which of several solutions, by rising spread, tells held-out seeds best."""
     if len(found) == 1:
         return 0

@@ -156,7 +156,10 @@ def assign(look: Look, encoder: Encoder, count: int, item: Item) -> bytes:
     """Writes the probabilities of an element's rows, by their nearest nodes; gives how many are unlabelled."""
     _, points, lacking = _points(look, encoder, item)
     index, nodes = _shared(look.scratch)
-    squares, near = neighbours.nearest(index, points, min(count, index.ntotal), threads=1)
+    order = neighbours.together(index, points)
+    found = neighbours.nearest(index, points[order], min(count, index.ntotal), threads=1)
+    squares, near = np.empty_like(found[0]), np.empty_like(found[1])
+    squares[order], near[order] = found
     squares = np.where(near < 0, np.inf, np.maximum(squares.astype(np.float64), 0))
     own = graph.scale(squares)
     apart = np.where(near < 0, np.inf, squares / (own[:, None] * nodes["scales"][near]))
