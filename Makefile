@@ -136,7 +136,7 @@ test-peers: $(VENV)/.ready
 .PHONY: test-reuse
 REUSE := $(HOME)/.cache/headwater-reuse
 PYTHON_OF_TFX ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/python3.10; do "$$p" -c '' 2>/dev/null && { echo "$$p"; break; }; done)
-test-reuse: $(VENV)/.ready
+test-reuse: notebooks-packages
 	@test -x $(REUSE)/ci/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/ci
 	@$(UV) pip install -q --python $(REUSE)/ci/bin/python pre-commit==4.7.0
 	@test -x $(REUSE)/celery/bin/python || $(UV) venv -q --python $(PY) $(REUSE)/celery
@@ -156,6 +156,15 @@ test-reuse: $(VENV)/.ready
 	  pyarrow==26.0.1 yamllint==1.38.0 ruff==0.15.2 setuptools
 	@for tool in torch components; do $(UV) pip install -q --python $(REUSE)/$$tool/bin/python --no-deps --no-build-isolation -e .; done
 	$(PY) -m pytest -q -rs tests/reuse
+
+# Executes the notebooks anew. What they need beside Headwater lies beside its environment, in the lock's versions.
+.PHONY: notebooks notebooks-packages
+notebooks: notebooks-packages
+	PYTHONPATH=$(REUSE)/notebooks $(PY) pipelines/notebooks/execute.py pipelines/notebooks/*.ipynb
+
+notebooks-packages: $(VENV)/.ready
+	@$(UV) pip install -q --python $(PY) --target $(REUSE)/notebooks -c $(LOCK) \
+	  ipykernel==7.4.0 nbclient==0.11.0 nbformat==5.11.1 matplotlib==3.11.2
 
 # The newer world of dependencies as far as this machine can hold it: TFDV 1.21 needs glibc 2.39, and what reads and writes
 # files needs no TFDV.

@@ -8,8 +8,10 @@ from __future__ import annotations
 # ruff: noqa: E402 – the filter below stands before the imports that it is for.
 import collections
 import functools
+import itertools
 import logging
 import re
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +42,17 @@ LOCAL = "FnApiRunner"
 
 _LOCAL_RUNNERS = ("", "DirectRunner", "BundleBasedDirectRunner", "FnApiRunner", "PrismRunner", "SwitchingDirectRunner")
 
+
+def _if_interactive(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments) if "apache_beam.runners.interactive.interactive_environment" in sys.modules else None
+
+
+# In a notebook Beam has each pipeline load scripts from another host and warn of packages that draw collections; unless
+# Interactive Beam was imported, nobody has asked for that.
+for _name in ("alter_label_if_ipython", "is_in_ipython"):
+    if hasattr(beam.pipeline, _name):
+        setattr(beam.pipeline, _name, functools.partial(_if_interactive, getattr(beam.pipeline, _name)))
+
 # Beam logs what a step raises with its traceback, and then raises it; a helpful sentence is printed once.
 logging.getLogger("apache_beam.runners.common").addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HeadwaterError))
@@ -47,8 +60,10 @@ logging.getLogger("apache_beam.runners.common").addFilter(
 
 _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
-# A run's progress, for the DoFns that happen to live in the driver's process.
+# A run's progress and items, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the items
+# several times over on their way to them.
 _progress: dict[str, Progress] = {}
+_items: dict[str, Sequence[Any]] = {}
 
 
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
@@ -121,10 +136,13 @@ def run(
     """
     run = uuid.uuid4().hex
     _progress[run] = progress
+    if is_local(options):
+        _items[run] = items
+    carried = itertools.repeat(None) if is_local(options) else items
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            elements = beam.Create(list(zip(range(len(items)), items, sizes)), reshuffle=not is_local(options))
+            elements = beam.Create(list(zip(range(len(items)), carried, sizes)), reshuffle=not is_local(options))
             results = (
                 pipeline
                 | f"{label}/Elements" >> elements
@@ -147,6 +165,7 @@ def run(
         raise
     finally:
         del _progress[run]
+        _items.pop(run, None)
 
 
 class _Work(beam.DoFn):
@@ -166,6 +185,8 @@ class _Work(beam.DoFn):
 
     def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
         index, item, size = element
+        if self._run in _items:
+            item = _items[self._run][index]
         while len(self._pending) >= 2 * max(self._processes, 1):
             yield self._next()
         self._pending.append((index, item, size, self._pool.submit(attempt, self._work, item)))

@@ -192,7 +192,7 @@ def _features(feature: Any, domains: dict[str, list[str]], above: tuple[str, ...
         yield from _features(child, domains, path)
 
 
-_OF_ANOMALIES = ("severity", "split", "feature", "check", "kind", "message", "effect", "threshold")
+_OF_ANOMALIES = ("severity", "split", "feature", "check", "kind", "message", "action", "effect", "threshold")
 
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[[Result], Any]]] = {
     "statistics": (_OF_STATISTICS, _statistics),

@@ -11,7 +11,7 @@ TERMINAL = "HEADWATER_TERMINAL"
 """Environment variable that names the terminal to draw on, for a task whose own output is piped."""
 
 QUIET = "HEADWATER_QUIET"
-"""Environment variable that is set where no bar shall be drawn."""
+"""Environment variable that is set where neither a bar nor lines shall be shown."""
 
 _BAR = 24
 _SECONDS_BETWEEN_LINES = 10.0
@@ -30,6 +30,7 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str = "rows"):
         self._label, self._total, self._unit = label, total, unit
         self._done = 0
+        self._quiet = bool(os.environ.get(QUIET))
         self._terminal, self._owned = _open_terminal()
         self._shown = self._started = time.monotonic()
 
@@ -48,7 +49,7 @@ class Progress:
         if self._terminal:
             self._terminal.write("\r\x1b[K")
             self._terminal.flush()
-        if kind is None:
+        if kind is None and not self._quiet:
             seconds = time.monotonic() - self._started
             print(f"{self._label}: {self._amount(self._done)} in {seconds:.1f} s ({self._rate(seconds)})", flush=True)
         if self._terminal and self._owned:
@@ -61,7 +62,7 @@ class Progress:
             bar = "█" * round(share * _BAR) + "░" * (_BAR - round(share * _BAR))
             self._terminal.write(f"\r\x1b[K{self._label} {bar} {share:4.0%}  {text}")
             self._terminal.flush()
-        else:
+        elif not self._quiet:
             print(f"{self._label}: {share:.0%}, {text}", flush=True)
 
     def _amount(self, amount: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +34,13 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
 
     Args:
       model: what they must be.
-      settings: by key.
+      settings: by key; a result or a `pathlib.Path` stands for its URI or path.
       where: the key that they stand under, for errors.
 
     Raises:
       HeadwaterError: names the key, what is wrong with it and what is allowed.
     """
+    settings = _with_paths(settings)
     try:
         return model.model_validate(settings)
     except pydantic.ValidationError as error:
@@ -55,6 +57,14 @@ def checked(model: type[Model], settings: Mapping[str, Any], where: str = "") ->
                 message = f"{message}; given: {_SHORT.repr(first['input'])}"
             problem = HeadwaterError(f"{key}: {message}" if key else message)
         raise problem from None
+
+
+def _with_paths(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _with_paths(each) for key, each in value.items()}
+    return [_with_paths(each) for each in value] if isinstance(value, list) else value
 
 
 def _first(error: pydantic.ValidationError, settings: Any) -> tuple[Mapping[str, Any], tuple[Any, ...]]:

@@ -39,7 +39,7 @@ def as_uri(given: Tabular, name: str = "dataset") -> str:
     """
     if isinstance(given, (str, os.PathLike)):
         return os.fspath(given)
-    table = _as_arrow(given, name)
+    table = as_arrow(given, name)
     target = pathlib.Path(_folder(), "new.parquet")
     try:
         pq.write_table(table.replace_schema_metadata(None), target, version="2.6")
@@ -70,7 +70,16 @@ def _is_one(given: Any) -> bool:
     )
 
 
-def _as_arrow(given: Any, name: str) -> pa.Table:
+def as_arrow(given: Any, name: str) -> pa.Table:
+    """A table of pandas, polars or Arrow as Arrow's.
+
+    Args:
+      given: the table.
+      name: the argument's, for errors.
+
+    Raises:
+      HeadwaterError: it is none, or cannot be read.
+    """
     if isinstance(given, pa.Table):
         return given
     if isinstance(given, pa.RecordBatch):

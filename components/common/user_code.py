@@ -107,7 +107,9 @@ def failure(error: BaseException, function: Callable[..., Any], row: Mapping[str
     file = code.co_filename if code else ""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file]
-    place = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+    # A cell's file is a temporary one that nobody knows.
+    name = "the cell" if "ipykernel_" in file else os.path.basename(file)
+    place = f" ({name}, line {own[-1].lineno})" if own else ""
     text = _without_values(str(error), row, _words(code)) if row is not None else ""
     return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
 

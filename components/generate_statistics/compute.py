@@ -207,11 +207,13 @@ def _gather(opened: Dataset, rows: int) -> Iterator[tuple[str, int, tuple[Any, .
     place = 0
     for split in opened.splits:
         held: list[Any] = []
+        total = 0
         for element in opened.elements(split):
-            if held and sum(each.rows for each in [*held, element]) > rows:
+            if held and total + element.rows > rows:
                 yield split, place, tuple(held)
-                place, held = place + 1, []
+                place, held, total = place + 1, [], 0
             held.append(element)
+            total += element.rows
         if held:
             yield split, place, tuple(held)
             place += 1

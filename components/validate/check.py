@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from headwater.components.common import results, storage
+from headwater.components.common import results, storage, user_code
 from headwater.components.common.findings import SEVERITIES
 from headwater.components.common.results import Result
 from headwater.components.common.tables_in_memory import Tabular, as_uri, named
@@ -49,7 +49,8 @@ def check_statistics(
       output: folder for the result.
       baseline: statistics to measure drift from: a reference as in `baselines.find_baseline`, or the URI of TFDV's own.
       environment: the schema environment to validate in; empty for none.
-      config: settings by name, as the checks define them and the README lists them.
+      config: settings by name, as the checks define them and the README lists them; a function itself does where one is
+        named.
       dataset: path or URI of the rows that the statistics are of, or a table of pandas, polars or Arrow; by default the
         one that they name.
       passed: folder for a dataset of the rows that break no rule, where there are rules; empty to write none. Under a
@@ -65,7 +66,7 @@ def check_statistics(
     Raises:
       HeadwaterError: a setting is wrong, or a result is missing, altered or unreadable.
     """
-    settings = check_settings(config or {})
+    settings = check_settings(user_code.named(config or {}))
     context = Context(
         os.fspath(statistics),
         os.fspath(schema),
@@ -209,7 +210,10 @@ def _state(context: Context) -> dict[str, Any]:
     accepted = {key: value for key, value in (body["accepted"] or {}).items() if key not in _INNER}
     if body["inferred"]:
         on = body["inferred_on"]
-        words = f"inferred {f'on span {on}' if on not in (None, context.span) else 'from this data'}, not accepted yet"
+        seen = [each["fingerprint"] for each in context.schema.manifest.get("inputs", {}).values()]
+        own = context.statistics.fingerprint in seen or on is not None
+        words = f"on span {on}" if on not in (None, context.span) else f"from {'this' if own else 'other'} data"
+        words = f"inferred {words}, not accepted yet"
     elif accepted["how"] == "accept":
         words = f"accepted by {accepted['who']} on {accepted['when'][:10]}"
     else:

@@ -57,7 +57,7 @@ def bench_big(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row
     files = folder / f"propagate-{rows}"
     if not files.exists():
         _write(files, rows)
-    for share in (10, 1):
+    for share in (5, 1):
         done = run("measure_label", files, share)
         yield f"label, {rows // share:,} × 32: rows/s", f"{done['rows'] / done['elapsed']:,.0f}", "", "", ""
         yield "  accuracy", f"{done['accuracy']:.4f}", "", "", ""
@@ -73,7 +73,7 @@ def measure_ours(kind: str, rows: str, seeds: str) -> dict:
     hashes = np.random.default_rng(2).integers(0, 1 << 63, len(points)).astype(np.uint64)
     nodes = Nodes(points, hashes, own, np.eye(classes, dtype=np.float32)[truth[own]], np.zeros(len(own), bool))
     started, before = time.perf_counter(), _processor()
-    done = propagate(nodes, Rules(10, None, None))
+    done = propagate(nodes, Rules(7, None, None))
     probabilities = done.probabilities[done.of]
     return _told(probabilities, truth, own, started, before)
 

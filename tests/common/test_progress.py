@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headwater.components.common.progress import TERMINAL
+from headwater.components.common.progress import QUIET, TERMINAL
 
 SCRIPT = """
 import time
@@ -47,3 +47,9 @@ def test_elsewhere_there_are_plain_lines():
     lines = process.stdout.splitlines()
     assert lines[1].startswith("collect: write: 50%, 200 rows of 400 rows (") and lines[1].endswith("rows/s)")
     assert lines[-1].startswith("collect: write: 400 rows in 0.") and process.stderr == ""
+
+
+def test_quiet_is_quiet():
+    environment = {**os.environ, QUIET: "1"}
+    process = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

@@ -84,3 +84,11 @@ def test_a_failure_says_message_and_line_but_no_value():
             failing(each)
         assert user_code.failure(caught.value, failing, each).startswith(expected)
     assert user_code.failure(caught.value, failing, None).startswith("KeyError (test_user_code.py, line ")
+
+
+def test_a_cell_is_called_so():
+    names: dict = {}
+    exec(compile("def inner(row):\n    return row['b']", "/tmp/ipykernel_4711/38271.py", "exec"), names)
+    with pytest.raises(KeyError) as caught:
+        names["inner"]({"a": 1})
+    assert user_code.failure(caught.value, names["inner"], {"a": 1}) == "KeyError: 'b' (the cell, line 2)"

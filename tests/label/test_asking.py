@@ -499,7 +499,7 @@ def test_private_columns_never_leave(home, tmp_path):
             content = path.read_bytes()
             whole = pq.read_table(path).to_pydict() if path.suffix == ".parquet" else {}
             assert b"@example.com" not in content and "@example.com" not in str(whole), path
-    with pytest.raises(HeadwaterError, match="label.ask.columns: 'mail' cannot be a feature: it is private"):
+    with pytest.raises(HeadwaterError, match="label.ask.columns.mail: the column must not be looked at: it is private"):
         asking(home, tmp_path, FEW, columns=["mail"])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.label import features
+from headwater.components.label.propagate import features as distances
 
 ROWS = pa.table(
     {
@@ -74,7 +75,9 @@ def test_text_or_categories_as_the_values_tell():
     assert "id" in encoder.dropped
     encoder, _ = made(names, {"id": "text"})
     assert encoder.dimensions == features.TEXT_DIMENSIONS
-    with pytest.raises(HeadwaterError, match="columns: 'id' has more than 256 different values.*use it as text"):
+    with pytest.raises(
+        HeadwaterError, match="columns.id: the column has more than 256 different values.*use it as text"
+    ):
         made(names, {"id": "category"})
 
 
@@ -82,11 +85,11 @@ def test_text_or_categories_as_the_values_tell():
     ("given", "unseen", "message"),
     [
         (["nothing"], (), "columns: there is no column 'nothing'; the columns are amount"),
-        (["kind"], ("kind",), "columns: 'kind' cannot be a feature: it is private"),
+        (["kind"], ("kind",), "columns.kind: the column must not be looked at: it is private"),
         (
             {"kind": "number"},
             (),
-            "columns: 'kind' is string, which cannot be used as number; it can be category or text",
+            "columns.kind: the column is string, which cannot be used as number; it can be text or category",
         ),
         ((), ROWS.column_names, "columns: there is no column to learn from"),
     ],
@@ -96,9 +99,38 @@ def test_columns_that_cannot_be_features_are_named(given, unseen, message):
         features.features_of("columns", ROWS.schema, given, unseen)
 
 
+@pytest.mark.parametrize(
+    ("column", "form"),
+    [("nothing", None), ("kind", "number"), ("amount", "text"), ("lists", None), ("kind", "embedding")],
+)
+def test_for_models_and_for_distances_a_wrong_column_is_the_same_error(column, form):
+    schema = ROWS.schema.append(pa.field("lists", pa.list_(pa.string())))
+    told = []
+    for find in (
+        lambda: features.features_of("columns", schema, {column: form or "auto"}, ()),
+        lambda: distances.features_of("columns", {column: distances.Column(form=form)}, schema, ()),
+    ):
+        with pytest.raises(HeadwaterError) as caught:
+            find()
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_times_are_categories_in_any_zone():
+    rows = pa.table({"at": pa.array([0, 1, None, 0], pa.timestamp("s", "Europe/Berlin"))})
+    encoder, batch = made(rows, {"at": "category"})
+    vectors = encoder.vectors(batch)
+    assert vectors.shape == (4, 3) and (vectors[0] == vectors[3]).all() and vectors[2].tolist() == [0, 0, 1]
+
+
+def test_vectors_of_whole_numbers_are_embeddings():
+    encoder, batch = made(pa.table({"vector": [[1, 2], [3, 4], None]}), ["vector"])
+    assert encoder.parts[0].form == "embedding" and encoder.vectors(batch)[:, -1].tolist() == [0, 0, 1]
+
+
 def test_constant_columns_and_vectors_of_several_lengths():
     with pytest.raises(HeadwaterError, match="columns: no column tells rows apart: same \\(constant\\)"):
         made(given=["same"])
     uneven = pa.table({"vector": [[1.0], [1.0, 2.0]]})
-    with pytest.raises(HeadwaterError, match="columns: the vectors of 'vector' must be of one length"):
+    with pytest.raises(HeadwaterError, match="columns.vector: the vectors must be of one length"):
         made(uneven)

@@ -253,6 +253,9 @@ def test_votes_for_unknown_rows_may_be_skipped(trips, tmp_path):
 
 
 def test_of_a_rater_who_votes_twice_on_a_row_the_last_vote_counts(trips, tmp_path):
+    # As pandas reads columns of a sheet that nobody filled in.
+    empty = votes([3], raters=("ann",)).append_column("time", pa.array([None], pa.float64()))
+    assert labels_of(label(trips, tmp_path, empty.append_column("seconds", pa.array([None], pa.float64()))))[3][0]
     first = votes([3], raters=("ann",), time=lambda *_: "2026-01-02T00:00:00")
     late = votes([3], raters=("ann",), wrong=lambda *_: True, time=lambda *_: "2026-01-03T00:00:00")
     result = label(trips, tmp_path, pa.concat_tables([late, first]))

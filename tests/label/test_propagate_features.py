@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.label.propagate import features, text
+from headwater.components.label import texts as text
+from headwater.components.label.propagate import features
 from headwater.components.label.propagate.features import Column
 
 
@@ -20,7 +21,8 @@ def points(column: pa.Array, sample: pa.Array | None = None, **settings) -> tupl
     learnt = pa.RecordBatch.from_arrays([column if sample is None else sample], names=["c"])
     own = features.features_of("columns", {"c": Column(**settings)}, batch.schema, ())
     counts = features.seen(own, batch)
-    return features.learn("columns", own, learnt, counts).points(batch)
+    encoder = features.learn("columns", own, learnt, counts)
+    return encoder.vectors(batch), encoder.lacking(batch)
 
 
 def apart(made: np.ndarray, one: int, other: int) -> float:
@@ -156,11 +158,11 @@ def test_a_row_without_a_usable_embedding_has_no_place():
         (pa.array([[1.0], [1.0, 2.0]]), {}, "of one length, at least 1; there are lengths from 1 to 2"),
         (pa.array([None, None], pa.list_(pa.float32())), {}, "there is none at all"),
         (pa.array(["a"]), {}, "say form: text to compare what is written, or form: category"),
-        (pa.array(["a"]), {"form": "number"}, "cannot be compared as number; it can be text or category"),
-        (pa.array([1.0]), {"form": "text"}, "cannot be compared as text; it can be number or category"),
-        (pa.array([b"a"]), {}, "which cannot be compared as a column"),
-        (pa.array([{"a": 1}]), {}, "which cannot be compared as a column"),
-        (pa.array([["a"]]), {}, "which cannot be compared as a column"),
+        (pa.array(["a"]), {"form": "number"}, "cannot be used as number; it can be text or category"),
+        (pa.array([1.0]), {"form": "text"}, "cannot be used as text; it can be number or category"),
+        (pa.array([b"a"]), {}, "which cannot be used as a vector"),
+        (pa.array([{"a": 1}]), {}, "which cannot be used as a vector"),
+        (pa.array([["a"]]), {}, "which cannot be used as a vector"),
     ],
 )
 def test_columns_that_cannot_be_compared(column, settings, message):

@@ -52,6 +52,9 @@ def test_chosen_rows_keep_their_order_whatever_shards_they_lie_in(trips, tmp_pat
     assert [each["id"] for each in records(tmp_path)] == ["41", "3", "58"]
     assert (summary["rows"], summary["gold"], summary["votes"]) == (3, 0, 3)
     assert json.loads((tmp_path / "tasks/batch.json").read_text()) == summary
+    assert ask(trips, tmp_path, chosen.to_pandas(), format="jsonl") == summary
+    with pytest.raises(HeadwaterError, match="chosen: must be a path or URI, or a table of pandas, polars or Arrow"):
+        ask(trips, tmp_path, [41, 3])
 
 
 def test_without_chosen_rows_a_sample_by_the_seed_is_asked_about(trips, tmp_path):

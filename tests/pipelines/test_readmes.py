@@ -27,6 +27,7 @@ READMES = [
     path.relative_to(CHECKOUT)
     for path in (
         CHECKOUT / "README.md",
+        CHECKOUT / "pipelines/notebooks/README.md",
         CHECKOUT / "components/README.md",
         CHECKOUT / "pipelines/elyra/README.md",
         *sorted(CHECKOUT.glob("components/*/README.md")),

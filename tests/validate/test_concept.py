@@ -418,6 +418,8 @@ def test_the_slice_that_changed_is_named_with_its_shares():
     frames = [table.to_pandas().query("country == 'JP'") for table in (then, now)]
     assert first["where"] == "CAST(\"country\" AS VARCHAR) = 'JP'"
     assert result["findings"][0]["where"].startswith(f"({first['where']})")
+    # Slices within it, by other columns as well, say no more.
+    assert result["findings"][0]["where"].count("'JP'") == 1
     advice = action({**result["findings"][0], "check": "concept"}, "")
     assert advice.endswith("headwater ask … --where 'CAST(\"country\" AS VARCHAR) = '\"'\"'JP'\"'\"''")
     assert first["slice"] == "country = JP" and first["rows"] == [len(frame) for frame in frames]

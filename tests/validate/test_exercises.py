@@ -122,6 +122,9 @@ def test_census_income(exercise):
     theirs = tfdv.generate_statistics_from_dataframe(evaluation)
     assert_tfdvs_own(first, theirs, text(base))
     assert not first.body["blessed"] and {f[1] for f in kinds(first)} == {"race", "workclass", "occupation"}
+    guessed = exercise.check(other, base)
+    assert guessed.body["verdict"].endswith("the schema was inferred from other data, not accepted yet")
+    assert exercise.check(measured, base).body["verdict"].endswith("inferred from this data, not accepted yet")
 
     # Curated: ages have limits, nine in ten workclasses must be known, races and occupations may be new.
     races, occupations = (sorted({*train[name], *evaluation[name]}) for name in ("race", "occupation"))
@@ -217,3 +220,7 @@ def test_hospital_diabetes(exercise):
     [skew] = [m for m in verdict.body["measures"] if m["feature"] == "diag_1" and m["set_by"] == "schema"]
     assert skew["value"] > 0.03 and ("all", "diag_1", "SKEW", "error") in kinds(verdict)
     assert not any(f[1] == "payer_code" for f in kinds(verdict))
+    # A label that serving need not have is not missing there.
+    assert not any(f[1] == "readmitted" for f in kinds(verdict))
+    elsewhere = exercise.check(measured, curated, environment="TRAINING", config={"serving": {"statistics": served}})
+    assert ("all", "readmitted", "COMPARISON_IMPOSSIBLE", "warning") in kinds(elsewhere)

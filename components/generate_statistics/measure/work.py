@@ -39,16 +39,17 @@ def on_element(work: Any, schema: pa.Schema, cells: int, item: tuple[str, int, t
 def _pieces(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
     """Record batches put together, so that what a call costs is spread over many rows."""
     held: list[pa.RecordBatch] = []
+    cells = size = 0
     for batch in batches:
-        together = [*held, batch]
-        cells = sum(each.num_rows for each in together) * max(1, batch.num_columns)
-        if held and (cells > most or sum(each.nbytes for each in together) > _PIECE_BYTES):
+        own_cells, own_size = batch.num_rows * max(1, batch.num_columns), batch.nbytes
+        if held and (cells + own_cells > most or size + own_size > _PIECE_BYTES):
             # Nothing but the piece itself is held while it is measured, and the batch that comes after it.
-            piece, held, together = _joined(held), [], [batch]
+            piece, held, cells, size = _joined(held), [], 0, 0
             yield piece
             del piece
-        held = together
-        del together, batch
+        held.append(batch)
+        cells, size = cells + own_cells, size + own_size
+        del batch
     if held:
         yield _joined(held)
 

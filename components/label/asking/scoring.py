@@ -15,7 +15,7 @@ from headwater.components.label.asking.choosing import best, region_of, worth_of
 from headwater.components.label.asking.estimators import Model
 from headwater.components.label.asking.strategies import Pool, Rows, Space
 from headwater.components.label.asking.survey import HASH, Lens, decode, encode, look
-from headwater.components.label.features import Encoder
+from headwater.components.label.encoding import Encoder
 
 _PART, _REGION, _WORTH, _VECTOR = "_part", "_region", "_worth", "_vector"
 _CHUNK = 8_192

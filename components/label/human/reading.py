@@ -251,7 +251,8 @@ class _Batch:
                     f"{self._where}: column {self._source.time!r} has a value that cannot be read as a time; "
                     "write times as 2026-01-31T12:00:00"
                 ) from None
-        if pa.types.is_null(column.type):
+        if column.null_count == len(column):
+            # Pandas reads a column that nobody filled in as numbers.
             return np.zeros(self._batch.num_rows, np.int64)
         if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
             raise HeadwaterError(

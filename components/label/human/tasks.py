@@ -16,7 +16,7 @@ from headwater.components.common.arrow_types import is_text
 from headwater.components.common.dataset import OWN_PREFIX, Dataset, load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.keys import KEY, as_key, decoded, hash_keys, value_type
-from headwater.components.common.tables_in_memory import Tabular, as_uri
+from headwater.components.common.tables_in_memory import Tabular, as_arrow, as_uri
 from headwater.components.label.classes import check_kind
 from headwater.components.label.human.forms import FORMS
 from headwater.components.label.human.forms.base import Batch, Task, as_json
@@ -31,7 +31,7 @@ _FIRST, _SECOND, _IS_GOLD = "_first", "_second", "_is_gold"
 
 def write_tasks(
     dataset: Dataset | Tabular,
-    chosen: pa.Table | None,
+    chosen: Tabular | None,
     output: str,
     settings: Tasks,
     *,
@@ -42,7 +42,7 @@ def write_tasks(
 
     Args:
       dataset: a dataset, opened or its path or URI, or a table.
-      chosen: the rows to ask about, in the order in which they should be asked: the dataset's key columns, and any
+      chosen: a table of the rows to ask about, in the order in which they should be asked: the dataset's key columns, and any
         others; None for `settings.rows` of all rows.
       output: folder for the files, which get the same content for the same rows and settings.
       settings: what is asked, and how.
@@ -60,7 +60,7 @@ def write_tasks(
     """
     opened = keyed(dataset if isinstance(dataset, Dataset) else load_dataset(as_uri(dataset)))
     plan = _plan(opened, settings)
-    wanted = None if chosen is None else _keys_of_chosen(opened, chosen)
+    wanted = None if chosen is None else _keys_of_chosen(opened, as_arrow(chosen, "chosen"))
     most = settings.rows if wanted is None else len(wanted)
     if not most:
         raise HeadwaterError("chosen: there are no rows to ask about")

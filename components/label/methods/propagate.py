@@ -20,12 +20,12 @@ from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.findings import percent
 from headwater.components.label.classes import ABSTAIN, ClassName, check_balance
-from headwater.components.label.features import Form
+from headwater.components.label.encoding import Encoder, Form
 from headwater.components.label.gold import ByKey, check_named, of_step, outside
 from headwater.components.label.methods import STRICT, Context, Fitted, Item, Labels, Step, certain
 from headwater.components.label.propagate import coreset, features, fitting, passes
 from headwater.components.label.propagate.calibration import LEAST_SEEDS
-from headwater.components.label.propagate.features import Column, Encoder, Feature
+from headwater.components.label.propagate.features import Column, Feature
 from headwater.components.label.propagate.fitting import Nodes, Propagated, Rules
 from headwater.components.label.table import Earlier
 
@@ -81,7 +81,7 @@ class Settings(pydantic.BaseModel):
     gold: str = ""
     gold_input: str = ""
     min_seed_probability: Annotated[float | int, pydantic.Field(ge=0, le=1)] = 0.0
-    neighbours: Annotated[int, pydantic.Field(ge=1, le=100)] = 10
+    neighbours: Annotated[int, pydantic.Field(ge=1, le=100)] = 7
     spread: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
     balance: dict[ClassName, float | int] | None = None
     class_mass: bool = True
@@ -174,10 +174,13 @@ class _Prepared:
         placed = json.loads(content)
         lacking = sum(each[1] for each in placed)
         done = self._propagate(items, scratch, encoder, [each[0] for each in placed])
+        told = done.report
         if chosen.all_rows:
             unreached = sum(_leave(scratch, item, done, start) for item, start in zip(items, _starts(placed)))
         else:
             passes.share(scratch, done.graph.index, done.graph.scales, done.probabilities, done.reached)
+            # From here on the nodes are the workers'.
+            del done
             content = map_merge(
                 "label: assign", items, functools.partial(passes.assign, look, encoder, settings.neighbours), passes.merge_lists,
                 sizes=sizes, **beam,
@@ -188,12 +191,12 @@ class _Prepared:
             "labelled_before": counts["labelled"],
             "gold": counts["gold"],
             "seeds": dict(zip(classes, counts["seeds"])),
-            "columns": {part.feature.name: [part.feature.form, part.width] for part in encoder.parts},
+            "columns": {part.name: [part.form, part.dimensions] for part in encoder.parts},
             "rows_in_graph": sum(each[0] for each in placed),
             "coreset": not chosen.all_rows,
             "unreached": unreached,
             "lacking": lacking,
-            **done.report,
+            **told,
         }
         report["warnings"] = _warnings(self.step, report, most if by_memory else 0)
         return _Labeller(

@@ -259,11 +259,8 @@ def votes_of(prepared: _Prepared, batch: pa.RecordBatch) -> Votes:
 
 
 def _merge(parts: list[bytes]) -> bytes:
-    total, failed, unknown = _decode(parts[0])
-    for part in parts[1:]:
-        other, more, outside = _decode(part)
-        total, failed, unknown = tally.merge(total, other), failed + more, unknown + outside
-    return _encode(total, failed, unknown)
+    tallies, failed, unknown = zip(*map(_decode, parts))
+    return _encode(tally.merge(*tallies), np.sum(failed, 0, np.int64), sum(unknown))
 
 
 def _encode(votes: tally.Tally, failed: np.ndarray, unknown: int) -> bytes:

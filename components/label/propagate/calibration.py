@@ -10,6 +10,10 @@ LEAST_SEEDS = 30
 """Fewer held-out seeds than this calibrate nothing."""
 
 FOLDS = 4
+
+ENOUGH_SEEDS = 200
+"""A fold of so many seeds calibrates as well as all."""
+
 _TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(10), 93))
 _DOUBTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4)
 _LEAST = 1e-12

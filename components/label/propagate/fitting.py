@@ -16,7 +16,8 @@ SPREADS = (0.9, 0.97, 0.995)
 FEW_SPREAD = 0.97
 """The one that is taken where there are too few seeds to choose by."""
 
-_ROUGHLY = 5e-3
+_TOLD = 4
+"""So many digits of a loss count."""
 
 
 class Nodes(NamedTuple):
@@ -101,27 +102,35 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
     seeds, classes, gold, stands = seeds[order], classes[order], gold[order], stands[order]
     folds = calibration.folds_of(classes.argmax(1))
     enough = (folds < calibration.FOLDS).sum() >= calibration.LEAST_SEEDS
-    share = rules.spread or (_chosen(joined.joins, seeds, classes, folds, prior, stands) if enough else FEW_SPREAD)
-    if not rules.calibrate or not enough:
-        folds[:] = 0
-    solution = solving.solve(joined.joins, share, seeds, classes, folds)
+    share, held_mass, steps = rules.spread or FEW_SPREAD, None, 0
+    if enough and (rules.spread is None or rules.calibrate):
+        judged = (folds == 0) & (gold if gold.any() else True)
+        if judged.sum() >= calibration.ENOUGH_SEEDS:
+            folds[folds > 0] = calibration.FOLDS
+        spreads = (rules.spread,) if rules.spread else SPREADS
+        found, steps = solving.held_out(joined.joins, spreads, seeds, classes, folds, calibration.FOLDS)
+        best = _best(found, classes, folds < calibration.FOLDS, prior, stands)
+        share, held_mass = spreads[best], found[best]
+    mass, more = solving.solve(joined.joins, share, seeds, classes)
     has_seed = np.zeros(int(joined.components.max(initial=0)) + 1, bool)
     has_seed[joined.components[seeds]] = True
     reached = has_seed[joined.components]
     copies = np.bincount(of, minlength=len(first))
     factors = np.ones(len(prior))
     if rules.class_mass:
-        factors = calibration.class_mass(solution.mass[reached], copies[reached], prior)
+        factors = calibration.class_mass(mass[reached], copies[reached], prior)
     plain = Calibration(factors, prior)
-    held_out = (folds < calibration.FOLDS) & (solution.held.sum(1) > 0) & bool(folds.any())
+    fitted, told = plain, None
+    held_out = np.zeros(len(seeds), bool)
+    if rules.calibrate and held_mass is not None:
+        held_out = (folds < calibration.FOLDS) & (held_mass.sum(1) > 0)
     if (held_out & gold).sum() >= calibration.LEAST_SEEDS:
         held_out &= gold
-    fitted, told = plain, None
-    if held_out.sum() >= calibration.LEAST_SEEDS:
-        held, known, weights = solution.held[held_out], classes[held_out], _softened(stands[held_out])
+    if held_mass is not None and held_out.sum() >= calibration.LEAST_SEEDS:
+        held, known, weights = held_mass[held_out], classes[held_out], _softened(stands[held_out])
         fitted = calibration.fit(plain, held, known, weights)
         told = _described(plain, fitted, held, known, weights, bool(gold[held_out].all()))
-    probabilities = fitted.probabilities(solution.mass)
+    probabilities = fitted.probabilities(mass)
     report = {
         "nodes": len(first),
         "edges": int(joined.joins.nnz // 2),
@@ -130,7 +139,7 @@ def _propagate(nodes: Nodes, rules: Rules) -> Propagated:
         "spread": share,
         "far": round(far, 6),
         "prior": [round(float(each), 6) for each in prior],
-        "steps": solution.steps,
+        "steps": steps + more,
         "held_out": told,
     }
     return Propagated(of, probabilities, reached, joined, fitted, report)
@@ -142,23 +151,19 @@ def _softened(stands: np.ndarray) -> np.ndarray:
     return weights / weights.mean()
 
 
-def _chosen(
-    joins: Any, seeds: np.ndarray, classes: np.ndarray, folds: np.ndarray, prior: np.ndarray, stands: np.ndarray
-) -> float:
-    """The spread by which the other folds' seeds tell one fold's best; the solution need not be exact for that."""
-    held = folds == 0
-    weights = _softened(stands[held])
+def _best(found: np.ndarray, classes: np.ndarray, held: np.ndarray, prior: np.ndarray, stands: np.ndarray) -> int:
+    """Which of several solutions, by rising spread, tells held-out seeds best."""
+    if len(found) == 1:
+        return 0
+    known, weights = classes[held], _softened(stands[held])
     plain = Calibration(np.ones(len(prior)), prior)
-    losses = {}
-    for share in SPREADS:
-        given = np.zeros((joins.shape[0], len(prior)), np.float32)
-        given[seeds[~held]] = classes[~held]
-        found, _ = solving.conjugate_gradients(joins, share, given, _ROUGHLY)
-        own = np.maximum(found[seeds[held]], 0)
-        losses[share] = calibration.log_loss(
-            calibration.fit(plain, own, classes[held], weights).probabilities(own), classes[held], weights
-        )
-    return min(losses, key=losses.__getitem__)
+
+    def loss(masses: np.ndarray) -> float:
+        fitted = calibration.fit(plain, masses, known, weights)
+        return calibration.log_loss(fitted.probabilities(masses), known, weights)
+
+    # Of those that tell as much the one that reaches farthest.
+    return min(range(len(found)), key=lambda place: (round(loss(found[place][held]), _TOLD), -place))
 
 
 def _by_node(nodes: Nodes, of: np.ndarray, stands: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -21,10 +21,11 @@ from headwater.components.common.dataset import read_element
 from headwater.components.common.partitions import PartitionResults
 from headwater.components.label.attribution import codes_of
 from headwater.components.label.classes import ABSTAIN, OUTSIDE, numbers
+from headwater.components.label.encoding import Encoder
 from headwater.components.label.methods import Item, certain
 from headwater.components.label.propagate import features, graph, neighbours
 from headwater.components.label.propagate.coreset import Chosen
-from headwater.components.label.propagate.features import Encoder, Feature
+from headwater.components.label.propagate.features import Feature
 from headwater.components.label.table import Earlier
 
 _SAMPLED = 10_000
@@ -155,7 +156,10 @@ def assign(look: Look, encoder: Encoder, count: int, item: Item) -> bytes:
     """Writes the probabilities of an element's rows, by their nearest nodes; gives how many are unlabelled."""
     _, points, lacking = _points(look, encoder, item)
     index, nodes = _shared(look.scratch)
-    squares, near = neighbours.nearest(index, points, min(count, index.ntotal), threads=1)
+    order = neighbours.together(index, points)
+    found = neighbours.nearest(index, points[order], min(count, index.ntotal), threads=1)
+    squares, near = np.empty_like(found[0]), np.empty_like(found[1])
+    squares[order], near[order] = found
     squares = np.where(near < 0, np.inf, np.maximum(squares.astype(np.float64), 0))
     own = graph.scale(squares)
     apart = np.where(near < 0, np.inf, squares / (own[:, None] * nodes["scales"][near]))
@@ -218,9 +222,8 @@ def _points(look: Look, encoder: Encoder, item: Item) -> tuple[np.ndarray, np.nd
     )
     for batch in read_element(item.element, schema):
         hashes.append(hashing.hash_rows([batch.column(schema.get_field_index(name)) for name in look.key]))
-        made, lacks = encoder.points(batch)
-        points.append(made)
-        lacking.append(lacks)
+        points.append(encoder.vectors(batch))
+        lacking.append(encoder.lacking(batch))
     return np.concatenate(hashes), np.concatenate(points), np.concatenate(lacking)
 
 

@@ -139,33 +139,37 @@ def tally(
     )
 
 
-def merge(one: Tally, other: Tally) -> Tally:
-    """The tally of both tallies' rows, which are not the same rows."""
-    exact = one.is_exact and other.is_exact
-    patterns, counts = one.patterns[:0], one.counts[:0]
-    if exact:
-        patterns, counts = _distinct(
-            np.concatenate([one.patterns, other.patterns]), np.concatenate([one.counts, other.counts])
-        )
-    hashes = np.concatenate([one.hashes, other.hashes])
-    gold_hashes = np.concatenate([one.gold_hashes, other.gold_hashes])
-    chosen, golden = _lowest(hashes, one.size), _lowest(gold_hashes, one.size)
+def merge(*parts: Tally) -> Tally:
+    """The tally of all tallies' rows, which are not the same rows; at least one."""
+    first = parts[0]
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def added(name: str) -> Any:
+        return sum(getattr(part, name) for part in parts)
+
+    patterns, counts = first.patterns[:0], first.counts[:0]
+    if all(part.is_exact for part in parts):
+        patterns, counts = _distinct(joined("patterns"), joined("counts"))
+    hashes, gold_hashes = joined("hashes"), joined("gold_hashes")
+    chosen, golden = _lowest(hashes, first.size), _lowest(gold_hashes, first.size)
     return Tally(
-        one.classes,
-        one.rows + other.rows,
-        one.pairs + other.pairs,
-        one.conflicts + other.conflicts,
-        one.overlaps + other.overlaps,
-        one.contested + other.contested,
-        one.covered + other.covered,
+        first.classes,
+        added("rows"),
+        added("pairs"),
+        added("conflicts"),
+        added("overlaps"),
+        added("contested"),
+        added("covered"),
         patterns,
         counts,
         hashes[chosen],
-        np.concatenate([one.votes, other.votes])[chosen],
+        joined("votes")[chosen],
         gold_hashes[golden],
-        np.concatenate([one.gold_votes, other.gold_votes])[golden],
-        np.concatenate([one.gold, other.gold])[golden],
-        one.size,
+        joined("gold_votes")[golden],
+        joined("gold")[golden],
+        first.size,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headwater.components.validate.checks import (
     concept,
+    custom,
     dataset_constraints,
     drift,
     feature_skew,
@@ -25,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     concept.CHECK,
     upstream.CHECK,
     feature_skew.CHECK,
+    custom.CHECK,
 )
 """In the order in which they run and are reported."""
 

@@ -94,11 +94,22 @@ def of_concept(
                 effect=effect,
                 p_value=float(each.adjusted),
                 slices=own[:5],
-                where=" OR ".join(f"({part})" for part in dict.fromkeys(slice_["where"] for slice_ in own[:5]) if part),
+                where=_where([slice_["where"] for slice_ in own[:5]]),
                 echoes=echoes if each is sources[0] else [],
             )
         )
     return findings
+
+
+def _where(slices: Sequence[str]) -> str:
+    """The rows of several slices as one SQL expression, without slices that lie within another."""
+    parts = [part for part in dict.fromkeys(slices) if part]
+    outer = [
+        part
+        for part in parts
+        if not any(part.startswith(f"{each} AND ") or part.endswith(f" AND {each}") for each in parts)
+    ]
+    return " OR ".join(f"({part})" for part in outer)
 
 
 def _change(slice_: dict[str, Any], label: Column) -> str:

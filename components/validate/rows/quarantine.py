@@ -21,7 +21,7 @@ from headwater.components.common.labelled import WideShard
 from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard
-from headwater.components.common.tables_in_memory import Tabular, as_uri
+from headwater.components.common.tables_in_memory import DESCRIPTION, Tabular, as_uri, named
 from headwater.components.validate.rows import judging, key_sets, outliers, outputs, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
 from headwater.components.validate.rows.outputs import PASSED, QUARANTINE
@@ -298,6 +298,8 @@ def _items(opened: Dataset, traces: Mapping[int, Sequence[Any]]) -> list[Item]:
             else:
                 file = element.file
                 name, first = _name_of(file.uri, bases) or file.uri.rpartition("/")[2], element.first_row
+                if named(file.uri) != file.uri:
+                    name = DESCRIPTION
                 if file.uri not in identities:
                     # As collect does it: of two files with the same content each has its own.
                     copies[file.sha256] = copies.get(file.sha256, -1) + 1

@@ -115,7 +115,7 @@ def _of_feature(
     if feature.deprecated or stage in _NOT_VALIDATED:
         return
     path = (*above, feature.name)
-    if _is_required(schema, feature, environment) and feature.presence.min_fraction > 0:
+    if in_environment(schema, feature, environment) and feature.presence.min_fraction > 0:
         share = min(feature.presence.min_fraction, 1.0)
         text = f"{feature.name} present" if share == 1 else f"{feature.name} present in {percent(share)} of the rows"
         yield SchemaRule(path, "missing", text, *_graded(severity, share))
@@ -142,7 +142,8 @@ def _graded(severity: str, share: float) -> tuple[str, float]:
     return (severity, 0.0) if share >= 1 else ("warning", round(1.0 - share, 12))
 
 
-def _is_required(schema: schema_pb2.Schema, feature: schema_pb2.Feature, environment: str) -> bool:
+def in_environment(schema: schema_pb2.Schema, feature: schema_pb2.Feature, environment: str) -> bool:
+    """Whether an environment expects a feature; without one every feature is expected."""
     if not environment or environment in feature.in_environment:
         return True
     return environment in schema.default_environment and environment not in feature.not_in_environment

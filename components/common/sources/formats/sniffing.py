@@ -296,10 +296,12 @@ def _notice_numbers(candidate: _Candidate, dialect: Dialect) -> Iterator[tuple[s
     first, *records = candidate.records
     names, _ = name_columns(first if dialect.header else [""] * len(first))
     for name, column in zip(names, zip(*(cells for cells in records if len(cells) == len(first)))):
-        values = [cell.strip() for cell in column if not cell.strip().isdigit() and cell.strip()]
-        if values and all(map(_THOUSANDS_COMMA.fullmatch, values)):
+        values = [text for text in map(str.strip, column) if text and not text.isdigit()]
+        if not values or "," not in values[0]:
+            continue
+        if all(map(_THOUSANDS_COMMA.fullmatch, values)):
             sentence = "numbers with commas, which are read as text; set thousands: ',' or decimal: ','"
-        elif values and all(map(_DECIMAL_COMMA.fullmatch, values)):
+        elif all(map(_DECIMAL_COMMA.fullmatch, values)):
             sentence = "numbers with decimal commas, which are read as text; set decimal: ','"
         else:
             continue

@@ -1,4 +1,5 @@
-"""Text as points: its words and their pieces are hashed, weighed by how rare they are, and projected to few dimensions.
+"""Text as points: hashed words and pairs of them; or words and their pieces, weighed by how rare they are and projected to few
+dimensions.
 
 The projection is random and the same everywhere: a sign by n-gram and dimension, from a hash. Two texts are as far apart as
 their n-grams differ, give or take what so few dimensions can hold.
@@ -14,12 +15,42 @@ import pyarrow.compute as pc
 
 from headwater.components.common import hashing
 
+_LENGTH = 4.0
 _BUCKETS = 1 << 15
 _PIECES = (3, 4, 5)
 _LONGEST = 4_096
 _BYTES = 1 << 20
 _WORD = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR = np.uint64(0xD1B54A32D192ED03)
+
+
+def words(texts: pa.Array, width: int) -> np.ndarray:
+    """Words and pairs of them, each in the dimension and with the sign that its hash tells.
+
+    Args:
+      texts: strings, none missing.
+      width: how many dimensions.
+
+    Returns:
+      float64, [texts, width]: all of one length, or 0 where a text has no word.
+    """
+    lists = pc.utf8_split_whitespace(pc.utf8_lower(texts))
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    tokens = lists.flatten()
+    if not len(tokens):
+        return np.zeros((len(texts), width))
+    hashes = hashing.hash_values(tokens)
+    rows = np.repeat(np.arange(len(lists)), np.diff(offsets))
+    same = np.flatnonzero(rows[1:] == rows[:-1])
+    pairs = hashing.mix(hashes[same] + hashing.mix(hashes[same + 1]))
+    every, of = np.concatenate([hashes, pairs]), np.concatenate([rows, rows[same]])
+    blank = pc.equal(tokens, "").to_numpy(zero_copy_only=False)
+    weights = np.where(every >> np.uint64(63), 1.0, -1.0)
+    weights[: len(tokens)][blank] = 0
+    places = of * width + (every % np.uint64(width)).astype(np.int64)
+    sums = np.bincount(places, weights, minlength=len(lists) * width).reshape(len(lists), width)
+    lengths = np.sqrt((sums**2).sum(1, keepdims=True))
+    return sums * (_LENGTH / np.where(lengths > 0, lengths, 1))
 
 
 def rarity(texts: pa.Array) -> np.ndarray:
