@@ -27,7 +27,7 @@ setup(
     packages=packages,
     package_data={
         "headwater.components": ["*/*.yaml", "*/templates/*", "*/README.md"],
-        "headwater.pipelines": ["*.yaml"],
+        "headwater.pipelines": ["*.yaml", "elyra/*.yaml"],
         "headwater": ["*/README.md"],
     },
     # Ranges that admit both worlds of TFDV's dependencies; the locks under images/locks fix each.

@@ -6,9 +6,10 @@ import pathlib
 
 import numpy as np
 import pytest
+from vote_kinds import draw as draw_votes
 from votes import generate, naive_bayes, plain_em, smoothed_majority, sparse
 
-from headwater.components.label.weak import analysis, fitting, model, tally, trust
+from headwater.components.label.weak import analysis, fitting, following, model, tally, trust
 from headwater.components.label.weak.functions import Function
 
 REAL = pathlib.Path(__file__).parents[3] / "shared/data/votes"
@@ -54,6 +55,34 @@ def test_sparse_dependent_votes_of_any_number_are_labelled_no_worse_than_by_the_
     apart = (posterior.argmax(1) == truth).astype(int) - (plain.argmax(1) == truth)
     assert apart.mean() >= -0.005 - np.sqrt((apart != 0).sum()) / len(apart)
     assert model.log_loss(posterior, truth) <= model.log_loss(plain, truth) + 0.0005
+
+
+@pytest.mark.sweep(4)
+@pytest.mark.parametrize("seed", range(10_000, 10_020))
+def test_votes_of_many_kinds_are_labelled_as_rightly_as_by_the_majority(seed):
+    """Of seeds that the pool's weights were not fitted to."""
+    _, truth, votes, classes = draw_votes(seed)
+    fitted, _ = fit(votes, classes)
+    own, plain = score(fitted.predict(votes), truth), score(smoothed_majority(votes, classes), truth)
+    assert own[0] >= plain[0] - 0.005 and own[1] <= 1.1 * plain[1]
+    if fitted.trust.share < 0.5:
+        assert own[0] == plain[0]
+
+
+def test_what_votes_show_weighs_the_models(monkeypatch):
+    _, votes, classes = sparse(3, 3_000, "mixed")
+    before, _ = fit(votes, classes)
+    assert 0 < before.trust.share < 1 and before.leaning == before.trust.weights[0] > 0
+    weights = {"majority": 0.25, "firm": 0.0, "em": 0.75}
+    monkeypatch.setattr(following, "strengths", lambda found: weights)
+    alone, _ = fit(votes, classes)
+    assert alone.trust.share == 0.75 and alone.temperature == pytest.approx(1 / 0.75) and not alone.keeps
+    weights.update(firm=0.75, em=0.0)
+    firm, _ = fit(votes, classes)
+    assert np.abs(firm.predict(votes) - alone.predict(votes)).max() > 0.05
+    weights.update(majority=0.9, firm=0.1)
+    kept, _ = fit(votes, classes)
+    assert kept.keeps and (kept.predict(votes).argmax(1) == smoothed_majority(votes, classes).argmax(1)).all()
 
 
 @pytest.mark.parametrize("name", ["hausa", "face"])

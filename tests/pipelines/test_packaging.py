@@ -82,6 +82,12 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/validate/templates/index.html",
         "components/validate/templates/page.html",
         "components/validate/templates/run.html",
+        "pipelines/elyra/collect.yaml",
+        "pipelines/elyra/gate.yaml",
+        "pipelines/elyra/generate_statistics.yaml",
+        "pipelines/elyra/infer_schema.yaml",
+        "pipelines/elyra/label.yaml",
+        "pipelines/elyra/validate.yaml",
         "pipelines/headwater.yaml",
     ]
 

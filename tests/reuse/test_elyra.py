@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -43,11 +44,13 @@ def elyra(tmp_path_factory):
         return {each["name"]: each for each in found}, told
 
     # The README's commands; and what Elyra makes of the newer format.
-    for name, folder in (("headwater", "pipelines/elyra"), ("newer", "components/collect")):
+    (home / "newer").mkdir()
+    shutil.copy(ROOT / "components/collect/component.yaml", home / "newer")
+    for name, folder in (("headwater", ROOT / "pipelines/elyra"), ("newer", home / "newer")):
         call(
             "elyra-metadata", "create", "component-catalogs", "--schema_name=local-directory-catalog", f"--name={name}",
             "--display_name=Headwater", "--runtime_type=KUBEFLOW_PIPELINES", "--categories=['Headwater']",
-            f"--paths=['{ROOT / folder}']",
+            f"--paths=['{folder}']",
         )  # fmt: skip
     call(
         "elyra-metadata", "create", "runtimes", "--schema_name=kfp", "--name=cluster", "--display_name=Cluster",

@@ -38,7 +38,8 @@ def describe(
     rows = max(1, counted.rows)
     own = np.diag(counted.pairs).reshape(len(functions), width)
     golden, truth, weights = _gold_of(counted)
-    estimates = fitted.accuracies(counted)
+    # What a pool says is less sure than any function is right.
+    estimates = fitted.accuracies(counted, alone=fitted.trust is not None and not fitted.losses)
     knowable = _knowable(fitted, counted, len(functions), golden, weights)
     followed = fitted.trust.share if fitted.trust is not None and not fitted.losses else 1.0
     chance = _by_chance(own, fitted)

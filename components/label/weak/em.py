@@ -49,8 +49,9 @@ class Steps:
       balance: the share of each class, if it is known.
       groups: functions with one joint distribution.
       silent: one a function, whether its abstaining tells nothing of the class; of none by default.
-      prior: a posterior, float32, [classes, rows], by which each group counts `PRIOR_VOTES` of its votes beforehand:
+      prior: a posterior, float32, [classes, rows], by which each group counts some of its votes beforehand:
         functions are as good as it says until votes tell otherwise. None without.
+      strength: how many votes those are, in place of `PRIOR_VOTES`.
     """
 
     def __init__(
@@ -63,13 +64,14 @@ class Steps:
         groups: tuple[tuple[int, ...], ...],
         silent: np.ndarray | None = None,
         prior: np.ndarray | None = None,
+        strength: float = PRIOR_VOTES,
     ):
         self._outcomes = Outcomes(votes, groups, classes, silent)
         self._weights, self._balance = weights.astype(np.float32), balance
         self._beforehand: list[np.ndarray] | None = None
         if prior is not None:
             self._beforehand = [
-                part * min(1.0, PRIOR_VOTES / max(float(part[1:].sum()), 1.0))
+                part * (strength / max(float(part[1:].sum()), strength, 1.0))
                 for part in self._outcomes.counts(prior * self._weights)
             ]
         self._known = np.flatnonzero(gold >= 0)

@@ -35,12 +35,14 @@ class Trust:
       consistency: how the posteriors of two halves of the functions vary together, as a share of what the model says;
         None where it was not estimated.
       unidentified: classes for which too few functions vote that meet each other.
+      weights: of the logs of the majority's, a firm model's and EM's posterior, whose sum is followed.
     """
 
     share: float
     temperature: float = 1.0
     consistency: float | None = None
     unidentified: tuple[int, ...] = ()
+    weights: tuple[float, float, float] = (1.0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,7 @@ class LabelModel:
       groups: functions whose outcomes have one joint distribution; most groups are of one function.
       tables: one a group, log P(outcome | class), [(classes + 1) ** functions, classes]. Empty for "majority".
       temperature: what the log posterior is divided by.
+      keeps: whether the majority's class stays the likeliest.
       leaning: how much the log of the majority's posterior, each class counted one vote more, adds to it.
       smoothing: votes that the prior counts as, of the kind "majority".
       balance: the share of each class, if it was known.
@@ -75,6 +78,7 @@ class LabelModel:
     iterations: int = 0
     sampled: int = 0
     leaning: float = 0.0
+    keeps: bool = False
     smoothing: float = 1.0
     balance: np.ndarray | None = None
     trust: Trust | None = None
@@ -93,6 +97,8 @@ class LabelModel:
             if self.leaning:
                 logits += np.float32(self.leaning) * np.log(majority(votes[part], even, self.classes))
             probabilities[part] = softmax(logits)
+            if self.keeps:
+                _keep(probabilities[part], votes[part], even)
         return probabilities
 
     def logits(self, votes: np.ndarray) -> np.ndarray:
@@ -105,19 +111,23 @@ class LabelModel:
             total += np.take(table, outcomes_of(turned, functions, self.classes), axis=1)
         return np.ascontiguousarray(total.T)
 
-    def accuracies(self, tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def accuracies(self, tally: Tally, alone: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How often each function is right where it votes, with a 95 % interval.
 
         The estimate is the mean posterior of the classes that it votes. The interval is Wilson's ("Probable inference,
         the law of succession, and statistical inference", JASA 22, 1927) for as many votes as the sample is sure of: a
         row counts by how far its posterior is from the prior's entropy.
 
+        Args:
+          tally: the votes.
+          alone: whether the posterior is the label model's, without the majority's part and as sure as it is.
+
         Returns:
           Estimate, lower and upper bound, one a function; NaN for one that votes on no row of the tally's patterns or
           sample.
         """
         votes, _, weights = rows_of(tally)
-        posterior = self.predict(votes)
+        posterior = softmax(self.logits(votes)) if alone else self.predict(votes)
         entropy = -(posterior * np.log(np.maximum(posterior, FLOOR))).sum(1)
         sure = np.clip(1 - entropy / max(FLOOR, -(self.prior * np.log(self.prior)).sum()), 0, 1) * weights
         estimates = np.full((3, tally.functions), np.nan)
@@ -129,6 +139,14 @@ class LabelModel:
             share = float((right * weights[voted]).sum() / weights[voted].sum())
             estimates[:, number] = share, *wilson(share, float(sure[voted].sum()))
         return estimates[0], estimates[1], estimates[2]
+
+
+def _keep(probabilities: np.ndarray, votes: np.ndarray, balance: np.ndarray) -> None:
+    """Raises the majority's class, the first of equals, above the likeliest where that is another; in place."""
+    first = majority(votes, balance, len(balance)).argmax(1)
+    changed = np.flatnonzero((probabilities.argmax(1) != first) & (votes >= 0).any(1))
+    probabilities[changed, first[changed]] = probabilities[changed].max(1) * np.float32(1.001)
+    probabilities[changed] /= probabilities[changed].sum(1, keepdims=True)
 
 
 def majority(votes: np.ndarray, prior: np.ndarray, strength: float = 1.0) -> np.ndarray:

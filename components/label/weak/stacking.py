@@ -7,6 +7,7 @@ generalization", Neural Networks 5, 1992; Breiman, "Stacked regressions", Machin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,29 +22,29 @@ _STILL = 1e-7
 _LEAST_STEP = 1e-6
 
 
-def weights_of(logits: Sequence[np.ndarray], truth: np.ndarray, start: np.ndarray) -> np.ndarray:
+def weights_of(logits: Sequence[np.ndarray], truth: np.ndarray, starts: Sequence[np.ndarray]) -> np.ndarray:
     """The weight of each model, at least 0.
 
     Args:
       logits: of each model on rows that it has not seen, [rows, classes].
       truth: their classes.
-      start: the weights to shrink to.
+      starts: weights to shrink to, of which the rows choose.
     """
     stacked = np.stack([each - each.mean(1, keepdims=True) for each in logits]).astype(np.float64)
     # So that a weight of one is as much of one model as of another.
     scale = np.maximum(np.sqrt((stacked**2).mean((1, 2))), 1e-9)
     stacked /= scale[:, None, None]
-    begin = start * scale
     part = np.arange(len(truth)) % _PARTS
-    losses = []
-    for shrinkage in _SHRINKAGES:
-        loss = 0.0
+    tried = []
+    for start, shrinkage in itertools.product(starts, _SHRINKAGES):
+        begin, loss = start * scale, 0.0
         for number in range(_PARTS):
             held = part == number
             found = _fitted(stacked[:, ~held], truth[~held], begin, shrinkage)
             loss += log_loss(softmax(np.tensordot(found, stacked[:, held], 1)), truth[held]) * held.sum()
-        losses.append(loss)
-    return _fitted(stacked, truth, begin, _SHRINKAGES[int(np.argmin(losses))]) / scale
+        tried.append((loss, begin, shrinkage))
+    _, begin, shrinkage = min(tried, key=lambda each: each[0])
+    return _fitted(stacked, truth, begin, shrinkage) / scale
 
 
 def _fitted(stacked: np.ndarray, truth: np.ndarray, begin: np.ndarray, shrinkage: float) -> np.ndarray:

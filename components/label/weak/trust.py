@@ -5,7 +5,8 @@ all: do three independent functions that meet each other vote for each class? Is
 in two halves, each half is fitted on its own, and were both right and as sure as they say, how the two posteriors vary
 together would follow from how each varies ("split-half calibration": with functions independent given the class, the
 ratio is the product of both halves' calibration slopes). Is it too sure: at which temperature does the posterior from
-the other functions predict best what one function votes on rows that were not fitted?
+the other functions predict best what one function votes on rows that were not fitted? Few votes answer the last two badly,
+and `following` says what is usual of such votes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from headwater.components.label.weak import following
 from headwater.components.label.weak.em import Steps, first_posterior
 from headwater.components.label.weak.model import LabelModel, Trust, outcomes_of, softmax
 
@@ -32,10 +34,12 @@ _MOST_ITERATIONS = 60
 _TEMPERATURES = np.array([1.0, 1.2, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 9.0, 15.0, 30.0])
 # Real votes are never quite independent: before votes tell, temperatures lie around this one, by so much of its log.
 _USUAL, _SPREAD = 2.0, 0.6
+# So few votes tell nothing of their own dependence, and so many tell it.
+_FEW_VOTES, _MANY_VOTES = 15_000.0, 45_000.0
 # Consistency below the first is that of chance or of shared causes, above the second that of the model: of functions
 # that vote for several classes, and of those that vote for one.
 _INCONSISTENT, _CONSISTENT = (0.5, 0.86), (0.86, 0.94)
-_LEAST_IDENTIFIED = 0.6
+_MOST_UNIDENTIFIED = 0.4
 
 
 def assess(
@@ -60,24 +64,34 @@ def assess(
     """
     unidentified = _unidentified(votes, weights, classes, groups)
     rows = _drawn(votes, weights)
-    identified = 1 - float((np.isin(rows, unidentified) & (rows >= 0)).sum() / max(1, (rows >= 0).sum()))
-    if identified < _LEAST_IDENTIFIED:
+    cast = max(1, (rows >= 0).sum())
+    lost = float((np.isin(rows, unidentified) & (rows >= 0)).sum() / cast)
+    if lost > _MOST_UNIDENTIFIED:
         return Trust(0.0, unidentified=unidentified)
+    few = float((rows[:, ~silent] >= 0).sum() / cast)
+    ratios = _consistency(rows[:_MOST_ROWS], classes, balance, groups, silent)
     # Abstentions of functions that vote for one class are evidence, and what turns a model over where votes are sparse.
-    narrow = min(1.0, 3 * float((rows[:, ~silent] >= 0).sum() / max(1, (rows >= 0).sum())))
-    some = rows[:_MOST_ROWS]
-    ratios = _consistency(some, classes, balance, groups, silent)
+    narrow = min(1.0, 3 * few)
     consistency = float(np.mean(ratios) - narrow * np.std(ratios))
-    least, enough = (wide + narrow * (one - wide) for wide, one in zip(_INCONSISTENT, _CONSISTENT))
-    share = identified * float(np.clip((consistency - least) / (enough - least), 0, 1))
-    if not share:
+    if consistency < _INCONSISTENT[0]:
         return Trust(0.0, 1.0, consistency, unidentified)
     model = fitted()
     parameters = [np.log(model.prior)[:, None], *model.tables]
-    dependent = noisy = _best(_scores(rows, classes, groups, silent, parameters))
-    if len(rows) < _ROWS_TO_FIT:
-        noisy = max(dependent, _best(_held_out(rows, classes, balance, groups, silent)))
-    return Trust(share / (dependent * noisy), noisy, consistency, unidentified)
+    temperature = dependent = _best(_scores(rows, classes, groups, silent, parameters))
+    total = float(weights[(votes >= 0).any(1)].sum())
+    known = float(np.clip(np.log(total * cast / len(rows) / _FEW_VOTES) / np.log(_MANY_VOTES / _FEW_VOTES), 0, 1))
+    pool = following.strengths(
+        following.seen(rows, total, classes, few, lost, ratios, dependent, softmax(model.logits(rows)))
+    )
+    majority, firm, em = ((1 - known) * pool[name] for name in following.MODELS)
+    if known:
+        least, enough = (wide + narrow * (one - wide) for wide, one in zip(_INCONSISTENT, _CONSISTENT))
+        share = (1 - lost) * float(np.clip((consistency - least) / (enough - least), 0, 1))
+        if share and len(rows) < _ROWS_TO_FIT:
+            temperature = max(dependent, _best(_held_out(rows, classes, balance, groups, silent)))
+        majority, em = majority + known * (1 - share), em + known * share / (dependent * temperature)
+    followed = (firm + em) / (majority + firm + em)
+    return Trust(followed, temperature, consistency, unidentified, (majority, firm, em))
 
 
 def _unidentified(
