@@ -32,8 +32,8 @@ logging.disable(logging.NOTSET)
 
 from headwater.components.common import storage, user_code
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.fanout import GROUP
 from headwater.components.common.items import name_of
+from headwater.components.common.merge_tree import GROUP
 from headwater.components.common.pool import FAILED, Pool, attempt, run_alone
 from headwater.components.common.progress import Progress
 

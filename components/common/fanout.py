@@ -25,21 +25,18 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import Numbered, name_of
-
-GROUP = 16
-"""How many neighbours are merged at once, on every level of the tree."""
+from headwater.components.common.merge_tree import Merge, Tree, leaf, merge_leaves, unpack
 
 BYTES_OF_A_ROW = 200
 """What a row counts in a pass over bytes."""
 
-Merge = Callable[[list[bytes]], bytes]
 Graph = Callable[[Sequence[Any], Sequence[int], Callable[[Any], bytes], Merge], bytes]
 
 
@@ -252,9 +249,9 @@ class _Run:
     ) -> None:
         start, stop = place.bounds[part], place.bounds[part + 1]
         numbered = [Numbered(number, items[number]) for number in range(start, stop)]
-        tree = _Tree(len(items))
+        tree = Tree(len(items))
         content = graph(
-            numbered, sizes[start:stop], functools.partial(_leaf, work), functools.partial(_merge_leaves, tree, merge)
+            numbered, sizes[start:stop], functools.partial(leaf, work), functools.partial(merge_leaves, tree, merge)
         )
         place.leave(part, content)
 
@@ -304,10 +301,10 @@ class _Pass:
 
     def merge(self, merge: Merge) -> bytes:
         """Merges the parts, each once."""
-        tree = _Tree(self.bounds[-1])
+        tree = Tree(self.bounds[-1])
         nodes: dict[tuple[int, int], bytes] = {}
         for part in range(self.parts):
-            own = _unpack(storage.read_bytes(self._part(part)))
+            own = unpack(storage.read_bytes(self._part(part)))
             covered = sorted(tree.leaves(node) for node in own)
             ends = [self.bounds[part], *(stop for _, stop in covered)]
             if ends[-1] != self.bounds[part + 1] or ends[:-1] != [start for start, _ in covered]:
@@ -325,63 +322,6 @@ class _Pass:
 
     def _at(self, name: str) -> str:
         return storage.join(_place_of(self.folder, self.number), name)
-
-
-class _Tree(NamedTuple):
-    """The tree that results are merged along. A node is its level, from 0 for the elements, and its number there."""
-
-    items: int
-
-    @property
-    def root(self) -> tuple[int, int]:
-        level = 1
-        while self._width(level) > 1:
-            level += 1
-        return level, 0
-
-    def leaves(self, node: tuple[int, int]) -> tuple[int, int]:
-        """The elements below a node: the first, and the one after the last."""
-        level, number = node
-        return number * GROUP**level, min((number + 1) * GROUP**level, self.items)
-
-    def joined(self, nodes: Mapping[tuple[int, int], bytes], merge: Merge) -> dict[tuple[int, int], bytes]:
-        """The nodes, with their parents in place of all children that are there."""
-        joined = dict(nodes)
-        for level in range(self.root[0]):
-            width = self._width(level)
-            for parent in sorted({number // GROUP for own, number in joined if own == level}):
-                children = [(level, number) for number in range(parent * GROUP, min((parent + 1) * GROUP, width))]
-                if all(child in joined for child in children):
-                    joined[level + 1, parent] = merge([joined.pop(child) for child in children])
-        return joined
-
-    def _width(self, level: int) -> int:
-        return -(-self.items // GROUP**level)
-
-
-def _leaf(work: Callable[[Any], bytes], numbered: Numbered) -> bytes:
-    return _pack({(0, numbered.number): work(numbered.item)})
-
-
-def _merge_leaves(tree: _Tree, merge: Merge, parts: list[bytes]) -> bytes:
-    nodes: dict[tuple[int, int], bytes] = {}
-    for each in parts:
-        nodes.update(_unpack(each))
-    return _pack(tree.joined(nodes, merge))
-
-
-def _pack(nodes: Mapping[tuple[int, int], bytes]) -> bytes:
-    head = json.dumps([[*node, len(content)] for node, content in sorted(nodes.items())]).encode()
-    return b"".join([len(head).to_bytes(8, "big"), head, *(nodes[node] for node in sorted(nodes))])
-
-
-def _unpack(content: bytes) -> dict[tuple[int, int], bytes]:
-    place = 8 + int.from_bytes(content[:8], "big")
-    nodes = {}
-    for level, number, length in json.loads(content[8:place]):
-        nodes[level, number] = content[place : place + length]
-        place += length
-    return nodes
 
 
 def _identity(label: str, items: Sequence[Any], sizes: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variab
 
 from headwater.components.common import beam
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.merge_tree import Tree, pack, unpack
 from headwater.components.common.sources import SourceFile
 
 
@@ -144,3 +145,28 @@ def test_workers_have_the_environment_of_now(monkeypatch):
     for value in ("one", "two"):
         monkeypatch.setenv("HEADWATER_TEST_VALUE", value)
         assert beam.map_merge("t", [1, 2], variable, join, sizes=[1, 1], workers=2) == f"{value};{value};".encode()
+
+
+@pytest.mark.parametrize("items", [1, 2, 15, 16, 17, 255, 256, 257, 300, 4097])
+@pytest.mark.parametrize("parts", [1, 2, 7, 64])
+def test_parts_that_are_merged_apart_become_what_one_merge_gives(items, parts):
+    tree, leaves = Tree(items), {(0, number): b"%d" % number for number in range(items)}
+
+    def merge(contents):
+        return b"(" + b",".join(contents) + b")"
+
+    whole = tree.joined(leaves, merge)
+    assert list(whole) == [tree.root]
+    bounds = sorted({0, items, *(items * part // parts for part in range(1, parts))})
+    nodes = {}
+    for start, stop in zip(bounds, bounds[1:]):
+        own = unpack(pack(tree.joined({(0, number): leaves[0, number] for number in range(start, stop)}, merge)))
+        covered = sorted(tree.leaves(node) for node in own)
+        assert [start, *(end for _, end in covered)] == [*(begin for begin, _ in covered), stop]
+        nodes = tree.joined({**nodes, **own}, merge)
+    assert nodes == whole
+
+
+def test_the_graph_merges_along_the_tree():
+    found = beam.map_merge("t", list(range(300)), double, bracket, sizes=[1] * 300, workers=1)
+    assert found == Tree(300).joined({(0, each): double(each) for each in range(300)}, bracket)[2 + 1, 0]

@@ -73,7 +73,7 @@ def test_runs_on_other_data_take_other_versions(place, zygote, tmp_path, seed):
     # A source's path is part of what a dataset is made from, so equal sources must lie at one place.
     commands = [(runs[number % 2].argv("collect", str(runs[number].folder / "collect")), number) for number in range(4)]
     race(zygote, [(argv, str(tmp_path / f"log-{number}")) for argv, number in commands], chance)
-    homes = results.committed(root, "rides", "dataset")
+    homes = list(results.committed(root, "rides", "dataset"))[::-1]
     assert [home.version for home in homes] == [1, 2]
     rows = {}
     for home in homes:
