@@ -15,10 +15,6 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import nbclient
-import nbformat
-from jupyter_client.manager import AsyncKernelManager
-
 _SECONDS = 900
 # GitHub's viewer strips what could run, and with it a result's page.
 _NOT_SHOWN = re.compile(r"<(script|iframe|object|embed)\b", re.I)
@@ -30,6 +26,11 @@ _METADATA = {
 
 def execute(path: pathlib.Path) -> Any:
     """A notebook with the outputs of a run in an empty folder."""
+    # Only the environment that `make notebooks` makes has them.
+    import nbclient
+    import nbformat
+    from jupyter_client.manager import AsyncKernelManager
+
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:
         for cell in notebook.cells:
@@ -79,8 +80,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as own:
         # Whoever runs this may have kernels and startup files, which are no part of the notebooks.
         os.environ.update(JUPYTER_DATA_DIR=own, JUPYTER_CONFIG_DIR=own, JUPYTER_RUNTIME_DIR=own, IPYTHONDIR=own)
-        # It says on stderr that it looks for fonts, where it has not done so before.
+        # matplotlib says on stderr that it looks for fonts, where it has not done so before.
         import matplotlib.font_manager  # noqa: F401
+        import nbformat
 
         for path in options.notebooks:
             target = (options.output or path.parent) / path.name

@@ -69,6 +69,7 @@ def test_the_wheel_brings_its_yaml_and_pages(installed, tmp_path):
         "components/infer_schema/templates/page.html",
         "components/label/component.yaml",
         "components/label/metadata.yaml",
+        "components/label/templates/ask.html",
         "components/label/templates/direct.html",
         "components/label/templates/human.html",
         "components/label/templates/macros.html",
