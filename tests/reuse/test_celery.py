@@ -188,7 +188,7 @@ def commands_of(folder):
 def test_a_time_limit_ends_the_command_as_well(queue, orders):
     with queue.worker("one"):
         sent = queue.send(
-            f"tasks.run.apply_async([{str(orders / 'headwater.yaml')!r}], dict(data_root={str(orders / 'store')!r}, span={FIRST}), soft_time_limit=4)"
+            f"tasks.run.apply_async([{str(orders / 'headwater.yaml')!r}], dict(data_root={str(orders / 'store')!r}, span={FIRST}), soft_time_limit=2)"
         )
         until(lambda: commands_of(orders))
         state, why = queue.ended(sent)
