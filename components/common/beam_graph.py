@@ -136,13 +136,14 @@ def run(
     """
     run = uuid.uuid4().hex
     _progress[run] = progress
-    if is_local(options):
+    local = is_local(options)
+    if local:
         _items[run] = items
-    carried = itertools.repeat(None) if is_local(options) else items
+    carried = itertools.repeat(None) if local else items
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            elements = beam.Create(list(zip(range(len(items)), carried, sizes)), reshuffle=not is_local(options))
+            elements = beam.Create(list(zip(range(len(items)), carried, sizes)), reshuffle=not local)
             results = (
                 pipeline
                 | f"{label}/Elements" >> elements

@@ -68,10 +68,15 @@ def files(months, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def a_run(monkeypatch):
-    """A run on a cluster, and elements of statistics small enough that there are several."""
+    """A run on a cluster."""
     monkeypatch.setenv("HEADWATER_RUN", str(uuid.uuid4()))
-    monkeypatch.setattr(compute, "LEAST_CELLS", 4_000)
-    monkeypatch.setattr(compute, "LEAST_CELLS_OF_MANY", 4_000)
+    _small_elements(monkeypatch)
+
+
+def _small_elements(patch):
+    """Makes elements of statistics small enough that there are several."""
+    patch.setattr(compute, "LEAST_CELLS", 4_000)
+    patch.setattr(compute, "LEAST_CELLS_OF_MANY", 4_000)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +84,7 @@ def alone(files, tmp_path_factory):
     """What one task gives."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compute, "LEAST_CELLS", 4_000)
-        patch.setattr(compute, "LEAST_CELLS_OF_MANY", 4_000)
+        _small_elements(patch)
         spreading.run(_project(folder, files))
     return spreading.content(folder)
 
