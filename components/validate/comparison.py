@@ -66,7 +66,7 @@ def run(
     for each in (_with_fixed_threshold(one, settings) for one in judged):
         hidden = each.feature in context.hidden
         outcome.changes.append({**drift.as_dict(each, hidden), "against": kind})
-        if each.plot and not hidden:
+        if each.change and not hidden:
             outcome.drawn[each.split, each.feature, kind] = each.plot
         if each.change:
             outcome.measures += [_measure(kind, each, distance) for distance in each.change.distances]

@@ -19,7 +19,7 @@ from headwater.components.validate.distances import PSI, Change, Distance, measu
 from headwater.components.validate.findings import NO_VALUES, THIS_SPAN
 from headwater.components.validate.identifiers import Turnover, measure_turnover
 from headwater.components.validate.plots import Plot, plot_of
-from headwater.components.validate.tables import MISSING, NAN, tabulate
+from headwater.components.validate.tables import MISSING, NAN, Table, tabulate
 
 LEAST_ROWS = 20
 """With fewer rows on a side hardly any change of a feature is significant among several, and false alarms are (seen: on a
@@ -46,8 +46,9 @@ class Compared:
       alarm: whether it is too much.
       numeric: whether its values are numbers.
       fixed: the distance that a fixed threshold is for, with its value; it then stands in place of the test.
-      plot: the bins that were tested, for the page.
-      turnover: of identifiers, how many are new.
+      table: the bins that were tested.
+      sides: the two distributions, the baseline's first.
+      turnover: where the change is too much, of identifiers, how many are new.
       come_and_go: whether all that changed is that identifiers come and go; that is no alarm unless too many are new.
     """
 
@@ -62,9 +63,15 @@ class Compared:
     alarm: bool = False
     numeric: bool = False
     fixed: Distance | None = None
-    plot: Plot | None = None
+    table: Table | None = None
+    sides: tuple[Feature, Feature] | None = None
     turnover: Turnover | None = None
     come_and_go: bool = False
+
+    def plot(self) -> Plot:
+        """What the page draws of a change."""
+        assert self.table and self.sides and self.change, "there is a change"
+        return plot_of(self.table, *self.sides, self.change.bin[0])
 
 
 def compare(
@@ -113,15 +120,14 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
         return Compared(split, name, None, note=_TOO_FEW)
     change = measure(table, baseline, current)
     lists = any(side.values > side.rows - side.missing for side in (baseline, current))
-    plot = plot_of(table, baseline, current, change.bin[0])
     return Compared(
         split,
         name,
         change,
         note=_LISTS if lists else "",
         numeric=baseline.numeric,
-        plot=plot,
-        turnover=measure_turnover(baseline, current),
+        table=table,
+        sides=(baseline, current),
     )
 
 
@@ -153,7 +159,8 @@ def judge(
         each = compared[place]
         taught = learnt(each.split, each.feature)
         threshold = min_effect if taught is None else max(taught, min_effect)
-        too_much, turnover = p_value <= max_p and change.effect >= threshold, each.turnover
+        too_much = p_value <= max_p and change.effect >= threshold
+        turnover = measure_turnover(*each.sides) if too_much and each.sides else None
         come_and_go = too_much and turnover is not None and turnover.frequent < threshold
         judged[place] = dataclasses.replace(
             each,
@@ -162,6 +169,7 @@ def judge(
             adjusted=p_value,
             alarm=too_much and not (come_and_go and turnover is not None and turnover.unseen <= turnover.most),
             come_and_go=come_and_go,
+            turnover=turnover,
         )
     return judged
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headwater.components.common import cards
@@ -21,7 +21,7 @@ _MOST_CHANGES = 1000
 _MOST_MEMBERS = 50
 _TREND_WIDTH, _TREND_HEIGHT = 160, 36
 
-Drawn = Mapping[tuple[str, str, str], Plot]
+Drawn = Mapping[tuple[str, str, str], Callable[[], Plot]]
 
 
 def render_page(
@@ -32,7 +32,7 @@ def render_page(
     Args:
       body: of the anomalies' manifest.
       measured: the statistics.
-      drawn: of each feature that was compared, by split, name and kind of finding: the bins that were tested.
+      drawn: gives of each feature that was compared, by split, name and kind of finding, the bins that were tested.
       past: earlier runs, for trends.
       schema: what the data was validated against, to be linked to.
     """
@@ -133,7 +133,7 @@ def _card(
         # The tested bins are those of the baseline, which has none of the new values.
         if finding["kind"] != "ENUM_TYPE_UNEXPECTED_STRING_VALUES"
         and (plot := drawn.get((split, feature, against)))
-        and (chart := plots.chart(feature, plot, sides))
+        and (chart := plots.chart(feature, plot(), sides))
     ]
     # What moved most is seen first.
     charts.sort(key=lambda each: -((changes.get((each[0], feature, against)) or {}).get("effect") or 0.0))

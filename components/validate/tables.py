@@ -146,7 +146,9 @@ def _name(number: float) -> str:
 def _texts(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[str], float]:
     if not (baseline.exact and current.exact):
         # Single counts are too low by then; those of hashes are exact.
-        columns = [_hashed(side.texts, side.counts, HASH_BINS) + side.rest for side in (baseline, current)]
+        columns = [
+            _binned(_bins_of(side.texts, HASH_BINS), side.counts, HASH_BINS) + side.rest for side in (baseline, current)
+        ]
         return columns, [f"values of hash {place}" for place in range(HASH_BINS)], 0.0
     encoded = pa.concat_arrays([baseline.texts, current.texts]).dictionary_encode()
     codes, size = encoded.indices.to_numpy(), len(encoded.dictionary)
@@ -165,16 +167,20 @@ def _texts(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[
     if not own.all():
         others = encoded.dictionary.filter(pa.array(~own))
         bins = int(np.clip(expected[~own].sum() / (2 * LEAST_EXPECTED), 1, OTHER_BINS))
-        columns = [np.concatenate([column[own], _hashed(others, column[~own], bins)]) for column in columns]
+        by_hash = _bins_of(others, bins)
+        columns = [np.concatenate([column[own], _binned(by_hash, column[~own], bins)]) for column in columns]
         # A bin of one value has its name.
         names += _words(others) if len(others) == bins == 1 else [f"other values, {place}" for place in range(bins)]
     return columns, names, 0.0
 
 
-def _hashed(texts: pa.Array, counts: np.ndarray, bins: int) -> np.ndarray:
-    if not len(texts):
-        return np.zeros(bins)
-    return np.bincount((hash_values(texts) % np.uint64(bins)).astype(np.int64), counts, minlength=bins)
+def _bins_of(texts: pa.Array, bins: int) -> np.ndarray:
+    """The bin of each text's hash."""
+    return (hash_values(texts) % np.uint64(bins)).astype(np.int64) if len(texts) else np.zeros(0, np.int64)
+
+
+def _binned(places: np.ndarray, counts: np.ndarray, bins: int) -> np.ndarray:
+    return np.bincount(places, counts, minlength=bins)
 
 
 def _words(texts: pa.Array) -> list[str]:

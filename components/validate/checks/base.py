@@ -21,7 +21,7 @@ class Outcome:
       summary: what the manifest holds under the check's name; None for nothing.
       measures: distances, as the manifest lists them.
       changes: features that were compared, as the manifest lists them.
-      drawn: what the page draws of each feature that was compared and may be shown, by split, feature and kind.
+      drawn: gives what the page draws of each feature that was compared and may be shown, by split, feature and kind.
     """
 
     findings: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -29,7 +29,7 @@ class Outcome:
     summary: dict[str, Any] | None = None
     measures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     changes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    drawn: dict[tuple[str, str, str], Plot] = dataclasses.field(default_factory=dict)
+    drawn: dict[tuple[str, str, str], Callable[[], Plot]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
