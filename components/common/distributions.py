@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,8 @@ def read(content: bytes) -> dict[tuple[str, ...], Feature]:
       HeadwaterError: it is no state, or one of a format that is not understood.
     """
     table, about = open_state(content)
-    parts = dict(zip(table["name"].to_pylist(), table["content"]))
-    tables = {name: _all_rows(pa.ipc.open_stream(parts[name].as_buffer()).read_all()) for name in _WANTED}
+    parts = dict(zip(table["name"].to_pylist(), _buffers(table["content"])))
+    tables = {name: _all_rows(pa.ipc.open_stream(parts[name]).read_all()) for name in _WANTED}
     paths = [tuple(path) for path in about["paths"]]
     rules = {tuple(path): text for path, text in about["rules"]}
     return _features(paths, rules, about["examples"][0][0], tables)
@@ -207,5 +207,15 @@ def _spans(keys: np.ndarray) -> dict[int, tuple[int, int]]:
     return dict(zip(keys[begin].tolist(), zip(begin.tolist(), [*begin[1:].tolist(), len(keys)])))
 
 
+def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer]:
+    """Each value of large_binary where it lies: as a scalar it would be a copy."""
+    for chunk in column.chunks:
+        _, offsets, content = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
+        yield from (content.slice(start, stop - start) for start, stop in zip(ends, ends[1:]))
+
+
 def _one(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

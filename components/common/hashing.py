@@ -10,6 +10,7 @@ missing as a value of its own, nested values by their parts and positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,11 @@ _FEW = 16
 
 def mix(values: np.ndarray) -> np.ndarray:
     """Spreads 64-bit values over all 64 bits, one to one (the finaliser of SplitMix64, Steele et al., 2014)."""
-    values = values.astype(np.uint64, copy=True)
+    return _mixed(values.astype(np.uint64, copy=True))
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """`mix` of uint64 that nobody else needs: in place."""
     shifted = values >> np.uint64(30)
     values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
@@ -225,43 +230,63 @@ def _hash_reals(values: np.ndarray) -> np.ndarray:
 def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     """Hashes byte strings eight bytes at a time: each word is mixed with its place, then the words are added.
 
-    All strings' first words at once, then all second words, and so on, the longest strings first, so that those that
-    still have words stand together.
+    All strings' first words at once, which are most strings' only ones; then all second words, and so on, the longest
+    strings first, so that those that still have words stand together.
     """
     lengths = np.diff(offsets)
-    hashes = mix(lengths.astype(np.uint64) ^ _TEXT)
+    hashes = _mixed(lengths.astype(np.uint64) ^ _TEXT)
     if buffer is None or not lengths.any():
-        return mix(hashes)
-    words = (lengths + 7) // 8
-    alike = bool((words == words[0]).all())
-    order = slice(None) if alike else np.argsort(-np.minimum(words, 2**15 - 1).astype(np.int16), kind="stable")
+        return _mixed(hashes)
     base, end = int(offsets[0]), int(offsets[-1])
     padded = np.zeros(end - base + 8, np.uint8)
     padded[: end - base] = np.frombuffer(buffer, np.uint8, end - base, base)
     view: np.ndarray = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
-    start, length, words, total = (offsets[:-1] - base)[order], lengths[order], words[order], hashes[order]
-    place, having = 0, int(np.count_nonzero(words))
-    while having >= _FEW:
-        value = view[start[:having] + 8 * place]
-        total[:having] += mix(
-            _own_bytes(value, length[:having] - 8 * place) + mix(np.array([place], np.uint64) + _TEXT)
-        )
-        place += 1
-        having = int(np.count_nonzero(words[:having] > place))
+    begin = offsets[:-1] - base
+    having = _where(lengths > 0)
+    hashes[having] += _mixed(_own_bytes(view[begin[having]], lengths[having]) + _places(0))
+    having = _where(lengths > 8)
+    words = (lengths[having] + 7) // 8
+    if not len(words):
+        return _mixed(hashes)
+    if (words != words[0]).any():
+        # Small numbers are sorted by their digits.
+        order = np.argsort(-(words.astype(np.int16) if words.max() < 2**15 else words), kind="stable")
+        words, having = words[order], order if isinstance(having, slice) else having[order]
+    start, length, total = begin[having], lengths[having], hashes[having]
+    place, count = 1, len(words)
+    while count >= _FEW:
+        value = view[start[:count] + 8 * place]
+        further = int(np.count_nonzero(words[:count] > place + 1))
+        _own_bytes(value[further:], length[further:count] - 8 * place)
+        value += _places(place)
+        total[:count] += _mixed(value)
+        place, count = place + 1, further
     for row in np.flatnonzero(words > place):
         # The few that are much longer than the others, each by itself.
         places = np.arange(place, words[row])
-        value = view[start[row] + 8 * places]
-        mixed = mix(_own_bytes(value, length[row] - 8 * places) + mix(places.astype(np.uint64) + _TEXT))
-        total[row : row + 1] += np.add.reduce(mixed, dtype=np.uint64)
-    hashes[order] = total
-    return mix(hashes)
+        value = _own_bytes(view[start[row] + 8 * places], length[row] - 8 * places)
+        total[row : row + 1] += np.add.reduce(_mixed(value + _places(places)), dtype=np.uint64)
+    hashes[having] = total
+    return _mixed(hashes)
+
+
+def _where(mask: np.ndarray) -> Any:
+    """What selects the places of a mask; all of them without a copy."""
+    return slice(None) if mask.all() else np.flatnonzero(mask)
+
+
+def _places(numbers: int | np.ndarray) -> np.ndarray:
+    """What words of these places are mixed with."""
+    return _mixed(np.atleast_1d(numbers).astype(np.uint64) + _TEXT)
+
+
+# The bytes of a word that are a string's own, by how many are left of it, up to 8.
+_OWN = np.array([0, *((1 << 8 * left) - 1 for left in range(1, 9))], np.uint64)
 
 
 def _own_bytes(words: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """The words with the bytes of the next string cut off, where fewer than eight are `left`."""
-    short = np.flatnonzero(left < 8)
-    words[short] &= np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(64) - np.uint64(8) * left[short].astype(np.uint64))
+    """Cuts off the bytes of the next string from words in place, where fewer than eight are `left`."""
+    words &= _OWN[np.minimum(left, 8)]
     return words
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from headwater.components.common import fanout, storage
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.indented_json import indented
 from headwater.components.common.notebook import Shown
 from headwater.components.common.version import VERSION
 
@@ -284,7 +285,7 @@ def save(
 
 def encode(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as bytes, the same for the same content."""
-    return (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode()
+    return (indented(manifest) + "\n").encode()
 
 
 def claim(home: Home, kind: str, identity: str) -> Home:

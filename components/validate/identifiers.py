@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from headwater.components.common.distributions import Feature
 from headwater.components.common.findings import percent
 from headwater.components.common.unseen import LEAST_MASS, most_unseen
 from headwater.components.validate.distances import measure
-from headwater.components.validate.tables import MISSING, Table
+from headwater.components.validate.tables import MISSING, Table, matched
 
 LEAST_VALUES = 1000
 """A column with fewer values in the baseline is no column of identifiers."""
@@ -61,14 +59,8 @@ def measure_turnover(baseline: Feature, current: Feature) -> Turnover | None:
     most = most_unseen(baseline)
     if most <= 1 - LEAST_MASS:
         return None
-    seen = pc.is_in(current.texts, value_set=baseline.texts).to_numpy(zero_copy_only=False)
-    unseen = float(current.counts[~seen].sum() / current.counts.sum())
-    encoded = pa.concat_arrays([baseline.texts, current.texts]).dictionary_encode()
-    codes, size, first = encoded.indices.to_numpy(), len(encoded.dictionary), len(baseline.texts)
-    columns = [
-        np.bincount(codes[:first], baseline.counts, minlength=size),
-        np.bincount(codes[first:], current.counts, minlength=size),
-    ]
+    _, columns = matched(baseline, current)
+    unseen = float(columns[1][len(baseline.texts) :].sum() / columns[1].sum())
     own = columns[0] + columns[1] >= FREQUENT * (columns[0] + columns[1]).sum()
     bins = [
         np.concatenate([column[own], [column[~own].sum(), side.missing]])

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.components.common.distributions import HASH_BINS, Feature
 from headwater.components.common.hashing import hash_values
@@ -150,28 +151,43 @@ def _texts(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], list[
             _binned(_bins_of(side.texts, HASH_BINS), side.counts, HASH_BINS) + side.rest for side in (baseline, current)
         ]
         return columns, [f"values of hash {place}" for place in range(HASH_BINS)], 0.0
-    encoded = pa.concat_arrays([baseline.texts, current.texts]).dictionary_encode()
-    codes, size = encoded.indices.to_numpy(), len(encoded.dictionary)
-    columns = [
-        np.bincount(codes[: len(baseline.texts)], baseline.counts, minlength=size),
-        np.bincount(codes[len(baseline.texts) :], current.counts, minlength=size),
-    ]
+    parts, columns = matched(baseline, current)
     totals = columns[0] + columns[1]
+    size = len(totals)
     sides = [float(column.sum()) for column in columns]
     expected = totals * (min(sides) / (sum(sides) or 1.0))
     own = expected >= LEAST_EXPECTED
     if np.count_nonzero(own) > OWN_BINS:
         # The cut lies between different totals, so that no value is in or out by its place.
         own &= totals > np.partition(totals, size - OWN_BINS - 1)[size - OWN_BINS - 1]
-    names = _words(encoded.dictionary.filter(pa.array(own)))
+    names = _words(parts, own)
     if not own.all():
-        others = encoded.dictionary.filter(pa.array(~own))
-        bins = int(np.clip(expected[~own].sum() / (2 * LEAST_EXPECTED), 1, OTHER_BINS))
-        by_hash = _bins_of(others, bins)
-        columns = [np.concatenate([column[own], _binned(by_hash, column[~own], bins)]) for column in columns]
+        others = ~own
+        bins = int(np.clip(expected[others].sum() / (2 * LEAST_EXPECTED), 1, OTHER_BINS))
+        # There are few that are no others: to hash all costs less than to leave those out.
+        by_hash = np.concatenate([_bins_of(part, bins) for part in parts])[others]
+        columns = [np.concatenate([column[own], _binned(by_hash, column[others], bins)]) for column in columns]
         # A bin of one value has its name.
-        names += _words(others) if len(others) == bins == 1 else [f"other values, {place}" for place in range(bins)]
+        alone = np.count_nonzero(others) == bins == 1
+        names += _words(parts, others) if alone else [f"other values, {place}" for place in range(bins)]
     return columns, names, 0.0
+
+
+def matched(baseline: Feature, current: Feature) -> tuple[list[pa.Array], list[np.ndarray]]:
+    """Values of text that either side has.
+
+    Returns:
+      Those of the baseline and those that it lacks; and of each side how often it has each of all these, float64.
+    """
+    places = pc.index_in(current.texts, value_set=baseline.texts)
+    new = pc.is_null(places).to_numpy(zero_copy_only=False)
+    first, size = len(baseline.texts), len(baseline.texts) + int(np.count_nonzero(new))
+    at = pc.fill_null(places, 0).to_numpy().astype(np.int64)
+    at[new] = np.arange(first, size)
+    columns = [np.zeros(size), np.zeros(size)]
+    columns[0][:first] = baseline.counts
+    columns[1][at] = current.counts
+    return [baseline.texts, current.texts.filter(pa.array(new))], columns
 
 
 def _bins_of(texts: pa.Array, bins: int) -> np.ndarray:
@@ -183,8 +199,10 @@ def _binned(places: np.ndarray, counts: np.ndarray, bins: int) -> np.ndarray:
     return np.bincount(places, counts, minlength=bins)
 
 
-def _words(texts: pa.Array) -> list[str]:
-    return [text.decode(errors="replace") for text in texts.to_pylist()]
+def _words(parts: Sequence[pa.Array], chosen: np.ndarray) -> list[str]:
+    ends = np.cumsum([0, *map(len, parts)])
+    picked = [part.filter(pa.array(chosen[start:stop])) for part, start, stop in zip(parts, ends, ends[1:])]
+    return [text.decode(errors="replace") for part in picked for text in part.to_pylist()]
 
 
 def _without_rare(table: Table) -> Table:

@@ -69,6 +69,14 @@ def test_text_hashes_alike_in_any_company(texts, repeat):
     assert len(set(alone)) == len(set(texts))
 
 
+def test_long_texts_hash_alike_in_any_company():
+    """More than 16 texts of more words than an int16 counts, none of the length of another."""
+    texts = [bytes([65 + number]) * (8 * 2**15 + 1000 * number) for number in range(20)]
+    alone = np.concatenate([hashing.hash_values(pa.array([text])) for text in texts])
+    assert hashing.hash_values(pa.array(texts)).tolist() == alone.tolist()
+    assert hashing.hash_values(pa.array(texts[::-1])).tolist() == alone[::-1].tolist()
+
+
 def test_hashes_never_change():
     """A change here moves rows between splits and breaks every stored digest."""
     columns = [pa.array([1, None]), pa.array(["a longer text", "b"]), pa.array([0.5, float("nan")])]
