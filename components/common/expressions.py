@@ -203,14 +203,17 @@ def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
 
 @functools.lru_cache(maxsize=64)
 def _unread(schema: pa.Schema) -> list[int]:
-    if _is_read(schema):
+    if _are_read(frozenset(schema.types)):
         return []
-    return [number for number, field in enumerate(schema) if not _is_read(pa.schema([field]))]
+    return [number for number, kind in enumerate(schema.types) if not _are_read(frozenset([kind]))]
 
 
-def _is_read(schema: pa.Schema) -> bool:
+@functools.lru_cache(maxsize=256)
+def _are_read(kinds: frozenset[pa.DataType]) -> bool:
+    """Whether DuckDB has a type for each of some. Connecting takes longer than an expression, and few columns differ in type."""
     import duckdb
 
+    schema = pa.schema([pa.field(str(number), kind) for number, kind in enumerate(kinds)])
     # A connection of its own, which a refusal may leave in an aborted transaction.
     with duckdb.connect() as connection:
         try:

@@ -127,7 +127,12 @@ def delete_folder(uri: str) -> None:
 def copy_folder(folder: str, target: str, last: str) -> None:
     """Copies a folder's files, one file at a time; those named `last` at the end, as what makes the rest exist."""
     for file in sorted(list_files(folder), key=lambda file: file.uri.rpartition("/")[2] == last):
-        write_bytes(join(target, relative(file.uri, folder)), read_bytes(file.uri))
+        place = join(target, relative(file.uri, folder))
+        store = store_of(place)
+        if store.on_disk and store_of(file.uri) is store:
+            _written(place, functools.partial(store.copy, file.uri, place))
+        else:
+            write_bytes(place, read_bytes(file.uri))
 
 
 def create(uri: str, content: bytes) -> bool:

@@ -35,7 +35,6 @@ from headwater.components.label.writer import Plan, merge, write_labels
 
 _PRELOAD = (
     "headwater.components.label.writer",
-    *METHODS.names.values(),
     "duckdb",
     # pyarrow imports it when it first makes an array.
     "pandas",
@@ -92,10 +91,11 @@ def label_dataset(
     dataset = as_uri(dataset)
     inputs = {name: as_uri(given, f"inputs.{name}") for name, given in inputs.items()}
     check_home(dataset, data_root)
-    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": _PRELOAD}
+    preload = (*_PRELOAD, *sorted({METHODS.names[step.method] for step in checked}))
+    options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": preload}
     opened = keyed(load_dataset(dataset, **options))
     if sum(map(opened.rows, opened.splits)) >= _ROWS_WORTH_A_POOL:
-        warm_up(_PRELOAD, workers)
+        warm_up(preload, workers)
     first = checked[0]
     _check_dataset(opened, first)
     when = when or check_as_of(opened.result.body.get("lineage", {}).get("end") or "")
@@ -137,7 +137,7 @@ def label_dataset(
         "beam_pipeline_args": beam_pipeline_args,
         "workers": workers or int(rows < _ROWS_WORTH_A_POOL),
         "scratch": storage.join(home.data_root, "_scratch") if home else "",
-        "preload": _PRELOAD,
+        "preload": preload,
     }
     readable = adopt(opened, base, earlier.bases, beam)
     if not home:

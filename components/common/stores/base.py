@@ -80,6 +80,11 @@ class Store:
         """
         raise NotImplementedError
 
+    def copy(self, source: str, target: str) -> None:
+        """Writes a file whole with the content of another; asked only where files lie `on_disk`, whose system copies them
+        without passing them through this process."""
+        raise NotImplementedError
+
     def remove(self, uri: str) -> None:
         """Removes a file if it is there."""
         raise NotImplementedError

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import urllib.parse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headwater.components.common.stores.base import Dated, Page, Store
@@ -46,6 +47,10 @@ class Local(Store):
     def put(self, uri: str, content: bytes | pa.Buffer) -> None:
         path = self.path(uri)
         os.replace(_write_beside(path, content), path)
+
+    def copy(self, source: str, target: str) -> None:
+        path = self.path(target)
+        os.replace(_make_beside(path, lambda temporary: shutil.copyfile(self.path(source), temporary)), path)
 
     def create(self, uri: str, content: bytes) -> bool:
         path = self.path(uri)
@@ -104,12 +109,20 @@ def _filesystem() -> fs.FileSystem:
 
 
 def _write_beside(path: str, content: bytes | pa.Buffer) -> str:
+    def write(temporary: str) -> None:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+
+    return _make_beside(path, write)
+
+
+def _make_beside(path: str, make: Callable[[str], object]) -> str:
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+        make(temporary)
         os.chmod(temporary, 0o644)
     except BaseException:
         os.unlink(temporary)

@@ -131,11 +131,11 @@ class LabelModel:
         entropy = -(posterior * np.log(np.maximum(posterior, FLOOR))).sum(1)
         sure = np.clip(1 - entropy / max(FLOOR, -(self.prior * np.log(self.prior)).sum()), 0, 1) * weights
         estimates = np.full((3, tally.functions), np.nan)
-        for number in range(tally.functions):
-            voted = votes[:, number] >= 0
-            if not voted.any():
+        for number, own in enumerate(np.ascontiguousarray(votes.T)):
+            voted = np.flatnonzero(own >= 0)
+            if not len(voted):
                 continue
-            right = posterior[voted, votes[voted, number]]
+            right = posterior[voted, own[voted]]
             share = float((right * weights[voted]).sum() / weights[voted].sum())
             estimates[:, number] = share, *wilson(share, float(sure[voted].sum()))
         return estimates[0], estimates[1], estimates[2]
@@ -151,7 +151,8 @@ def _keep(probabilities: np.ndarray, votes: np.ndarray, balance: np.ndarray) -> 
 
 def majority(votes: np.ndarray, prior: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Shares of the votes, the prior counting as `strength` votes more; float32, [rows, classes]."""
-    counts = np.stack([(votes == number).sum(1) for number in range(len(prior))], 1).astype(np.float32)
+    turned = np.ascontiguousarray(votes.T)
+    counts = np.stack([(turned == number).sum(0, np.int32) for number in range(len(prior))], 1).astype(np.float32)
     counts += (strength * prior).astype(np.float32)
     return counts / counts.sum(1, keepdims=True)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from headwater.components.label.patterns import distinct
 from headwater.components.label.weak import following
 from headwater.components.label.weak.em import Steps, first_posterior
 from headwater.components.label.weak.model import LabelModel, Trust, outcomes_of, softmax
@@ -126,10 +127,12 @@ def _fit(
     balance: np.ndarray | None,
     groups: Sequence[tuple[int, ...]],
     silent: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], Steps]:
     gold = np.full(len(votes), -1, np.int8)
     first = first_posterior(votes, gold, classes, balance)
-    steps = Steps(votes, np.ones(len(votes)), gold, classes, balance, tuple(groups), silent, first)
+    each = np.ones(len(votes)) if weights is None else weights
+    steps = Steps(votes, each, gold, classes, balance, tuple(groups), silent, first)
     return steps.converge(first, _STILL, _MOST_ITERATIONS)[0], steps
 
 
@@ -170,8 +173,9 @@ def _posterior(
     columns = [number for group in groups for number in group]
     places = iter(range(len(columns)))
     own = [tuple(next(places) for _ in group) for group in groups]
-    parameters, steps = _fit(votes[:, columns], classes, balance, own, silent[columns])
-    return steps.expect(parameters)[0]
+    few, of = distinct(votes[:, columns])
+    parameters, steps = _fit(few, classes, balance, own, silent[columns], np.bincount(of, minlength=len(few)))
+    return steps.expect(parameters)[0].take(of, axis=1)
 
 
 def _held_out(
