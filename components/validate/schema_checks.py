@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -151,17 +151,20 @@ def _validate(
     whole, rest = anomalies_pb2.Anomalies(), _Schema()
     rest.CopyFrom(schema)
     del rest.feature[:], rest.string_domain[:]
-    for start in range(0, len(names), _AT_ONCE):
-        own = set(names[start : start + _AT_ONCE])
+    part_of = {name: place // _AT_ONCE for place, name in enumerate(names)}
+    count = part_of[names[-1]] + 1
+    features = _in_parts(schema.feature, [part_of[feature.name] for feature in schema.feature], count)
+    sides = {name: _split(side, part_of, count) for name, side in others.items() if side}
+    for number, own in enumerate(_split(current, part_of, count)):
         part = _Schema()
         part.CopyFrom(rest)
-        part.feature.extend(feature for feature in schema.feature if feature.name in own)
+        part.feature.extend(features[number])
         # TFDV copies the domains of all for each.
         named = set(_domains(part.feature))
         part.string_domain.extend(domain for domain in schema.string_domain if domain.name in named)
-        sides = {name: _only(side, own) if side else None for name, side in others.items()}
-        anomalies = tfdv.validate_statistics(_only(current, own), part, environment=environment, **sides)
-        if start:
+        others_of_part = {name: parts[number] for name, parts in sides.items()}
+        anomalies = tfdv.validate_statistics(own, part, environment=environment, **others_of_part)
+        if number:
             # What is said of the data as a whole is said once.
             anomalies.ClearField("dataset_anomaly_info")
         anomalies.ClearField("baseline")
@@ -178,14 +181,27 @@ def _domains(features: Iterable[schema_pb2.Feature]) -> Iterator[str]:
         yield from _domains(feature.struct_domain.feature)
 
 
-def _only(statistics: _Statistics, names: set[str]) -> _Statistics:
-    part = _Statistics()
-    dataset = part.datasets.add()
+def _split(statistics: _Statistics, part_of: Mapping[str, int], count: int) -> list[_Statistics]:
+    """Statistics in parts, each of the whole's rows and of its own features; of a feature that has no part, in none."""
     whole = statistics.datasets[0]
-    dataset.name, dataset.num_examples = whole.name, whole.num_examples
-    dataset.weighted_num_examples = whole.weighted_num_examples
-    dataset.features.extend(feature for feature in whole.features if feature.path.step[0] in names)
-    return part
+    parts = []
+    places = [part_of.get(feature.path.step[0], -1) for feature in whole.features]
+    for features in _in_parts(whole.features, places, count):
+        part = _Statistics()
+        dataset = part.datasets.add()
+        dataset.name, dataset.num_examples = whole.name, whole.num_examples
+        dataset.weighted_num_examples = whole.weighted_num_examples
+        dataset.features.extend(features)
+        parts.append(part)
+    return parts
+
+
+def _in_parts(features: Iterable[Any], places: Sequence[int], count: int) -> list[list[Any]]:
+    parts: list[list[Any]] = [[] for _ in range(count)]
+    for feature, place in zip(features, places):
+        if place >= 0:
+            parts[place].append(feature)
+    return parts
 
 
 def _as_needed(statistics: _Statistics, schema: _Schema) -> _Statistics:
