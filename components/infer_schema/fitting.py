@@ -174,8 +174,9 @@ def _infer(data: _Data, way: str, max_string_domain_size: int) -> schema_pb2.Sch
     schema = tfdv.infer_schema(united, max_string_domain_size=max_string_domain_size)
     if way == "headwater":
         fit_domains(schema, data.features)
+        missing = missing_of(united)
         for feature in schema.feature:
-            _fit_presence(feature, 1.0, [missing_of(united)[feature.name]])
+            _fit_presence(feature, 1.0, [missing[feature.name]])
         leave_out(schema, data.features, data.codes)
         _plan_empty(schema, united)
     return schema

@@ -106,7 +106,7 @@ def measure(table: Table, baseline: Feature | None = None, current: Feature | No
     p, q = table.baseline / n, table.current / m
     unit = 1 / n + 1 / m
     totals = table.baseline + table.current
-    r, few = totals / (n + m), _are_few(totals, n, m)
+    r = totals / (n + m)
     differences = np.abs(p - q)
     freedom = max(len(r) - 1, 1)
     # What inexact ranks may account for does not count.
@@ -117,14 +117,14 @@ def measure(table: Table, baseline: Feature | None = None, current: Feature | No
     by_square = (
         float(special.chdtrc(solid - 1, float((squares[:solid] / r[:solid]).sum()) / unit)) if solid > 1 else 1.0
     )
-    own = _of_bins(table, (n, m), apart, r, unit, few)
+    own = _of_bins(table.baseline, table.current, apart, r, unit)
     by_bin = min(1.0, len(r) * float(own.min())) if len(r) > 1 else 1.0
     tests = [by_bin] if min(n, m) < _ASYMPTOTIC_ROWS else [by_bin, by_square]
     most = int(np.argmin(own + (own == own.min()) * -apart))
     quantile = float(special.chdtri(freedom, 1 - UNDER_CHANCE)) * unit
     psi, divergence = _psi(p, q, n, m), _jensen_shannon(p, q)
     distances = [
-        Distance(L_INFINITY, float(differences.max()), _chance_of_bins(totals, n, m, few), by_bin),
+        Distance(L_INFINITY, float(differences.max()), _chance_of_bins(totals, n, m), by_bin),
         Distance(JENSEN_SHANNON, divergence, quantile / (8 * math.log(2)), by_square),
         Distance(PSI, psi, quantile, by_square),
     ]
@@ -156,16 +156,14 @@ def equals(psi: float) -> dict[str, float]:
     }
 
 
-def _of_bins(
-    table: Table, sizes: tuple[float, float], apart: np.ndarray, r: np.ndarray, unit: float, thin: np.ndarray
-) -> np.ndarray:
-    """Two-sided p-values of each bin, of `thin` ones by the binomial distribution."""
-    (n, m), baseline, current = sizes, table.baseline, table.current
+def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:
+    """Two-sided p-values of each bin."""
+    n, m = baseline.sum(), current.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
     p_values = special.erfc(z / math.sqrt(2))
     # Of few rows, given their number: each is of one side or of the other.
-    few = np.flatnonzero(thin & (apart > 0))
+    few = np.flatnonzero(_are_few(baseline + current, n, m) & (apart > 0))
     if len(few):
         total, share = baseline[few] + current[few], n / (n + m)
         # A difference that is held against inexact ranks is taken off first.
@@ -179,11 +177,12 @@ def _of_bins(
     return p_values
 
 
-def _chance_of_bins(totals: np.ndarray, n: float, m: float, thin: np.ndarray) -> float:
+def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
     """The quantile of the greatest difference of shares, over all bins."""
     tail = (1 - UNDER_CHANCE) / (2 * len(totals))
     r, share = totals / (n + m), n / (n + m)
     normal = -special.ndtri(tail) * np.sqrt(r * (1 - r) * (1 / n + 1 / m))
+    thin = _are_few(totals, n, m)
     few = totals[thin]
     if not len(few):
         return float(normal.max())
