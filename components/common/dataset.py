@@ -29,6 +29,7 @@ from headwater.components.common.dataset_index import (
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.labelled import LabelledRows, WideShard, shown
 from headwater.components.common.notebook import Shown
+from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard, read_shard
 from headwater.components.common.tables_in_memory import named
@@ -317,9 +318,11 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
 def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dataset:
     from headwater.components.common import sources
 
-    scans = sources.scan_files(
-        sources.discover([folder], left_out=(SPLIT,)), "", sources.Reading(), label="read", **beam
-    )
+    files = sources.discover([folder], left_out=(SPLIT,))
+    if sources.need_a_pool(files):
+        # Its server imports what workers need while this process imports Beam.
+        warm_up(beam.get("preload", ()), beam.get("workers", 0))
+    scans = sources.scan_files(files, "", sources.Reading(), label="read", **beam)
     opened = sources.open_sources(scans, exact=True, label="read", **beam)
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)

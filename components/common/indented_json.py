@@ -27,14 +27,13 @@ def indented(value: Any, line: str = "\n") -> str:
     encoder = _encoder(below)
     if not isinstance(value, _CONTAINERS) or not value:
         return encoder.encode(value)
-    named = isinstance(value, dict)
-    if not any(isinstance(each, _CONTAINERS) for each in (value.values() if named else value)):
+    if not any(isinstance(each, _CONTAINERS) for each in (value.values() if isinstance(value, dict) else value)):
         parts = encoder.encode(value)[1:-1]
-    elif named:
+    elif isinstance(value, dict):
         parts = f",{below}".join(f"{_name(key)}: {indented(each, below)}" for key, each in value.items())
     else:
         parts = f",{below}".join(indented(each, below) for each in value)
-    return f"{{{below}{parts}{line}}}" if named else f"[{below}{parts}{line}]"
+    return f"{{{below}{parts}{line}}}" if isinstance(value, dict) else f"[{below}{parts}{line}]"
 
 
 def _name(key: Any) -> str:

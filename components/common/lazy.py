@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from headwater.components.common.importing import uncollected
+
 
 def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """A package's `__getattr__`.
@@ -18,7 +20,8 @@ def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     def load(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
+        with uncollected():
+            return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
 
     return load
 
@@ -34,7 +37,8 @@ class Modules(Mapping[str, Any]):
         self.names = dict(names)
 
     def __getitem__(self, name: str) -> Any:
-        return importlib.import_module(self.names[name])
+        with uncollected():
+            return importlib.import_module(self.names[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -9,12 +9,16 @@ while Beam is imported. Nobody else's process is touched: in a notebook, and whe
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from typing import Any
+
+from headwater.components.common.importing import uncollected
 
 EXTRAS = (
     # Beam guards it itself, against environments without Google's libraries, and it brings more than those.
@@ -34,16 +38,26 @@ EXTRAS = (
 
 _GRAPH = "headwater.components.common.beam_graph"
 _ours = False
+_OBJECTS = 20_000
 
 
 def claim_process() -> None:
     """Says that this process is ours alone: nobody's own code will want Beam with its extras in it."""
     global _ours
+    if not _ours:
+        # What it has imported is no garbage, neither while it works nor when it ends.
+        gc.set_threshold(_OBJECTS, 20, 20)
+        atexit.register(gc.freeze)
     _ours = True
 
 
 def graph(beam_pipeline_args: Sequence[str]) -> Any:
     """The module `beam_graph`, and with it Beam, imported once."""
+    with uncollected():
+        return _graph(beam_pipeline_args)
+
+
+def _graph(beam_pipeline_args: Sequence[str]) -> Any:
     if _GRAPH not in sys.modules and _ours and not beam_pipeline_args:
         try:
             with _without(EXTRAS):

@@ -5,6 +5,7 @@ Multiprocessing leaves that to the client, which cannot do it when it was killed
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from multiprocessing import forkserver, util
@@ -17,5 +18,7 @@ def _remove_folder() -> None:
         shutil.rmtree(os.path.dirname(address), ignore_errors=True)
 
 
+# What it imports from here on is no garbage. Its processes look for theirs, see `pool`.
+gc.disable()
 # Workers, which are forked, start without the server's finalizers.
 util.Finalize(None, _remove_folder, exitpriority=0)

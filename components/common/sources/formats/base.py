@@ -30,7 +30,7 @@ class Block(NamedTuple):
       file: the file.
       start: their offset, a multiple of `files.BLOCK_BYTES`.
       data: the bytes; those of the last block are fewer.
-      before: the byte before them; a line end at the file's beginning.
+      before: of text the byte before them; a line end at the file's beginning.
       reading: how text is read, as far as the user says.
     """
 

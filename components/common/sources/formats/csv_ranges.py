@@ -229,6 +229,9 @@ def _find_record(data: bytes, dialect: Dialect) -> tuple[int, int]:
     while mark and data.startswith(mark, start):
         start = (data.find(b"\n", start) + 1) or len(data)
     newline = data.find(b"\n", start)
+    line = data[start : newline if newline >= 0 else len(data)]
+    if not any(each and each.encode() in line for each in (dialect.quote, dialect.escape)):
+        return start, newline + 1 or len(data)
     # One byte on, as the pattern looks for what stands before a quote.
     for match in unsplittable_parts(dialect).finditer(b"\n" + data, start + 1):
         if newline < match.start() - 1:
