@@ -165,6 +165,23 @@ def test_a_batch_is_spread():
     assert farthest(vectors, np.array([0]), 2)[1] >= 50
 
 
+def test_a_batch_is_spread_beside_rows_that_are_in_it_already():
+    chance = np.random.default_rng(0)
+    centres = np.arange(8)[:, None] * np.float32([10, -10])
+    of = np.arange(160) % 8
+    vectors = (centres[of] + chance.normal(size=(160, 2)) * 0.1).astype(np.float32)
+    worth = np.full(160, 0.8)
+    for taken in ([0, 3], [1, 2, 5], []):
+        picked = spread(vectors, worth, 8 - len(taken), 0, centres[taken].astype(np.float32))
+        assert sorted([*of[picked].tolist(), *taken]) == list(range(8))
+    # Two strategies of a mix that would ask about the same groups share them.
+    rows = Rows(vectors, np.arange(160, dtype=np.uint64), np.full((160, 2), 0.5), np.full((2, 160, 2), 0.5))
+    told = Told(8, vectors[:0], 2, shares={"margin": 1, "committee": 1})
+    picked = choose("mix", pools_of("mix", rows, Space(), told.shares, 160), told)
+    assert sorted(of[each.hash] for each in picked) == list(range(8))
+    assert {each.strategy for each in picked} == {"margin", "committee"}
+
+
 @pytest.mark.parametrize(
     ("weights", "available", "wanted", "given"),
     [

@@ -15,7 +15,9 @@ _NEIGHBOURS = 5
 _MOST_COMPARED = 4_096
 
 
-def spread(vectors: np.ndarray, worth: np.ndarray, wanted: int, seed: int) -> np.ndarray:
+def spread(
+    vectors: np.ndarray, worth: np.ndarray, wanted: int, seed: int, beside: np.ndarray | None = None
+) -> np.ndarray:
     """Rows of great worth that differ: of the best, one from each of as many clusters, weighted by worth (Zhdanov, 2019).
 
     Args:
@@ -23,21 +25,28 @@ def spread(vectors: np.ndarray, worth: np.ndarray, wanted: int, seed: int) -> np
       worth: of each row, not negative.
       wanted: how many.
       seed: of the clusters.
+      beside: vectors of rows that are in the batch already; no row is taken from a cluster that has one.
 
     Returns:
       The places of the rows, the greatest worth first.
     """
-    best = np.argsort(-worth, kind="stable")[: SURPLUS * wanted]
+    given = vectors[:0] if beside is None else beside
+    count = wanted + len(given)
+    best = np.argsort(-worth, kind="stable")[: SURPLUS * count]
     # A cluster of rows that are hardly in doubt needs no answer, however far it lies.
     best = best[: max(wanted, int((worth[best] >= LEAST * worth[best].max(initial=0)).sum()))]
     if len(best) <= wanted:
         return best
     near, weights = vectors[best], np.maximum(worth[best], 1e-9)
-    clusters, distances = _k_means(near, wanted, seed, weights)
-    order = np.lexsort((np.arange(len(best)), distances, clusters))
-    first = order[np.flatnonzero(np.diff(clusters[order], prepend=-1))]
+    every = np.append(weights, np.full(len(given), weights.mean()))
+    clusters, distances = _k_means(np.concatenate([near, given]), count, seed, every)
+    own, others = clusters[: len(best)], clusters[len(best) :]
+    order = np.lexsort((np.arange(len(best)), distances[: len(best)], own))
+    first = order[np.flatnonzero(np.diff(own[order], prepend=-1))]
+    first = first[~np.isin(own[first], others)]
+    heaviest = np.argsort(-np.bincount(own, weights)[own[first]], kind="stable")[:wanted]
     # Rows that are all alike make fewer clusters.
-    places = farthest(near, np.sort(first)[:wanted], wanted)
+    places = farthest(near, np.sort(first[heaviest]), wanted)
     return best[places[np.argsort(-worth[best[places]], kind="stable")]]
 
 

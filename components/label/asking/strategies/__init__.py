@@ -90,6 +90,7 @@ class Told:
       shares: of a mix, by strategy.
       inner: the name of the strategy that regions run.
       seed: of whatever is drawn.
+      beside: the vectors of rows that other strategies have chosen for the same batch; None where there are none.
     """
 
     wanted: int
@@ -98,6 +99,7 @@ class Told:
     shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
     inner: str = "margin"
     seed: int = 0
+    beside: np.ndarray | None = None
 
 
 STRATEGIES = Modules(

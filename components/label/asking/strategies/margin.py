@@ -20,4 +20,4 @@ def worth(rows: Rows, space: Space) -> np.ndarray:
 
 def choose(pool: Pool, told: Told) -> np.ndarray:
     """The least certain, one from each neighbourhood."""
-    return spread(pool.rows.vectors, pool.worth, told.wanted, told.seed)
+    return spread(pool.rows.vectors, pool.worth, told.wanted, told.seed, told.beside)

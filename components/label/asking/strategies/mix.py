@@ -1,4 +1,6 @@
-"""A mix: several strategies share the batch, each by its share, and none takes what another has taken."""
+"""A mix: several strategies share the batch, each by its share, and none takes what another has taken, or a row beside it.
+
+What needs no model chooses first: it sees the whole pool, and what learns from the labels then looks elsewhere."""
 
 from __future__ import annotations
 
@@ -34,12 +36,13 @@ def choose_from(pools: Mapping[str, Pool], told: Told) -> list[tuple[str, int]]:
     taken: set[int] = set()
     labelled = told.labelled
     chosen: dict[str, list[int]] = {}
-    for name, own in zip(names, given.tolist()):
+    for name, own in sorted(zip(names, given.tolist()), key=lambda each: STRATEGIES[each[0]].LEARNS != "nothing"):
         pool = pools[name]
         free = np.array([hash not in taken for hash in pool.rows.hashes.tolist()], bool)
         places = np.flatnonzero(free)
         left = Pool(pool.rows.take(places), pool.worth[places], *_of_regions(pool, places))
-        part = Told(own, labelled, told.classes, inner=told.inner, seed=told.seed)
+        beside = labelled[len(told.labelled) :]
+        part = Told(own, labelled, told.classes, inner=told.inner, seed=told.seed, beside=beside)
         picked = places[STRATEGIES[name].choose(left, part)] if own and len(places) else places[:0]
         chosen[name] = picked.tolist()
         taken.update(pool.rows.hashes[picked].tolist())

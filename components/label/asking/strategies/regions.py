@@ -3,6 +3,8 @@ they have and how uncertain those are."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from headwater.components.label.asking.strategies import STRATEGIES, Pool, Rows, Space, Told
@@ -26,7 +28,7 @@ def choose(pool: Pool, told: Told) -> np.ndarray:
     for region in np.flatnonzero(given):
         places = np.flatnonzero(pool.regions == region)
         own = Pool(pool.rows.take(places), pool.worth[places])
-        part = Told(int(given[region]), told.labelled, told.classes, inner=told.inner, seed=told.seed)
+        part = dataclasses.replace(told, wanted=int(given[region]))
         chosen.append(places[STRATEGIES[told.inner].choose(own, part)])
     together = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
     return together[np.argsort(-pool.worth[together], kind="stable")]
