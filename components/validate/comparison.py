@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -99,7 +100,11 @@ def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[d
             f"only with at least {drift.LEAST_ROWS} rows on each side"
         )
         return [finding(split, "", "TOO_FEW_ROWS", "info", message)], []
-    compared = drift.compare(split, side.read() or {}, context.distributions(split), title, side.silent)
+    # Reading and checksums of large states leave the other core to each other.
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        current = other.submit(context.distributions, split)
+        baseline = side.read() or {}
+    compared = drift.compare(split, baseline, current.result(), title, side.silent)
     if not any(each.change for each in compared):
         return [_impossible(split, "", f"no feature can be compared with {title}")], compared
     return [], compared

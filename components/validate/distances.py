@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import special
@@ -95,6 +96,9 @@ class Change:
     bin: tuple[str, float, float]
 
 
+Sides = tuple[Feature, Feature]
+
+
 def measure(table: Table, baseline: Feature | None = None, current: Feature | None = None) -> Change:
     """All distances of one feature.
 
@@ -102,42 +106,93 @@ def measure(table: Table, baseline: Feature | None = None, current: Feature | No
       table: its bins.
       baseline, current: of numbers, both distributions.
     """
-    n, m = table.sizes
-    p, q = table.baseline / n, table.current / m
+    return measure_all([table], [(baseline, current) if baseline is not None and current is not None else None])[0]
+
+
+def measure_all(tables: Sequence[Table], sides: Sequence[Sides | None]) -> list[Change]:
+    """All distances of many features, those of as many bins at once.
+
+    Args:
+      tables: the bins of each.
+      sides: both distributions of each; None where only bins are known.
+    """
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for place, table in enumerate(tables):
+        alike.setdefault((len(table.baseline), table.thin), []).append(place)
+    changes: dict[int, Change] = {}
+    for places in alike.values():
+        changes.update(zip(places, _measure([tables[place] for place in places], [sides[place] for place in places])))
+    return [changes[place] for place in range(len(tables))]
+
+
+def _measure(tables: Sequence[Table], sides: Sequence[Sides | None]) -> Iterator[Change]:
+    """The changes of tables that have as many bins; a row of each array is of one table."""
+    baseline, current = (np.stack(part) for part in zip(*((table.baseline, table.current) for table in tables)))
+    bins, thin = baseline.shape[1], tables[0].thin
+    n, m = baseline.sum(axis=1, keepdims=True), current.sum(axis=1, keepdims=True)
+    p, q = baseline / n, current / m
     unit = 1 / n + 1 / m
-    totals = table.baseline + table.current
+    totals = baseline + current
     r = totals / (n + m)
+    freedom = max(bins - 1, 1)
     differences = np.abs(p - q)
-    freedom = max(len(r) - 1, 1)
     # What inexact ranks may account for does not count.
-    apart = np.maximum(differences - table.slack, 0.0)
+    apart = np.maximum(differences - np.array([[table.slack] for table in tables]), 0.0)
     squares = apart**2
+    by_square, by_bin = np.ones(len(tables)), np.ones(len(tables))
     # A thin bin is judged alone, by the binomial distribution.
-    solid = len(r) - table.thin
-    by_square = (
-        float(special.chdtrc(solid - 1, float((squares[:solid] / r[:solid]).sum()) / unit)) if solid > 1 else 1.0
-    )
-    own = _of_bins(table.baseline, table.current, apart, r, unit)
-    by_bin = min(1.0, len(r) * float(own.min())) if len(r) > 1 else 1.0
-    tests = [by_bin] if min(n, m) < _ASYMPTOTIC_ROWS else [by_bin, by_square]
-    most = int(np.argmin(own + (own == own.min()) * -apart))
-    quantile = float(special.chdtri(freedom, 1 - UNDER_CHANCE)) * unit
-    psi, divergence = _psi(p, q, n, m), _jensen_shannon(p, q)
-    distances = [
-        Distance(L_INFINITY, float(differences.max()), _chance_of_bins(totals, n, m), by_bin),
-        Distance(JENSEN_SHANNON, divergence, quantile / (8 * math.log(2)), by_square),
-        Distance(PSI, psi, quantile, by_square),
-    ]
-    if baseline is not None and current is not None and baseline.numeric and current.numeric:
-        distances += _of_numbers(baseline, current, table.slack)
-        tests += [each.p_value for each in distances if each.measure == KOLMOGOROV_SMIRNOV and each.p_value is not None]
-    effect = max(float((squares / ((p + q) / 2)).sum()) - freedom * unit, 0.0)
-    return Change(
-        tuple(distances),
-        min(1.0, len(tests) * min(tests)),
+    solid = bins - thin
+    if solid > 1:
+        by_square = special.chdtrc(solid - 1, (squares[:, :solid] / r[:, :solid]).sum(axis=1) / unit[:, 0])
+    own = _of_bins(baseline, current, apart, r, unit)
+    least = own.min(axis=1, keepdims=True)
+    if bins > 1:
+        by_bin = np.minimum(1.0, bins * least[:, 0])
+    most = np.argmin(own + (own == least) * -apart, axis=1)
+    quantile = special.chdtri(freedom, 1 - UNDER_CHANCE) * unit[:, 0]
+    effect = np.maximum((squares / ((p + q) / 2)).sum(axis=1) - freedom * unit[:, 0], 0.0)
+    columns = (
+        by_square,
+        by_bin,
+        quantile,
         effect,
-        (table.names[most], float(p[most]), float(q[most])),
+        differences.max(axis=1),
+        _jensen_shannon(p, q),
+        _psi(p, q, n, m),
+        *(part[np.arange(len(tables)), most] for part in (p, q)),
     )
+    rows = zip(
+        *(column.tolist() for column in columns), tables, sides, totals, n[:, 0].tolist(), m[:, 0].tolist(), most
+    )
+    for (
+        chi,
+        alone,
+        limit,
+        moved,
+        greatest,
+        divergence,
+        psi,
+        before,
+        now,
+        table,
+        pair,
+        counts,
+        one,
+        other,
+        place,
+    ) in rows:
+        tests = [alone] if min(one, other) < _ASYMPTOTIC_ROWS else [alone, chi]
+        distances = [
+            Distance(L_INFINITY, greatest, _chance_of_bins(counts, one, other), alone),
+            Distance(JENSEN_SHANNON, divergence, limit / (8 * math.log(2)), chi),
+            Distance(PSI, psi, limit, chi),
+        ]
+        if pair and pair[0].numeric and pair[1].numeric:
+            smirnov, *others = _of_numbers(pair[0], pair[1], table.slack)
+            distances += [smirnov, *others]
+            tests += [smirnov.p_value] if smirnov.p_value is not None else []
+        p_value = min(1.0, len(tests) * min(tests))
+        yield Change(tuple(distances), p_value, moved, (table.names[place], before, now))
 
 
 def equals(psi: float) -> dict[str, float]:
@@ -156,16 +211,20 @@ def equals(psi: float) -> dict[str, float]:
     }
 
 
-def _of_bins(baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float) -> np.ndarray:
-    """Two-sided p-values of each bin."""
-    n, m = baseline.sum(), current.sum()
+def _of_bins(
+    baseline: np.ndarray, current: np.ndarray, apart: np.ndarray, r: np.ndarray, unit: float | np.ndarray
+) -> np.ndarray:
+    """Two-sided p-values of each bin, of one table or of one in each row."""
+    n, m = baseline.sum(axis=-1, keepdims=True), current.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(apart > 0, apart / np.sqrt(r * (1 - r) * unit), 0.0)
     p_values = special.erfc(z / math.sqrt(2))
     # Of few rows, given their number: each is of one side or of the other.
-    few = np.flatnonzero(_are_few(baseline + current, n, m) & (apart > 0))
-    if len(few):
-        total, share = baseline[few] + current[few], n / (n + m)
+    few = np.nonzero(_are_few(baseline + current, n, m) & (apart > 0))
+    if len(few[0]):
+        total, share, unit = (
+            np.broadcast_to(part, baseline.shape)[few] for part in (baseline + current, n / (n + m), unit)
+        )
         # A difference that is held against inexact ranks is taken off first.
         expected = total * share
         moved = np.sign(baseline[few] - expected) * apart[few] / unit
@@ -193,21 +252,22 @@ def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
     return float(max(exact, normal[~thin].max(initial=0.0)))
 
 
-def _are_few(totals: np.ndarray, n: float, m: float) -> np.ndarray:
+def _are_few(totals: np.ndarray, n: float | np.ndarray, m: float | np.ndarray) -> np.ndarray:
     """Which bins hold so few rows that they are judged by the binomial distribution."""
-    expected = totals * (min(n, m) / (n + m))
+    expected = totals * (np.minimum(n, m) / (n + m))
     return (expected < LEAST_EXPECTED) | ((expected < _MANY_ROWS) & (totals < 0.1 * (n + m)))
 
 
-def _psi(p: np.ndarray, q: np.ndarray, n: float, m: float) -> float:
+def _psi(p: np.ndarray, q: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.ndarray:
     # A bin that one side has none of stands for half a row there, or PSI would be infinite.
     p, q = np.maximum(p, _LEAST_SHARE / n), np.maximum(q, _LEAST_SHARE / m)
-    return float(((p - q) * np.log(p / q)).sum())
+    return ((p - q) * np.log(p / q)).sum(axis=-1)
 
 
-def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     middle = (p + q) / 2
-    return max(0.0, float((special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum() / 2 / math.log(2)))
+    entropies = special.rel_entr(p, middle) + special.rel_entr(q, middle)
+    return np.maximum(0.0, entropies.sum(axis=-1) / 2 / math.log(2))
 
 
 def _of_numbers(baseline: Feature, current: Feature, slack: float) -> list[Distance]:

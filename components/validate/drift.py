@@ -15,7 +15,7 @@ from headwater.components.common.findings import percent
 from headwater.components.common.significance import benjamini_hochberg
 from headwater.components.validate import calendar_parts
 from headwater.components.validate.by_construction import TIMES, reason
-from headwater.components.validate.distances import PSI, Change, Distance, measure
+from headwater.components.validate.distances import PSI, Change, Distance, measure_all
 from headwater.components.validate.findings import NO_VALUES, THIS_SPAN
 from headwater.components.validate.identifiers import Turnover, measure_turnover
 from headwater.components.validate.plots import Plot, plot_of
@@ -89,7 +89,7 @@ def compare(
       title: what `baseline` is, as in "the earlier span".
       silent: why a feature is not compared on purpose, by its name and both distributions; "" when it is.
     """
-    compared = []
+    compared: list[Compared] = []
     both = [path for path in sorted(current) if path in baseline]
     notes = {path: silent(".".join(path), baseline[path], current[path]) for path in both}
     times = [(baseline[path], current[path]) for path in both if notes[path] == TIMES]
@@ -102,10 +102,15 @@ def compare(
             compared.append(Compared(split, name, None, note=note))
         else:
             compared.append(_compare(split, name, baseline[path], current[path], title))
+    binned = [(place, each.table, each.sides) for place, each in enumerate(compared) if each.table and each.sides]
+    changes = measure_all([table for _, table, _ in binned], [sides for *_, sides in binned])
+    for (place, *_), change in zip(binned, changes):
+        compared[place] = dataclasses.replace(compared[place], change=change)
     return compared
 
 
 def _compare(split: str, name: str, baseline: Feature, current: Feature, title: str) -> Compared:
+    """A feature with its bins, which are measured with those of others, or why it has none."""
     for side, feature in ((title, baseline), (THIS_SPAN, current)):
         if not feature.rows:
             return Compared(split, name, None, impossible=f"it has no rows in {side}")
@@ -118,12 +123,11 @@ def _compare(split: str, name: str, baseline: Feature, current: Feature, title: 
     table = tabulate(baseline, current)
     if not min(table.sizes):
         return Compared(split, name, None, note=_TOO_FEW)
-    change = measure(table, baseline, current)
     lists = any(side.values > side.rows - side.missing for side in (baseline, current))
     return Compared(
         split,
         name,
-        change,
+        None,
         note=_LISTS if lists else "",
         numeric=baseline.numeric,
         table=table,
