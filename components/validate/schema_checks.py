@@ -154,14 +154,15 @@ def _validate(
     part_of = {name: place // _AT_ONCE for place, name in enumerate(names)}
     count = part_of[names[-1]] + 1
     features = _in_parts(schema.feature, [part_of[feature.name] for feature in schema.feature], count)
+    domains = {domain.name: domain for domain in schema.string_domain}
     sides = {name: _split(side, part_of, count) for name, side in others.items() if side}
     for number, own in enumerate(_split(current, part_of, count)):
         part = _Schema()
         part.CopyFrom(rest)
         part.feature.extend(features[number])
         # TFDV copies the domains of all for each.
-        named = set(_domains(part.feature))
-        part.string_domain.extend(domain for domain in schema.string_domain if domain.name in named)
+        named = dict.fromkeys(_domains(part.feature))
+        part.string_domain.extend(domains[name] for name in named if name in domains)
         others_of_part = {name: parts[number] for name, parts in sides.items()}
         anomalies = tfdv.validate_statistics(own, part, environment=environment, **others_of_part)
         if number:

@@ -107,11 +107,11 @@ def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], lis
             at = np.searchsorted(edges, side.points, side="left")
             hit = edges[np.minimum(at, len(edges) - 1)] == side.points
             columns.append(np.bincount(2 * at + hit, side.weights, minlength=2 * len(edges) + 1))
-        names = [f"below {_name(edges[0])}"]
-        for place, edge in enumerate(edges):
-            names.append(_name(edge))
-            above = edges[place + 1] if place + 1 < len(edges) else None
-            names.append(f"above {_name(edge)}" if above is None else f"between {_name(edge)} and {_name(above)}")
+        words = [_name(edge) for edge in edges.tolist()]
+        names = [f"below {words[0]}"]
+        for word, above in zip(words, words[1:]):
+            names += [word, f"between {word} and {above}"]
+        names += [words[-1], f"above {words[-1]}"]
         ends = np.concatenate([[-np.inf], np.repeat(edges, 2), [np.inf]])
         return columns, names, slack, np.zeros(len(names), bool), np.stack([ends[:-1], ends[1:]], axis=1)
     upto = np.cumsum(base.weights)
@@ -125,9 +125,9 @@ def _numbers(baseline: Feature, current: Feature) -> tuple[list[np.ndarray], lis
         np.bincount(np.searchsorted(edges, side.points, side="left"), side.weights, minlength=len(edges) + 1)
         for side in (baseline, current)
     ]
-    bounds = [low, *edges[1:]]
-    names = [f"below {_name(low)}"]
-    names += [_between(_name(bounds[place]), _name(bounds[place + 1])) for place in range(len(bounds) - 1)]
+    bounds = [low, *edges[1:].tolist()]
+    words = [_name(bound) for bound in bounds]
+    names = [f"below {words[0]}", *map(_between, words, words[1:])]
     quantiles = np.ones(len(columns[0]), bool)
     quantiles[[0, -1]] = False
     ends = np.concatenate([[-np.inf], bounds, [np.inf]])
