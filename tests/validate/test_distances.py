@@ -476,3 +476,21 @@ def test_new_values_are_seen_beside_rare_ones_that_the_baseline_had():
     assert not _judged(feature(large), feature(small)).alarm
     small[:15] = "new"
     assert _judged(feature(large), feature(small)).alarm
+
+
+def test_features_measured_together_are_measured_as_if_alone():
+    """Of different numbers of bins, with and without thin ones, few rows and many, numbers and text."""
+    chance = np.random.default_rng(8)
+    sides = [
+        (feature(pa.array(chance.normal(size=rows))), feature(pa.array(chance.normal(0.1, 1, size=rows // 2))))
+        for rows in (100, 900, 901, 5000)
+    ]
+    sides += [
+        tuple(feature(pa.array(chance.integers(0, values, rows).astype(str))) for rows in (700, 1300))
+        for values in (2, 3, 40, 900)
+    ]
+    tables = [tabulate(*pair) for pair in sides]
+    alone = [distances.measure(table, *pair) for table, pair in zip(tables, sides)]
+    assert distances.measure_all(tables, sides) == alone
+    assert len({len(table.names) for table in tables}) < len(tables), "some have as many bins"
+    assert distances.measure_all([], []) == []
