@@ -23,6 +23,8 @@ _REAL = np.uint64(0xABC98388FB8FAC03)
 _NEST = np.uint64(0x49858ABB2D3A1C7F)
 _MANY = 4096
 _PROBE = 1024
+# So many byte strings are hashed at once that what is computed of them stays in a core's cache.
+_BLOCK = 32_768
 _FEW = 16
 
 
@@ -233,6 +235,9 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     All strings' first words at once, which are most strings' only ones; then all second words, and so on, the longest
     strings first, so that those that still have words stand together.
     """
+    if len(offsets) > _BLOCK + 1:
+        starts = range(0, len(offsets) - 1, _BLOCK)
+        return np.concatenate([_hash_bytes(buffer, offsets[start : start + _BLOCK + 1]) for start in starts])
     lengths = np.diff(offsets)
     hashes = _mixed(lengths.astype(np.uint64) ^ _TEXT)
     if buffer is None or not lengths.any():

@@ -187,8 +187,10 @@ def read_element(
     file = element.file
     form = FORMATS[file.format]
     # Without a column there would be no rows.
-    names = [name for name in file.names if only is None or name in only] or list(file.names[:1])
-    kinds = {name: schema.field(name).type if name in schema.names else None for name in names}
+    chosen = None if only is None else set(only)
+    names = [name for name in file.names if chosen is None or name in chosen] or list(file.names[:1])
+    wanted = dict(zip(schema.names, schema.types))
+    kinds = {name: wanted.get(name) for name in names}
     for batch, rows, rejections in _read(form, element, kinds, guessed):
         if not form.converts:
             batch, rows, refused = _cast_batch(batch, rows, schema)
@@ -218,15 +220,16 @@ def _cast_batch(
     batch: pa.RecordBatch, rows: np.ndarray, schema: pa.Schema
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
     columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
-    for name, column in zip(batch.schema.names, batch.columns):
+    names, wanted = batch.schema.names, dict(zip(schema.names, schema.types))
+    for name, column in zip(names, batch.columns):
         places = invalid_text(column)
         rejections += [Rejection(int(rows[place]), name, "encoding: not UTF-8", None) for place in places[~bad[places]]]
         bad[places] = True
     if bad.any():
         batch, rows = batch.filter(pa.array(~bad)), rows[~bad]
         bad = np.zeros(batch.num_rows, bool)
-    for name, column in zip(batch.schema.names, batch.columns):
-        kind = schema.field(name).type if name in schema.names else column.type
+    for name, column in zip(names, batch.columns):
+        kind = wanted.get(name, column.type)
         if column.type.equals(kind):
             columns[name] = column
             continue
@@ -357,9 +360,10 @@ def _mixed_zones(scans: Sequence[Scan], names: Collection[str]) -> list[Notice]:
 def _conform(batch: pa.RecordBatch, schema: pa.Schema, file: SourceFile) -> pa.RecordBatch:
     own = tuple((name, value) for name, value in file.partitions if name in schema.names)
     fixed = hive.constants(own, {name: schema.field(name).type for name, _ in own}, file.uri)
+    columns = dict(zip(batch.schema.names, batch.columns))
     arrays = [
-        batch.column(batch.schema.get_field_index(field.name))
-        if field.name in batch.schema.names
+        columns[field.name]
+        if field.name in columns
         else pa.repeat(fixed[field.name], batch.num_rows)
         if field.name in fixed and fixed[field.name].is_valid
         else pa.nulls(batch.num_rows, field.type)

@@ -136,34 +136,56 @@ def add_equal(table: Counts) -> Counts:
     )
 
 
-def cut(table: Counts, capacity: np.ndarray) -> tuple[Counts, np.ndarray, Rests]:
+def hash_some(table: Counts, chosen: np.ndarray) -> np.ndarray:
+    """The hashes of the values of some keys, uint64, one a row; 0 for the others' values.
+
+    Args:
+      table: the counts.
+      chosen: which keys, bool, by key.
+    """
+    rows = chosen[table.keys]
+    if rows.all():
+        return hash_values(table.values)
+    hashes = np.zeros(len(rows), np.uint64)
+    hashes[rows] = hash_values(table.values.filter(pa.array(rows)))
+    return hashes
+
+
+def cut(table: Counts, capacity: np.ndarray, hashes: np.ndarray | None = None) -> tuple[Counts, np.ndarray, Rests]:
     """At most `capacity` counts a key.
 
     Args:
       table: joined.
       capacity: of each key, int64, by key.
+      hashes: what `hash_some` gives at least for the keys that have too many counts, where it is known already.
 
     Returns:
       The counts; by key how much was taken off each of them, int64; and what was taken off in all.
     """
     removed = np.zeros(len(capacity), np.int64)
-    over = np.bincount(table.keys, minlength=len(capacity)) > capacity
+    size = np.bincount(table.keys, minlength=len(capacity))
+    over = size > capacity
     chosen = over[table.keys]
     if not chosen.any():
         return table, removed, NO_RESTS
-    places = np.flatnonzero(chosen)
-    order = places[by_key_and_value(table.keys[places], -table.counts[places])]
-    keys = table.keys[order]
-    begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    removed[keys[begin]] = table.counts[order[begin + capacity[keys[begin]]]]
+    hashes = hash_some(table, over) if hashes is None else hashes
+    places = _where(chosen)
+    keys, counts = table.keys[places], table.counts[places]
+    many = np.flatnonzero(over)
+    begin = np.cumsum(size[many]) - size[many]
+    if len(many) <= _FEW:
+        # Of each key the greatest of the counts that are too many; finding it takes no sorting.
+        parts = np.split(counts[np.argsort(keys, kind="stable")], begin[1:])
+        removed[many] = [-np.partition(-own, most)[most] for own, most in zip(parts, capacity[many])]
+    else:
+        removed[many] = counts[by_key_and_value(keys, -counts)[begin + capacity[many]]]
+    lost = np.minimum(counts, removed[keys])
+    bins = keys * HASH_BINS + (hashes[places] % np.uint64(HASH_BINS)).astype(np.int64)
+    rests = join_rests([Rests(bins, lost)])
     counts = table.counts - removed[table.keys]
     kept = counts > 0
-    mask = pa.array(kept)
-    lost = np.minimum(table.counts[places], removed[table.keys[places]])
-    hashes = hash_values(table.values if len(places) == len(chosen) else table.values.take(pa.array(places)))
-    bins = table.keys[places] * HASH_BINS + (hashes % np.uint64(HASH_BINS)).astype(np.int64)
-    rests = join_rests([Rests(bins, lost)])
-    return Counts(table.keys[kept], table.values.filter(mask), counts[kept], table.weights[kept]), removed, rests
+    values = table.values.filter(pa.array(kept))
+    return Counts(table.keys[kept], values, counts[kept], table.weights[kept]), removed, rests
 
 
 def join_rests(parts: list[Rests]) -> Rests:
@@ -171,25 +193,33 @@ def join_rests(parts: list[Rests]) -> Rests:
     parts = [part for part in parts if len(part.bins)]
     if not parts:
         return NO_RESTS
-    bins, places = np.unique(np.concatenate([part.bins for part in parts]), return_inverse=True)
+    bins = np.concatenate([part.bins for part in parts])
     # Whole numbers below 2^53 are exact as doubles.
-    counts = np.bincount(places, np.concatenate([part.counts for part in parts]))
-    return Rests(bins, counts.astype(np.int64))
+    lost = np.concatenate([part.counts for part in parts])
+    most = int(bins.max()) + 1
+    if most <= 4 * len(bins):
+        counts = np.bincount(bins, lost)
+        there = np.flatnonzero(np.bincount(bins))
+        return Rests(there, counts[there].astype(np.int64))
+    bins, places = np.unique(bins, return_inverse=True)
+    return Rests(bins, np.bincount(places, lost).astype(np.int64))
 
 
-def hashes_of(table: Counts, chosen: np.ndarray, least: np.ndarray) -> Hashes:
+def hashes_of(table: Counts, chosen: np.ndarray, least: np.ndarray, hashes: np.ndarray | None = None) -> Hashes:
     """The least hashes of the values of some keys.
 
     Args:
       table: the counts.
       chosen: which keys, bool, by key.
       least: how many hashes to keep of each key, int64, by key.
+      hashes: what `hash_some` gives, where it is known already.
     """
     rows = chosen[table.keys]
     if not rows.any():
         return NO_HASHES
-    values = table.values if rows.all() else table.values.filter(pa.array(rows))
-    keys, hashes = table.keys[rows], hash_values(values)
+    hashes = hash_some(table, chosen) if hashes is None else hashes
+    places = _where(rows)
+    keys, hashes = table.keys[places], hashes[places]
     begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     parts = [Hashes(keys, hashes)]
     if len(begin) <= _FEW:
@@ -228,6 +258,11 @@ def distinct(hashes: np.ndarray, least: int) -> tuple[int, float]:
     if len(hashes) < least:
         return len(hashes), 0.0
     return round((least - 1) / ((float(hashes[-1]) + 1.0) / 2.0**64)), 1.0 / np.sqrt(least - 2)
+
+
+def _where(mask: np.ndarray) -> np.ndarray | slice:
+    """What selects the places of a mask; all of them without a copy."""
+    return slice(None) if mask.all() else np.flatnonzero(mask)
 
 
 def _concatenated(parts: list[Counts]) -> Counts:

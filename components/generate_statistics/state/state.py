@@ -143,11 +143,12 @@ def bounded(state: State) -> State:
     many = np.bincount(state.counts.keys, minlength=everything) > exact
     sketched |= many
     if sketched.any():
-        hashes = counting.hashes_of(state.counts, sketched, least)
-        state.hashes = counting.join_hashes([state.hashes, hashes], least)
-        state.counts, removed, lost = counting.cut(
-            state.counts, np.where(sketched, state.limits.sketched(slices), exact)
-        )
+        hashes = counting.hash_some(state.counts, sketched)
+        found = counting.hashes_of(state.counts, sketched, least, hashes)
+        state.hashes = counting.join_hashes([state.hashes, found], least)
+        # Whatever has too many values is sketched, so that its hashes are known.
+        capacity = np.where(sketched, state.limits.sketched(slices), exact)
+        state.counts, removed, lost = counting.cut(state.counts, capacity, hashes)
         state.rests = counting.join_rests([state.rests, lost])
         numbers[:, N["removed"]] += removed[keys]
         numbers[:, N["sketched"]] = sketched[keys]

@@ -32,12 +32,12 @@ def has_gzip_members(uri: str, metadata: pq.FileMetaData, groups: Iterable[int],
     Raises:
       HeadwaterError: a page's header is damaged.
     """
+    wanted = set(columns)
     for group in groups:
         row_group = metadata.row_group(group)
         for place in range(metadata.num_columns):
             chunk = row_group.column(place)
-            wanted = any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in columns)
-            if chunk.compression == "GZIP" and wanted:
+            if chunk.compression == "GZIP" and _is_of(chunk.path_in_schema, wanted):
                 start = chunk.data_page_offset
                 if chunk.has_dictionary_page and chunk.dictionary_page_offset:
                     start = min(start, chunk.dictionary_page_offset)
@@ -51,6 +51,12 @@ def has_gzip_members(uri: str, metadata: pq.FileMetaData, groups: Iterable[int],
                         "the file again"
                     ) from None
     return False
+
+
+def _is_of(path: str, columns: Collection[str]) -> bool:
+    """Whether a path with dots is one of some columns or within one; names may have dots themselves."""
+    steps = path.split(".")
+    return any(".".join(steps[:count]) in columns for count in range(1, len(steps) + 1))
 
 
 def _has_members(content: bytes) -> bool:
