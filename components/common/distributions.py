@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from headwater.components.common.errors import HeadwaterError
 
-FORMATS = ("3",)
+FORMATS = ("3", "4")
 """Formats of states that are understood."""
 
 HASH_BINS = 256
@@ -69,14 +69,14 @@ def read(content: bytes) -> dict[tuple[str, ...], Feature]:
       HeadwaterError: it is no state, or one of a format that is not understood.
     """
     table, about = open_state(content)
-    parts = dict(zip(table["name"].to_pylist(), _buffers(table["content"])))
+    parts = streams_of(table)
     tables = {name: _all_rows(pa.ipc.open_stream(parts[name]).read_all()) for name in _WANTED}
     paths = [tuple(path) for path in about["paths"]]
     rules = {tuple(path): text for path, text in about["rules"]}
     return _features(paths, rules, about["examples"][0][0], tables)
 
 
-def open_state(content: bytes) -> tuple[pa.Table, dict[str, Any]]:
+def open_state(content: bytes | pa.Buffer) -> tuple[pa.Table, dict[str, Any]]:
     """The table of a state's parts, and what the state says about itself.
 
     Raises:
@@ -86,14 +86,28 @@ def open_state(content: bytes) -> tuple[pa.Table, dict[str, Any]]:
     metadata = table.schema.metadata or {}
     version = metadata.get(b"headwater.state", b"").decode()
     if version not in FORMATS:
+        known = " and ".join(map(repr, FORMATS))
         raise HeadwaterError(
-            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {FORMATS[-1]!r}; "
-            "compute the statistics again"
+            f"this state of statistics has format {version or 'unknown'!r}; this Headwater reads {known}; compute the "
+            "statistics again"
         )
     return table, json.loads(metadata[b"headwater.about"])
 
 
-def read_table(content: bytes, what: str) -> pa.Table:
+def streams_of(table: pa.Table) -> dict[str, pa.Buffer]:
+    """What each of a state's parts holds, where it lies: as a scalar it would be a copy."""
+    return dict(zip(table["name"].to_pylist(), buffers(table["content"])))
+
+
+def buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer]:
+    """Each value of large_binary, where it lies."""
+    for chunk in column.chunks:
+        _, offsets, content = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
+        yield from (content.slice(start, stop - start) for start, stop in zip(ends, ends[1:]))
+
+
+def read_table(content: bytes | pa.Buffer, what: str) -> pa.Table:
     """The Arrow file that a state of `what` is.
 
     Raises:
@@ -113,11 +127,14 @@ def _all_rows(table: pa.Table) -> dict[str, Any]:
     """The columns of a table where its slice is all rows, which come first."""
     slices = table["slice"].to_numpy()
     kept = table.slice(0, int(np.searchsorted(slices, 0, side="right"))) if len(slices) else table
-    return {
-        name: _one(kept[name]) if pa.types.is_large_binary(kept[name].type) else kept[name].to_numpy()
-        for name in kept.column_names
-        if name != "slice"
-    }
+    return {name: _values(one_array(kept[name])) for name in kept.column_names if name != "slice"}
+
+
+def _values(column: pa.Array) -> Any:
+    """Numbers as NumPy's, whole ones as int64; the rest as it is."""
+    if pa.types.is_integer(column.type):
+        return column.to_numpy().astype(np.int64)
+    return column.to_numpy() if pa.types.is_floating(column.type) else column
 
 
 def _features(
@@ -207,15 +224,8 @@ def _spans(keys: np.ndarray) -> dict[int, tuple[int, int]]:
     return dict(zip(keys[begin].tolist(), zip(begin.tolist(), [*begin[1:].tolist(), len(keys)])))
 
 
-def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer]:
-    """Each value of large_binary where it lies: as a scalar it would be a copy."""
-    for chunk in column.chunks:
-        _, offsets, content = chunk.buffers()
-        ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
-        yield from (content.slice(start, stop - start) for start, stop in zip(ends, ends[1:]))
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array, without a copy where it is one already."""
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -72,7 +72,8 @@ class Settings(pydantic.BaseModel):
         numbers declared categorical are counted as text, images as bytes.
       num_top_values, frequency_threshold, weighted_frequency_threshold, num_rank_histogram_buckets,
         num_values_histogram_buckets, num_histogram_buckets, num_quantiles_histogram_buckets: as in TFDV.
-      max_exact_values: distinct values of a column up to which each is counted exactly.
+      max_exact_values: distinct values of a column up to which each is counted exactly; more than 256 features share
+        what 256 may have, and have at least 8,192 each.
       enable_semantic_domain_stats: whether text and bytes are looked at for natural language, URLs and images.
       feature_pairs: columns that are looked at together: correlation and covariance of numbers, lift of text.
       custom_statistics: users' own.

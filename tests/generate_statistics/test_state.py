@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.components.common import distributions
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
@@ -17,7 +18,8 @@ from headwater.components.generate_statistics.measure.features import FLOAT, INT
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan.plan import Plan
 from headwater.components.generate_statistics.plan.slicing import Slicing, Spec
-from headwater.components.generate_statistics.state import counts, points, state
+from headwater.components.generate_statistics.report.protos import to_statistics
+from headwater.components.generate_statistics.state import counts, points, state, state_file
 from headwater.components.generate_statistics.state.limits import Limits
 
 L, N = state.L, state.N
@@ -230,6 +232,60 @@ def test_slices_share_what_is_kept():
     assert Limits(50, 5_000).exact(np.array([0, 1])).tolist() == [50, 50]
 
 
+def test_many_features_share_what_is_kept():
+    everything, several = np.array([0]), [1, 256, 1_000, 2_000, 100_000]
+    limits = Limits(65_536)
+    assert [limits.exact(everything, count)[0] for count in several] == [65_536, 65_536, 16_777, 8_388, 8_192]
+    assert [limits.hashes(everything, count)[0] for count in several] == [16_384, 16_384, 4_194, 4_096, 4_096]
+    assert {limits.sketched(everything, count)[0] for count in several} == {8_192}
+    # Whoever asks for more gets more, and for less no more than that.
+    assert [Limits(values).exact(everything, 2_000)[0] for values in (1 << 20, 50)] == [134_217, 50]
+
+
+def test_one_of_many_features_is_counted_as_if_it_had_few():
+    """Also where states of few features and of many merge, which keep different numbers of hashes."""
+    rows = 9_000
+    unique = pa.array([f"value-{row}" for row in range(rows)])
+    constant = pa.array(["c"] * rows)
+    alone = pa.RecordBatch.from_arrays([unique], ["u"])
+    wide = pa.RecordBatch.from_arrays([unique, *[constant] * 1_999], ["u", *(f"c{place}" for place in range(1_999))])
+    few, many = (measure(batch, Plan(batch.schema)) for batch in (alone, wide))
+    assert len(few.counts.keys) == rows and not few.numbers[1][0, N["sketched"]]
+    place = many.paths.index(("u",))
+    assert many.numbers[1][many.numbers[0] == place, N["sketched"]] == 1
+    assert many.numbers[1][many.numbers[0] == place, N["values"]] == rows
+    # What of it could not be kept is all there by its hashes.
+    assert len(many.counts.keys) == 1_999 and many.rests.counts.sum() == rows
+    assert len(many.hashes.hashes) == 4_096
+    for merged in (state.merge([many, few]), state.merge([few, many])):
+        least, error = counts.distinct(merged.hashes.hashes, 4_096)
+        assert len(merged.hashes.hashes) == 4_096 and abs(least - rows) < 4 * error * rows
+        assert merged.rests.counts.sum() == 2 * rows
+    told = to_statistics(many, "all").datasets[0].features[place].string_stats
+    assert told.unique == least and told.common_stats.num_non_missing == rows
+
+
+def test_tables_larger_than_what_is_joined_at_once_join_alike():
+    """Keys with many values and with few, some in one part alone, parts out of order too."""
+    chance = np.random.default_rng(8)
+    parts, expected = [], collections.Counter()
+    for own in range(3):
+        rows = collections.Counter(
+            zip(chance.integers(0, 40, 20_000).tolist(), chance.integers(0, 3_000, 20_000).tolist())
+        )
+        rows.update({(50 + own, value): 1 for value in range(30_000)})
+        keys, values = (np.array(column) for column in zip(*sorted(rows)))
+        number = np.array([rows[pair] for pair in sorted(rows)])
+        texts = pa.array(values).cast(pa.string()).cast(pa.large_binary())
+        parts.append(counts.Counts(keys, texts, number, number / 2))
+        expected.update({(key, str(value).encode()): count for (key, value), count in rows.items()})
+    joined = counts.join(parts)
+    assert (np.diff(joined.keys) >= 0).all() and len(joined.keys) == len(expected)
+    assert as_dict(joined) == expected and (joined.weights == joined.counts / 2).all()
+    back = [counts.Counts(part.keys[::-1], part.values.take(pa.array(np.arange(len(part.keys))[::-1])), part.counts[::-1], part.weights[::-1]) for part in parts]  # fmt: skip
+    assert as_dict(counts.join(back)) == expected
+
+
 SCHEMA = pa.schema([("a", pa.float64()), ("b", pa.string()), ("c", pa.list_(pa.int64())), ("g", pa.string()), ("w", pa.float64())])  # fmt: skip
 
 
@@ -337,3 +393,43 @@ def test_the_setting_that_differs_is_named():
     # How many slices there are may differ; what is kept is the less of both.
     several = [measured(batch, limits=Limits(700, slices)) for slices in (1, 500)]
     assert state.merge(several).limits == Limits(700, 500)
+
+
+def test_whole_numbers_are_as_narrow_as_they_may_be():
+    for most, kind in ((0, "uint8"), (255, "uint8"), (256, "uint16"), (65_536, "uint32"), (2**32, "int64")):
+        assert str(state_file.narrow(np.array([0, most])).dtype) == kind
+    assert state_file.narrow(np.empty(0, np.int64)).dtype == np.uint8
+
+
+@pytest.mark.parametrize("weight", ["w", ""])
+def test_states_of_the_earlier_format_are_read(weight):
+    """Its numbers had 32 and 64 bits throughout, and weights were written where there were none."""
+    batch = table(300, np.random.default_rng(9))
+    own = measure(batch, Plan(batch.schema, weight=weight, limits=Limits(2)))
+    content = state_file.encode(own)
+    whole = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    streams = []
+    for part in whole["content"].to_pylist():
+        rows = pa.ipc.open_stream(part).read_all()
+        for place, field in enumerate(rows.schema):
+            if pa.types.is_integer(field.type) and field.name != "hash":
+                kind = pa.int32() if field.name in ("slice", "path") else pa.int64()
+                rows = rows.set_column(place, field.name, rows.column(place).cast(kind))
+            if pa.types.is_null(field.type):
+                assert field.name == "weight" and not weight
+                rows = rows.set_column(place, field.name, pa.array(np.zeros(len(rows))))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        streams.append(sink.getvalue().to_pybytes())
+    metadata = {**whole.schema.metadata, b"headwater.state": b"3"}
+    before = pa.table({"name": whole["name"], "content": pa.array(streams, pa.large_binary())}, metadata=metadata)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, before.schema) as writer:
+        writer.write_table(before)
+    assert state_file.encode(state_file.decode(sink.getvalue().to_pybytes())) == content
+    one, other = (distributions.read(each) for each in (sink.getvalue().to_pybytes(), content))
+    assert len(content) < len(sink.getvalue()) and one.keys() == other.keys()
+    for path, feature in one.items():
+        assert all(map(np.array_equal, vars(feature).values(), vars(other[path]).values())), path
+        assert feature.counts.dtype == other[path].counts.dtype == feature.rest.dtype == np.int64

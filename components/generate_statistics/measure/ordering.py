@@ -1,4 +1,4 @@
-"""Sorting by key and value at once, faster than two stable sorts of 64 bits."""
+"""Sorting by key and value at once, and finding distinct pairs of them, faster than by sorts of 64 bits."""
 
 from __future__ import annotations
 
@@ -27,3 +27,23 @@ def by_key_and_value(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
         if np.count_nonzero(there) <= 2**15:
             keys, most = (np.cumsum(there) - 1)[keys], 0
     return order[np.argsort(keys.astype(np.int16) if most < 2**15 else keys, kind="stable")]
+
+
+def distinct_cells(cells: np.ndarray, places: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Distinct cells in order, where each row's is among them if that is asked for, and how many rows each has.
+
+    Args:
+      cells: int64, at least 0.
+      places: whether the second is asked for.
+    """
+    if not len(cells):
+        return cells, cells, cells
+    size = int(cells.max()) + 1
+    if size <= 8 * len(cells) + 1024:
+        count = np.bincount(cells)
+        distinct = np.flatnonzero(count)
+        return distinct, np.searchsorted(distinct, cells) if places else None, count[distinct]
+    if places:
+        return np.unique(cells, return_inverse=True, return_counts=True)
+    distinct, count = np.unique(cells, return_counts=True)
+    return distinct, None, count

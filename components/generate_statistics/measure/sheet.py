@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.generate_statistics.measure.features import BYTES, INT, STRING, Feature, Level
+from headwater.components.generate_statistics.measure.ordering import distinct_cells
 from headwater.components.generate_statistics.plan.plan import Plan
 from headwater.components.generate_statistics.state import counts as counting
 from headwater.components.generate_statistics.state import points as pointing
@@ -336,7 +337,7 @@ class Sheet:
                 slices = self._slices_of(feature, group)
                 inside = slices >= 0
                 cells = slices[inside].astype(np.int64) * len(distinct) + codes[inside]
-                cells, index, own_count = _cells(cells, weights is not None)
+                cells, index, own_count = distinct_cells(cells, weights is not None)
                 keys, chosen = cells // len(distinct), cells % len(distinct)
                 held = None
                 if weights is not None and index is not None:
@@ -358,21 +359,6 @@ class Sheet:
                 held if held is not None else np.zeros(len(keys)),
             )
             self._counts.append(counting.add_equal(table) if hide is not None else table)
-
-
-def _cells(cells: np.ndarray, places: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Distinct cells, where each row's is among them if that is asked for, and how many rows each has."""
-    if not len(cells):
-        return cells, cells, cells
-    size = int(cells.max()) + 1
-    if size <= 8 * len(cells) + 1024:
-        count = np.bincount(cells)
-        distinct = np.flatnonzero(count)
-        return distinct, np.searchsorted(distinct, cells) if places else None, count[distinct]
-    if places:
-        return np.unique(cells, return_inverse=True, return_counts=True)
-    distinct, count = np.unique(cells, return_counts=True)
-    return distinct, None, count
 
 
 def _sorted(parts: Sequence[tuple[np.ndarray, np.ndarray]], nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

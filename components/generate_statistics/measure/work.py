@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common.dataset import read_element
+from headwater.components.common.distributions import buffers
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan import slicing as slices
 from headwater.components.generate_statistics.plan.plan import Plan
@@ -75,7 +76,7 @@ def measure_rows(plan: Plan, rate: float, seed: int, _: str, place: int, batches
     return state_file.encode(states.merge(measured or [of_no_rows(plan)]))
 
 
-def merge_states(contents: list[bytes]) -> bytes:
+def merge_states(contents: Sequence[bytes | pa.Buffer]) -> bytes:
     """The state of all parts."""
     return state_file.encode(states.merge([state_file.decode(content) for content in contents]))
 
@@ -91,7 +92,7 @@ def count_rows(families: Sequence[Sequence[str]], _: str, __: int, batches: Iter
     return _encode_counts(counting.join([slices.count_slices(batch, families) for batch in batches]))
 
 
-def merge_counts(contents: list[bytes]) -> bytes:
+def merge_counts(contents: Sequence[bytes | pa.Buffer]) -> bytes:
     """The counts of all parts; no more than 65,536 combinations a family are counted exactly."""
     table = counting.join([decode_counts(content) for content in contents])
     families = int(table.keys.max(initial=-1)) + 1
@@ -107,7 +108,7 @@ def _encode_counts(table: counting.Counts) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode_counts(content: bytes) -> counting.Counts:
+def decode_counts(content: bytes | pa.Buffer) -> counting.Counts:
     """The counts that `count_rows` gave."""
     table = pa.ipc.open_stream(pa.BufferReader(content)).read_all().combine_chunks()
     keys, count = table["key"].to_numpy(), table["count"].to_numpy()
@@ -130,19 +131,19 @@ def measure_worst(
 
 def merge_splits(merge: Any, parts: list[bytes]) -> bytes:
     """Merges what neighbouring elements gave, split by split."""
-    by_split: dict[str, list[bytes]] = {}
+    by_split: dict[str, list[pa.Buffer]] = {}
     for part in parts:
-        for split, content in unpack(part).items():
+        for split, content in _unpacked(part).items():
             by_split.setdefault(split, []).append(content)
     return _pack(
         {split: contents[0] if len(contents) == 1 else merge(contents) for split, contents in by_split.items()}
     )
 
 
-def _pack(parts: dict[str, bytes]) -> bytes:
+def _pack(parts: Mapping[str, bytes | pa.Buffer]) -> bytes:
     sink = pa.BufferOutputStream()
     table = pa.table(
-        {"split": pa.array(list(parts), pa.string()), "content": pa.array(list(parts.values()), pa.large_binary())}
+        {"split": pa.array(list(parts), pa.string()), "content": state_file.as_binary(list(parts.values()))}
     )
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -151,5 +152,9 @@ def _pack(parts: dict[str, bytes]) -> bytes:
 
 def unpack(content: bytes) -> dict[str, bytes]:
     """What was given for each split."""
+    return {split: part.to_pybytes() for split, part in _unpacked(content).items()}
+
+
+def _unpacked(content: bytes) -> dict[str, pa.Buffer]:
     table = pa.ipc.open_stream(pa.BufferReader(content)).read_all()
-    return dict(zip(table["split"].to_pylist(), table["content"].to_pylist()))
+    return dict(zip(table["split"].to_pylist(), buffers(table["content"])))

@@ -315,7 +315,7 @@ class _Filler:
                 feature.custom_stats.add(name=COUNTED, str="exact")
             return
         begin, end = self._tables.hashes[key]
-        least = int(self._state.limits.hashes(np.array([code]))[0])
+        least = int(self._state.limits.hashes(np.array([code]), len(self._state.paths))[0])
         stats.unique, error = counting.distinct(self._state.hashes.hashes[begin:end], least)
         unique = (
             f"the number of distinct values has a standard error of {percent(error)}" if error else "distinct is exact"

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from headwater.components.common.arrow_types import is_utf8
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.hashing import hash_values
-from headwater.components.generate_statistics.measure.ordering import by_key_and_value
+from headwater.components.generate_statistics.measure.ordering import by_key_and_value, distinct_cells
 
 LONGEST = 1024
 """Values of more bytes are distinguished by a hash, and shown together as `LARGE`, as TFDV shows them."""
@@ -28,6 +28,8 @@ LARGE = b"__LARGE_BYTES__"
 NOT_TEXT = b"__BYTES_VALUE__"
 
 _FEW = 64
+# Values of so many rows are told apart at once that the table of them stays in a core's cache.
+_AT_ONCE = 1 << 16
 
 
 class Counts(NamedTuple):
@@ -106,7 +108,22 @@ def join(parts: list[Counts]) -> Counts:
         return EMPTY
     if len(parts) == 1:
         return parts[0]
-    return add_equal(_concatenated(parts))
+    size = sum(np.bincount(part.keys, minlength=max(int(part.keys.max()) for part in parts) + 1) for part in parts)
+    upto = np.cumsum(size)
+    if upto[-1] <= _AT_ONCE or any((part.keys[1:] < part.keys[:-1]).any() for part in parts):
+        return add_equal(_concatenated(parts))
+    # Some keys at a time, and all that the parts say of them.
+    bounds = np.append(np.flatnonzero(np.diff(upto // _AT_ONCE, prepend=-1)), len(upto))
+    edges = [np.searchsorted(part.keys, bounds).tolist() for part in parts]
+    joined = []
+    for place in range(len(bounds) - 1):
+        own = [
+            _rows(part, edge[place], edge[place + 1])
+            for part, edge in zip(parts, edges)
+            if edge[place] < edge[place + 1]
+        ]
+        joined.append(own[0] if len(own) == 1 else add_equal(_concatenated(own)))
+    return _concatenated(joined)
 
 
 def in_order(parts: list[Counts]) -> Counts:
@@ -124,15 +141,16 @@ def in_order(parts: list[Counts]) -> Counts:
 def add_equal(table: Counts) -> Counts:
     """Adds up what stands several times for one value of one key."""
     encoded = table.values.dictionary_encode()
-    codes = encoded.indices.to_numpy().astype(np.int64)
-    order = by_key_and_value(table.keys, codes)
-    keys, codes = table.keys[order], codes[order]
-    first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (codes[1:] != codes[:-1])]))
+    width, least = max(1, len(encoded.dictionary)), int(table.keys.min(initial=0))
+    cells = (table.keys - least) * width + encoded.indices.to_numpy()
+    cells, places, _ = distinct_cells(cells, places=True)
+    assert places is not None, "asked for"
     return Counts(
-        keys[first],
-        encoded.dictionary.take(pa.array(codes[first])),
-        np.add.reduceat(table.counts[order], first),
-        np.add.reduceat(table.weights[order], first),
+        cells // width + least,
+        encoded.dictionary.take(pa.array(cells % width)),
+        # Whole numbers below 2^53 are exact as doubles.
+        np.bincount(places, table.counts, minlength=len(cells)).astype(np.int64),
+        np.bincount(places, table.weights, minlength=len(cells)),
     )
 
 
@@ -263,6 +281,15 @@ def distinct(hashes: np.ndarray, least: int) -> tuple[int, float]:
 def _where(mask: np.ndarray) -> np.ndarray | slice:
     """What selects the places of a mask; all of them without a copy."""
     return slice(None) if mask.all() else np.flatnonzero(mask)
+
+
+def _rows(table: Counts, start: int, stop: int) -> Counts:
+    return Counts(
+        table.keys[start:stop],
+        table.values.slice(start, stop - start),
+        table.counts[start:stop],
+        table.weights[start:stop],
+    )
 
 
 def _concatenated(parts: list[Counts]) -> Counts:

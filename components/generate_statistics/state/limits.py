@@ -15,6 +15,10 @@ SKETCHED_VALUES = 8192
 HASHES = 16384
 """Least hashes that are kept to tell how many values are distinct, with a standard error of 0.8 %."""
 
+MANY_FEATURES = 256
+"""More features than these share the values and hashes that so many may have."""
+
+_LEAST_HASHES = 4096
 _SLICE_POINTS, _SLICE_VALUES, _SLICE_HASHES = 64, 128, 256
 
 
@@ -34,19 +38,24 @@ class Limits:
         """Capacity for points, by slice."""
         return np.where(slices == 0, POINTS, self._share(POINTS * 64, _SLICE_POINTS, POINTS))
 
-    def exact(self, slices: np.ndarray) -> np.ndarray:
-        """Distinct values that are counted exactly, by slice."""
-        return np.where(
-            slices == 0, self.values, min(self.values, self._share(self.values, _SLICE_VALUES, self.values))
-        )
+    def exact(self, slices: np.ndarray, features: int = 0) -> np.ndarray:
+        """Distinct values that are counted exactly, by slice, where a state has so many features."""
+        own = _apart(self.values, features, SKETCHED_VALUES)
+        return np.where(slices == 0, own, min(own, self._share(self.values, _SLICE_VALUES, self.values)))
 
-    def sketched(self, slices: np.ndarray) -> np.ndarray:
+    def sketched(self, slices: np.ndarray, features: int = 0) -> np.ndarray:
         """Counts that are kept beyond that, by slice."""
-        return np.minimum(self.exact(slices), SKETCHED_VALUES)
+        return np.minimum(self.exact(slices, features), SKETCHED_VALUES)
 
-    def hashes(self, slices: np.ndarray) -> np.ndarray:
+    def hashes(self, slices: np.ndarray, features: int = 0) -> np.ndarray:
         """Hashes that are kept of what is not counted exactly, by slice."""
-        return np.where(slices == 0, HASHES, self._share(HASHES * 4, _SLICE_HASHES, HASHES))
+        own = _apart(HASHES, features, _LEAST_HASHES)
+        return np.where(slices == 0, own, min(own, self._share(HASHES * 4, _SLICE_HASHES, HASHES)))
 
     def _share(self, together: int, least: int, most: int) -> int:
         return min(most, max(least, together // max(1, self.slices)))
+
+
+def _apart(most: int, features: int, least: int) -> int:
+    """What each of many features has of what `MANY_FEATURES` may have together."""
+    return max(min(most, least), most * MANY_FEATURES // max(MANY_FEATURES, features))

@@ -131,7 +131,8 @@ class State:
 def bounded(state: State) -> State:
     """The state cut down to its limits, in place."""
     keys, numbers = state.numbers
-    everything = len(state.slices) * len(state.paths)
+    features = len(state.paths)
+    everything = len(state.slices) * features
     slices = state.slices_of(np.arange(everything))
     state.points, moved = pointing.compress(state.points, np.repeat(state.limits.points(slices), ROLES))
     moved = moved.reshape(-1, ROLES)
@@ -139,7 +140,7 @@ def bounded(state: State) -> State:
     numbers[:, N["weighted_rank_error"]] += moved[keys, OF_WEIGHTS]
     sketched = np.zeros(everything, bool)
     sketched[keys] = numbers[:, N["sketched"]] > 0
-    exact, least = state.limits.exact(slices), state.limits.hashes(slices)
+    exact, least = state.limits.exact(slices, features), state.limits.hashes(slices, features)
     many = np.bincount(state.counts.keys, minlength=everything) > exact
     sketched |= many
     if sketched.any():
@@ -147,7 +148,7 @@ def bounded(state: State) -> State:
         found = counting.hashes_of(state.counts, sketched, least, hashes)
         state.hashes = counting.join_hashes([state.hashes, found], least)
         # Whatever has too many values is sketched, so that its hashes are known.
-        capacity = np.where(sketched, state.limits.sketched(slices), exact)
+        capacity = np.where(sketched, state.limits.sketched(slices, features), exact)
         state.counts, removed, lost = counting.cut(state.counts, capacity, hashes)
         state.rests = counting.join_rests([state.rests, lost])
         numbers[:, N["removed"]] += removed[keys]

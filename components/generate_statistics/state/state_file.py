@@ -11,6 +11,7 @@ Stored, a state is an Arrow IPC file with the columns `name` and `content`, each
     pairs    first, second, and one column for each of `PAIRS`
     custom   feature, name, merge, value           users' own statistics
 
+Whole numbers are as narrow as the greatest of them lets them be, and weights that are all 0 are missing, of type null.
 The file's metadata holds `headwater.state`, the version of this format, and `headwater.about`, JSON with the slices,
 their rows and weights, the paths, the rules of conversion, what was seen of meaning, and the settings.
 """
@@ -20,11 +21,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from headwater.components.common.distributions import FORMATS, HASH_BINS, open_state
+from headwater.components.common.distributions import FORMATS, HASH_BINS, one_array, open_state, streams_of
 from headwater.components.generate_statistics.measure import semantics as meaning
 from headwater.components.generate_statistics.state.counts import Counts, Hashes, Rests
 from headwater.components.generate_statistics.state.limits import Limits
@@ -32,6 +34,8 @@ from headwater.components.generate_statistics.state.points import Points
 from headwater.components.generate_statistics.state.state import LEVELS, NUMBERS, PAIRS, ROLES, L, N, State
 
 VERSION = FORMATS[-1]
+
+_WHOLE = (np.uint8, np.uint16, np.uint32, np.int64)
 
 
 def encode(state: State) -> bytes:
@@ -45,26 +49,26 @@ def encode(state: State) -> bytes:
         "numbers": {**_split(keys, width), **{name: numbers[:, place] for name, place in N.items()}},
         "levels": {
             **_split(own, width),
-            "level": level_keys % ROLES,
+            "level": narrow(level_keys % ROLES),
             **{name: levels[:, place] for name, place in L.items()},
         },
         "points": {
             **_split(by_role, width),
-            "role": (state.points.keys % ROLES).astype(np.int8),
+            "role": narrow(state.points.keys % ROLES),
             "value": state.points.values,
             "weight": state.points.weights,
         },
         "counts": {
             **_split(state.counts.keys, width),
             "value": state.counts.values,
-            "count": state.counts.counts,
-            "weight": state.counts.weights,
+            "count": narrow(state.counts.counts),
+            "weight": state.counts.weights if state.counts.weights.any() else pa.nulls(len(state.counts.keys)),
         },
         "hashes": {**_split(state.hashes.keys, width), "hash": state.hashes.hashes},
         "rests": {
             **_split(state.rests.bins // HASH_BINS, width),
-            "bin": (state.rests.bins % HASH_BINS).astype(np.int16),
-            "count": state.rests.counts,
+            "bin": narrow(state.rests.bins % HASH_BINS),
+            "count": narrow(state.rests.counts),
         },
         "pairs": {
             "first": pa.array([pair[0] for pair in state.pairs], pa.string()),
@@ -93,30 +97,46 @@ def encode(state: State) -> bytes:
     }
     metadata = {"headwater.state": VERSION, "headwater.about": json.dumps(about)}
     contents = [_stream(pa.table(columns)) for columns in tables.values()]
-    table = pa.table({"name": pa.array(list(tables)), "content": pa.array(contents, pa.large_binary())})
+    table = pa.table({"name": pa.array(list(tables)), "content": as_binary(contents)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as writer:
         writer.write_table(table.replace_schema_metadata(metadata))
     return sink.getvalue().to_pybytes()
 
 
-def decode(content: bytes) -> State:
+def as_binary(contents: Sequence[Any]) -> pa.Array:
+    """Bytes and buffers as large_binary; a single one without a copy."""
+    ends = np.cumsum([0, *(len(content) for content in contents)]).astype(np.int64)
+    data = contents[0] if len(contents) == 1 else b"".join(contents)
+    buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(contents), buffers)
+
+
+def narrow(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers of at least 0 in the narrowest type that holds them all."""
+    most = int(numbers.max(initial=0))
+    return numbers.astype(next(kind for kind in _WHOLE if most <= np.iinfo(kind).max))
+
+
+def decode(content: bytes | pa.Buffer) -> State:
     """The state that `encode` wrote.
 
     Raises:
       HeadwaterError: it is no state, or one of another format.
     """
     table, about = open_state(content)
-    contents = dict(zip(table["name"].to_pylist(), table["content"]))
-    tables = {name: pa.ipc.open_stream(part.as_buffer()).read_all() for name, part in contents.items()}
+    tables = {name: pa.ipc.open_stream(part).read_all() for name, part in streams_of(table).items()}
     paths = [tuple(path) for path in about["paths"]]
     width = max(1, len(paths))
 
     def column(name: str, field: str) -> np.ndarray:
-        return tables[name][field].to_numpy().copy()
+        return one_array(tables[name][field]).to_numpy(zero_copy_only=False)
+
+    def whole(name: str, field: str) -> np.ndarray:
+        return column(name, field).astype(np.int64)
 
     def keys(name: str) -> np.ndarray:
-        return column(name, "slice").astype(np.int64) * width + column(name, "path")
+        return whole(name, "slice") * width + column(name, "path")
 
     def matrix(name: str, fields: Sequence[str]) -> np.ndarray:
         return np.stack([column(name, field) for field in fields], axis=1)
@@ -136,10 +156,10 @@ def decode(content: bytes) -> State:
             keys("points") * ROLES + column("points", "role"), column("points", "value"), column("points", "weight")
         ),
         counts=Counts(
-            keys("counts"), _one(tables["counts"]["value"]), column("counts", "count"), column("counts", "weight")
+            keys("counts"), one_array(tables["counts"]["value"]), whole("counts", "count"), _weights(tables["counts"])
         ),
         hashes=Hashes(keys("hashes"), column("hashes", "hash")),
-        rests=Rests(keys("rests") * HASH_BINS + column("rests", "bin"), column("rests", "count")),
+        rests=Rests(keys("rests") * HASH_BINS + column("rests", "bin"), whole("rests", "count")),
         pairs=dict(zip(pairs, matrix("pairs", PAIRS))),
         custom={(feature, name): (how, value) for feature, name, how, value in zip(*custom)},
         semantics={tuple(path): meaning.from_json(seen) for path, seen in about["semantics"]},
@@ -147,16 +167,17 @@ def decode(content: bytes) -> State:
     )
 
 
+def _weights(table: pa.Table) -> np.ndarray:
+    weights = table["weight"]
+    return np.zeros(len(weights)) if pa.types.is_null(weights.type) else one_array(weights).to_numpy()
+
+
 def _split(keys: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    return {"slice": (keys // width).astype(np.int32), "path": (keys % width).astype(np.int32)}
+    return {"slice": narrow(keys // width), "path": narrow(keys % width)}
 
 
-def _stream(table: pa.Table) -> bytes:
+def _stream(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return sink.getvalue()
