@@ -433,3 +433,36 @@ def test_states_of_the_earlier_format_are_read(weight):
     for path, feature in one.items():
         assert all(map(np.array_equal, vars(feature).values(), vars(other[path]).values())), path
         assert feature.counts.dtype == other[path].counts.dtype == feature.rest.dtype == np.int64
+
+
+@pytest.mark.parametrize("weight", ["w", ""])
+def test_what_is_cut_in_slices_stays_with_its_feature_beside_pairs(weight):
+    """A pair of columns has a path of its own, before all others."""
+    rows = 400
+    chance = np.random.default_rng(10)
+    columns = {
+        "a": pa.array([f"{value}" for value in chance.integers(0, 300, rows)]),
+        "b": pa.array([f"{value}" for value in chance.integers(0, 3, rows)]),
+        "g": pa.array(chance.choice(["u", "v"], rows)),
+        "w": pa.array(chance.random(rows)),
+    }
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    plan = {
+        "weight": weight,
+        "limits": Limits(20, 2),
+        "slicing": Slicing((Spec(("g",), (("u",), ("v",))),), label="g"),
+    }
+    alone, beside = (measure(batch, Plan(batch.schema, pairs=pairs, **plan)) for pairs in ((), (("a", "b"),)))
+    assert len(beside.paths) == len(alone.paths) + 1 and alone.rests.counts.sum()
+
+    def told(found, keys, factor, *columns):
+        names = [(int(key) // len(found.paths), found.paths[int(key) % len(found.paths)]) for key in keys // factor]
+        rows = sorted(zip(names, (keys % factor).tolist(), *(column.tolist() for column in columns)))
+        return [row for row in rows if row[0][1] in alone.paths]
+
+    for part, factor in ((lambda found: found.hashes, 1), (lambda found: found.rests, HASH_BINS)):
+        assert told(alone, part(alone)[0], factor, part(alone)[1]) == told(beside, part(beside)[0], factor, part(beside)[1])  # fmt: skip
+    # Each slice's counts and what was cut off them are its rows.
+    held = np.bincount(alone.counts.keys // len(alone.paths) * 2 + (alone.counts.keys % len(alone.paths) == 0), alone.counts.counts, 6)[1::2]  # fmt: skip
+    lost = np.bincount(alone.rests.bins // HASH_BINS // len(alone.paths), alone.rests.counts, 3)
+    assert (held + lost).tolist() == alone.examples[:, 0].tolist()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.distributions import HASH_BINS
 from headwater.components.generate_statistics.measure.features import FLOAT, INT, STRING, Feature
 from headwater.components.generate_statistics.state import counts as counting
 from headwater.components.generate_statistics.state.counts import Counts
@@ -80,6 +81,8 @@ def add_counts(state: State, measured: Sequence[Feature], pairs: Sequence[tuple[
     state.levels = (moved(state.levels[0], ROLES), state.levels[1])
     state.points = state.points._replace(keys=moved(state.points.keys, ROLES))
     state.counts = counting.join([*tables, state.counts._replace(keys=moved(state.counts.keys))])
+    state.hashes = state.hashes._replace(keys=moved(state.hashes.keys))
+    state.rests = state.rests._replace(bins=moved(state.rests.bins, HASH_BINS))
     state.paths = [*paths, *state.paths]
 
 

@@ -9,12 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headwater.components.common.distributions import HASH_BINS
+from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.measure.features import BYTES, INT, STRING, Feature, Level
 from headwater.components.generate_statistics.measure.ordering import distinct_cells
+from headwater.components.generate_statistics.measure.sliced_numbers import measure_slices
 from headwater.components.generate_statistics.plan.plan import Plan
 from headwater.components.generate_statistics.state import counts as counting
 from headwater.components.generate_statistics.state import points as pointing
-from headwater.components.generate_statistics.state.counts import Counts
+from headwater.components.generate_statistics.state.counts import Counts, Hashes, Rests
 from headwater.components.generate_statistics.state.limits import POINTS
 from headwater.components.generate_statistics.state.points import Points
 from headwater.components.generate_statistics.state.state import (
@@ -49,6 +52,8 @@ class Sheet:
         self._levels: list[tuple[np.ndarray, np.ndarray]] = []
         self._points: list[Points] = []
         self._counts: list[Counts] = []
+        self._hashes: list[Hashes] = []
+        self._rests: list[Rests] = []
 
     def add(self, place: int, feature: Feature, plan: Plan) -> None:
         """Measures one feature."""
@@ -68,9 +73,9 @@ class Sheet:
             self._add_bytes(place, feature)
         elif kind == STRING or (kind == INT and feature.path in plan.categorical):
             text = values if kind == STRING else values.cast(pa.string())
-            self._add_text(place, feature, kind, text, plan.private.hide if private else None)
+            self._add_text(place, feature, kind, text, plan, plan.private.hide if private else None)
         else:
-            self._add_reals(place, feature, plan.private.coarse if private else None)
+            self._add_reals(place, feature, plan, plan.private.coarse if private else None)
 
     def tables(self) -> dict[str, Any]:
         """The tables of a `State`."""
@@ -79,7 +84,8 @@ class Sheet:
             "levels": _sorted(self._levels, NO_LISTS),
             "points": pointing.in_order(self._points),
             "counts": counting.in_order(self._counts),
-            "hashes": counting.NO_HASHES,
+            "hashes": counting.hashes_in_order(self._hashes),
+            "rests": counting.join_rests(self._rests),
         }
 
     def _slices_of(self, feature: Feature, group: np.ndarray) -> np.ndarray:
@@ -143,7 +149,9 @@ class Sheet:
             Points(keys[pairs // span] * ROLES + role, (pairs % span).astype(np.float64), count.astype(np.float64))
         )
 
-    def _add_reals(self, place: int, feature: Feature, coarse: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    def _add_reals(
+        self, place: int, feature: Feature, plan: Plan, coarse: Callable[[np.ndarray], np.ndarray] | None
+    ) -> None:
         assert feature.values is not None
         whole = feature.kind == INT
         raw = feature.values.to_numpy(zero_copy_only=False)
@@ -152,15 +160,16 @@ class Sheet:
         if known is not None and known.all():
             known = None
         weights = self._weights_of(feature)
-        order = None
         for group in self._groups:
             if group is None:
                 self._add_all_reals(place, feature.kind, values, known, weights, coarse)
                 continue
-            if order is None:
-                values = values if coarse is None else coarse(values)
-                order = np.argsort(values)
-            self._add_sliced_reals(place, feature.kind, values, self._slices_of(feature, group), order, weights)
+            shown = values if coarse is None else coarse(values)
+            found = measure_slices(feature.kind, shown, self._slices_of(feature, group), weights, plan.limits)
+            keys = found.slices * self._width + place
+            self._add_numbers(keys, found.fields)
+            for role, points in ((OF_VALUES, found.values), (OF_WEIGHTS, found.weighted)):
+                self._points.append(points._replace(keys=keys[points.keys] * ROLES + role))
 
     def _add_all_reals(
         self,
@@ -217,75 +226,6 @@ class Sheet:
         self._points.append(Points(np.full(len(values), key), values, weights))
         return moved
 
-    def _add_sliced_reals(
-        self,
-        place: int,
-        kind: int,
-        values: np.ndarray,
-        own: np.ndarray,
-        order: np.ndarray,
-        weights: np.ndarray | None,
-    ) -> None:
-        """By slice: values are put in order of slice and value, so that a slice's values stand together."""
-        slices = own[order]
-        order = order[np.argsort(slices.astype(np.int16) if slices.max(initial=0) < 2**15 else slices, kind="stable")]
-        order = order[np.searchsorted(own[order], 0) :]
-        values, own = values[order], own[order]
-        if not len(own):
-            return
-        codes = own.astype(np.int64) * self._width + place
-        keys, nan = np.unique(codes, return_counts=True)
-        fields: dict[str, Any] = {"kind": kind, "nan": 0}
-        known = ~np.isnan(values)
-        if not known.all():
-            fields["nan"] = nan - np.bincount(np.searchsorted(keys, codes[known]), minlength=len(keys))
-            values, codes, order = values[known], codes[known], order[known]
-        if not len(values):
-            self._add_numbers(keys, fields)
-            return
-        index = np.searchsorted(keys, codes)
-        total = np.bincount(index, minlength=len(keys))
-        fields["values"] = total
-        fields["zeros"] = np.bincount(index, values == 0, minlength=len(keys))
-        fields["pos_inf"] = np.bincount(index, values == np.inf, minlength=len(keys))
-        fields["neg_inf"] = np.bincount(index, values == -np.inf, minlength=len(keys))
-        begin = np.cumsum(total) - total
-        having = total > 0
-        low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
-        low[having], high[having] = values[begin[having]], values[(begin + total - 1)[having]]
-        fields["min"], fields["max"] = low, high
-        inside = np.isfinite(values)
-        finite, index = (values, index) if inside.all() else (values[inside], index[inside])
-        count = np.bincount(index, minlength=len(keys))
-        edge = np.cumsum(count) - count
-        low, high = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
-        having = count > 0
-        low[having], high[having] = finite[edge[having]], finite[(edge + count - 1)[having]]
-        fields["finite_min"], fields["finite_max"] = low, high
-        with np.errstate(all="ignore"):
-            mean = np.bincount(index, finite, minlength=len(keys)) / np.maximum(count, 1)
-            # Once more about the first guess, which takes the sum's rounding off.
-            mean += np.bincount(index, finite - mean[index], minlength=len(keys)) / np.maximum(count, 1)
-            fields["mean"] = mean
-            fields["m2"] = np.bincount(index, np.square(finite - mean[index]), minlength=len(keys))
-        self._points.append(pointing.tally(codes * ROLES + OF_VALUES, values, None))
-        if weights is not None:
-            weights = weights[order]
-            infinite = values == np.inf
-            fields["weighted_pos_inf"] = np.bincount(
-                np.searchsorted(keys, codes[infinite]), weights[infinite], minlength=len(keys)
-            )
-            self._points.append(pointing.tally(codes * ROLES + OF_WEIGHTS, values, weights))
-            weights = weights if inside.all() else weights[inside]
-            weight = np.bincount(index, weights, minlength=len(keys))
-            with np.errstate(all="ignore"):
-                mean = np.where(weight > 0, np.bincount(index, finite * weights, minlength=len(keys)) / weight, 0.0)
-                fields["weight"], fields["weighted_mean"] = weight, mean
-                fields["weighted_m2"] = np.bincount(
-                    index, np.square(finite - mean[index]) * weights, minlength=len(keys)
-                )
-        self._add_numbers(keys, fields)
-
     def _add_bytes(self, place: int, feature: Feature) -> None:
         lengths = pc.binary_length(feature.values).to_numpy(zero_copy_only=False).astype(np.float64)
         for group in self._groups:
@@ -312,6 +252,7 @@ class Sheet:
         feature: Feature,
         kind: int,
         text: pa.Array,
+        plan: Plan,
         hide: Callable[[pa.Array], pa.Array] | None,
     ) -> None:
         weights = self._weights_of(feature)
@@ -328,6 +269,7 @@ class Sheet:
         values, lost = counting.as_counted(distinct)
         if hide is not None:
             values = hide(values)
+        hashes: np.ndarray | None = None
         for group in self._groups:
             if group is None:
                 keys = np.zeros(len(distinct), np.int64)
@@ -342,21 +284,39 @@ class Sheet:
                 held = None
                 if weights is not None and index is not None:
                     held = np.bincount(index, weights[inside], minlength=len(cells))
-            slices, index = np.unique(keys, return_inverse=True)
-            self._add_numbers(
-                slices * self._width + place,
-                {
-                    "kind": kind,
-                    "values": np.bincount(index, own_count, minlength=len(slices)),
-                    "bytes": np.bincount(index, sizes[chosen] * own_count, minlength=len(slices)),
-                    "not_text": np.bincount(index, lost[chosen] * own_count, minlength=len(slices)),
-                },
+            # The cells are in order, and so are their slices.
+            first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else keys
+            slices, index = keys[first], np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
+            own_keys = slices * self._width + place
+            fields: dict[str, Any] = {
+                "kind": kind,
+                "values": np.bincount(index, own_count, minlength=len(slices)),
+                "bytes": np.bincount(index, sizes[chosen] * own_count, minlength=len(slices)),
+                "not_text": np.bincount(index, lost[chosen] * own_count, minlength=len(slices)),
+            }
+            exact, least, sketched = (
+                limit(slices, self._width) for limit in (plan.limits.exact, plan.limits.hashes, plan.limits.sketched)
             )
+            many = np.bincount(index, minlength=len(slices)) > exact
+            if many.any() and hide is None:
+                # Before values are taken out: most of them are not kept.
+                hashes = hash_values(values) if hashes is None else hashes
+                own_hashes = counting.least_hashes(index, hashes[chosen], many, least)
+                self._hashes.append(own_hashes._replace(keys=own_keys[own_hashes.keys]))
+                kept, own_count, fields["removed"], rests = counting.cut_rows(
+                    index, own_count, np.where(many, sketched, exact), hashes[chosen]
+                )
+                fields["sketched"] = many
+                bins = own_keys[rests.bins // HASH_BINS] * HASH_BINS + rests.bins % HASH_BINS
+                self._rests.append(rests._replace(bins=bins))
+                index, chosen, own_count = index[kept], chosen[kept], own_count[kept]
+                held = None if held is None else held[kept]
+            self._add_numbers(own_keys, fields)
             table = Counts(
-                keys * self._width + place,
-                values if group is None else values.take(pa.array(chosen)),
+                own_keys[index],
+                values if len(chosen) == len(values) and group is None else values.take(pa.array(chosen)),
                 own_count.astype(np.int64),
-                held if held is not None else np.zeros(len(keys)),
+                held if held is not None else np.zeros(len(index)),
             )
             self._counts.append(counting.add_equal(table) if hide is not None else table)
 

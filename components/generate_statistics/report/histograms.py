@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TypeAlias
 
@@ -22,6 +23,9 @@ def add_quantiles(
     numbers: np.ndarray | None = None,
 ) -> None:
     """Buckets of nearly equal weight; those with the same bounds share what falls there."""
+    if len(values) == 1 and numbers is None:
+        histogram.MergeFrom(_of_one(float(values[0]), float(weights[0]), buckets))
+        return
     histogram.type = _Histogram.QUANTILES
     bounds, upto = pointing.quantiles(values, weights, buckets)
     if numbers is not None:
@@ -35,6 +39,15 @@ def add_quantiles(
     held = (np.bincount(group, held) / np.bincount(group))[group]
     for left, right, count in zip(low.tolist(), high.tolist(), held.tolist()):
         histogram.buckets.add(low_value=left, high_value=right, sample_count=count)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_one(value: float, weight: float, buckets: int) -> _Histogram:
+    """All buckets at one value, as for lists that have one length: they are the same of many features."""
+    histogram = _Histogram(type=_Histogram.QUANTILES)
+    for _ in range(buckets):
+        histogram.buckets.add(low_value=value, high_value=value, sample_count=weight / buckets)
+    return histogram
 
 
 def add_widths(

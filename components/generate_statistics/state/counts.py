@@ -180,30 +180,45 @@ def cut(table: Counts, capacity: np.ndarray, hashes: np.ndarray | None = None) -
     Returns:
       The counts; by key how much was taken off each of them, int64; and what was taken off in all.
     """
-    removed = np.zeros(len(capacity), np.int64)
-    size = np.bincount(table.keys, minlength=len(capacity))
-    over = size > capacity
-    chosen = over[table.keys]
-    if not chosen.any():
-        return table, removed, NO_RESTS
+    over = np.bincount(table.keys, minlength=len(capacity)) > capacity
+    if not over.any():
+        return table, np.zeros(len(capacity), np.int64), NO_RESTS
     hashes = hash_some(table, over) if hashes is None else hashes
-    places = _where(chosen)
-    keys, counts = table.keys[places], table.counts[places]
+    kept, counts, removed, rests = cut_rows(table.keys, table.counts, capacity, hashes)
+    values = table.values.filter(pa.array(kept))
+    return Counts(table.keys[kept], values, counts[kept], table.weights[kept]), removed, rests
+
+
+def cut_rows(
+    keys: np.ndarray, counts: np.ndarray, capacity: np.ndarray, hashes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Rests]:
+    """As `cut`, without the values.
+
+    Args:
+      keys, counts: of a table.
+      capacity: of each key, int64, by key.
+      hashes: of the values, at least of keys that have too many.
+
+    Returns:
+      Which rows stay, bool, and the counts of all of them; then as `cut`.
+    """
+    removed = np.zeros(len(capacity), np.int64)
+    size = np.bincount(keys, minlength=len(capacity))
+    over = size > capacity
+    places = _where(over[keys])
+    own_keys, own_counts = keys[places], counts[places]
     many = np.flatnonzero(over)
     begin = np.cumsum(size[many]) - size[many]
     if len(many) <= _FEW:
         # Of each key the greatest of the counts that are too many; finding it takes no sorting.
-        parts = np.split(counts[np.argsort(keys, kind="stable")], begin[1:])
+        parts = np.split(own_counts[np.argsort(own_keys, kind="stable")], begin[1:])
         removed[many] = [-np.partition(-own, most)[most] for own, most in zip(parts, capacity[many])]
     else:
-        removed[many] = counts[by_key_and_value(keys, -counts)[begin + capacity[many]]]
-    lost = np.minimum(counts, removed[keys])
-    bins = keys * HASH_BINS + (hashes[places] % np.uint64(HASH_BINS)).astype(np.int64)
-    rests = join_rests([Rests(bins, lost)])
-    counts = table.counts - removed[table.keys]
-    kept = counts > 0
-    values = table.values.filter(pa.array(kept))
-    return Counts(table.keys[kept], values, counts[kept], table.weights[kept]), removed, rests
+        removed[many] = own_counts[by_key_and_value(own_keys, -own_counts)[begin + capacity[many]]]
+    lost = np.minimum(own_counts, removed[own_keys])
+    bins = own_keys * HASH_BINS + (hashes[places] % np.uint64(HASH_BINS)).astype(np.int64)
+    counts = counts - removed[keys]
+    return counts > 0, counts, removed, join_rests([Rests(bins, lost)])
 
 
 def join_rests(parts: list[Rests]) -> Rests:
@@ -232,12 +247,15 @@ def hashes_of(table: Counts, chosen: np.ndarray, least: np.ndarray, hashes: np.n
       least: how many hashes to keep of each key, int64, by key.
       hashes: what `hash_some` gives, where it is known already.
     """
-    rows = chosen[table.keys]
-    if not rows.any():
+    if not chosen[table.keys].any():
         return NO_HASHES
-    hashes = hash_some(table, chosen) if hashes is None else hashes
-    places = _where(rows)
-    keys, hashes = table.keys[places], hashes[places]
+    return least_hashes(table.keys, hash_some(table, chosen) if hashes is None else hashes, chosen, least)
+
+
+def least_hashes(keys: np.ndarray, hashes: np.ndarray, chosen: np.ndarray, least: np.ndarray) -> Hashes:
+    """As `hashes_of`, of rows whose keys stand in order."""
+    places = _where(chosen[keys])
+    keys, hashes = keys[places], hashes[places]
     begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     parts = [Hashes(keys, hashes)]
     if len(begin) <= _FEW:
@@ -264,6 +282,15 @@ def join_hashes(parts: list[Hashes], least: np.ndarray) -> Hashes:
     place = np.arange(len(keys)) - np.repeat(begin, np.diff(np.append(begin, len(keys))))
     kept = place < least[keys]
     return Hashes(keys[kept], hashes[kept])
+
+
+def hashes_in_order(parts: list[Hashes]) -> Hashes:
+    """Hashes of parts that share no key, each in order, by key."""
+    if not parts:
+        return NO_HASHES
+    keys, hashes = (np.concatenate(columns) for columns in zip(*parts))
+    order = np.argsort(keys, kind="stable")
+    return Hashes(keys[order], hashes[order])
 
 
 def distinct(hashes: np.ndarray, least: int) -> tuple[int, float]:

@@ -81,7 +81,7 @@ def compress(points: Points, capacity: np.ndarray) -> tuple[Points, np.ndarray]:
     if not chosen.all():
         kept = Points(*(column[~chosen] for column in points))
         few, errors = compress(Points(*(column[chosen] for column in points)), capacity)
-        return join([kept, few]), errors
+        return in_order([kept, few]), errors
     keys, values, weights = points
     begin = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     size = np.diff(np.append(begin, len(keys)))
