@@ -27,10 +27,10 @@ def may_abort(item: Any) -> bool:
 
 
 def _files_of(item: Any) -> Iterator[Any]:
-    """What has a `uri` in an item: a file or a shard, alone, in a tuple, or as a part of an element."""
+    """What has a `uri` in an item: a file or a shard, alone, in a tuple, in its `parts`, or as a part of an element."""
     if isinstance(item, Numbered):
         item = item.item
-    for part in item if type(item) is tuple else [item]:
+    for part in item if type(item) is tuple else getattr(item, "parts", [item]):
         holders = [part, *(getattr(part, name, None) for name in ("file", "element", "plain"))]
         holders += [getattr(getattr(part, name, None), "file", None) for name in ("element", "plain")]
         yield from (holder for holder in holders if isinstance(getattr(holder, "uri", None), str))

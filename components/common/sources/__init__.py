@@ -32,7 +32,15 @@ from headwater.components.common.sources.files import (
 from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
 from headwater.components.common.sources.rejections import Rejection, clip
-from headwater.components.common.sources.scanning import Scan, need_a_pool, scan_files
+from headwater.components.common.sources.scanning import (
+    Scan,
+    blocks_of,
+    checksum,
+    digest_of,
+    need_a_pool,
+    open_files,
+    scan_files,
+)
 from headwater.components.common.sources.types import (
     cast_rows,
     castable,
@@ -52,9 +60,13 @@ __all__ = [
     "Rejection",
     "SourceFile",
     "Sources",
+    "blocks_of",
+    "checksum",
+    "digest_of",
     "discover",
     "fingerprint",
     "need_a_pool",
+    "open_files",
     "open_sources",
     "read_element",
     "reads_columns",
