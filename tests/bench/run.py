@@ -147,7 +147,7 @@ def tables(peers: dict) -> Iterator[str]:
         yield ""
     machine, versions = peers["machine"], peers["versions"]
     yield (
-        f"{machine['cores']} cores of {machine['processor']}, {machine['memory']} GiB; "
+        f"On {machine['cores']} cores of {machine['processor']}, {machine['memory']} GiB; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; {peers['date']}."
     )
