@@ -21,6 +21,7 @@ from headwater.components.common.sources import staging
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Block, check_names
+from headwater.components.common.sources.joining import joined
 
 RECORD_BYTES = 256 << 20
 """A record of text that is longer is refused: most often a quote was left open."""
@@ -64,7 +65,7 @@ def open_files(files: Sequence[SourceFile], label: str, **beam: Any) -> list[Sca
         from headwater.components.common.beam import map_merge
 
         run = map_merge
-    looks = _look_at_all(run, [(file, 0) for file in files], _open, f"{label}: open", [1] * len(files), "files", beam)
+    looks = _by_file(run, [(file, 0) for file in files], _open, f"{label}: open", [1] * len(files), "files", beam)
     return [_scan_of(file, looks[file.uri]) for file in files]
 
 
@@ -136,12 +137,14 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
 
     blocks = [block for file in files for block in blocks_of(file)]
     sizes = [min(source_files.BLOCK_BYTES, file.size - start) for file, start in blocks]
-    return _look_at_all(map_merge, blocks, functools.partial(_look_at, reading), f"{label}: scan", sizes, "bytes", beam)
+    runs = joined(blocks, (sizes, source_files.BLOCK_BYTES))
+    own = [sum(min(source_files.BLOCK_BYTES, file.size - start) for file, start in run) for run in runs]
+    return _by_file(map_merge, runs, functools.partial(_look_at_all, reading), f"{label}: scan", own, "bytes", beam)
 
 
-def _look_at_all(run, blocks, look, label: str, sizes: list[int], unit: str, beam) -> dict[str, list[dict]]:
+def _by_file(run, items, look, label: str, sizes: list[int], unit: str, beam) -> dict[str, list[dict]]:
     options = {"preload": [__name__], **beam}
-    content = run(label, blocks, look, b"\n".join, sizes=sizes, unit=unit, **options)
+    content = run(label, items, look, b"\n".join, sizes=sizes, unit=unit, **options)
     lines = [json.loads(line) for line in content.splitlines()]
     return {uri: list(group) for uri, group in itertools.groupby(lines, lambda record: record["uri"])}
 
@@ -151,6 +154,10 @@ def _open(item: tuple[SourceFile, int]) -> bytes:
     return json.dumps(
         {"uri": file.uri, **FORMATS[file.format].look(Block(file, start, b"", b"\n", Reading()))}
     ).encode()
+
+
+def _look_at_all(reading: Reading, blocks: tuple[tuple[SourceFile, int], ...]) -> bytes:
+    return b"\n".join(_look_at(reading, block) for block in blocks)
 
 
 def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
