@@ -320,3 +320,28 @@ def test_a_file_that_ends_its_reader_is_named(tmp_path):
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, env=environment
     )
     assert f"HeadwaterError: {path}: the worker process that handled it died twice (signal SIGABRT)" in done.stderr
+
+
+def test_a_files_metadata_is_parsed_once_and_follows_the_file(tmp_path):
+    from headwater.components.common.sources.formats import parquet
+
+    def total(values):
+        path = write(tmp_path, pa.table({"x": pa.array(values, pa.int64())}), row_group_size=100, compression="NONE")
+        opened = load_dataset(str(path), workers=1)
+        return sum(
+            sum(batch["x"].to_pylist())
+            for part in opened.elements("all")
+            for batch in read_element(part, opened.schema)
+        )
+
+    parquet._parsed.cache_clear()
+    assert total([1] * 1_000) == 1_000
+    assert parquet._parsed.cache_info().misses == 1 and parquet._parsed.cache_info().hits >= 1
+    # As many bytes, and a footer as long.
+    size = (tmp_path / "t.parquet").stat().st_size
+    assert total([7] * 1_000) == 7_000 and (tmp_path / "t.parquet").stat().st_size == size
+    # A footer longer than what is read of a file at first.
+    many = {f"column {number} with a long name": [number] for number in range(900)}
+    path = write(tmp_path, pa.table(many), "many.parquet")
+    assert int.from_bytes(path.read_bytes()[-8:-4], "little") > parquet._TAIL_BYTES
+    assert load_dataset(str(path), workers=1).schema.names == list(many)

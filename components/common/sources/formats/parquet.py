@@ -6,6 +6,7 @@ pyarrow reads them; what this version of it cannot read, or reads wrongly, DuckD
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ FIRST_ROW = 1
 """The number of a file's first row."""
 
 _BATCH_ROWS = 1 << 17
+_TAIL_BYTES = 1 << 16
 # What pyarrow says of whole files that it has no code for.
 _UNSUPPORTED = (
     "not implemented",
@@ -146,7 +148,7 @@ def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.
         if stream.size() == 0:
             raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file never is")
         try:
-            yield pq.ParquetFile(stream, coerce_int96_timestamp_unit=int96, **options)
+            yield pq.ParquetFile(stream, metadata=_metadata_of(stream), coerce_int96_timestamp_unit=int96, **options)
         except _FAILURES as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             if any(words in reason.lower() for words in _UNSUPPORTED):
@@ -159,6 +161,29 @@ def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.
             raise HeadwaterError(
                 f"{uri}: the metadata of an extension type cannot be read: {type(error).__name__}: {error}"
             ) from None
+
+
+def _metadata_of(stream: pa.NativeFile) -> pq.FileMetaData | None:
+    """A file's metadata, from its last bytes; None where pyarrow is to say what is wrong with them.
+
+    Ranges of one file have it in common, and it is as long as there are row groups: parsing it for each would take longer
+    than reading, and pyarrow leaves what it parsed for the garbage collector, which seldom comes.
+    """
+    size = stream.size()
+    stream.seek(max(0, size - _TAIL_BYTES))
+    tail = stream.read()
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if tail[-4:] != b"PAR1" or length > size - 4:
+        return None
+    if length > len(tail):
+        stream.seek(size - length)
+        tail = stream.read()
+    return _parsed(tail[-length:])
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(footer: bytes) -> pq.FileMetaData:
+    return pq.read_metadata(pa.BufferReader(footer))
 
 
 def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
