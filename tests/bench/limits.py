@@ -1,7 +1,7 @@
 """What breaks first as data grows: indexes, states, histories and requests of that size, made up and put to the code.
 
-    python tests/bench/limits.py            every simulation
-    python tests/bench/limits.py --model    the table: rows, what limits, and how far from it, by the constants in model.json
+python tests/bench/limits.py            every simulation
+python tests/bench/limits.py --model    the table: rows, what limits, and how far from it, by the constants in model.json
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def account(columns: int) -> float:
         shard = {"path": f"split=train/part-{number:05d}-{_SUM[:12]}.parquet", "rows": 52_428, "bytes": 12_000_000}
         shard |= {"sha256": _SUM, "digest": _SUM[:32], "parts": list(range(12)), "source": f"s3://raw/{number}.csv"}
         shard |= {"start": 0, "last": f"s3://raw/{number}.csv", "stop": 16 << 20}
-        record: dict[str, Any] = {"read": [65_536], "rejected": 0, "filtered": {}, "sentinels": {}, "unmatched": {}}
-        record |= {"shards": {"train": shard, "eval": shard}, "reasons": {}, "profile": profile, "personal": {}}
-        return Outcome([record], None, None).encode()
+        counts: dict[str, Any] = {"rejected": 0, "filtered": {}, "sentinels": {}, "unmatched": {}, "reasons": {}}
+        counts |= {"profile": profile, "personal": {}}
+        return Outcome([{"read": [65_536], "shards": {"train": shard, "eval": shard}}], counts, None, None).encode()
 
     few, many = (len(Outcome.merge([one(number) for number in range(count)])) for count in (16, 144))
     return (many - few) / 128
@@ -255,7 +255,11 @@ def limiting(constants: Mapping[str, Any]) -> Iterator[str]:
             "requests a second": reads / LIMITS["requests a second"][0],
         }
         worst = max(shares, key=lambda name: shares[name])
-        told = f"{worst}: {shares[worst]:.1f} times what there is" if shares[worst] > 1 else f"none; {worst} is at {shares[worst]:.1%}"
+        told = (
+            f"{worst}: {shares[worst]:.1f} times what there is"
+            if shares[worst] > 1
+            else f"none; {worst} is at {shares[worst]:.1%}"
+        )
         figures = f"{at_rest / 1e6:,.0f} | {accounts / 1e6:,.0f} | {memory / 1e6:,.0f} | {parts:,} | {reads:,.0f}"
         yield f"| {model.power(shape)} | {ranges:,} | {figures} | {told} |"
 
@@ -285,7 +289,9 @@ def main() -> None:
         return
     for name, run in SIMULATIONS.items():
         if not options.only or name in options.only:
-            told = ", ".join(f"{key} {value:,.6g}" for key, value in run().items())
+            told = ", ".join(
+                f"{key} {value if isinstance(value, dict) else f'{value:,.6g}'}" for key, value in run().items()
+            )
             print(f"{name:36} {told}", flush=True)
 
 

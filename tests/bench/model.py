@@ -235,7 +235,9 @@ def dataflow(way: str, shape: Shape, constants: Mapping[str, Any], settings: Set
     seconds = driver + graphs * settings.job_start + working
     paid = workers * (working + graphs * settings.job_start / 2)
     shuffled = constants["bytes of a state"] * count * 2 / 1e9 if way == "generate-statistics" else 0.0
-    per_hour = settings.worker_cores * settings.dataflow_core_hour + settings.worker_memory * settings.dataflow_memory_hour
+    per_hour = (
+        settings.worker_cores * settings.dataflow_core_hour + settings.worker_memory * settings.dataflow_memory_hour
+    )
     machine = _cost(way, shape, constants, settings, seconds, seconds * settings.pod_cores)
     dollars = machine.dollars + paid / 3600 * per_hour + shuffled * settings.dataflow_shuffle
     return Cost(seconds, machine.core_seconds + paid * settings.worker_cores, dollars)
