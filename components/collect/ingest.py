@@ -252,7 +252,7 @@ class _Collection:
             schema = shaping.check_shape(shape)
             shaping.check_splits(settings, schema)
             try:
-                shape, measured = self._look_ahead(shape, opened)
+                shape, measured = self._look_ahead(shape, opened, exact)
             except sources.Misfit:
                 continue
             rows = sum(element.rows for element in opened.elements)
@@ -276,12 +276,15 @@ class _Collection:
             _remove_shards(base, outcome.records)
         raise AssertionError("types inferred from all data did not fit")
 
-    def _look_ahead(self, shape: shaping.Shape, opened: sources.Sources) -> tuple[shaping.Shape, dict[str, Any] | None]:
+    def _look_ahead(
+        self, shape: shaping.Shape, opened: sources.Sources, exact: bool
+    ) -> tuple[shaping.Shape, dict[str, Any] | None]:
         """Reads the keys, and the groups, where rows must be dropped for what other rows hold."""
         settings = shape.settings
         if settings.duplicates == "drop":
+            folder = storage.join(self._folder, "exact" if exact else "guessed")
             drops = duplicates.find_duplicates(
-                opened.elements, functools.partial(shaping.read_keys, shape), self._folder, **self._beam
+                opened.elements, functools.partial(shaping.read_keys, shape), folder, **self._beam
             )
             shape = dataclasses.replace(shape, drops=drops)
         if not settings.anonymity:

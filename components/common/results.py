@@ -426,7 +426,8 @@ def made_of(data_root: str, name: str, identity: str) -> Home | None:
         if own not in known:
             known.add(own)
             _note(other, own)
-    storage.create(complete, encode({}))
+    if known:
+        storage.create(complete, encode({}))
     return _noted(data_root, name, identity) if identity in known else None
 
 

@@ -7,12 +7,13 @@ python tests/bench/limits.py --model    the table: rows, what limits, and how fa
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import pathlib
-import resource
 import sys
 import time
+import tracemalloc
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -37,12 +38,12 @@ def index(shards: int) -> dict[str, float]:
             "path": f"split=train/part-{number:05d}-{_SUM[:12]}.parquet",
             "rows": 100_000,
             "bytes": 12_000_000,
-            "sha256": _SUM,
-            "digest": _SUM[:32],
+            "sha256": (told := hashlib.sha256(str(number).encode()).hexdigest()),
+            "digest": told[:32],
             "source": f"s3://raw/orders/day={number // 24}/part-{number:05d}.csv",
             "start": 0,
             "stop": 16 << 20,
-            "parts": list(range(number, number + 12)),
+            "parts": [int(told[place : place + 8], 16) for place in range(0, 48, 4)],
         }
         for number in range(shards)
     ]
@@ -50,13 +51,18 @@ def index(shards: int) -> dict[str, float]:
     entry = dataset_index.write_index(f"{_ROOT}/data", "_shards-train.parquet", made)
     written = time.process_time() - begun
     result = results.Result(f"{_ROOT}/data", {"home": None, "kind": "dataset", "body": {}}, "")
-    before = _memory()
     begun = time.process_time()
     elements = dataset_index.indexed_shards(dataset_index.read_index(result, entry), result.uri, 18)
     seconds = time.process_time() - begun
     assert len(elements) == shards
+    del elements
+    tracemalloc.start()
+    elements = dataset_index.indexed_shards(dataset_index.read_index(result, entry), result.uri, 18)
+    memory = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(elements) == shards
     size = len(store.content[f"{_ROOT}/data/_shards-train.parquet"])
-    return {"written": written, "seconds": seconds, "bytes": size, "memory": max(0, _memory() - before)}
+    return {"written": written, "seconds": seconds, "bytes": size, "memory": memory}
 
 
 def account(columns: int) -> float:
@@ -134,24 +140,24 @@ def slices(distinct: int, states: int = 16) -> dict[str, float]:
 
 
 def skew(rows: int) -> dict[str, float]:
-    """So many rows of one key among those to be compared: memory and seconds of its partition."""
+    """So many rows of one key among those to be compared: records of its partition, requests and seconds."""
     from headwater.components.collect.shape import duplicates
-    from headwater.components.common.partitions import Spilled
+    from headwater.components.common.sources.files import Element, SourceFile
 
-    records = np.zeros(rows, duplicates._RECORD)
-    records["row"] = np.arange(rows)
-
-    class Made(Spilled):
-        def read(self, partition: int) -> np.ndarray:
-            return records
-
-    import tempfile
-
-    before = _memory()
+    store = _store()
+    each = 100_000
+    files = [SourceFile(f"{number}.csv", "csv", each) for number in range(rows // each)]
+    keys = pa.RecordBatch.from_arrays([pa.array(["same"] * each)], ["key"])
     begun = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        duplicates._resolve(Made(folder, "keys", duplicates._RECORD, [[0, rows]]), 0)
-    return {"seconds": time.process_time() - begun, "memory": max(0, _memory() - before), "bytes": records.nbytes}
+    drops = duplicates.find_duplicates(
+        [Element(file, 0, each, 2, each) for file in files],
+        lambda element: iter([(keys, np.arange(2, each + 2))]),
+        f"{_ROOT}/scratch",
+        workers=1,
+    )
+    seconds, spilled = time.process_time() - begun, sum(drops.own)
+    assert len(drops.of(0)) == each - 1 and len(drops.of(len(files) - 1)) == each
+    return {"records": rows - spilled, "seconds": seconds, "puts": store.requests["put"], "gets": store.requests["get"]}
 
 
 def tree(items: int) -> dict[str, float]:
@@ -220,48 +226,54 @@ def _store() -> Counted:
     return store
 
 
-def _memory() -> int:
-    """Bytes that this process had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 LIMITS = {
-    "memory of a task": (4 << 30, "bytes", "platform.resources.memory, by default 4Gi"),
-    "parts in one loop": (1 << 17, "names", "an object of Kubernetes holds 1 MiB, and a name 8 bytes"),
-    "requests a second": (5_000, "reads", "what a store takes of one prefix before it asks to slow down"),
+    "memory of a task": 4 << 30,
+    "parts in one loop": 1 << 17,
+    "requests a second": 5_000,
+    "reads to compare keys": 10**8,
 }
-"""What there is at most: how much, of what, and why."""
+"""What there may be at most: the bytes that `platform.resources.memory` has by default; the names of parts, of 8 bytes, that an
+object of Kubernetes holds in 1 MiB; the reads of one prefix before a store asks to slow down; and what takes six hours at that."""
+
+_HEAD = (
+    "rows × columns",
+    "ranges",
+    "source files in a manifest of 100,000 rows each, MB",
+    "index of shards, MB",
+    "memory of the driver, MB",
+    "parts",
+    "requests a second",
+    "reads to compare keys",
+    "what ends it first",
+)
 
 
 def limiting(constants: Mapping[str, Any]) -> Iterator[str]:
-    """The table: rows, shards, what is largest beside what there may be, and which of them ends it."""
+    """The table: rows, what is largest of such a run, and which of it there may not be so much of."""
     import model
 
     settings = model.Settings()
-    yield "| rows × columns | ranges | index, MB | accounts, MB | memory of the driver, MB | parts | requests a second | first to end it |"
-    yield "| --- " * 8 + "|"
+    yield f"| {' | '.join(_HEAD)} |"
+    yield "| --- " * len(_HEAD) + "|"
     for shape in model.SIZES:
         ranges = model.elements("collect csv", shape, constants)
         shards = 2 * ranges
         at_rest = shards * constants["bytes of a shard in an index"]
+        manifest = math.ceil(shape.rows / 100_000) * constants["bytes of a source in a manifest"]
         accounts = ranges * constants["bytes of a range's account"]
-        memory = shards * constants["bytes of a shard in memory"] + 3 * accounts
+        # The accounts as bytes, and as Python's objects.
+        memory = shards * constants["bytes of a shard in memory"] + 6 * accounts + 6 * manifest
         parts = math.ceil(shape.rows / settings.rows_of_a_part)
         cost = model.fanned("generate-statistics", shape, constants, settings)
-        reads = model.requests("generate-statistics", shape, constants)[0] / cost.seconds
-        shares = {
-            "memory of a task": memory / LIMITS["memory of a task"][0],
-            "parts in one loop": parts / LIMITS["parts in one loop"][0],
-            "requests a second": reads / LIMITS["requests a second"][0],
-        }
+        asked = model.requests("generate-statistics", shape, constants)[0] / cost.seconds
+        keys = 2 * math.ceil(shape.rows / constants["graph"]["rows of a partition of keys"]) ** 2
+        found = dict(zip(LIMITS, (memory, parts, asked, keys)))
+        shares = {name: found[name] / most for name, most in LIMITS.items()}
         worst = max(shares, key=lambda name: shares[name])
-        told = (
-            f"{worst}: {shares[worst]:.1f} times what there is"
-            if shares[worst] > 1
-            else f"none; {worst} is at {shares[worst]:.1%}"
-        )
-        figures = f"{at_rest / 1e6:,.0f} | {accounts / 1e6:,.0f} | {memory / 1e6:,.0f} | {parts:,} | {reads:,.0f}"
-        yield f"| {model.power(shape)} | {ranges:,} | {figures} | {told} |"
+        told = f"{worst}: {shares[worst]:,.1f} × what there is" if shares[worst] > 1 else "nothing"
+        figures = [f"{each / 1e6:,.1f}" for each in (manifest, at_rest, memory)]
+        figures += [f"{each:,.0f}" for each in (parts, asked, keys)]
+        yield f"| {model.power(shape)} | {ranges:,} | {' | '.join(figures)} | {told} |"
 
 
 SIMULATIONS = {

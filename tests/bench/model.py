@@ -1,7 +1,7 @@
 """What a run costs in time and money at any size, from constants that were measured on small runs.
 
     python tests/bench/model.py                 the tables, from the constants in model.json
-    python tests/bench/model.py --measure       measures the constants anew, and writes them there
+    python tests/bench/model.py --measure       measures the constants anew, writes them there, and the tables in images/OPERATING.md
     python tests/bench/model.py --check [--big] holds predictions against fresh runs, and says how far off they are
     python tests/bench/model.py --set cores=64 --set parallelism=500 …    the tables with other settings
 
@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 import common
 
 CONSTANTS = pathlib.Path(__file__).with_suffix(".json")
+PAGE = pathlib.Path(__file__).parents[2] / "images/OPERATING.md"
+"""Where the table of whole runs and that of limits stand."""
 
 KINDS = {"float": 8, "integer": 4, "category": 4, "text": 2}
 """How many columns of each kind the table has that everything is measured on (`generator.py`)."""
@@ -145,16 +147,15 @@ def cpu(way: str, shape: Shape, constants: Mapping[str, Any], files: int = 1) ->
 
 def elements(way: str, shape: Shape, constants: Mapping[str, Any]) -> int:
     """How many elements the graph of a run has."""
-    from headwater.components.generate_statistics import compute
-
+    graph = constants["graph"]
     if way in OF_COLUMNS:
         return 0
     if way == "generate-statistics":
-        size = min(max(shape.all_cells / compute.ELEMENTS, compute.LEAST_CELLS), compute.MOST_CELLS)
+        size = min(max(shape.all_cells / graph["elements"], graph["least cells"]), graph["most cells"])
         return math.ceil(shape.all_cells / size)
     if way == "collect csv":
-        return math.ceil(size_of(shape, "csv", constants) / (16 << 20))
-    return math.ceil(shape.rows / constants["rows of a range"])
+        return math.ceil(size_of(shape, "csv", constants) / graph["bytes of a range"])
+    return math.ceil(shape.rows / graph["rows of a range"])
 
 
 def shards(shape: Shape, constants: Mapping[str, Any]) -> int:
@@ -174,11 +175,10 @@ def requests(way: str, shape: Shape, constants: Mapping[str, Any]) -> tuple[floa
     return own["reads"] * count, own["writes"] * count
 
 
-def merges(count: float) -> float:
+def merges(count: float, constants: Mapping[str, Any]) -> float:
     """How many nodes are merged one after the other on the way from an element to the result, however many do it."""
-    from headwater.components.common.merge_tree import GROUP
-
-    return GROUP * math.ceil(math.log(max(count, 2), GROUP))
+    group = constants["graph"]["merged at once"]
+    return group * math.ceil(math.log(max(count, 2), group))
 
 
 def rounds(way: str) -> int:
@@ -194,7 +194,7 @@ def one_machine(way: str, shape: Shape, constants: Mapping[str, Any], settings: 
     parts = cpu(way, shape, constants)
     waiting = sum(requests(way, shape, constants)) * settings.latency / settings.streams
     spread = parts.get("cells", 0) + parts.get("elements", 0) + waiting
-    last = constants["seconds"][way]["element"] * merges(elements(way, shape, constants)) * (spread > 0)
+    last = constants["seconds"][way]["element"] * merges(elements(way, shape, constants), constants) * (spread > 0)
     seconds = parts["start"] + parts.get("columns", 0) + spread / (settings.cores * settings.busy) + last
     return _cost(way, shape, constants, settings, seconds, seconds * settings.cores)
 
@@ -212,7 +212,7 @@ def fanned(way: str, shape: Shape, constants: Mapping[str, Any], settings: Setti
     number = rounds(way) if count > 1 else 0
     begin = settings.pod_start + own["start"] + index
     of_part = begin + (work / max(number, 1)) / (settings.pod_cores * settings.busy)
-    final = begin + parts.get("columns", 0) + own["element"] * (count + merges(count)) * (number > 0)
+    final = begin + parts.get("columns", 0) + own["element"] * (count + merges(count, constants)) * (number > 0)
     if not number:
         final += work * count / (settings.pod_cores * settings.busy)
     seconds = number * (begin + waves * of_part) + final
@@ -231,7 +231,7 @@ def dataflow(way: str, shape: Shape, constants: Mapping[str, Any], settings: Set
     spread = parts.get("cells", 0) + parts.get("elements", 0) + waiting
     graphs = max(rounds(way), 1)
     working = spread / (workers * settings.worker_cores * settings.busy)
-    driver = parts["start"] + parts.get("columns", 0) + own["element"] * merges(count)
+    driver = parts["start"] + parts.get("columns", 0) + own["element"] * merges(count, constants)
     seconds = driver + graphs * settings.job_start + working
     paid = workers * (working + graphs * settings.job_start / 2)
     shuffled = constants["bytes of a state"] * count * 2 / 1e9 if way == "generate-statistics" else 0.0
@@ -254,19 +254,53 @@ SIZES = [*(Shape(10.0**power) for power in range(6, 13)), Shape(1e9, 2000)]
 
 
 def table(constants: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """The table of costs in Markdown, and what is stored."""
-    yield "| rows × columns | " + " | ".join(f"{way}" for way in WAYS) + " | all | stored a month |"
-    yield "| --- " * (len(WAYS) + 3) + "|"
+    """The table of costs by component, in Markdown."""
+    yield "| rows × columns | " + " | ".join(WAYS) + " |"
+    yield "| --- " * (len(WAYS) + 1) + "|"
     for engine, run in ENGINES.items():
-        yield f"| **{engine}** |" + " |" * (len(WAYS) + 2)
+        yield f"| **{engine}** |" + " |" * len(WAYS)
         for shape in SIZES:
             costs = [run(way, shape, constants, settings) for way in WAYS]
-            # One of the two ways to collect.
-            once = costs[1:]
-            total = Cost(*(sum(each) for each in zip(*once)))
-            stored = size_of(shape, "parquet", constants) / 1e9 * settings.storage_month
-            cells = " | ".join(f"{duration(each.seconds)}, {money(each.dollars)}" for each in [*costs, total])
-            yield f"| {power(shape)} | {cells} | {money(stored)} |"
+            cells = " | ".join(f"{duration(each.seconds)}, {money(each.dollars)}" for each in costs)
+            yield f"| {power(shape)} | {cells} |"
+
+
+def totals(constants: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+    """The table of whole runs from CSV to the verdict, in Markdown: time and money by engine, and what is stored."""
+    told = {
+        "one machine": f"one machine, {settings.cores:g} cores",
+        "fan-out": f"fan-out, at most {settings.parallelism:g} pods of {settings.pod_cores:g} cores",
+        "Dataflow": f"Dataflow, at most {settings.workers:g} workers of {settings.worker_cores:g} cores",
+    }
+    yield "| rows × columns | CSV | " + " | ".join(told[engine] for engine in ENGINES) + " | Parquet stored, a month |"
+    yield "| --- " * (len(ENGINES) + 3) + "|"
+    for shape in SIZES:
+        cells = []
+        for run in ENGINES.values():
+            costs = [run(way, shape, constants, settings) for way in WAYS if way != "collect parquet"]
+            cells.append(
+                f"{duration(sum(each.seconds for each in costs))}, {money(sum(each.dollars for each in costs))}"
+            )
+        stored = money(size_of(shape, "parquet", constants) / 1e9 * settings.storage_month)
+        yield f"| {power(shape)} | {volume(size_of(shape, 'csv', constants))} | {' | '.join(cells)} | {stored} |"
+
+
+def written(page: str, constants: Mapping[str, Any]) -> str:
+    """A page with both tables, between its marks."""
+    import limits
+
+    for name, lines in (("model", totals(constants, Settings())), ("limits", limits.limiting(constants))):
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = page.partition(begin)
+        page = before + begin + "\n" + "\n".join(lines) + "\n" + end + rest.partition(end)[2]
+    return page
+
+
+def volume(size: float) -> str:
+    for length, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB")):
+        if size >= length:
+            return f"{size / length:,.1f} {name}"
+    return f"{size / 1e6:,.0f} MB"
 
 
 def power(shape: Shape) -> str:
@@ -323,7 +357,7 @@ def work(way: str, source: str, folder: str, least_cells: str = "") -> dict:
     for name, text in (("label.yaml", FUNCTIONS), ("rules.yaml", RULES)):
         pathlib.Path(name).write_text(text)
     if least_cells:
-        compute.LEAST_CELLS = int(least_cells)
+        compute.LEAST_CELLS, compute.ELEMENTS = int(least_cells), 1 << 30
     return {"code": cli.main([*command, "--quiet"])}
 
 
@@ -412,12 +446,13 @@ def main() -> int:
 
         found = {"about": about(), **model_fit.constants(folder, options.runs)}
         CONSTANTS.write_text(json.dumps(found, indent=1) + "\n")
+        PAGE.write_text(written(PAGE.read_text(), found))
     constants = json.loads(CONSTANTS.read_text())
     changed = {name: float(value) for name, _, value in (each.partition("=") for each in options.set)}
     settings = dataclasses.replace(Settings(), **changed)
     if options.check:
         return check(folder, constants, [100_000, 1_000_000, 2_500_000, *[25_000_000] * options.big], options.runs) > 0
-    print(*table(constants, settings), sep="\n")
+    print(*totals(constants, settings), "", *table(constants, settings), sep="\n")
     return 0
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from model import KINDS, Shape, as_csv, least, prepared
 
 OVER_KINDS = ("collect csv", "collect parquet", "generate-statistics")
-SMALL, LARGE, WIDE = 100_000, 500_000, (20_000, 500)
+SMALL, LARGE, WIDE = 100_000, 1_000_000, (20_000, 500)
 FILES, FILE_ROWS = (100, 1_000), 200
-_MANY_CELLS = 64 << 10
+_MANY_CELLS = 256 << 10
 
 
 def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
@@ -35,7 +35,9 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
         seconds[way] = _fitted(way, found)
     many, few = prepared(folder, LARGE), taken["generate-statistics"][-2][2]
     used, _ = least(runs, "generate-statistics", many, folder / "model" / many.stem, _MANY_CELLS)
-    count = Shape(LARGE).all_cells / _MANY_CELLS
+    count = Shape(LARGE).all_cells / _MANY_CELLS - model.elements(
+        "generate-statistics", Shape(LARGE), {"graph": _graph()}
+    )
     seconds["generate-statistics"]["element"] = max(0.0, (used - few) / count)
     for way in ("collect csv", "collect parquet"):
         seconds[way]["file"] = _of_a_file(way, folder, runs)
@@ -43,9 +45,27 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
         "seconds": _rounded(seconds),
         "bytes": {name: _sizes(folder, name) for name in ("csv", "parquet")},
         "bytes of a state": (folder / "model" / many.stem / "statistics/Split-train/State.arrow").stat().st_size,
-        "rows of a range": 100_000,
+        "graph": _graph(),
         **_rounded(_of_indexes()),
         "requests": _requests(),
+    }
+
+
+def _graph() -> dict[str, float]:
+    """How the code cuts work into elements, and merges them."""
+    from headwater.components.collect.shape.duplicates import PARTITION_ROWS
+    from headwater.components.common.merge_tree import GROUP
+    from headwater.components.common.sources.files import BLOCK_BYTES
+    from headwater.components.generate_statistics import compute
+
+    return {
+        "elements": compute.ELEMENTS,
+        "least cells": compute.LEAST_CELLS,
+        "most cells": compute.MOST_CELLS,
+        "merged at once": GROUP,
+        "bytes of a range": BLOCK_BYTES,
+        "rows of a range": 100_000,
+        "rows of a partition of keys": PARTITION_ROWS,
     }
 
 
