@@ -113,8 +113,8 @@ def compute_statistics(
     whole = {name: {**entry, "paths": []} if name in marked else entry for name, entry in told.items()}
     private = find_private(settings, {**marked, **whole})
     check_against(settings, opened.schema, private)
-    inputs, recorded = {"dataset": opened.result}, _recorded(settings, private)
-    known = results.found("statistics", output, inputs=inputs, settings=recorded, home=opened.home)
+    recorded = _recorded(settings, private)
+    known = results.found("statistics", output, inputs={"dataset": opened.result}, settings=recorded, home=opened.home)
     if known:
         print(f"{_LABEL}: this was computed before: {known.uri}", flush=True)
         return known
@@ -185,8 +185,8 @@ def _report(
         output,
         files=files,
         body=body,
-        inputs=inputs,
-        settings=recorded,
+        inputs={"dataset": opened.result},
+        settings=_recorded(settings, private),
         home=opened.home,
         page=render_page(body, statistics, encoded, _links(opened), opened.home),
     )
