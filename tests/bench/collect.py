@@ -58,7 +58,6 @@ def duplicates(source: str, key: str) -> dict:
 
 def personal(source: str) -> dict:
     """The share of the time of writing a range that looking for personal data takes."""
-    from headwater.components.collect import ingest
     from headwater.components.collect.privacy import detect
     from headwater.components.collect.settings import check_settings
     from headwater.components.collect.shape import shaping
@@ -80,12 +79,13 @@ def personal(source: str) -> dict:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        plan = shards.Plan(folder, "", shape, shaping.check_shape(shape), ingest._identities(opened.files), 0.01)
-        shards.write_range(plan, (0, opened.elements[0]))
+        plan = shards.Plan(folder, "", shape, shaping.check_shape(shape), 0.01, 0.0)
+        runs = shards.together(opened, len(opened.schema))
+        shards.write_range(plan, runs[0])
         spent[0] = 0.0
         started = time.perf_counter()
         for number in (1, 2, 3):
-            shards.write_range(plan, (number, opened.elements[number]))
+            shards.write_range(plan, runs[number])
         return {"share": spent[0] / (time.perf_counter() - started)}
 
 
