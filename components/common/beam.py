@@ -16,12 +16,11 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from headwater.components.common import fanout, local_beam, machine, storage
+from headwater.components.common import fanout, local_beam, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.items import may_abort
-from headwater.components.common.pool import FAILED
 from headwater.components.common.progress import Progress
 from headwater.components.common.retries import StoreError
+from headwater.components.common.scheduling import Job, begun, opened, processes_for
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -92,23 +91,21 @@ def _run(
     preload: Sequence[str],
 ) -> bytes:
     """What `map_merge` does, here and now."""
-    graph = local_beam.graph(beam_pipeline_args)
-    options = graph.pipeline_options(beam_pipeline_args)
-    scratch = scratch or _temp_location(beam_pipeline_args)
-    processes = workers or machine.processes()
-    if graph.is_local(options):
-        processes = min(processes, len(items))
-    # One process more is worth it for what could end this one, as some damaged files do.
-    if workers == 1 or (processes == 1 and not any(may_abort(item) for item in items)):
-        processes = 0
-    with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
+    # Without options the workers are this process's, which is known without Beam.
+    local, scratch = True, scratch or _temp_location(beam_pipeline_args)
+    if beam_pipeline_args:
+        local = local_beam.graph(beam_pipeline_args).is_local(pipeline_options(beam_pipeline_args))
+    processes = processes_for(items, workers, local)
+    job = Job(label, items, sizes, work, merge, processes, tuple(preload))
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         target = storage.join(scratch or temporary, f"_result-{uuid.uuid4().hex}")
-        with _removed_at_the_end(storage.delete, target):
-            graph.run(options, label, items, sizes, work, merge, processes, preload, progress, target)
-            content = storage.read_bytes(target)
-        if content[:1] == FAILED:
-            raise HeadwaterError(content[1:].decode())
-    return content[1:]
+        stack.enter_context(_removed_at_the_end(storage.delete, target))
+        # Workers here are busy while this process imports Beam and puts the graph together.
+        here = stack.enter_context(begun(job, unit)) if local else None
+        if not local:
+            stack.enter_context(Progress(label, sum(sizes), unit))
+        local_beam.graph(beam_pipeline_args).run(pipeline_options(beam_pipeline_args), job, target, here)
+        return opened(storage.read_bytes(target))
 
 
 @contextlib.contextmanager
