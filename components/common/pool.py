@@ -26,6 +26,9 @@ _SERVER = "headwater.components.common.worker_server"
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
+# Arrow's own allocators give pages back to the system sooner than the next batch needs them; see `worker_server`.
+_ARROW_MEMORY = "ARROW_DEFAULT_MEMORY_POOL"
+
 
 def warm_up(preload: Sequence[str], workers: int = 0) -> None:
     """Starts the server that pools fork from, so that it imports `preload` while this process goes on.
@@ -213,7 +216,8 @@ def _start_server(preload: Sequence[str]) -> Any:
 
 def _environment() -> dict[str, str]:
     """This process's environment as worker processes have it."""
-    return {**os.environ, **({} if machine.is_given(_BLAS_THREADS) else {_BLAS_THREADS: "1"})}
+    ours = {_BLAS_THREADS: "1", _ARROW_MEMORY: "system"}
+    return {**os.environ, **{name: value for name, value in ours.items() if not machine.is_given(name)}}
 
 
 @contextlib.contextmanager
