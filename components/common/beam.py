@@ -4,7 +4,7 @@ An element is small (a file and its range), its result a mergeable state as byte
 runner. Results are merged along a tree over the elements' order, never in the order of bundles, so that a
 cluster, a laptop and one worker give the same bytes.
 
-Beam is imported when there is work, after what a component can refuse without it.
+Beam is imported when there is work, after what a component can refuse without it, and while the first items are worked on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from headwater.components.common import fanout, local_beam, machine, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import may_abort
-from headwater.components.common.pool import FAILED
+from headwater.components.common.pool import FAILED, Begun
 from headwater.components.common.progress import Progress
 from headwater.components.common.retries import StoreError
 
@@ -92,19 +92,24 @@ def _run(
     preload: Sequence[str],
 ) -> bytes:
     """What `map_merge` does, here and now."""
-    graph = local_beam.graph(beam_pipeline_args)
-    options = graph.pipeline_options(beam_pipeline_args)
     scratch = scratch or _temp_location(beam_pipeline_args)
+    local = _is_local(beam_pipeline_args)
     processes = workers or machine.processes()
-    if graph.is_local(options):
+    if local:
         processes = min(processes, len(items))
     # One process more is worth it for what could end this one, as some damaged files do.
     if workers == 1 or (processes == 1 and not any(may_abort(item) for item in items)):
         processes = 0
-    with tempfile.TemporaryDirectory() as temporary, Progress(label, sum(sizes), unit) as progress:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Progress(label, sum(sizes), unit) as progress,
+        contextlib.closing(Begun(processes, preload, work, items)) if local else contextlib.nullcontext() as begun,
+    ):
+        graph = local_beam.graph(beam_pipeline_args)
+        options = graph.pipeline_options(beam_pipeline_args)
         target = storage.join(scratch or temporary, f"_result-{uuid.uuid4().hex}")
         with _removed_at_the_end(storage.delete, target):
-            graph.run(options, label, items, sizes, work, merge, processes, preload, progress, target)
+            graph.run(options, label, items, sizes, work, merge, processes, preload, progress, target, begun)
             content = storage.read_bytes(target)
         if content[:1] == FAILED:
             raise HeadwaterError(content[1:].decode())
@@ -166,6 +171,14 @@ def check_options(beam_pipeline_args: Sequence[str]) -> None:
     """
     if beam_pipeline_args:
         pipeline_options(beam_pipeline_args)
+
+
+def _is_local(beam_pipeline_args: Sequence[str]) -> bool:
+    """Whether the graph runs in this process; imports Beam only where there is an option."""
+    if not beam_pipeline_args:
+        return True
+    graph = local_beam.graph(beam_pipeline_args)
+    return graph.is_local(graph.pipeline_options(beam_pipeline_args))
 
 
 def _temp_location(beam_pipeline_args: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from headwater.components.common import storage, user_code
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import name_of
 from headwater.components.common.merge_tree import GROUP
-from headwater.components.common.pool import FAILED, Pool, attempt, run_alone
+from headwater.components.common.pool import FAILED, Begun, Pool, attempt, run_alone
 from headwater.components.common.progress import Progress
 
 LOCAL = "FnApiRunner"
@@ -60,10 +60,11 @@ logging.getLogger("apache_beam.runners.common").addFilter(
 
 _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
-# A run's progress and items, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the items
-# several times over on their way to them.
+# A run's progress, items and pool, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the
+# items several times over on their way to them.
 _progress: dict[str, Progress] = {}
 _items: dict[str, Sequence[Any]] = {}
+_begun: dict[str, Begun] = {}
 
 
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
@@ -124,6 +125,7 @@ def run(
     preload: Sequence[str],
     progress: Progress,
     target: str,
+    begun: Begun | None = None,
 ) -> None:
     """Runs the graph, and writes its result.
 
@@ -133,12 +135,15 @@ def run(
       processes: of each Beam worker; 0 for none beside its own.
       progress: is told of each element that is done where this process does it.
       target: URI of the result, which is `WORKED` or `FAILED` and what `attempt` gives.
+      begun: the pool of this process, and the items that it has begun with, where the graph runs in it.
     """
     run = uuid.uuid4().hex
     _progress[run] = progress
     local = is_local(options)
     if local:
         _items[run] = items
+    if begun:
+        _begun[run] = begun
     carried = itertools.repeat(None) if local else items
     try:
         with beam.Pipeline(options=options) as pipeline:
@@ -167,6 +172,7 @@ def run(
     finally:
         del _progress[run]
         _items.pop(run, None)
+        _begun.pop(run, None)
 
 
 class _Work(beam.DoFn):
@@ -179,7 +185,8 @@ class _Work(beam.DoFn):
 
     def setup(self) -> None:
         user_code.unpack(self._functions)
-        self._pool = Pool(self._processes, self._preload)
+        self._begun = _begun.get(self._run)
+        self._own = None if self._begun else Pool(self._processes, self._preload)
 
     def start_bundle(self) -> None:
         self._pending: collections.deque = collections.deque()
@@ -190,23 +197,33 @@ class _Work(beam.DoFn):
             item = _items[self._run][index]
         while len(self._pending) >= 2 * max(self._processes, 1):
             yield self._next()
-        self._pending.append((index, item, size, self._pool.submit(attempt, self._work, item)))
+        future = self._begun.take(index) if self._begun else None
+        pool = self._begun.pool if self._begun and future else self._pool
+        self._pending.append((index, item, size, pool, future or pool.submit(attempt, self._work, item)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._pending:
             yield WindowedValue(self._next(), GlobalWindow().max_timestamp(), [GlobalWindow()])
 
     def teardown(self) -> None:
-        self._pool.close()
+        if self._own:
+            self._own.close()
+
+    @property
+    def _pool(self) -> Pool:
+        pool = self._own or (self._begun.pool if self._begun else None)
+        assert pool is not None, "set up makes one unless one has begun"
+        return pool
 
     def _next(self) -> tuple[int, bytes]:
-        index, item, size, future = self._pending.popleft()
+        index, item, size, pool, future = self._pending.popleft()
         try:
             result = future.result()
         except BrokenProcessPool:
             # A process died, and all work in flight with it. One by one the culprit shows.
-            self._pool.close()
-            self._pool = Pool(self._processes, self._preload)
+            if pool is self._pool:
+                pool.close()
+                self._own = Pool(self._processes, self._preload)
             result = run_alone(self._work, item, name_of(item), self._task, self._preload)
         if self._run in _progress:
             _progress[self._run].advance(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.process
 import contextlib
+import functools
 import gc
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import spawn
 from typing import Any
 
 from headwater.components.common import machine, user_code
@@ -25,6 +27,9 @@ _SERVER = "headwater.components.common.worker_server"
 
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+# So many items each process is given at once; what comes of them is small.
+_BEGUN_BY_EACH = 16
 
 # Arrow's own allocators give pages back to the system sooner than the next batch needs them; see `worker_server`.
 _ARROW_MEMORY = "ARROW_DEFAULT_MEMORY_POOL"
@@ -85,6 +90,37 @@ class Pool:
         """Ends the processes; work not started is dropped."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
+
+
+class Begun:
+    """A pool that is at work on the first of some items while a graph is made for all of them.
+
+    Args:
+      workers, preload: as `Pool` takes them.
+      work: as `attempt` takes it.
+      items: in their order.
+
+    Attributes:
+      pool: for the others.
+    """
+
+    def __init__(self, workers: int, preload: Sequence[str], work: Callable[[Any], bytes], items: Sequence[Any]):
+        self.pool = Pool(workers, preload)
+        first = items[: _BEGUN_BY_EACH * workers]
+        # A process that starts keeps the thread waiting that starts it.
+        self._starter = concurrent.futures.ThreadPoolExecutor(1)
+        self._started = self._starter.submit(
+            lambda: {number: self.pool.submit(attempt, work, item) for number, item in enumerate(first)}
+        )
+
+    def take(self, number: int) -> concurrent.futures.Future | None:
+        """What becomes of an item, once; None where it was not begun with."""
+        return self._started.result().pop(number, None)
+
+    def close(self) -> None:
+        """As `Pool.close`."""
+        self._starter.shutdown()
+        self.pool.close()
 
 
 def attempt(work: Callable[[Any], bytes], item: Any) -> bytes:
@@ -224,12 +260,29 @@ def _environment() -> dict[str, str]:
 def _without_main() -> Iterator[None]:
     # A new worker would import the main module again: a user's unguarded script would run twice, and kfp's
     # executor would cost every worker a second.
-    main = sys.modules["__main__"]
-    saved: dict[str, Any] = {
-        name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__
-    }
-    main.__spec__ = None
+    _starting.without_main = True
     try:
         yield
     finally:
-        main.__dict__.update(saved)
+        _starting.without_main = False
+
+
+class _Starting(threading.local):
+    """Whether this thread starts a process of ours."""
+
+    without_main = False
+
+
+_starting = _Starting()
+
+
+def _prepare(original: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What a new process is told of this one; another's processes are told all of it."""
+    told = original(name)
+    if _starting.without_main:
+        for key in ("init_main_from_name", "init_main_from_path"):
+            told.pop(key, None)
+    return told
+
+
+spawn.get_preparation_data = functools.partial(_prepare, spawn.get_preparation_data)
