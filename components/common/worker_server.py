@@ -13,7 +13,6 @@ import os
 import shutil
 from multiprocessing import forkserver, util
 
-
 # Of glibc's mallopt.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 256 << 20

@@ -22,6 +22,10 @@ from common import duckdb_query, ratio, run
 def collect(source: str, output: str, settings: str = "{}") -> dict:
     """Seconds of collect."""
     from headwater.components.collect import collect_dataset
+    from headwater.components.common import local_beam
+
+    # As in a task, and in a command.
+    local_beam.claim_process()
 
     shutil.rmtree(output, ignore_errors=True)
     started = time.perf_counter()

@@ -16,7 +16,6 @@ from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import concat
 
-
 BLOCK_BYTES = 1 << 20
 """So much text without quotes is split into values and converted at once that it stays in a core's cache."""
 
