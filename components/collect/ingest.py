@@ -18,7 +18,7 @@ from headwater.components.collect.settings import AUTO, Settings, check_settings
 from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
-from headwater.components.collect.write.shards import Outcome, Plan, identities, write_range
+from headwater.components.collect.write.shards import Outcome, Plan, together, write_range
 from headwater.components.common import fanout, overview, pages, results, sources, storage
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
@@ -262,13 +262,14 @@ class _Collection:
             pages.prepare("headwater.components.collect", "page.html")
             # The second time under other names: a task that does a part again must not remove what others wrote since.
             own = f"{attempt}x" if attempt and exact else attempt
-            plan = Plan(base, own, shape, schema, identities(opened.files), rate, key_rate)
+            plan = Plan(base, own, shape, schema, rate, key_rate)
+            runs = together(opened, len(schema))
             content = map_merge(
                 "collect: write",
-                list(enumerate(opened.elements)),
+                runs,
                 functools.partial(write_range, plan),
                 Outcome.merge,
-                sizes=[element.rows for element in opened.elements],
+                sizes=[sum(element.rows for element in run.elements) for run in runs],
                 **self._beam,
             )
             outcome = Outcome.decode(content)
@@ -311,7 +312,8 @@ class _Collection:
 def _body(
     settings: Settings, opened: sources.Sources, plan: Plan, records: Sequence[Mapping[str, Any]], span: int
 ) -> dict[str, Any]:
-    read = sum(record["read"] for record in records)
+    each_read = [rows for record in records for rows in record["read"]]
+    read = sum(each_read)
     if not read:
         raise HeadwaterError(f"{', '.join(file.uri for file in opened.files)}: there are columns but no rows")
     rejected = sum(record["rejected"] for record in records)
@@ -353,7 +355,7 @@ def _body(
             "reasons": dict(sorted(reasons.items())),
             "files": [record["file"] for record in records if "file" in record],
         },
-        "lineage": {"sources": sources.lineage(opened, [record["read"] for record in records])},
+        "lineage": {"sources": sources.lineage(opened, each_read)},
     }
 
 

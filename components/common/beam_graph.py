@@ -58,6 +58,7 @@ logging.getLogger("apache_beam.runners.common").addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], HeadwaterError))
 )
 
+_ENDED = re.compile(r"Pipeline \S+ failed in state ")
 _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
 # A run's progress, items and pool, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the
@@ -169,6 +170,13 @@ def run(
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
         raise
+    except RuntimeError as error:
+        # Wrong input is in results: this is the engine's, such as a worker that it lost, or our own bug with its traceback.
+        if not _ENDED.match(str(error)) or "Traceback" in str(error):
+            raise
+        raise HeadwaterError(
+            f"{label}: Beam's runner ended the job: {error}. Run it again: what was written by then does not count"
+        ) from error
     finally:
         del _progress[run]
         _items.pop(run, None)

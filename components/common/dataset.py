@@ -1,7 +1,7 @@
 """Datasets: the folder that components pass to each other, and plain files that stand in for one.
 
     _manifest.json                  what the dataset is: name, span, version, key, schema, accounts, lineage
-    indexed_shards-<split>-<attempt>.parquet   one row a shard
+    _shards-<split>-<attempt>.parquet           one row a shard
     split=<name>/part-<n>-<attempt>.parquet
     _rejected/part-<n>-<attempt>.parquet    records that were not passed on, and why
 

@@ -23,12 +23,14 @@ SHARD_SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("source", pa.string()),
         ("start", pa.int64()),
+        ("last", pa.string()),
         ("stop", pa.int64()),
         ("parts", pa.list_(pa.uint32())),
     ]
 )
-"""The columns of a shard index. `sha256` and `parts` are as of `shard_file`. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); `start`
-and `stop` are the range of `source`: bytes of a CSV, row groups of a Parquet file."""
+"""The columns of a shard index. `sha256` and `parts` are as of `shard_file`. `digest` is of the rows whatever their order (`hashing.digest`, hexadecimal); its rows are
+those from `start` of the file `source` to `stop` of the file `last`, in the order of the manifest's sources; most often both are one file.
+`start` and `stop` are bytes of a CSV, row groups of a Parquet file."""
 
 LABELS_SCHEMA = pa.schema([*SHARD_SCHEMA, ("of", pa.string()), ("base", pa.int16())])
 """The columns of an index of label tables, and of carried rows: as a shard index's, of the file; `of` is the path of the
@@ -64,14 +66,15 @@ def write_index(
     Args:
       folder: URI of the dataset's folder.
       index: the file's name.
-      shards: in order, each with the columns of `schema`; others are left out.
+      shards: in order, each with the columns of `schema`, `last` where it is not `source`; others are left out.
       schema: `SHARD_SCHEMA` or `LABELS_SCHEMA`.
 
     Returns:
       What the manifest says of the split.
     """
     sink = pa.BufferOutputStream()
-    rows = [{name: shard[name] for name in schema.names} for shard in shards]
+    rows = [{"last": shard["source"], **shard} for shard in shards]
+    rows = [{name: shard[name] for name in schema.names} for shard in rows]
     pq.write_table(pa.Table.from_pylist(rows, schema), sink, version="2.6")
     content = sink.getvalue().to_pybytes()
     storage.write_bytes(storage.join(folder, index), content)

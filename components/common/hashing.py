@@ -115,18 +115,22 @@ def add_digests(digests: Sequence[int]) -> int:
     return high << 64 | low
 
 
-def row_ids(fingerprint: str, positions: np.ndarray) -> pa.Array:
+def row_ids(fingerprint: str | Sequence[str], positions: np.ndarray, of: np.ndarray | None = None) -> pa.Array:
     """128-bit identifiers of a source's records.
 
     Args:
-      fingerprint: the source's SHA-256, in hexadecimal.
+      fingerprint: the source's SHA-256, in hexadecimal; or those of several.
       positions: the records' numbers in the source, int64.
+      of: which of the sources each is of.
 
     Returns:
       fixed_size_binary[16]; no two of one source are equal.
     """
-    high = mix(positions.astype(np.uint64) + np.uint64(int(fingerprint[:16], 16)))
-    low = mix(positions.astype(np.uint64) ^ np.uint64(int(fingerprint[16:32], 16)))
+    told = [fingerprint] if isinstance(fingerprint, str) else fingerprint
+    halves = np.array([[int(each[:16], 16), int(each[16:32], 16)] for each in told], np.uint64)
+    own = halves[0] if of is None else halves[of].T
+    high = mix(positions.astype(np.uint64) + own[0])
+    low = mix(positions.astype(np.uint64) ^ own[1])
     data = np.stack([high, low], axis=1).astype(">u8").tobytes()
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(positions), [None, pa.py_buffer(data)])
 

@@ -14,8 +14,22 @@ class Numbered(NamedTuple):
 
 
 def name_of(item: Any) -> str:
-    """The URI of the file that an item is about, for messages."""
-    return next((file.uri for file in _files_of(item)), "a part of the work")
+    """The URI of the file that an item is about, for messages; of several the first and the last."""
+    uris = [file.uri for file in _files_of(item)]
+    if not uris:
+        return "a part of the work"
+    return uris[0] if len(runs_of(item)) < 2 or uris[0] == uris[-1] else f"{uris[0]} to {uris[-1]}"
+
+
+def runs_of(item: Any) -> list[Any]:
+    """The two halves of an item that is about several files or ranges, which can be worked on alone; else nothing."""
+    if isinstance(item, Numbered):
+        return runs_of(item.item)
+    if hasattr(item, "halves"):
+        return item.halves()
+    if type(item) is tuple and len(item) > 1 and all(isinstance(part, tuple) for part in item):
+        return [item[: len(item) // 2], item[len(item) // 2 :]]
+    return []
 
 
 def may_abort(item: Any) -> bool:
@@ -27,10 +41,13 @@ def may_abort(item: Any) -> bool:
 
 
 def _files_of(item: Any) -> Iterator[Any]:
-    """What has a `uri` in an item: a file or a shard, alone, in a tuple, or as a part of an element."""
-    if isinstance(item, Numbered):
-        item = item.item
-    for part in item if type(item) is tuple else [item]:
-        holders = [part, *(getattr(part, name, None) for name in ("file", "element", "plain"))]
-        holders += [getattr(getattr(part, name, None), "file", None) for name in ("element", "plain")]
-        yield from (holder for holder in holders if isinstance(getattr(holder, "uri", None), str))
+    """What has a `uri` in an item: files and shards, alone, in tuples, or as parts of elements."""
+    if isinstance(getattr(item, "uri", None), str):
+        yield item
+    for name in ("file", "element", "plain"):
+        if hasattr(item, name):
+            yield from _files_of(getattr(item, name))
+    if isinstance(item, tuple):
+        for part in item:
+            if not isinstance(part, (str, bytes, int)):
+                yield from _files_of(part)

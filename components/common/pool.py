@@ -17,6 +17,7 @@ from typing import Any
 
 from headwater.components.common import machine, user_code
 from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.items import name_of, runs_of
 
 WORKED, FAILED = b"\0", b"\1"
 
@@ -80,9 +81,10 @@ class Pool:
         with _without_main():
             try:
                 return self._executor.submit(function, *arguments)
-            except concurrent.futures.process.BrokenProcessPool as error:
+            except (concurrent.futures.process.BrokenProcessPool, OSError) as error:
+                # A process that dies while another starts breaks the pool's pipes before the pool says so.
                 future = concurrent.futures.Future()
-                future.set_exception(error)
+                future.set_exception(concurrent.futures.process.BrokenProcessPool(str(error)))
                 return future
 
     def close(self) -> None:
@@ -145,7 +147,7 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, task: str, pre
       preload: as `Pool` takes it.
 
     Returns:
-      What `attempt` gives; a failure that names the item when this process dies as well.
+      What `attempt` gives; when this process dies as well a failure that names the item, or the part of it at fault.
     """
     context = _start_server(preload)
     receiver, sender = context.Pipe(duplex=False)
@@ -157,6 +159,10 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, task: str, pre
         return receiver.recv_bytes()
     except EOFError:
         process.join()
+        for half in runs_of(item):
+            told = run_alone(work, half, name_of(half), task, preload)
+            if told[:1] == FAILED:
+                return told
         return FAILED + _died(name, task, process.exitcode or 0).encode()
     finally:
         receiver.close()

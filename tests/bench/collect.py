@@ -84,12 +84,13 @@ def personal(source: str) -> dict:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        plan = shards.Plan(folder, "", shape, shaping.check_shape(shape), shards.identities(opened.files), 0.01, 0.0)
-        shards.write_range(plan, (0, opened.elements[0]))
+        plan = shards.Plan(folder, "", shape, shaping.check_shape(shape), 0.01, 0.0)
+        runs = shards.together(opened, len(opened.schema))
+        shards.write_range(plan, runs[0])
         spent[0] = 0.0
         started = time.perf_counter()
-        for number, element in enumerate(opened.elements[1:4] or opened.elements, 1):
-            shards.write_range(plan, (number, element))
+        for run in runs[1:4] or runs:
+            shards.write_range(plan, run)
         return {"share": spent[0] / (time.perf_counter() - started)}
 
 

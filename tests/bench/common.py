@@ -16,29 +16,48 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36
 THREADS = len(os.sched_getaffinity(0))
 
-Row = tuple[str, str, str, str, str]
-Bench = Callable[[pathlib.Path, argparse.Namespace], Iterator[Row]]
+
+class Timed(NamedTuple):
+    """Seconds of runs of ours and of a peer, by turns, of the same work."""
+
+    ours: Sequence[float]
+    peer: Sequence[float]
 
 
-def main(measures: Sequence[Callable[..., dict]], benches: Mapping[str, Bench]) -> int:
+class Row(NamedTuple):
+    """A line of a bench's table, as texts; where ours and a peer were timed, their seconds beside."""
+
+    what: str
+    ours: str = ""
+    peer: str = ""
+    ratio: str = ""
+    bar: str = ""
+    timed: Timed | None = None
+
+
+Bench = Callable[[pathlib.Path, argparse.Namespace], Iterator["Row | tuple[str, ...]"]]
+
+
+def main(measures: Sequence[Callable[..., dict]], benches: Mapping[str, Bench], **own: int | str) -> int:
     """The command line of a bench: prints its table, or with `--measure` runs one measure in this process.
 
     Args:
       measures: what is run in a process of its own, by `run`; takes texts, returns what JSON holds.
       benches: the table's rows by the names that `--only` takes.
+      own: further options and their defaults, or other defaults of those that all benches have.
     """
     warnings.filterwarnings("ignore")
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=2_500_000)
-    parser.add_argument("--big", type=int, default=25_000_000)
-    parser.add_argument("--runs", type=int, default=3)
+    for name, default in {"rows": 2_500_000, "big": 25_000_000, "runs": 3, **own}.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--only", default="", help=f"names, comma between them, of {', '.join(benches)}")
     parser.add_argument("--folder", default=str(pathlib.Path.home() / ".cache/headwater-bench"))
+    parser.add_argument("--json", default="", help="a file for the rows with their medians and quartiles")
     parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -50,10 +69,37 @@ def main(measures: Sequence[Callable[..., dict]], benches: Mapping[str, Bench]) 
     if unknown := sorted(set(chosen) - set(benches)):
         parser.error(f"--only: there is no {', '.join(unknown)}; the names are {', '.join(benches)}")
     print(f"{'what':54}{'ours':>10}{'peer':>10}{'ratio':>8}{'bar':>8}")
+    rows = []
     for name in chosen:
-        for label, ours, peer, share, bar in benches[name](folder, options):
-            print(f"{label:54}{ours:>10}{peer:>10}{share:>8}{bar:>8}", flush=True)
+        for each in benches[name](folder, options):
+            row = Row(*each)
+            rows.append(told(name, row))
+            print(f"{row.what:54}{row.ours:>10}{row.peer:>10}{row.ratio:>8}{row.bar:>8}", flush=True)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(rows))
     return 0
+
+
+def told(bench: str, row: Row) -> dict:
+    """A row as JSON has it: its texts, and of what was timed the medians, quartiles and runs."""
+    texts = {name: text for name, text in row._asdict().items() if name != "timed" and text}
+    return {"bench": bench, **texts, **({"seconds": _spread(row.timed)} if row.timed else {})}
+
+
+def _spread(timed: Timed) -> dict:
+    return {
+        side: {
+            "median": round(statistics.median(seconds), 4),
+            "quartiles": [round(each, 4) for each in _quartiles(seconds)],
+            "runs": len(seconds),
+        }
+        for side, seconds in timed._asdict().items()
+    }
+
+
+def _quartiles(seconds: Sequence[float]) -> list[float]:
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else [seconds[0]] * 3
+    return [low, high]
 
 
 def run(name: str, *arguments: Any) -> dict:
@@ -88,13 +134,15 @@ def finish(command: Sequence[str], **environment: str) -> str:
 def ratio(label: str, ours: Sequence[float], peer: Sequence[float], bar: float | None) -> Row:
     """A row: our seconds, the peer's, how often the peer's fit into ours, and how often they may."""
     one, other = statistics.median(ours), statistics.median(peer)
-    return label, f"{one:.2f} s", f"{other:.2f} s", f"{one / other:.2f}", f"≤ {bar:.1f}" if bar else ""
+    told_bar = f"≤ {bar:.1f}" if bar else ""
+    return Row(label, f"{one:.2f} s", f"{other:.2f} s", f"{one / other:.2f}", told_bar, Timed(ours, peer))
 
 
-def faster(label: str, ours: Sequence[float], peer: Sequence[float], bar: float) -> Row:
+def faster(label: str, ours: Sequence[float], peer: Sequence[float], bar: float | None) -> Row:
     """A row: our seconds, the peer's, how many times faster we are, and how many we should be."""
     one, other = statistics.median(ours), statistics.median(peer)
-    return label, f"{one:.2f} s", f"{other:.2f} s", f"{other / one:.1f}", f"≥ {bar:.0f}"
+    told_bar = f"≥ {bar:.0f}" if bar else ""
+    return Row(label, f"{one:.2f} s", f"{other:.2f} s", f"{other / one:.1f}", told_bar, Timed(ours, peer))
 
 
 def duckdb_query(query: str) -> dict:

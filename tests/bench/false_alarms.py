@@ -1,22 +1,29 @@
 """validate's alarms on unchanged data, over all pairs of sizes; and how often planted changes are found.
 
-    python tests/bench/false_alarms.py [--simulations 200] [--columns 10,100] [--sizes 5,10,…] [--processes 2]
+    python tests/bench/false_alarms.py [--simulations 200] [--processes 2] [--only alarms,power]
 
 Both sides of a pair are drawn from one distribution a column: normal, log-normal, t with 2 degrees of freedom, integers,
-categories of 3 to 5,000, constant, half missing, zero-inflated. A table's cell is the share of pairs with an alarm, in
-per cent: rows are the baseline's sizes, columns the current sizes.
+categories of 3 to 5,000, constant, half missing, zero-inflated.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import multiprocessing.pool
+import pathlib
 import sys
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from common import Row, main
+
+_COLUMNS = (10, 100)
+_POWER = (20, 60, 100, 400, 1_000, 10_000)
 SIZES = (5, 10, 20, 40, 60, 80, 100, 128, 200, 400, 1_000, 10_000)
 _CATEGORIES = (3, 10, 100, 1_000, 5_000)
 
@@ -119,38 +126,34 @@ def planted(task: tuple[int, int]) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--simulations", type=int, default=200)
-    parser.add_argument("--columns", default="10,100")
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--power", default="20,60,100,400,1000,10000")
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
-    sizes = tuple(map(int, options.sizes.split(",")))
-    with multiprocessing.get_context("forkserver").Pool(options.processes) as pool:
-        for columns in map(int, filter(None, options.columns.split(","))):
-            tasks = [(seed, columns, sizes) for seed in range(options.simulations)]
-            total = sum(pool.imap_unordered(simulate, tasks))
-            shares = 100 * total / options.simulations
-            print(f"\n{columns} columns, {options.simulations} simulations: pairs with an alarm, in per cent")
-            print(f"mean {shares.mean():.2f}, highest {shares.max():.1f}")
-            print("| baseline \\ current | " + " | ".join(f"{size:,}" for size in sizes) + " |")
-            print("|" + " --- |" * (len(sizes) + 1))
-            for size, row in zip(sizes, shares):
-                print(f"| {size:,} | " + " | ".join(f"{share:g}" for share in row) + " |", flush=True)
-        rows = list(map(int, filter(None, options.power.split(","))))
-        if rows:
-            print("\nplanted changes that are found, in per cent, by rows a side")
-            print("| rows | " + " | ".join(_PLANTED) + " |")
-            print("|" + " --- |" * (len(_PLANTED) + 1))
-        for size in rows:
-            total = sum(pool.imap_unordered(planted, [(seed, size) for seed in range(options.simulations)]))
-            shares = 100 * total / options.simulations
-            print(f"| {size:,} | " + " | ".join(f"{share:g}" for share in shares) + " |", flush=True)
-    return 0
+def bench_alarms(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Pairs of unchanged data with an alarm, in per cent: a line a number of rows of the baseline."""
+    with _pool(options) as pool:
+        for columns in _COLUMNS:
+            tasks = [(seed, columns, SIZES) for seed in range(options.simulations)]
+            shares = 100 * sum(pool.imap_unordered(simulate, tasks)) / options.simulations
+            for size, row in zip(SIZES, shares):
+                later = "; ".join(f"{share:g} at {rows:,}" for rows, share in zip(SIZES, row))
+                yield Row(f"{columns} columns, baseline {size:,} rows: % with an alarm", later)
+            mean, most = f"{shares.mean():.2f}", f"{shares.max():.1f}"
+            yield Row(f"{columns} columns: % with an alarm, mean; highest", mean, most)
 
+
+def bench_power(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Planted changes that are found, in per cent."""
+    with _pool(options) as pool:
+        for size in _POWER:
+            tasks = [(seed, size) for seed in range(options.simulations)]
+            shares = 100 * sum(pool.imap_unordered(planted, tasks)) / options.simulations
+            for change, share in zip(_PLANTED, shares):
+                yield Row(f"{size:,} rows, {change}: % found", f"{share:g}")
+
+
+def _pool(options: argparse.Namespace) -> multiprocessing.pool.Pool:
+    return multiprocessing.get_context("forkserver").Pool(options.processes)
+
+
+BENCHES = {"alarms": bench_alarms, "power": bench_power}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([], BENCHES, simulations=200, processes=2))

@@ -3,7 +3,8 @@
 Each is a process of its own with all that it starts. Other work on the machine changes seconds more than CPU seconds, and
 both of other trees alike: `--beside` measures another tree's environment by turns.
 
-.venv/bin/python tests/bench/start.py --beside /path/to/other/tree/.venv/bin/python
+    python tests/bench/start.py [--runs 5] [--rows 3000] [--process-rows 10000] [--only tasks,processes]
+        [--beside /path/to/other/tree/.venv/bin/python]
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+_HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
+from common import Row, main, ratio
 from generator import write_csv
 from pods import Done, Pipeline
 
@@ -96,43 +99,39 @@ def processes(data: pathlib.Path, python: str) -> Iterator[tuple[str, Cost]]:
             yield name, one
 
 
-def main() -> None:
-    """Prints the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=3_000, help="of the tasks")
-    parser.add_argument("--process-rows", type=int, default=10_000, help="of whole commands")
-    parser.add_argument("--only", default="", help=f"names, comma between them, of {', '.join(BARS)}")
-    parser.add_argument("--beside", default="", help="the interpreter of another tree's environment")
-    options = parser.parse_args()
-    chosen = options.only.split(",") if options.only else list(BARS)
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    pythons = [sys.executable, *filter(None, [options.beside])]
-    costs: dict[tuple[str, str], list[Cost]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        small = write_csv(pathlib.Path(folder, "small.csv"), options.rows)
-        data = write_csv(pathlib.Path(folder, "data.csv"), options.process_rows)
-        measures: list[tuple[Callable[..., Iterator[tuple[str, Cost]]], pathlib.Path]] = []
-        if set(chosen) - {"process generate-statistics", "headwater run"}:
-            measures.append((tasks, small))
-        if set(chosen) & {"process generate-statistics", "headwater run"}:
-            measures.append((processes, data))
-        # The first time warms what the system caches.
-        for number in range(options.runs + 1):
-            for measure, file in measures:
-                for python in pythons:
-                    for name, one in measure(file, python):
-                        if number:
-                            costs.setdefault((name, python), []).append(one)
-    print(f"{'what':28}" + "".join(f"{heading:>8}" for heading in ("s", "CPU s") * len(pythons)) + f"{'bar s':>8}")
-    for name in chosen:
-        medians = [statistics.median(part) for python in pythons for part in zip(*costs[name, python])]
-        print(f"{name:28}" + "".join(f"{median:8.2f}" for median in medians) + f"{BARS[name]:8.1f}")
-    load = os.getloadavg()[1]
-    print(
-        f"medians of {options.runs}, {options.rows:,} rows × 18 ({options.process_rows:,} for whole commands), {os.cpu_count()} cores, load {load:.1f}"
-    )
+def bench_tasks(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Each task."""
+    yield from _medians(tasks, folder, options.rows, options)
 
+
+def bench_processes(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Whole commands."""
+    yield from _medians(processes, folder, options.process_rows, options)
+
+
+def _medians(
+    measure: Callable[..., Iterator[tuple[str, Cost]]], folder: pathlib.Path, rows: int, options: argparse.Namespace
+) -> Iterator[Row]:
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    data = write_csv(folder / f"{rows}.csv", rows)
+    pythons = [sys.executable, *filter(None, [options.beside])]
+    costs: dict[str, dict[str, list[Cost]]] = {}
+    # The first time warms what the system caches.
+    for number in range(options.runs + 1):
+        for python in pythons:
+            for name, one in measure(data, python):
+                if number:
+                    costs.setdefault(name, {}).setdefault(python, []).append(one)
+    for name, found in costs.items():
+        seconds, cpu = zip(*(zip(*each) for each in found.values()))
+        for what, sides, bar in ((f"{name}, {rows:,} rows", seconds, BARS[name]), ("  CPU", cpu, None)):
+            if options.beside:
+                yield ratio(f"{what}; the other tree", *sides, bar)
+            else:
+                yield Row(what, f"{statistics.median(sides[0]):.2f} s", "", "", f"≤ {bar} s" if bar else "")
+
+
+BENCHES = {"tasks": bench_tasks, "processes": bench_processes}
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main([], BENCHES, rows=3_000, process_rows=10_000, runs=5, beside=""))

@@ -1,20 +1,18 @@
 """validate: alarms on unchanged data, planted changes found, and cost; TFDV's comparators on the same data.
 
-    python tests/bench/validate.py [--pairs 200] [--seeds 100] [--only false,power,cost,rules,skew] [--folder F]
+    python tests/bench/validate.py [--rows 2500000] [--pairs 200] [--seeds 100] [--runs 3] [--only false,power,…] [--folder F]
 
-Prints tables as text. `--pairs` and `--seeds` say how often.
+`--pairs` and `--seeds` say how often.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import shutil
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +21,9 @@ import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from common import Peak, Row, duckdb_query, main, ratio, run
+from generator import _batch, _wide_batch, write_parquet
 
 SIZES = (
     (18, 1_000, 0.35),
@@ -38,30 +39,6 @@ CATEGORIES_L_INFINITY, NUMBERS_JENSEN_SHANNON = 0.01, 0.01
 """TFDV's comparators take these here: its guide sets 0.01 for both of its examples."""
 
 ROWS = 100_000
-
-
-def main() -> int:
-    """The command line."""
-    warnings.filterwarnings("ignore")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default=",".join(BENCHES))
-    parser.add_argument("--folder", default=str(pathlib.Path.home() / ".cache/headwater-bench"))
-    parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        from common import duckdb_query
-
-        name, argument = options.measure
-        measures = {each.__name__: each for each in (measure_rules, measure_skew, duckdb_query)}
-        print(json.dumps(measures[name](argument)))
-        return 0
-    for name in options.only.split(","):
-        for line in BENCHES[name](options):
-            print(line, flush=True)
-    return 0
 
 
 def features(batch: pa.RecordBatch) -> tuple[dict, Any]:
@@ -108,11 +85,8 @@ def tfdv_alarms(then: Any, now: Any) -> int:
     )
 
 
-def false_alarms(options: argparse.Namespace) -> Iterator[str]:
-    """Pairs of samples of unchanged data."""
-    from generator import _batch, _wide_batch
-
-    yield f"{'unchanged data':32}{'pairs':>8}{'with an alarm':>15}{'features':>10}   {'TFDV: with an alarm':>20}{'features':>10}"
+def bench_false(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Pairs of samples of unchanged data: those with an alarm, and the features that raise one; the peer is TFDV."""
     sums = np.zeros(3)
     for columns, rows, share in SIZES:
         pairs = max(1, round(options.pairs * share))
@@ -129,10 +103,10 @@ def false_alarms(options: argparse.Namespace) -> Iterator[str]:
             theirs.append(tfdv_alarms(sides[0][1], sides[1][1]))
         some = [sum(each > 0 for each in found) for found in (ours, theirs)]
         sums += [pairs, *some]
-        yield (
-            f"{f'{columns:,} columns × {rows:,} rows':32}{pairs:>8}{some[0]:>15}{sum(ours):>10}   {some[1]:>20}{sum(theirs):>10}"
-        )
-    yield f"{'all':32}{int(sums[0]):>8}{sums[1] / sums[0]:>14.1%}{'':>11}   {sums[2] / sums[0]:>20.1%}   bar ≤ 5 %"
+        label = f"{pairs:,} unchanged pairs, {columns:,} × {rows:,} rows: with an alarm"
+        yield Row(label, f"{some[0]}", f"{some[1]}")
+        yield Row("  features with an alarm", f"{sum(ours)}", f"{sum(theirs)}")
+    yield Row("all unchanged pairs: with an alarm", f"{sums[1] / sums[0]:.1%}", f"{sums[2] / sums[0]:.1%}", "", "≤ 5 %")
 
 
 PLANTED: dict[str, tuple[str, Callable[[np.random.Generator, pa.Array], pa.Array]]] = {}
@@ -173,10 +147,8 @@ def _unit(chance: np.random.Generator, column: pa.Array) -> pa.Array:
     return pa.array(np.where(chance.random(len(values)) < 0.1, values * 1000, values), from_pandas=True)
 
 
-def power(options: argparse.Namespace) -> Iterator[str]:
-    """Planted changes among 19 columns."""
-    from generator import _batch
-
+def bench_power(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Planted changes among 19 columns: how often they are found, and nothing else."""
     found = dict.fromkeys(PLANTED, 0)
     for seed in range(options.seeds):
         chance = np.random.default_rng(seed)
@@ -196,44 +168,42 @@ def power(options: argparse.Namespace) -> Iterator[str]:
             changed = change(chance, tables[1].column(tables[1].schema.get_field_index(column)))
             own = features(pa.RecordBatch.from_arrays([changed], [column]))[0]
             found[title] += alarms(then, {**now, **own}) == [column]
-    yield f"{'planted, ' + f'{ROWS:,} rows, 19 columns':44}{'found, and nothing else':>26}   bar ≥ 95 %"
     for title, count in found.items():
-        yield f"{title:44}{f'{count} of {options.seeds}':>26}"
+        yield Row(f"{title}, {ROWS:,} rows: found in {options.seeds}", f"{count}", "", "", "≥ 95 %")
 
 
 COSTS = ((1_000, 5_000, 1.0), (1_000, 20_000, 1.0), (10_000, 5_000, 12.0))
 """Features, rows, and the most seconds from statistics to verdict."""
 
 
-def cost(options: argparse.Namespace) -> Iterator[str]:
-    """Many features, from statistics to verdict."""
+def bench_cost(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Many features, from statistics to verdict: seconds, and beside them seconds of processors."""
     import pyarrow.parquet as pq
-    from generator import _wide_batch
 
     from headwater.components.generate_statistics import compute_statistics
     from headwater.components.infer_schema import derive_schema
     from headwater.components.validate import check_statistics
 
     for columns, rows, bar in COSTS:
-        folder = pathlib.Path(options.folder) / "validate"
-        shutil.rmtree(folder, ignore_errors=True)
+        place = folder / "validate"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
         measured = []
         for side in range(2):
-            place = folder / f"{side}.parquet"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_batches([_wide_batch(10**9 * side, rows, columns)]), place)
-            measured.append(compute_statistics(str(place), str(folder / f"statistics-{side}")).folder)
-        schema = derive_schema(measured[0], str(folder / "schema")).folder
+            data = place / f"{side}.parquet"
+            pq.write_table(pa.Table.from_batches([_wide_batch(10**9 * side, rows, columns)]), data)
+            measured.append(compute_statistics(str(data), str(place / f"statistics-{side}")).folder)
+        schema = derive_schema(measured[0], str(place / "schema")).folder
         seconds, cpu = [], []
-        for run in range(options.runs + 1):
+        for number in range(options.runs + 1):
             started, used = time.perf_counter(), time.process_time()
-            check_statistics(measured[1], schema, str(folder / f"verdict-{run}"), baseline=measured[0])
+            check_statistics(measured[1], schema, str(place / f"verdict-{number}"), baseline=measured[0])
             seconds.append(time.perf_counter() - started)
             cpu.append(time.process_time() - used)
         # The first run loads code that later ones have.
-        label = f"{columns:,} features of {rows:,} rows validated"
-        medians = [statistics.median(each[1:]) for each in (seconds, cpu)]
-        yield f"{label:44}{medians[0]:>9.2f} s {medians[1]:>6.2f} CPU s   bar ≤ {bar:.0f} s"
+        label = f"{columns:,} features of {rows:,} rows validated; CPU"
+        one, other = (f"{statistics.median(each[1:]):.2f} s" for each in (seconds, cpu))
+        yield Row(label, one, other, "", f"≤ {bar:.0f} s")
 
 
 RULES = [
@@ -259,47 +229,39 @@ def measure_rules(source: str) -> dict:
 
 def measure_skew(source: str) -> dict:
     """Seconds and memory of feature skew, a side against itself."""
-    import common
-
     from headwater.components.validate import measure_feature_skew
 
     started = time.perf_counter()
-    with common.Peak() as peak:
+    with Peak() as peak:
         measure_feature_skew(source, config={"serving": source, "key": ["id"]})
     return {"seconds": time.perf_counter() - started, "peak": peak.bytes}
 
 
-def rules(options: argparse.Namespace) -> Iterator[str]:
-    """20 rules over 2.5 M rows, beside DuckDB."""
-    from common import run
-    from generator import write_parquet
-
-    source = write_parquet(pathlib.Path(options.folder) / "2500000.parquet", 2_500_000)
+def bench_rules(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """20 rules over rows, beside DuckDB."""
+    source = write_parquet(folder / f"{options.rows}.parquet", options.rows)
     counts = ", ".join(f"count(*) FILTER (NOT ({rule}))" for rule in RULES)
     ours, peer = [], []
     for _ in range(options.runs):
         peer.append(run("duckdb_query", f"SELECT {counts} FROM '{source}'"))
         ours.append(run("measure_rules", source))
-    for what, unit, bar in (("seconds", "s", "   bar ≤ 1.5"), ("cpu", "CPU s", "")):
-        one, other = (statistics.median(each[what] for each in side) for side in (ours, peer))
-        label = f"20 rules, 2,500,000 rows; peer: DuckDB, {unit}"
-        yield f"{label:44}{one:>9.2f}   {other:>6.2f}   {one / other:>6.2f}{bar}"
+    for what, title, bar in (("seconds", "DuckDB", 1.5), ("cpu", "DuckDB, CPU", None)):
+        sides = ([each[what] for each in side] for side in (ours, peer))
+        yield ratio(f"20 rules, {options.rows:,} rows; {title}", *sides, bar)
 
 
-def skew(options: argparse.Namespace) -> Iterator[str]:
+def bench_skew(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
     """Feature skew by key, and its memory as rows grow."""
-    from common import run
-    from generator import write_parquet
-
     peaks = []
-    for rows in (500_000, 2_500_000):
-        found = run("measure_skew", write_parquet(pathlib.Path(options.folder) / f"{rows}.parquet", rows))
+    for rows in (options.rows // 5, options.rows):
+        found = run("measure_skew", write_parquet(folder / f"{rows}.parquet", rows))
         peaks.append(found["peak"])
-        yield f"{f'feature skew, {rows:,} rows × {rows:,}':44}{found['seconds']:>9.2f} s {found['peak'] / 2**20:>9,.0f} MiB"
-    yield f"{'  memory over 5 times the rows':44}{peaks[1] / peaks[0]:>11.2f}   bar: flat"
+        label = f"feature skew, {rows:,} rows × {rows:,}; memory"
+        yield Row(label, f"{found['seconds']:.2f} s", f"{found['peak'] / 2**20:,.0f} MiB")
+    yield Row("  memory over 5 times the rows", "", "", f"{peaks[1] / peaks[0]:.2f}", "flat")
 
 
-BENCHES = {"false": false_alarms, "power": power, "cost": cost, "rules": rules, "skew": skew}
+BENCHES = {"false": bench_false, "power": bench_power, "cost": bench_cost, "rules": bench_rules, "skew": bench_skew}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([measure_rules, measure_skew, duckdb_query], BENCHES, pairs=200, seeds=100))

@@ -18,7 +18,7 @@ RANGES = [types.SimpleNamespace(file=types.SimpleNamespace(uri=f"folder/{name}.c
 def described(keys, share=1.0, parts=3):
     hashes = hashing.hash_rows([pa.array(keys)])
     kept = [
-        repeated_keys.keep(hashes[places], places + 2, number, share)
+        repeated_keys.keep(hashes[places], places + 2, np.full(len(places), number), share)
         for number, places in enumerate(np.array_split(np.arange(len(keys)), parts))
     ]
     return repeated_keys.describe(pa.concat_tables(kept), RANGES, share)

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from prism import prism_binary
@@ -18,7 +19,7 @@ from headwater.components.common.dataset_index import shard_index
 
 HERE = pathlib.Path(__file__).parent
 
-_APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
+_APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _SECONDS = 900
 
 
@@ -40,16 +41,25 @@ def apart() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def on_prism(apart, prism, source, tmp_path_factory) -> pathlib.Path:
-    """The folder that `run_graphs` fills on Prism."""
-    shared = tmp_path_factory.mktemp("prism")
-    graphs = [sys.executable, str(HERE / "run_graphs.py"), source, str(shared / "out")]
-    command = [*apart, sys.executable, str(HERE / "on_prism.py"), str(prism), str(shared), *graphs]
-    with open(shared / "run.log", "wb") as log:
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, timeout=_SECONDS).returncode
-    logs = {path.name: path.read_text(errors="replace")[-3000:] for path in shared.glob("*.log")}
-    assert code == 0, "\n".join(f"{name}:\n{text}" for name, text in logs.items())
-    return shared / "out"
+def run_on_prism(apart, prism, source, tmp_path_factory) -> Callable[[str], pathlib.Path]:
+    """Runs a script of this folder on Prism; gives the folder that it filled."""
+
+    def run(script: str) -> pathlib.Path:
+        shared = tmp_path_factory.mktemp("prism")
+        graphs = [sys.executable, str(HERE / script), source, str(shared / "out")]
+        command = [*apart, sys.executable, str(HERE / "on_prism.py"), str(prism), str(shared), *graphs]
+        with open(shared / "run.log", "wb") as log:
+            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, timeout=_SECONDS).returncode
+        logs = {path.name: path.read_text(errors="replace")[-3000:] for path in shared.glob("*.log")}
+        assert code == 0, "\n".join(f"{name}:\n{text}" for name, text in logs.items())
+        return shared / "out"
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def on_prism(run_on_prism) -> pathlib.Path:
+    return run_on_prism("run_graphs.py")
 
 
 def test_statistics_are_equal_byte_by_byte(in_process, on_prism):
@@ -60,15 +70,26 @@ def test_statistics_are_equal_byte_by_byte(in_process, on_prism):
 
 
 def test_shards_are_equal_byte_by_byte(in_process, on_prism):
-    def index(output):
-        dataset = load_dataset(str(output / "data"))
-        shards = {split: shard_index(dataset.result, split) for split in dataset.splits}
-        # The URI is of the output's own folder.
-        return {split: [{**shard, "uri": ""} for shard in found] for split, found in shards.items()}
-
-    ours, theirs = index(in_process), index(on_prism)
+    ours, theirs = _index(in_process), _index(on_prism)
     assert [len(shards) for shards in ours.values()] == [37, 37]
     assert theirs == ours
+
+
+def _index(output):
+    dataset = load_dataset(str(output / "data"))
+    shards = {split: shard_index(dataset.result, split) for split in dataset.splits}
+    # The URI is of the output's own folder.
+    return {split: [{**shard, "uri": ""} for shard in found] for split, found in shards.items()}
+
+
+def test_a_lost_worker_ends_the_run_and_the_next_one_is_whole(in_process, run_on_prism):
+    output = run_on_prism("run_killed.py")
+    failed = (output / "failed").read_text()
+    assert (
+        failed.startswith("HeadwaterError: collect: scan: Beam's runner ended the job: ") and "Run it again" in failed
+    )
+    assert "disconnected" in failed and (output / "left").read_text() == ""
+    assert _index(output) == _index(in_process)
 
 
 def test_labels_are_equal_byte_by_byte(in_process, on_prism):

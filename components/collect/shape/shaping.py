@@ -6,7 +6,7 @@ The order is fixed: missing values, formats, units, names; lookups; derived colu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from headwater.components.collect.shape.duplicates import Drops
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Element, Misfit, Rejection, read_element, reads_columns
+from headwater.components.common.sources.formats.base import Rows
 
 MISFIT = b"misfit"
 """The state of a range for which a guess did not hold."""
@@ -55,23 +56,34 @@ class Account:
     unmatched: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+ROW_BITS = 40
+"""Where several ranges are read together, a row's place is its number in the source, and above these bits which range it is of."""
+
+
 def read_shaped(
-    shape: Shape, number: int, element: Element, account: Account
+    shape: Shape, number: int, elements: Sequence[Element], account: Account
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """The shaped rows of one range that have a key, are no duplicates, and stand in groups large enough.
+    """The shaped rows of neighbouring ranges that have a key, are no duplicates, and stand in groups large enough.
 
     Args:
       shape: what to do.
-      number: the range's place among all.
-      element: the range.
-      account: added to.
+      number: the first range's place among all.
+      elements: the ranges.
+      account: added to; rows are told by their places.
 
     Yields:
-      A batch, and the number of each of its rows in the source, int64.
+      A batch, and the place of each of its rows, int64; of several ranges there is one batch.
     """
     settings = shape.settings
-    drops = shape.drops.of(number) + element.first_row if shape.drops else np.array([], np.int64)
-    for batch, rows, rejections in read_element(element, shape.source, shape.guessed):
+    drops = np.array([], np.int64)
+    if shape.drops:
+        drops = np.concatenate(
+            [
+                shape.drops.of(number + each) + element.first_row + (each << ROW_BITS)
+                for each, element in enumerate(elements)
+            ]
+        )
+    for batch, rows, rejections in _read(shape, elements):
         account.rejections += rejections
         batch, rows = apply(shape, batch, rows, account)
         for name in settings.key:
@@ -86,6 +98,22 @@ def read_shaped(
             small = anonymity.in_small_groups(columns, shape.small_groups)
             batch, rows = _filtered(batch, rows, small, SMALL_GROUP, account)
         yield batch, rows
+
+
+def _read(shape: Shape, elements: Sequence[Element]) -> Iterator[Rows]:
+    if len(elements) == 1:
+        yield from read_element(elements[0], shape.source, shape.guessed)
+        return
+    batches, places, rejections = [], [], []
+    for each, element in enumerate(elements):
+        for batch, rows, refused in read_element(element, shape.source, shape.guessed):
+            batches.append(batch)
+            places.append(rows + (each << ROW_BITS))
+            rejections += [one._replace(row=one.row + (each << ROW_BITS)) for one in refused]
+    if batches:
+        table = pa.Table.from_batches(batches).combine_chunks()
+        whole = table.to_batches()[0] if table.num_rows else batches[0]
+        yield whole, np.concatenate(places), rejections
 
 
 def read_keys(shape: Shape, element: Element) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
@@ -216,7 +244,7 @@ def group_state(shape: Shape, item: tuple[int, Element]) -> bytes:
     try:
         states = [
             anonymity.group_state([_column(batch, name, "anonymity.columns") for name in wanted.columns])
-            for batch, _ in read_shaped(shape, number, element, Account())
+            for batch, _ in read_shaped(shape, number, [element], Account())
         ]
     except Misfit:
         return MISFIT

@@ -28,20 +28,20 @@ def rate(settings: Settings, rows: int) -> float:
     return min(1.0, KEPT_ROWS / max(rows, 1)) if settings.key and settings.duplicates == "keep" else 0.0
 
 
-def keep(keys: np.ndarray, rows: np.ndarray, number: int, rate: float) -> pa.Table:
+def keep(keys: np.ndarray, rows: np.ndarray, ranges: np.ndarray, rate: float) -> pa.Table:
     """The rows of a batch that are kept.
 
     Args:
       keys: the hash of each row's key.
       rows: the rows' numbers in their source.
-      number: of the range that they are of.
+      ranges: the number of the range that each is of.
       rate: the share of the keys.
     """
     if rate < 1:
         # By other bits than those that choose the split.
         chosen = hashing.shares(hashing.mix(keys ^ _SEED)) < rate
-        keys, rows = keys[chosen], rows[chosen]
-    return pa.table([keys, np.full(len(keys), number, np.uint32), rows.astype(np.int64)], schema=_SCHEMA)
+        keys, rows, ranges = keys[chosen], rows[chosen], ranges[chosen]
+    return pa.table([keys, ranges.astype(np.uint32), rows.astype(np.int64)], schema=_SCHEMA)
 
 
 def describe(kept: pa.Table | None, ranges: Sequence[Element], rate: float) -> dict[str, Any] | None:

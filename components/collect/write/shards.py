@@ -1,4 +1,4 @@
-"""From one range of a source to its shards: keyed, split, checksummed Parquet files."""
+"""From ranges of sources to shards: keyed, split, checksummed Parquet files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +14,26 @@ import pyarrow.parquet as pq
 
 from headwater.components.collect.privacy import detect, scrubbing
 from headwater.components.collect.settings import Settings
-from headwater.components.collect.shape.shaping import Account, Shape, read_shaped
+from headwater.components.collect.shape.shaping import ROW_BITS, Account, Shape, read_shaped
 from headwater.components.collect.shape.splitting import assign
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.common import hashing, storage
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.shard_writer import ShardWriter
-from headwater.components.common.sources import Element, Misfit, Rejection, SourceFile
+from headwater.components.common.sources import (
+    Element,
+    Misfit,
+    Rejection,
+    SourceFile,
+    Sources,
+    joined_ranges,
+)
 
 SPLIT, PLACE = "_split", "_place"
 """Columns of the sample beside the dataset's own: the split's position; the range and the row in its source."""
+
+
+_ROW = (1 << ROW_BITS) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +45,6 @@ class Plan:
       attempt: ends the names of this attempt's files; empty where no other attempt can be.
       shape: how rows are shaped.
       schema: the columns of shaped rows with their types.
-      identities: what the `_row_id`s of each file are made of, by URI: no two alike.
       sample_rate: the share of the rows that is brought back as a sample.
       key_rate: the share of the keys that is looked at for repetition.
     """
@@ -44,7 +53,6 @@ class Plan:
     attempt: str
     shape: Shape
     schema: pa.Schema
-    identities: tuple[tuple[str, str], ...]
     sample_rate: float
     key_rate: float
 
@@ -63,33 +71,71 @@ class Plan:
         return f"{folder}/part-{number:05d}{self.suffix}.parquet"
 
 
-def identities(files: Sequence[SourceFile]) -> tuple[tuple[str, str], ...]:
+class Ranges(NamedTuple):
+    """What is written together: one shard a split.
+
+    Attributes:
+      number: of these among all.
+      first: the number of the first range among all.
+      elements: the ranges.
+      identities: what the `_row_id`s of each are made of.
+    """
+
+    number: int
+    first: int
+    elements: tuple[Element, ...]
+    identities: tuple[str, ...]
+
+    def halves(self) -> list[Ranges]:
+        """Both halves of several ranges, to find the one that ends its reader; nothing of one."""
+        half = len(self.elements) // 2
+        pieces = [(0, half), (half, len(self.elements))] if half else []
+        return [
+            Ranges(self.number, self.first + start, self.elements[start:stop], self.identities[start:stop])
+            for start, stop in pieces
+        ]
+
+
+def together(opened: Sources, columns: int) -> list[Ranges]:
+    """All ranges in order, small ones together.
+
+    Args:
+      opened: the input.
+      columns: how many columns a shaped row has.
+    """
+    identities = _identities(opened.files)
+    runs, first = [], 0
+    for number, elements in enumerate(joined_ranges(opened.elements, columns)):
+        runs.append(Ranges(number, first, elements, tuple(identities[element.file.uri] for element in elements)))
+        first += len(elements)
+    return runs
+
+
+def _identities(files: Sequence[SourceFile]) -> dict[str, str]:
     """What the `_row_id`s of each file are made of, by URI: no two alike."""
     # Two copies of one file hold different rows all the same: the copy's number tells their `_row_id`s apart.
     seen: dict[str, int] = {}
-    identified = []
+    identified = {}
     for file in files:
         number = seen[file.sha256] = seen.get(file.sha256, -1) + 1
-        identity = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
-        identified.append((file.uri, identity))
-    return tuple(identified)
+        identified[file.uri] = hashlib.sha256(f"{file.sha256}:{number}".encode()).hexdigest()
+    return identified
 
 
-def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
-    """Writes the shards of one range, one a split, and its rejected records.
+def write_range(plan: Plan, item: Ranges) -> bytes:
+    """Writes the shards of ranges, one a split, and their rejected records.
 
     Returns:
-      An outcome (`Outcome.encode`): the account of the range, its shards by split, what was counted, its sample. When a
-      guess did not hold, nothing is written, and the record is `{"misfit": true}`.
+      An outcome (`Outcome.encode`): the account of the ranges, their shards by split, what was counted, their sample. When
+      a guess did not hold, nothing is written, and the record is `{"misfit": true}`.
     """
-    number, element = item
+    number, first, elements, identities = item
     settings = plan.shape.settings
-    identity = dict(plan.identities)[element.file.uri]
     account = Account()
     sinks: dict[str, ShardWriter] = {}
     states, personal, samples, keys = [], [], [], []
     try:
-        for batch, rows in read_shaped(plan.shape, number, element, account):
+        for batch, rows in read_shaped(plan.shape, first, elements, account):
             if not batch.num_rows:
                 continue
             batch = _encoded(batch)
@@ -107,17 +153,17 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
             states.append(profile.measure(batch))
             personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
             if plan.key_rate:
-                keys.append(repeated_keys.keep(choice, rows, number, plan.key_rate))
+                keys.append(repeated_keys.keep(choice, rows & _ROW, first + (rows >> ROW_BITS), plan.key_rate))
             chosen = profile.in_sample(content, plan.sample_rate)
             if plan.sample_rate and chosen.any():
-                samples.append(_sampled(batch, rows, assigned, chosen, number, plan.schema))
+                samples.append(_sampled(batch, rows, assigned, chosen, first, plan.schema))
             ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
             for position, (split, _) in enumerate(plan.splits):
                 start, stop = ends[position], ends[position + 1]
                 if start < stop:
                     part = ordered[0].slice(start, stop - start)
                     if not settings.key:
-                        part = _with_row_ids(part, identity, ordered[1][start:stop])
+                        part = _with_row_ids(part, identities, ordered[1][start:stop])
                     if split not in sinks:
                         sinks[split] = ShardWriter(_file_schema(plan.schema, part))
                     sinks[split].write(part, ordered[2][start:stop])
@@ -131,13 +177,14 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         shards[split] = {
             "path": path,
             **described,
-            "source": element.file.uri,
-            "start": element.start,
-            "stop": element.stop,
+            "source": elements[0].file.uri,
+            "start": elements[0].start,
+            "last": elements[-1].file.uri,
+            "stop": elements[-1].stop,
         }
     rejections = account.rejections
     record: dict[str, Any] = {
-        "read": element.rows,
+        "read": [element.rows for element in elements],
         "rejected": len(rejections),
         "filtered": account.filtered,
         "sentinels": account.sentinels,
@@ -153,7 +200,7 @@ def write_range(plan: Plan, item: tuple[int, Element]) -> bytes:
         for rejection in rejections:
             reason = rejection.reason.partition(":")[0]
             record["reasons"][reason] = record["reasons"].get(reason, 0) + 1
-        path, encoded = plan.path("_rejected", number), _encode(element.file.uri, rejections, settings)
+        path, encoded = plan.path("_rejected", number), _encode(elements, rejections, settings)
         storage.write_bytes(storage.join(plan.base, path), encoded)
         record["file"] = {"path": path, "bytes": len(encoded), "sha256": storage.sha256(encoded)}
     return Outcome([record], *(pa.concat_tables(each) if each else None for each in (samples, keys))).encode()
@@ -164,7 +211,7 @@ class Outcome:
     """What came of ranges, in order.
 
     Attributes:
-      records: one a range.
+      records: one a shard of each split, or less.
       sample: rows of them, with `SPLIT` (a position) and `PLACE`; None when there are none.
       keys: what `repeated_keys` keeps; None when there is none.
     """
@@ -230,12 +277,11 @@ def _by_split(
 
 
 def _sampled(
-    batch: pa.RecordBatch, rows: np.ndarray, assigned: np.ndarray, chosen: np.ndarray, number: int, schema: pa.Schema
+    batch: pa.RecordBatch, rows: np.ndarray, assigned: np.ndarray, chosen: np.ndarray, first: int, schema: pa.Schema
 ) -> pa.Table:
     table = pa.Table.from_batches([_plain(batch.filter(pa.array(chosen)), schema)])
-    place = pa.StructArray.from_arrays(
-        [pa.array(np.full(int(chosen.sum()), number)), pa.array(rows[chosen])], ["range", "row"]
-    )
+    kept = rows[chosen]
+    place = pa.StructArray.from_arrays([pa.array(first + (kept >> ROW_BITS)), pa.array(kept & _ROW)], ["range", "row"])
     return table.append_column(SPLIT, pa.array(assigned[chosen])).append_column(PLACE, place)
 
 
@@ -274,20 +320,22 @@ def _parts(content: bytes) -> list[bytes]:
     return parts
 
 
-def _with_row_ids(batch: pa.RecordBatch, identity: str, rows: np.ndarray) -> pa.RecordBatch:
-    ids = hashing.row_ids(identity, rows)
+def _with_row_ids(batch: pa.RecordBatch, identities: Sequence[str], rows: np.ndarray) -> pa.RecordBatch:
+    of = rows >> ROW_BITS if len(identities) > 1 else None
+    ids = hashing.row_ids(identities, rows & _ROW, of)
     schema = pa.schema([*batch.schema, pa.field(ROW_ID, ids.type)])
     return pa.RecordBatch.from_arrays([*batch.columns, ids], schema=schema)
 
 
-def _encode(source: str, rejections: list[Rejection], settings: Settings) -> bytes:
+def _encode(elements: Sequence[Element], rejections: list[Rejection], settings: Settings) -> bytes:
     rows, columns, reasons, values = zip(*sorted(rejections, key=lambda rejection: rejection.row))
     texts = scrubbing.scrub_all(pa.array(values, pa.string())).to_pylist()
     if settings.private:
         # A record that could not be read in columns may hold any of them.
         private = {*settings.private, *(old for old, new in settings.rename.items() if new in settings.private)}
         texts = [None if column is None or column in private else text for column, text in zip(columns, texts)]
-    arrays = [[source] * len(rows), rows, columns, reasons, texts]
+    sources = [elements[row >> ROW_BITS].file.uri for row in rows]
+    arrays = [sources, [row & _ROW for row in rows], columns, reasons, texts]
     table = pa.table(
         [pa.array(values, field.type) for values, field in zip(arrays, REJECTED_SCHEMA)], schema=REJECTED_SCHEMA
     )

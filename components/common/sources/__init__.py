@@ -22,6 +22,7 @@ from headwater.components.common.sources import hive, inferring
 from headwater.components.common.sources.cells import invalid_text
 from headwater.components.common.sources.discovery import discover
 from headwater.components.common.sources.files import (
+    BLOCK_BYTES,
     Element,
     Misfit,
     Notice,
@@ -31,6 +32,7 @@ from headwater.components.common.sources.files import (
 )
 from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
+from headwater.components.common.sources.joining import joined, joined_ranges
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import Scan, need_a_pool, scan_files
 from headwater.components.common.sources.types import (
@@ -54,6 +56,7 @@ __all__ = [
     "Sources",
     "discover",
     "fingerprint",
+    "joined_ranges",
     "need_a_pool",
     "open_sources",
     "read_element",
@@ -251,12 +254,14 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
     items = [(number, element) for number in sorted(chosen) for element in scans[number].elements]
     if not items:
         return list(scans)
+    lengths = [element.stop - element.start for _, element in items]
+    runs = joined([element for _, element in items], (lengths, BLOCK_BYTES))
     content = map_merge(
         f"{label}: infer types",
-        [element for _, element in items],
-        _infer_element,
+        runs,
+        _infer_elements,
         b"\n".join,
-        sizes=[element.stop - element.start for _, element in items],
+        sizes=[sum(element.stop - element.start for element in run) for run in runs],
         unit="bytes",
         **{"preload": [__name__], **beam},
     )
@@ -278,6 +283,10 @@ def _infer(scans: Sequence[Scan], chosen: Collection[int], label: str, beam: Map
         elements = [dataclasses.replace(element, file=file) for element in elements]
         result[number] = Scan(file, elements, kinds, scans[number].notices)
     return result
+
+
+def _infer_elements(elements: tuple[Element, ...]) -> bytes:
+    return b"\n".join(map(_infer_element, elements))
 
 
 def _infer_element(element: Element) -> bytes:

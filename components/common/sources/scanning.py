@@ -20,6 +20,7 @@ from headwater.components.common.sources import staging
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Block, check_names
+from headwater.components.common.sources.joining import joined
 
 RECORD_BYTES = 256 << 20
 """A record of text that is longer is refused: most often a quote was left open."""
@@ -99,17 +100,23 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
         for file in files
         for number in range(max(1, -(-file.size // source_files.BLOCK_BYTES)))
     ]
+    sizes = [min(source_files.BLOCK_BYTES, file.size - start) for file, start in blocks]
+    runs = joined(blocks, (sizes, source_files.BLOCK_BYTES))
     content = map_merge(
         f"{label}: scan",
-        blocks,
-        functools.partial(_look_at, reading),
+        runs,
+        functools.partial(_look_at_all, reading),
         b"\n".join,
-        sizes=[min(source_files.BLOCK_BYTES, file.size - start) for file, start in blocks],
+        sizes=[sum(min(source_files.BLOCK_BYTES, file.size - start) for file, start in run) for run in runs],
         unit="bytes",
         **{"preload": [__name__], **beam},
     )
     lines = [json.loads(line) for line in content.splitlines()]
     return {uri: list(group) for uri, group in itertools.groupby(lines, lambda record: record["uri"])}
+
+
+def _look_at_all(reading: Reading, blocks: tuple[tuple[SourceFile, int], ...]) -> bytes:
+    return b"\n".join(_look_at(reading, block) for block in blocks)
 
 
 def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:

@@ -12,6 +12,9 @@ _KINDS = (
     ("time", re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d.*)?|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")),
     ("boolean", re.compile(r"true|false", re.IGNORECASE)),
 )
+_PLAIN_NUMBERS = re.compile(r"(?>-?(?:\d+(?:\.\d*)?|\.\d+)?\n)*+")
+"""Lines of numbers as most are, and empty ones."""
+
 _YEARS = re.compile(r"(19|20)\d\d$")
 
 
@@ -42,8 +45,7 @@ def detect_header(records: Sequence[Sequence[str]]) -> Header:
     if all(_kind(cell) in ("text", "") for cell in first) and any(list(record) == list(first) for record in body):
         # Files with headers were put together.
         return Header(True, True)
-    typed = [(cell, kinds.pop()) for cell, *column in zip(first, *body) if len(kinds := _kinds(column)) == 1]
-    typed = [(cell, kind) for cell, kind in typed if kind != "text"]
+    typed = [(cell, kind) for cell, *column in zip(first, *body) if (kind := _kind_of_all(column))]
     named = [cell for cell, kind in typed if _kind(cell) == "text"]
     alike = [cell for cell, kind in typed if _kind(cell) == kind]
     if not typed or not alike:
@@ -70,8 +72,18 @@ def name_columns(names: Sequence[str]) -> tuple[list[str], list[int]]:
     return made, unnamed
 
 
-def _kinds(column: Sequence[str]) -> set[str]:
-    return {kind for cell in column if (kind := _kind(cell))}
+def _kind_of_all(column: Sequence[str]) -> str:
+    """The kind that all present values have, where they are no text; empty where they have none, or several."""
+    lines = "\n".join([*column, ""])
+    if _PLAIN_NUMBERS.fullmatch(lines) and lines.count("\n") == len(column):
+        return "number" if any(column) else ""
+    found = ""
+    for cell in column:
+        kind = _kind(cell)
+        if kind == "text" or (found and kind and kind != found):
+            return ""
+        found = found or kind
+    return found
 
 
 def _kind(cell: str) -> str:

@@ -77,7 +77,9 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     if not whole and "\n" in text:
         text = text[: text.rindex("\n") + 1]
     first = Dialect(delimiter=expected, comment=reading.comment, decimal=reading.decimal, thousands=reading.thousands)
-    delimiters = [expected] if reading.delimiter else [expected, *(mark for mark in DELIMITERS if mark != expected)]
+    # What stands nowhere separates nothing.
+    others = [] if reading.delimiter else [mark for mark in DELIMITERS if mark != expected and mark in text]
+    delimiters = [expected, *others]
     marked = _SEP_LINE.match(text)
     if marked and not reading.delimiter and reading.skip_rows is None:
         delimiters = [marked[1]]
