@@ -31,8 +31,13 @@ _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 # So many items each process is given at once; what comes of them is small.
 _BEGUN_BY_EACH = 16
 
-# Arrow's own allocators give pages back to the system sooner than the next batch needs them; see `worker_server`.
-_ARROW_MEMORY = "ARROW_DEFAULT_MEMORY_POOL"
+# Memory that is freed is kept for the next batch, which needs as much: the system would clear every page of it anew. The
+# C library's settings, in bytes, and Arrow's memory by it: Arrow's own allocators give it back sooner.
+_MEMORY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 
 
 def warm_up(preload: Sequence[str], workers: int = 0) -> None:
@@ -257,7 +262,7 @@ def _start_server(preload: Sequence[str]) -> Any:
 
 def _environment() -> dict[str, str]:
     """This process's environment as worker processes have it."""
-    ours = {_BLAS_THREADS: "1", _ARROW_MEMORY: "system"}
+    ours = {_BLAS_THREADS: "1", **_MEMORY}
     return {**os.environ, **{name: value for name, value in ours.items() if not machine.is_given(name)}}
 
 
