@@ -15,7 +15,7 @@ import run  # noqa: E402
 
 _TINY = {
     "collect": ["--rows", "4000", "--big", "20000"],
-    "generate_statistics": ["--rows", "4000", "--big", "20000", "--only", "duckdb,memory,slices"],
+    "generate_statistics": ["--rows", "4000", "--big", "20000", "--only", "duckdb,memory,slices,profile"],
     "peers": ["--rows", "4000", "--peers", "DuckDB"],
     "validate": ["--rows", "4000", "--only", "rules,skew"],
     "false_alarms": ["--simulations", "1", "--only", "power"],

@@ -4,7 +4,7 @@ An element is small (a file and its range), its result a mergeable state as byte
 runner. Results are merged along a tree over the elements' order, never in the order of bundles, so that a
 cluster, a laptop and one worker give the same bytes.
 
-Beam is imported when there is work, after what a component can refuse without it, and while the first items are worked on.
+Beam is imported when there is work, after what a component can refuse without it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from headwater.components.common import fanout, local_beam, machine, storage
+from headwater.components.common import fanout, local_beam, storage
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.items import may_abort
-from headwater.components.common.pool import FAILED, Begun
 from headwater.components.common.progress import Progress
 from headwater.components.common.retries import StoreError
+from headwater.components.common.scheduling import Job, begun, opened, processes_for
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -92,28 +91,21 @@ def _run(
     preload: Sequence[str],
 ) -> bytes:
     """What `map_merge` does, here and now."""
-    scratch = scratch or _temp_location(beam_pipeline_args)
-    local = _is_local(beam_pipeline_args)
-    processes = workers or machine.processes()
-    if local:
-        processes = min(processes, len(items))
-    # One process more is worth it for what could end this one, as some damaged files do.
-    if workers == 1 or (processes == 1 and not any(may_abort(item) for item in items)):
-        processes = 0
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        Progress(label, sum(sizes), unit) as progress,
-        contextlib.closing(Begun(processes, preload, work, items)) if local else contextlib.nullcontext() as begun,
-    ):
-        graph = local_beam.graph(beam_pipeline_args)
-        options = graph.pipeline_options(beam_pipeline_args)
+    # Without options the workers are this process's, which is known without Beam.
+    local, scratch = True, scratch or _temp_location(beam_pipeline_args)
+    if beam_pipeline_args:
+        local = local_beam.graph(beam_pipeline_args).is_local(pipeline_options(beam_pipeline_args))
+    processes = processes_for(items, workers, local)
+    job = Job(label, items, sizes, work, merge, processes, tuple(preload))
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         target = storage.join(scratch or temporary, f"_result-{uuid.uuid4().hex}")
-        with _removed_at_the_end(storage.delete, target):
-            graph.run(options, label, items, sizes, work, merge, processes, preload, progress, target, begun)
-            content = storage.read_bytes(target)
-        if content[:1] == FAILED:
-            raise HeadwaterError(content[1:].decode())
-    return content[1:]
+        stack.enter_context(_removed_at_the_end(storage.delete, target))
+        # Workers here are busy while this process imports Beam and puts the graph together.
+        here = stack.enter_context(begun(job, unit)) if local else None
+        if not local:
+            stack.enter_context(Progress(label, sum(sizes), unit))
+        local_beam.graph(beam_pipeline_args).run(pipeline_options(beam_pipeline_args), job, target, here)
+        return opened(storage.read_bytes(target))
 
 
 @contextlib.contextmanager
@@ -171,14 +163,6 @@ def check_options(beam_pipeline_args: Sequence[str]) -> None:
     """
     if beam_pipeline_args:
         pipeline_options(beam_pipeline_args)
-
-
-def _is_local(beam_pipeline_args: Sequence[str]) -> bool:
-    """Whether the graph runs in this process; imports Beam only where there is an option."""
-    if not beam_pipeline_args:
-        return True
-    graph = local_beam.graph(beam_pipeline_args)
-    return graph.is_local(graph.pipeline_options(beam_pipeline_args))
 
 
 def _temp_location(beam_pipeline_args: Sequence[str]) -> str:

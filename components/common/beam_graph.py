@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 # ruff: noqa: E402 – the filter below stands before the imports that it is for.
-import collections
 import functools
-import itertools
 import logging
 import re
 import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 # Google's libraries announce ends of support on every import; no user of a data pipeline can act on it.
@@ -32,10 +29,8 @@ logging.disable(logging.NOTSET)
 
 from headwater.components.common import storage, user_code
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.items import name_of
-from headwater.components.common.merge_tree import GROUP
-from headwater.components.common.pool import FAILED, Begun, Pool, attempt, run_alone
-from headwater.components.common.progress import Progress
+from headwater.components.common.merge_tree import GROUP, Merge, Node, Tree
+from headwater.components.common.scheduling import Job, Scheduler, join
 
 LOCAL = "FnApiRunner"
 """The runner that works in this process."""
@@ -61,11 +56,11 @@ logging.getLogger("apache_beam.runners.common").addFilter(
 _ENDED = re.compile(r"Pipeline \S+ failed in state ")
 _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
-# A run's progress, items and pool, for the DoFns that happen to live in the driver's process. Beam would pickle and compress the
-# items several times over on their way to them.
-_progress: dict[str, Progress] = {}
-_items: dict[str, Sequence[Any]] = {}
-_begun: dict[str, Begun] = {}
+# What works on the jobs whose driver is this process, for the DoFns that happen to live in it.
+_here: dict[str, Scheduler] = {}
+
+# Where processes are elsewhere, so that nobody knows how many: elements come in about so many runs.
+_RUNS = 256
 
 
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
@@ -115,57 +110,34 @@ def temp_location(options: PipelineOptions) -> str:
     return location
 
 
-def run(
-    options: PipelineOptions,
-    label: str,
-    items: Sequence[Any],
-    sizes: Sequence[int],
-    work: Callable[[Any], bytes],
-    merge: Callable[[list[bytes]], bytes],
-    processes: int,
-    preload: Sequence[str],
-    progress: Progress,
-    target: str,
-    begun: Begun | None = None,
-) -> None:
+def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None) -> None:
     """Runs the graph, and writes its result.
 
     Args:
       options: what `pipeline_options` gives.
-      label, items, sizes, work, merge, preload: as `beam.map_merge` takes them.
-      processes: of each Beam worker; 0 for none beside its own.
-      progress: is told of each element that is done where this process does it.
+      job: what is to be done.
       target: URI of the result, which is `WORKED` or `FAILED` and what `attempt` gives.
-      begun: the pool of this process, and the items that it has begun with, where the graph runs in it.
+      here: of this process, which has begun with the job; None where the workers are elsewhere.
     """
-    run = uuid.uuid4().hex
-    _progress[run] = progress
-    local = is_local(options)
-    if local:
-        _items[run] = items
-    if begun:
-        _begun[run] = begun
-    carried = itertools.repeat(None) if local else items
+    run, label, tree = uuid.uuid4().hex, job.label, job.tree
+    if here:
+        _here[run] = here
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            elements = beam.Create(list(zip(range(len(items)), carried, sizes)), reshuffle=not local)
             results = (
                 pipeline
-                | f"{label}/Elements" >> elements
-                | f"{label}/Work" >> beam.ParDo(_Work(work, processes, tuple(preload), run, label.partition(":")[0]))
+                | f"{label}/Elements" >> beam.Create(_elements(job, here is not None), reshuffle=here is None)
+                | f"{label}/Work" >> beam.ParDo(_Work(job._replace(items=(), sizes=(), total=len(job.items)), run))
             )
-            width, level = len(items), 0
-            while width > 1:
+            # Here all is one bundle, and so one result already.
+            for level in [tree.root[0]] if here else _levels(tree):
                 results = (
                     results
-                    | f"{label}/Group{level}" >> beam.Map(_to_group)
+                    | f"{label}/Group{level}" >> beam.Map(functools.partial(_to_group, level))
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                    | f"{label}/Merge{level}" >> beam.Map(functools.partial(_merge_group, merge))
+                    | f"{label}/Merge{level}" >> beam.FlatMap(functools.partial(_merge_group, tree, job.merge))
                 )
-                width, level = -(-width // GROUP), level + 1
-            if not level:
-                results = results | f"{label}/Merge" >> beam.Map(functools.partial(_merge_alone, merge))
             _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
@@ -178,83 +150,63 @@ def run(
             f"{label}: Beam's runner ended the job: {error}. Run it again: what was written by then does not count"
         ) from error
     finally:
-        del _progress[run]
-        _items.pop(run, None)
-        _begun.pop(run, None)
+        _here.pop(run, None)
+
+
+def _elements(job: Job, here: bool) -> list[tuple[int, int, Sequence[Any]]]:
+    """What Beam calls elements: runs of the job's, each with its bounds, and its items where they have to travel."""
+    if here:
+        # Beam would pickle and compress the items several times over.
+        return [(start, stop, ()) for start, stop in job.runs()]
+    return [(start, stop, job.items[start:stop]) for start, stop in job.tree.equal_runs(_RUNS)]
+
+
+def _levels(tree: Tree) -> list[int]:
+    """The levels at which results meet: each second one, and the last."""
+    return [*range(2, tree.root[0], 2), tree.root[0]]
 
 
 class _Work(beam.DoFn):
-    """Runs elements in a process pool, a bounded number at a time, results in the elements' order."""
+    """Runs elements in a process pool, a bounded number at a time, and merges what meets in a bundle."""
 
-    def __init__(self, work: Callable[[Any], bytes], processes: int, preload: tuple[str, ...], run: str, task: str):
-        self._task = task
-        self._work, self._processes, self._preload, self._run = work, processes, preload, run
+    def __init__(self, job: Job, run: str):
+        self._job, self._run = job, run
         self._functions = user_code.packed()
 
     def setup(self) -> None:
         user_code.unpack(self._functions)
-        self._begun = _begun.get(self._run)
-        self._own = None if self._begun else Pool(self._processes, self._preload)
+        self._own = None if self._run in _here else Scheduler(self._job)
 
     def start_bundle(self) -> None:
-        self._pending: collections.deque = collections.deque()
+        if self._own:
+            self._own.reset()
 
-    def process(self, element: tuple[int, Any, int]) -> Iterator[tuple[int, bytes]]:
-        index, item, size = element
-        if self._run in _items:
-            item = _items[self._run][index]
-        while len(self._pending) >= 2 * max(self._processes, 1):
-            yield self._next()
-        future = self._begun.take(index) if self._begun else None
-        pool = self._begun.pool if self._begun and future else self._pool
-        self._pending.append((index, item, size, pool, future or pool.submit(attempt, self._work, item)))
+    def process(self, element: tuple[int, int, Sequence[Any]]) -> Iterable[tuple[Node, bytes]]:
+        start, stop, items = element
+        if self._own:
+            self._own.add(start, items)
+        else:
+            _here[self._run].add_own(start, stop)
+        return ()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._pending:
-            yield WindowedValue(self._next(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+        for result in (self._own or _here[self._run]).finish().items():
+            yield WindowedValue(result, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
     def teardown(self) -> None:
         if self._own:
             self._own.close()
 
-    @property
-    def _pool(self) -> Pool:
-        pool = self._own or (self._begun.pool if self._begun else None)
-        assert pool is not None, "set up makes one unless one has begun"
-        return pool
 
-    def _next(self) -> tuple[int, bytes]:
-        index, item, size, pool, future = self._pending.popleft()
-        try:
-            result = future.result()
-        except BrokenProcessPool:
-            # A process died, and all work in flight with it. One by one the culprit shows.
-            if pool is self._pool:
-                pool.close()
-                self._own = Pool(self._processes, self._preload)
-            result = run_alone(self._work, item, name_of(item), self._task, self._preload)
-        if self._run in _progress:
-            _progress[self._run].advance(size)
-        return index, result
+def _to_group(level: int, result: tuple[Node, bytes]) -> tuple[int, tuple[Node, bytes]]:
+    """A result under the number of the node at a level that is above it, or below it."""
+    own, number = result[0]
+    return (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
 
 
-def _to_group(pair: tuple[int, bytes]) -> tuple[int, tuple[int, bytes]]:
-    return pair[0] // GROUP, pair
+def _merge_group(tree: Tree, merge: Merge, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> list[tuple[Node, bytes]]:
+    return list(join(tree, merge, dict(group[1])).items())
 
 
-def _merge_group(
-    merge: Callable[[list[bytes]], bytes], group: tuple[int, Iterable[tuple[int, bytes]]]
-) -> tuple[int, bytes]:
-    results = [result for _, result in sorted(group[1])]
-    for result in results:
-        if result[:1] == FAILED:
-            return group[0], result
-    return group[0], attempt(merge, [result[1:] for result in results])
-
-
-def _merge_alone(merge: Callable[[list[bytes]], bytes], pair: tuple[int, bytes]) -> tuple[int, bytes]:
-    return _merge_group(merge, (pair[0], [pair]))
-
-
-def _write_result(target: str, pair: tuple[int, bytes]) -> None:
+def _write_result(target: str, pair: tuple[Node, bytes]) -> None:
     storage.write_bytes(target, pair[1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -36,6 +36,8 @@ from headwater.components.common.tables_in_memory import named
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
+
+    from headwater.components.common.sources import Sources
 
 ROW_ID = "_row_id"
 """The key of a dataset whose user named none: fixed_size_binary[16]."""
@@ -72,12 +74,14 @@ class Dataset(Shown):
       schema: the columns with their Arrow types, ours included.
       key: the columns that identify a row; empty for plain files.
       parts: the elements of each split, in a fixed order. An element has `rows`; `read_element` reads it.
+      unread: plain files whose checksums are not known, so that the result says nothing of what they hold.
     """
 
     result: Result
     schema: pa.Schema
     key: list[str]
     parts: Mapping[str, list[Any]]
+    unread: Sources | None = None
 
     @property
     def splits(self) -> list[str]:
@@ -98,16 +102,40 @@ class Dataset(Shown):
         """How many rows a split has."""
         return sum(element.rows for element in self.parts[split])
 
+    def blocks(self) -> list[Any]:
+        """The blocks of the files that are `unread`, in order; `digest_of` gives the checksum of one."""
+        from headwater.components.common import sources
+
+        return [block for file in self.unread.files for block in sources.blocks_of(file)] if self.unread else []
+
+    def read(self, digests: Sequence[str]) -> Dataset:
+        """The dataset, now that its files have been read.
+
+        Args:
+          digests: of all `blocks`, in order.
+        """
+        if not self.unread:
+            return self
+        from headwater.components.common import sources
+
+        left, files = iter(digests), []
+        for file in self.unread.files:
+            own = [next(left) for _ in sources.blocks_of(file)]
+            files.append(dataclasses.replace(file, sha256=sources.checksum(own)))
+        result = _plain_result(self.result.uri, dataclasses.replace(self.unread, files=files))
+        return dataclasses.replace(self, result=result, unread=None)
+
     def _shown(self) -> Result:
         return self.result
 
 
-def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: Any) -> Dataset:
+def load_dataset(uri: str, *, may_be_empty: bool = False, unread: bool = False, **beam: Any) -> Dataset:
     """Opens a dataset of ours, or a plain Parquet or CSV file, folder or glob.
 
     Args:
       uri: path or URI. In plain input, folders named `split=<name>` are splits; else there is one, `all`.
       may_be_empty: whether plain files without a row are a dataset; else they are an error.
+      unread: whether the checksums of plain files may be left to the caller, who reads them anyway: see `Dataset.unread`.
       **beam: options of `beam.map_merge`, for reading plain files once for their checksums and types.
 
     Raises:
@@ -116,7 +144,7 @@ def load_dataset(uri: str, *, may_be_empty: bool = False, **beam: Any) -> Datase
     """
     folder = storage.normalise(uri)
     if not storage.exists(storage.join(folder, results.MANIFEST)):
-        return _load_plain(folder, may_be_empty, beam)
+        return _load_plain(folder, may_be_empty, unread, beam)
     result = _load_accepted(folder)
     body = result.body
     schema = decode_schema(body["schema"])
@@ -315,14 +343,17 @@ def base_of(result: Result, reference: Mapping[str, str]) -> Dataset:
     return dataset
 
 
-def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dataset:
+def _load_plain(folder: str, may_be_empty: bool, unread: bool, beam: Mapping[str, Any]) -> Dataset:
     from headwater.components.common import sources
 
     files = sources.discover([folder], left_out=(SPLIT,))
     if sources.need_a_pool(files):
         # Its server imports what workers need while this process imports Beam.
         warm_up(beam.get("preload", ()), beam.get("workers", 0))
-    scans = sources.scan_files(files, "", sources.Reading(), label="read", **beam)
+    scans = sources.open_files(files, "read", **beam) if unread else None
+    unread = scans is not None
+    if scans is None:
+        scans = sources.scan_files(files, "", sources.Reading(), label="read", **beam)
     opened = sources.open_sources(scans, exact=True, label="read", **beam)
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)
@@ -332,9 +363,14 @@ def _load_plain(folder: str, may_be_empty: bool, beam: Mapping[str, Any]) -> Dat
         parts.setdefault(match[1] if match else WHOLE, []).append(element)
     if not may_be_empty and not any(element.rows for elements in parts.values() for element in elements):
         raise HeadwaterError(f"{folder}: there are columns but no rows")
-    # Plain input has no manifest; what it is made of identifies it.
+    ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
+    return Dataset(_plain_result(named(folder), opened), opened.schema, [], ordered, opened if unread else None)
+
+
+def _plain_result(uri: str, opened: Sources) -> Result:
+    """Plain input has no manifest; what it is made of identifies it."""
+    from headwater.components.common import sources
+
     identity = sources.fingerprint(opened.files)
     body = {"lineage": {"sources": sources.lineage(opened, [element.rows for element in opened.elements])}}
-    manifest = {"kind": "dataset", "fingerprint": identity, "home": None, "body": body}
-    ordered = {name: parts[name] for name in sorted(parts, key=lambda name: (name != "train", name))}
-    return Dataset(Result(named(folder), manifest, identity), opened.schema, [], ordered)
+    return Result(uri, {"kind": "dataset", "fingerprint": identity, "home": None, "body": body}, identity)

@@ -28,9 +28,6 @@ _SERVER = "headwater.components.common.worker_server"
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
-# So many items each process is given at once; what comes of them is small.
-_BEGUN_BY_EACH = 16
-
 # Memory that is freed is kept for the next batch, which needs as much: the system would clear every page of it anew. The
 # C library's settings, in bytes, and Arrow's memory by it: Arrow's own allocators give it back sooner.
 _MEMORY = {
@@ -96,37 +93,6 @@ class Pool:
         """Ends the processes; work not started is dropped."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-
-
-class Begun:
-    """A pool that is at work on the first of some items while a graph is made for all of them.
-
-    Args:
-      workers, preload: as `Pool` takes them.
-      work: as `attempt` takes it.
-      items: in their order.
-
-    Attributes:
-      pool: for the others.
-    """
-
-    def __init__(self, workers: int, preload: Sequence[str], work: Callable[[Any], bytes], items: Sequence[Any]):
-        self.pool = Pool(workers, preload)
-        first = items[: _BEGUN_BY_EACH * workers]
-        # A process that starts keeps the thread waiting that starts it.
-        self._starter = concurrent.futures.ThreadPoolExecutor(1)
-        self._started = self._starter.submit(
-            lambda: {number: self.pool.submit(attempt, work, item) for number, item in enumerate(first)}
-        )
-
-    def take(self, number: int) -> concurrent.futures.Future | None:
-        """What becomes of an item, once; None where it was not begun with."""
-        return self._started.result().pop(number, None)
-
-    def close(self) -> None:
-        """As `Pool.close`."""
-        self._starter.shutdown()
-        self.pool.close()
 
 
 def attempt(work: Callable[[Any], bytes], item: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import results, storage
+from headwater.components.common import results, storage, timings
 from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import check_options, map_merge
 from headwater.components.common.dataset import Dataset, load_dataset
@@ -21,6 +21,8 @@ from headwater.components.common.tables_in_memory import Tabular, as_uri
 from headwater.components.common.user_code import code_of, named
 from headwater.components.generate_statistics.measure.conversion import measured, rules
 from headwater.components.generate_statistics.measure.work import (
+    DIGESTS,
+    Element,
     count_rows,
     decode_counts,
     measure_rows,
@@ -59,10 +61,11 @@ STATE = "Split-{split}/State.arrow"
 
 _LABEL = "generate-statistics"
 _PRELOAD = ["headwater.components.generate_statistics.measure.work"]
-# An element of the graph has about this share of the cells, and so many at least and at most: states are few, whatever
-# the rows. Many slices make a state large, so that there should be fewer still.
-ELEMENTS = 32
-LEAST_CELLS, LEAST_CELLS_OF_MANY, MOST_CELLS = 4 << 20, 13 << 20, 64 << 20
+# An element of the graph has about this share of the cells, and so many at least and at most. It follows from the data alone,
+# and is short beside what a core has to do, so that many cores end together. Many slices make a state large, so that there
+# should be fewer.
+ELEMENTS = 1024
+LEAST_CELLS, LEAST_CELLS_OF_MANY, MOST_CELLS = 2 << 20, 13 << 20, 64 << 20
 _MANY_SLICES = 100
 _PIECE_CELLS = 2 << 20
 # Below this many cells, starting more processes costs more than it saves.
@@ -96,7 +99,10 @@ def compute_statistics(
     """
     check_options(beam_pipeline_args)
     settings = check_settings(named(config or {}))
-    opened = load_dataset(as_uri(dataset), beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
+    with timings.span("open"):
+        opened = load_dataset(
+            as_uri(dataset), unread=True, beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD
+        )
     if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
         warm_up(_PRELOAD, workers)
     conversions = rules(opened.schema)
@@ -117,6 +123,22 @@ def compute_statistics(
         plan.schema,
         many=many,
     )
+    with timings.span("report"):
+        return _report(output, settings, passes.opened, plan, private, conversions, summary, state_of, passes)
+
+
+def _report(
+    output: str,
+    settings: Settings,
+    opened: Dataset,
+    plan: Plan,
+    private: Private,
+    conversions: Mapping[str, str],
+    summary: Mapping[str, Any],
+    state_of: Mapping[str, bytes],
+    passes: _Passes,
+) -> Result:
+    """Writes what the states say."""
     encoded = {split: state_of.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
     known = {split: state_file.decode(content) for split, content in encoded.items()}
     label = settings.label_feature
@@ -169,15 +191,23 @@ class _Passes:
     """The dataset's elements, and the graphs that run over them."""
 
     def __init__(self, opened: Dataset, beam_pipeline_args: Sequence[str], workers: int):
-        self._opened, self._args, self._workers = opened, beam_pipeline_args, workers
+        self.opened, self._args, self._workers = opened, beam_pipeline_args, workers
 
     def run(self, work: Any, merge: Any, schema: pa.Schema, what: str = "", many: bool = False) -> dict[str, bytes]:
         """Runs `work(split, number of the element, batches)` on each element, and merges what it gives by split."""
         width = max(1, len(schema))
-        total = sum(self._opened.rows(split) for split in self._opened.splits) * width
+        total = sum(self.opened.rows(split) for split in self.opened.splits) * width
         least = LEAST_CELLS_OF_MANY if many else LEAST_CELLS
-        items = list(_gather(self._opened, min(max(total // ELEMENTS, least), MOST_CELLS) // width))
-        sizes = [sum(element.rows for element in item[2]) for item in items]
+        items = list(_gather(self.opened, min(max(total // ELEMENTS, least), MOST_CELLS) // width))
+        # What reads files first takes their checksums.
+        blocks = self.opened.blocks()
+        items = [
+            item._replace(
+                blocks=tuple(blocks[len(blocks) * place // len(items) : len(blocks) * (place + 1) // len(items)])
+            )
+            for place, item in enumerate(items)
+        ]
+        sizes = [sum(element.rows for element in item.parts) for item in items]
         content = map_merge(
             f"{_LABEL}: {what}" if what else _LABEL,
             items,
@@ -186,23 +216,26 @@ class _Passes:
             sizes=sizes,
             beam_pipeline_args=self._args,
             workers=self._workers or int(total < _CELLS_WORTH_A_POOL),
-            scratch=storage.join(self._opened.home.data_root, "_scratch") if self._opened.home else "",
+            scratch=storage.join(self.opened.home.data_root, "_scratch") if self.opened.home else "",
             preload=_PRELOAD,
         )
-        return unpack(content)
+        found = unpack(content)
+        if blocks:
+            self.opened = self.opened.read(found.pop(DIGESTS).decode().split("\n"))
+        return found
 
     @property
     def schema(self) -> pa.Schema:
         """The dataset's."""
-        return self._opened.schema
+        return self.opened.schema
 
     @property
     def splits(self) -> list[str]:
         """The dataset's."""
-        return self._opened.splits
+        return self.opened.splits
 
 
-def _gather(opened: Dataset, rows: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+def _gather(opened: Dataset, rows: int) -> Iterator[Element]:
     """Elements of the graph: neighbouring shards or ranges of one split, as many as are worth a merge."""
     place = 0
     for split in opened.splits:
@@ -210,12 +243,12 @@ def _gather(opened: Dataset, rows: int) -> Iterator[tuple[str, int, tuple[Any, .
         total = 0
         for element in opened.elements(split):
             if held and total + element.rows > rows:
-                yield split, place, tuple(held)
+                yield Element(split, place, tuple(held))
                 place, held, total = place + 1, [], 0
             held.append(element)
             total += element.rows
         if held:
-            yield split, place, tuple(held)
+            yield Element(split, place, tuple(held))
             place += 1
 
 

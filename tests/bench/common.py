@@ -155,6 +155,65 @@ def duckdb_query(query: str) -> dict:
     return {"seconds": time.perf_counter() - started, "before": before}
 
 
+def where(record: Any) -> dict:
+    """What `timings.recorded` recorded, as JSON holds it: the summary, and of each pass its sums."""
+    from headwater.components.common import timings
+
+    summed = timings.summary(record)
+    passes = []
+    for own in record.passes:
+        begin = min((note.began for note in own.notes), default=own.ended)
+        end = max((note.ended for note in own.notes), default=own.ended)
+        parts: dict[str, float] = {}
+        for note in own.notes:
+            for name, seconds in note.parts:
+                parts[name] = parts.get(name, 0.0) + seconds
+        passes.append(
+            {
+                "label": own.label,
+                "elements": own.elements,
+                "processes": own.processes,
+                "before": begin - own.began,
+                "during": end - begin,
+                "after": own.ended - end,
+                "busy": sum(note.ended - note.began for note in own.notes),
+                "cpu": sum(note.cpu for note in own.notes),
+                "merges": sum(note.merges for note in own.notes),
+                "merging": sum(note.merging for note in own.notes),
+                "returned": sum(note.returned for note in own.notes),
+                "held": own.held,
+                "parts": parts,
+            }
+        )
+    spans = [[name, ended - began] for name, began, ended in record.spans]
+    return {"summary": {**summed._asdict(), "serial": summed.serial}, "passes": passes, "spans": spans}
+
+
+def profiled(label: str, found: Mapping[str, Any], bar: float | None) -> Iterator[Row]:
+    """Rows that say where the time went, and the serial share of all work beside its bar."""
+    one = found["summary"]
+
+    def seconds(value: float) -> str:
+        return f"{value:.2f} s"
+
+    yield f"{label}, profile: wall", seconds(one["wall"]), "", "", ""
+    yield "  processor time of workers; of the driver", seconds(one["cpu"]), seconds(one["own"]), "", ""
+    yield "  driver alone", seconds(one["alone"]), "", "", ""
+    for name, value in found["spans"]:
+        yield f"    {name}", seconds(value), "", "", ""
+    for own in found["passes"]:
+        head = f"    pass {own['label'].rpartition(': ')[2]}: {own['elements']:,} elements"
+        yield f"{head}, before, after its work", seconds(own["before"]), seconds(own["after"]), "", ""
+        yield f"      during; {own['processes']} processes busy", seconds(own["during"]), seconds(own["busy"]), "", ""
+        yield f"      {own['merges']:,} merges by workers", seconds(own["merging"]), "", "", ""
+        for name, value in own["parts"].items():
+            yield f"      {name} by workers", seconds(value), "", "", ""
+        yield "      returned; results held at most", f"{own['returned'] / 2**20:.1f} MiB", str(own["held"]), "", ""
+    yield "  one worker merges; one has elements", seconds(one["last"]), seconds(one["uneven"]), "", ""
+    yield "  workers idle within passes", seconds(one["idle"]), "", "", ""
+    yield f"{label}, serial share", "", "", f"{one['serial']:.1%}", f"≤ {bar:.0%}" if bar else ""
+
+
 class Peak:
     """The highest proportional memory in bytes of this process and all below it, looked at ten times a second."""
 

@@ -169,4 +169,5 @@ def test_parts_that_are_merged_apart_become_what_one_merge_gives(items, parts):
 
 def test_the_graph_merges_along_the_tree():
     found = beam.map_merge("t", list(range(300)), double, bracket, sizes=[1] * 300, workers=1)
-    assert found == Tree(300).joined({(0, each): double(each) for each in range(300)}, bracket)[2 + 1, 0]
+    tree = Tree(300)
+    assert found == tree.joined({(0, each): double(each) for each in range(300)}, bracket)[tree.root]

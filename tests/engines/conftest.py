@@ -10,6 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from headwater.components.common.merge_tree import GROUP
+
 HERE = pathlib.Path(__file__).parent
 
 
@@ -53,9 +55,9 @@ def _check_calls(output: pathlib.Path) -> dict[str, set[int]]:
 
 
 def _merges(elements: int) -> int:
-    """Sixteen results make one, until there is one; a lone result, and none, are merged once."""
-    total = width = max(1, -(-elements // 16))
+    """Four results make one, until there is one; a lone result, and none, are merged once."""
+    total = width = max(1, -(-elements // GROUP))
     while width > 1:
-        width = -(-width // 16)
+        width = -(-width // GROUP)
         total += width
     return total

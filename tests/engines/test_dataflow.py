@@ -7,7 +7,7 @@ import pytest
 from jobs import double, join
 
 from headwater.components.common import beam_graph
-from headwater.components.common.progress import Progress
+from headwater.components.common.scheduling import Job
 
 OPTIONS = [
     "--runner=DataflowRunner",
@@ -41,19 +41,8 @@ def job():
         patch.setattr(dataflow_runner.DataflowRunner, "run_pipeline", kept)
         patch.setattr(socket.socket, "connect", refused)
         options = beam_graph.pipeline_options([*OPTIONS, "--dry_run=True"])
-        with Progress("t", 40) as progress:
-            beam_graph.run(
-                options,
-                "t",
-                list(range(40)),
-                [1] * 40,
-                double,
-                join,
-                0,
-                (),
-                progress,
-                "gs://lake/root/_scratch/_result",
-            )
+        job = Job("t", list(range(40)), [1] * 40, double, join, 0)
+        beam_graph.run(options, job, "gs://lake/root/_scratch/_result", None)
     return made[0]
 
 

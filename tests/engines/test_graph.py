@@ -8,9 +8,10 @@ from headwater.components.common.dataset import load_dataset
 
 def test_each_element_is_worked_on_once_and_merged_along_the_tree(in_process, check_calls):
     merged_by = check_calls(in_process)
-    assert any(graph.startswith("generate-statistics") for graph in merged_by)
+    measured = [graph for graph in merged_by if graph.startswith("generate-statistics")]
+    # What workers gave is merged by workers.
     driver = int((in_process / "driver").read_text())
-    assert all(processes == {driver} for processes in merged_by.values())
+    assert len(measured) == 3 and not any(driver in merged_by[graph] for graph in measured)
 
 
 def test_an_element_of_the_statistics_is_neighbouring_shards(in_process):

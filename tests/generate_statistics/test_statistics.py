@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import hashlib
 import math
 import re
 
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from headwater.components.collect import collect_dataset
-from headwater.components.common import distributions, open_dataset
+from headwater.components.common import distributions, open_dataset, timings
+from headwater.components.common.dataset import load_dataset
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
 from headwater.components.common.tfdv import tfdv
-from headwater.components.generate_statistics import compute_statistics
+from headwater.components.generate_statistics import compute, compute_statistics
 from headwater.components.generate_statistics.measure.conversion import rules, rules_by_path, to_lists
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan.plan import Plan
@@ -201,14 +203,61 @@ def test_values_are_exact_up_to_the_limit_and_bounded_above_it(tmp_path, distinc
         assert all(exact[value] - low <= count <= exact[value] for value, count in found.items())
 
 
-def test_one_and_two_workers_give_the_same_bytes(months, tmp_path, monkeypatch):
+def test_any_number_of_workers_gives_the_same_bytes(months, tmp_path, monkeypatch):
     from headwater.components.common.sources import files
 
-    monkeypatch.setattr(files, "BLOCK_BYTES", 400_000)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(compute, "LEAST_CELLS", 4_000)
     dataset = collect_dataset(str(months[1]), str(tmp_path / "data"), workers=1)
-    assert dataset.body["splits"]["train"]["shards"] > 5
-    runs = [compute_statistics(dataset.folder, str(tmp_path / f"{workers}"), workers=workers) for workers in (1, 2)]
-    assert runs[0].manifest == runs[1].manifest
+    assert dataset.body["splits"]["train"]["shards"] > 20
+    runs, records = [], []
+    for workers in (1, 2, 8, 32):
+        with timings.recorded() as record:
+            runs.append(compute_statistics(dataset.folder, str(tmp_path / f"{workers}"), workers=workers).manifest)
+        records.append(record.passes[-1])
+    assert runs[1:] == runs[:1] * 3
+    # The elements, and so what is merged with what, follow from the data alone.
+    assert len({(own.elements, sum(note.merges for note in own.notes)) for own in records}) == 1
+    assert records[0].elements > 32 and [own.processes for own in records] == [0, 2, 8, 32]
+
+
+@pytest.mark.parametrize("config", [{}, {"slices": [["c"]]}])
+def test_checksums_of_plain_files_are_taken_by_those_who_read_them(tmp_path, monkeypatch, config):
+    monkeypatch.setattr(compute, "LEAST_CELLS", 1_000)
+    rows = pa.table({"x": np.arange(4_000) % 97, "c": ["ab"[place % 2] for place in range(4_000)]})
+    for number, own in enumerate((rows, rows.slice(0, 10), rows.slice(7, 900))):
+        (tmp_path / "d" / "split=train").mkdir(parents=True, exist_ok=True)
+        pq.write_table(own, tmp_path / "d" / "split=train" / f"{number}.parquet", row_group_size=600)
+    seen = []
+    for workers in (1, 2):
+        with timings.recorded() as record:
+            done = compute_statistics(str(tmp_path / "d"), str(tmp_path / f"{workers}"), config=config, workers=workers)
+        # Opened, and read once for each pass: no other reads them.
+        labels = ["read: open", *["generate-statistics: slices"] * bool(config), "generate-statistics"]
+        assert [own.label for own in record.passes] == labels
+        took = ["checksums" in {name for note in own.notes for name, _ in note.parts} for own in record.passes]
+        assert took == [label == labels[1] for label in labels]
+        seen.append(done.manifest)
+    # As those who read them through have them.
+    known = load_dataset(str(tmp_path / "d")).result.reference()
+    assert seen[0] == seen[1] and seen[1]["inputs"]["dataset"] == known
+    assert len(known["sources"]) == 3 and all(len(each["sha256"]) == 64 for each in known["sources"])
+
+
+def test_checksums_are_of_blocks_that_elements_share(tmp_path, monkeypatch):
+    from headwater.components.common.sources import files
+
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(compute, "LEAST_CELLS", 1_000)
+    rows = pa.table({"x": np.random.default_rng(1).random(3_000)})
+    pq.write_table(rows, tmp_path / "a.parquet", row_group_size=500)
+    pq.write_table(rows.slice(9), tmp_path / "b.parquet", row_group_size=3_000)
+    done = compute_statistics(str(tmp_path / "*.parquet"), str(tmp_path / "out"), workers=1)
+    assert done.manifest["inputs"]["dataset"] == load_dataset(str(tmp_path / "*.parquet"), workers=1).result.reference()
+    content = (tmp_path / "a.parquet").read_bytes()
+    blocks = [hashlib.sha256(content[at : at + 1_000]).hexdigest() for at in range(0, len(content), 1_000)]
+    told = done.manifest["inputs"]["dataset"]["sources"][0]["sha256"]
+    assert len(blocks) > 20 and told == hashlib.sha256("".join(blocks).encode()).hexdigest()
 
 
 NESTED = pa.struct([("a", pa.int32()), ("b", pa.list_(pa.string()))])

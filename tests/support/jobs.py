@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from headwater.components.common.errors import HeadwaterError
 
@@ -48,3 +49,9 @@ def join(parts):
 
 def bracket(parts):
     return b"(" + b"".join(parts) + b")"
+
+
+def slow_first(item):
+    if item == 0:
+        time.sleep(0.2)
+    raise HeadwaterError(f"item {item} is bad")

@@ -34,7 +34,15 @@ from headwater.components.common.sources.formats import FORMATS
 from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
 from headwater.components.common.sources.joining import joined, joined_ranges
 from headwater.components.common.sources.rejections import Rejection, clip
-from headwater.components.common.sources.scanning import Scan, need_a_pool, scan_files
+from headwater.components.common.sources.scanning import (
+    Scan,
+    blocks_of,
+    checksum,
+    digest_of,
+    need_a_pool,
+    open_files,
+    scan_files,
+)
 from headwater.components.common.sources.types import (
     cast_rows,
     castable,
@@ -54,10 +62,14 @@ __all__ = [
     "Rejection",
     "SourceFile",
     "Sources",
+    "blocks_of",
+    "checksum",
+    "digest_of",
     "discover",
     "fingerprint",
     "joined_ranges",
     "need_a_pool",
+    "open_files",
     "open_sources",
     "read_element",
     "reads_columns",

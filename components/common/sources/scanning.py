@@ -7,7 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from headwater.components.common import storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import may_abort
+from headwater.components.common.scheduling import run_here
 from headwater.components.common.sources import files as source_files
 from headwater.components.common.sources import staging
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
@@ -45,6 +46,45 @@ class Scan(NamedTuple):
 def need_a_pool(files: Sequence[SourceFile]) -> bool:
     """Whether `map_merge` has processes of their own read these: several blocks, and what may end its reader."""
     return len(files) > 1 or any(file.size > source_files.BLOCK_BYTES or may_abort(file) for file in files)
+
+
+def open_files(files: Sequence[SourceFile], label: str, **beam: Any) -> list[Scan] | None:
+    """As `scan_files`, of files that need only be opened: nothing is read through, and checksums are left empty.
+
+    Args:
+      files, label, **beam: as `scan_files` takes them.
+
+    Returns:
+      What was found; None where a file has to be looked through, unpacked, or is text.
+    """
+    reading = Reading()
+    if any(FORMATS[file.format].text or staging.needs_staging(file, reading) for file in files):
+        return None
+    run: Any = run_here
+    if beam.get("beam_pipeline_args"):
+        from headwater.components.common.beam import map_merge
+
+        run = map_merge
+    looks = _by_file(run, [(file, 0) for file in files], _open, f"{label}: open", [1] * len(files), "files", beam)
+    return [_scan_of(file, looks[file.uri]) for file in files]
+
+
+def blocks_of(file: SourceFile) -> list[tuple[SourceFile, int]]:
+    """The blocks of a file that its checksum is made of, with the offset of each."""
+    return [
+        (file, number * source_files.BLOCK_BYTES) for number in range(max(1, -(-file.size // source_files.BLOCK_BYTES)))
+    ]
+
+
+def digest_of(block: tuple[SourceFile, int]) -> str:
+    """The SHA-256 of one of the blocks."""
+    file, start = block
+    return storage.sha256(storage.read_range(file.content, start, start + source_files.BLOCK_BYTES))
+
+
+def checksum(digests: Iterable[str]) -> str:
+    """A file's checksum from those of its blocks."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def scan_files(
@@ -95,24 +135,25 @@ def _stage(files, folder, reading, label, beam, needed) -> list[SourceFile]:
 def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> dict[str, list[dict]]:
     from headwater.components.common.beam import map_merge
 
-    blocks = [
-        (file, number * source_files.BLOCK_BYTES)
-        for file in files
-        for number in range(max(1, -(-file.size // source_files.BLOCK_BYTES)))
-    ]
+    blocks = [block for file in files for block in blocks_of(file)]
     sizes = [min(source_files.BLOCK_BYTES, file.size - start) for file, start in blocks]
     runs = joined(blocks, (sizes, source_files.BLOCK_BYTES))
-    content = map_merge(
-        f"{label}: scan",
-        runs,
-        functools.partial(_look_at_all, reading),
-        b"\n".join,
-        sizes=[sum(min(source_files.BLOCK_BYTES, file.size - start) for file, start in run) for run in runs],
-        unit="bytes",
-        **{"preload": [__name__], **beam},
-    )
+    own = [sum(min(source_files.BLOCK_BYTES, file.size - start) for file, start in run) for run in runs]
+    return _by_file(map_merge, runs, functools.partial(_look_at_all, reading), f"{label}: scan", own, "bytes", beam)
+
+
+def _by_file(run, items, look, label: str, sizes: list[int], unit: str, beam) -> dict[str, list[dict]]:
+    options = {"preload": [__name__], **beam}
+    content = run(label, items, look, b"\n".join, sizes=sizes, unit=unit, **options)
     lines = [json.loads(line) for line in content.splitlines()]
     return {uri: list(group) for uri, group in itertools.groupby(lines, lambda record: record["uri"])}
+
+
+def _open(item: tuple[SourceFile, int]) -> bytes:
+    file, start = item
+    return json.dumps(
+        {"uri": file.uri, **FORMATS[file.format].look(Block(file, start, b"", b"\n", Reading()))}
+    ).encode()
 
 
 def _look_at_all(reading: Reading, blocks: tuple[tuple[SourceFile, int], ...]) -> bytes:
@@ -133,7 +174,7 @@ def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
 
 
 def _scan_of(file: SourceFile, looks: Sequence[dict]) -> Scan:
-    digest = hashlib.sha256("".join(look["sha256"] for look in looks).encode()).hexdigest()
+    digest = checksum(look["sha256"] for look in looks) if "sha256" in looks[0] else ""
     outline = FORMATS[file.format].outline(file, looks)
     file = dataclasses.replace(file, sha256=digest, names=tuple(outline.names), layout=outline.layout)
     check_names(file.uri, file.names)

@@ -6,11 +6,12 @@ It stands apart from `compute`, so that workers need not import Beam.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common import timings
 from headwater.components.common.dataset import read_element
 from headwater.components.common.distributions import buffers
 from headwater.components.generate_statistics.measure.measuring import measure
@@ -30,11 +31,48 @@ _PIECE_BYTES = 1 << 28
 _COMBINATIONS = 65_536
 
 
-def on_element(work: Any, schema: pa.Schema, cells: int, item: tuple[str, int, tuple[Any, ...]]) -> bytes:
+DIGESTS = ""
+"""Where a split's name stands: of the blocks that elements were given to look at, in order, one a line."""
+
+
+class Element(NamedTuple):
+    """What is worked on at once.
+
+    Attributes:
+      split: its split.
+      place: its number.
+      parts: neighbouring elements of the dataset.
+      blocks: of plain files, to take the checksums of; any element may have any.
+    """
+
+    split: str
+    place: int
+    parts: tuple[Any, ...]
+    blocks: tuple[Any, ...] = ()
+
+
+def on_element(work: Any, schema: pa.Schema, cells: int, item: Element) -> bytes:
     """Hands the rows of an element to `work(split, number of the element, batches)`, about `cells` values a batch."""
-    split, place, elements = item
-    batches = (batch for element in elements for batch in read_element(element, schema))
-    return _pack({split: work(split, place, _pieces(batches, cells))})
+    given = {}
+    if item.blocks:
+        from headwater.components.common import sources
+
+        with timings.spent("checksums"):
+            given[DIGESTS] = "\n".join(map(sources.digest_of, item.blocks)).encode()
+    pieces = _pieces(_read(item.parts, schema), cells)
+    return _pack({**given, item.split: work(item.split, item.place, pieces)})
+
+
+def _read(parts: Sequence[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for part in parts:
+        batches = read_element(part, schema)
+        while True:
+            with timings.spent("reading"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            yield batch
+            del batch
 
 
 def _pieces(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
@@ -136,7 +174,10 @@ def merge_splits(merge: Any, parts: list[bytes]) -> bytes:
         for split, content in _unpacked(part).items():
             by_split.setdefault(split, []).append(content)
     return _pack(
-        {split: contents[0] if len(contents) == 1 else merge(contents) for split, contents in by_split.items()}
+        {
+            split: contents[0] if len(contents) == 1 else b"\n".join(contents) if split == DIGESTS else merge(contents)
+            for split, contents in by_split.items()
+        }
     )
 
 
