@@ -19,7 +19,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, together, write_range
-from headwater.components.common import fanout, overview, results, sources, storage
+from headwater.components.common import fanout, overview, pages, results, sources, storage
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -258,6 +258,7 @@ class _Collection:
             rows = sum(element.rows for element in opened.elements)
             rate = min(1.0, profile.SAMPLE_ROWS / max(rows, 1)) if settings.analyse else 0.0
             key_rate = repeated_keys.rate(settings, rows)
+            pages.prepare("headwater.components.collect", "page.html")
             # The second time under other names: a task that does a part again must not remove what others wrote since.
             own = f"{attempt}x" if attempt and exact else attempt
             plan = Plan(base, own, shape, schema, rate, key_rate)
