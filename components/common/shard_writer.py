@@ -14,6 +14,8 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.shard_file import describe
 
 _FEW_ROWS = 1024
+# The first page of each column is read back.
+_PAGE_BYTES = 1 << 17
 
 
 class ShardWriter:
@@ -57,7 +59,9 @@ class ShardWriter:
             if self._writer is None:
                 # Where the first rows' text repeats, a dictionary is worth its price.
                 repeating = [name for name, column in zip(batch.schema.names, batch.columns) if _repeats(column)]
-                self._writer = pq.ParquetWriter(self._buffer, self._schema, version="2.6", use_dictionary=repeating)
+                self._writer = pq.ParquetWriter(
+                    self._buffer, self._schema, version="2.6", use_dictionary=repeating, data_page_size=_PAGE_BYTES
+                )
                 self._first = plain
             self._writer.write_table(pa.Table.from_batches([plain]))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
