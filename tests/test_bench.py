@@ -81,7 +81,7 @@ def test_suites_name_benches_that_there_are(suite):
 
 
 def test_the_full_suite_has_all_benches():
-    others = {"common", "generator", "run", "mutants", "sizing", "weak_following"}
+    others = {"common", "generator", "limits", "model", "model_fit", "mutants", "run", "sizing", "weak_following"}
     assert {path.stem for path in _BENCH.glob("*.py")} - others == set(run.SUITES["full"])
 
 

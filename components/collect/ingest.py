@@ -19,7 +19,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, together, write_range
-from headwater.components.common import fanout, overview, results, sources, storage
+from headwater.components.common import fanout, overview, pages, results, sources, storage
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -165,7 +165,7 @@ class _Collection:
         try:
             plan, opened, outcome, measured = self._write(scans, places, base, attempt)
             span = home.span if home else _FIRST_SPAN if self._chosen.number == AUTO else self._chosen.number
-            body = _body(settings, opened, plan, outcome.records, span)
+            body = _body(settings, opened, plan, outcome, span)
             body["repeated_keys"] = repeated_keys.describe(outcome.keys, opened.elements, plan.key_rate)
             body["lineage"]["spans"] = [[files.span, files.version] for files in self._chosen.spans]
             body["lineage"]["end"] = self._chosen.end.isoformat() if self._chosen.end else None
@@ -229,12 +229,11 @@ class _Collection:
         home = Home(self._data_root, self._settings.name, self._chosen.number, 1)
         if home.span != AUTO:
             return results.claim(home, "dataset", identity)
-        latest = _FIRST_SPAN - 1
-        for other in results.committed(home.data_root, home.name, "dataset"):
-            if results.load(other.folder("dataset"), "dataset").fingerprint == identity:
-                return other
-            latest = max(latest, other.span)
-        home = dataclasses.replace(home, span=latest + 1)
+        known = results.made_of(home.data_root, home.name, identity)
+        if known:
+            return known
+        latest = next(results.committed(home.data_root, home.name, "dataset"), None)
+        home = dataclasses.replace(home, span=latest.span + 1 if latest else _FIRST_SPAN)
         while not results.claim_exactly(home, "dataset", identity):
             home = dataclasses.replace(home, span=home.span + 1)
         return home
@@ -253,12 +252,13 @@ class _Collection:
             schema = shaping.check_shape(shape)
             shaping.check_splits(settings, schema)
             try:
-                shape, measured = self._look_ahead(shape, opened)
+                shape, measured = self._look_ahead(shape, opened, exact)
             except sources.Misfit:
                 continue
             rows = sum(element.rows for element in opened.elements)
             rate = min(1.0, profile.SAMPLE_ROWS / max(rows, 1)) if settings.analyse else 0.0
             key_rate = repeated_keys.rate(settings, rows)
+            pages.prepare("headwater.components.collect", "page.html")
             # The second time under other names: a task that does a part again must not remove what others wrote since.
             own = f"{attempt}x" if attempt and exact else attempt
             plan = Plan(base, own, shape, schema, rate, key_rate)
@@ -277,12 +277,15 @@ class _Collection:
             _remove_shards(base, outcome.records)
         raise AssertionError("types inferred from all data did not fit")
 
-    def _look_ahead(self, shape: shaping.Shape, opened: sources.Sources) -> tuple[shaping.Shape, dict[str, Any] | None]:
+    def _look_ahead(
+        self, shape: shaping.Shape, opened: sources.Sources, exact: bool
+    ) -> tuple[shaping.Shape, dict[str, Any] | None]:
         """Reads the keys, and the groups, where rows must be dropped for what other rows hold."""
         settings = shape.settings
         if settings.duplicates == "drop":
+            folder = storage.join(self._folder, "exact" if exact else "guessed")
             drops = duplicates.find_duplicates(
-                opened.elements, functools.partial(shaping.read_keys, shape), self._folder, **self._beam
+                opened.elements, functools.partial(shaping.read_keys, shape), folder, **self._beam
             )
             shape = dataclasses.replace(shape, drops=drops)
         if not settings.anonymity:
@@ -308,22 +311,21 @@ class _Collection:
         return self._chosen.end or datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
-def _body(
-    settings: Settings, opened: sources.Sources, plan: Plan, records: Sequence[Mapping[str, Any]], span: int
-) -> dict[str, Any]:
+def _body(settings: Settings, opened: sources.Sources, plan: Plan, outcome: Outcome, span: int) -> dict[str, Any]:
+    records, counts = outcome.records, outcome.counts
     each_read = [rows for record in records for rows in record["read"]]
     read = sum(each_read)
     if not read:
         raise HeadwaterError(f"{', '.join(file.uri for file in opened.files)}: there are columns but no rows")
-    rejected = sum(record["rejected"] for record in records)
+    rejected = counts["rejected"]
     written = sum(shard["rows"] for record in records for shard in record["shards"].values())
-    filtered = _sum(record["filtered"] for record in records)
+    filtered = counts["filtered"]
     if read != written + rejected + sum(filtered.values()):
         raise HeadwaterError(
             f"the counts of records do not add up: {read} read, {written} written, {rejected} rejected, {filtered} "
             "filtered"
         )
-    reasons = _sum(record["reasons"] for record in records)
+    reasons = counts["reasons"]
     share = rejected / read
     accepted = share <= settings.max_rejected_share and written > 0
     schema = plan.schema if settings.key else plan.schema.append(pa.field(ROW_ID, pa.binary(16)))
@@ -346,24 +348,14 @@ def _body(
         "accepted": accepted,
         "refusal": "" if accepted else refusal,
         "accounts": {"read": read, "written": written, "rejected": rejected, "filtered": filtered},
-        "sentinels": _sum(record["sentinels"] for record in records),
-        "lookups": {
-            name: {"unmatched": count} for name, count in _sum(record["unmatched"] for record in records).items()
-        },
+        "sentinels": counts["sentinels"],
+        "lookups": {name: {"unmatched": count} for name, count in counts["unmatched"].items()},
         "rejected": {
             "reasons": dict(sorted(reasons.items())),
             "files": [record["file"] for record in records if "file" in record],
         },
         "lineage": {"sources": sources.lineage(opened, each_read)},
     }
-
-
-def _sum(counts: Any) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for counted in counts:
-        for name, count in counted.items():
-            total[name] = total.get(name, 0) + count
-    return total
 
 
 def _write_indexes(body: dict[str, Any], records: Sequence[Mapping[str, Any]], plan: Plan) -> None:

@@ -52,7 +52,9 @@ def hash_rows(columns: Sequence[pa.Array]) -> np.ndarray:
     """
     total = np.zeros(len(columns[0]), np.uint64)
     for position, column in enumerate(columns):
-        total = mix(total + np.uint64(position * int(_STEP) % 2**64) + hash_values(column))
+        total += np.uint64(position * int(_STEP) % 2**64)
+        total += hash_values(column)
+        _mixed(total)
     return total
 
 
@@ -76,7 +78,7 @@ def hash_values(array: pa.Array) -> np.ndarray:
         return hash_values(array.dictionary_encode())
     hashes = _hash_present(array)
     if array.null_count:
-        hashes[_numpy(pc.is_null(array))] = _MISSING
+        np.copyto(hashes, _MISSING, where=_numpy(pc.is_null(array)))
     return hashes
 
 
@@ -148,7 +150,8 @@ def _hash_present(array: pa.Array) -> np.ndarray:
     if pa.types.is_integer(kind):
         return _hash_integers(_numpy(pc.fill_null(array, 0)))
     if pa.types.is_floating(kind):
-        return _hash_reals(_numpy(pc.fill_null(array, 0.0)).astype(np.float64))
+        # Any value for the missing that is not whole, as most reals.
+        return _hash_reals(_numpy(pc.fill_null(array, 0.5)).astype(np.float64, copy=False))
     if pa.types.is_temporal(kind):
         width = np.int32 if kind.bit_width == 32 else np.int64
         raw = np.frombuffer(array.buffers()[1], width, len(array) + array.offset)
@@ -218,17 +221,19 @@ def _offsets(array: pa.Array, width: type[np.generic]) -> np.ndarray:
 
 def _hash_integers(values: np.ndarray) -> np.ndarray:
     if values.dtype != np.uint64:
-        values = values.astype(np.int64).view(np.uint64)
+        return _mixed(values.astype(np.int64).view(np.uint64))
     return mix(values)
 
 
 def _hash_reals(values: np.ndarray) -> np.ndarray:
-    whole = (np.trunc(values) == values) & (np.abs(values) < 2.0**63)
-    missing = np.isnan(values)
-    if missing.any():
-        values = np.where(missing, np.nan, values)
-    hashes = mix(values.view(np.uint64) ^ _REAL)
+    # NaN equals nothing.
+    odd = values != values
+    if odd.any():
+        values = np.where(odd, np.nan, values)
+    hashes = _mixed(values.view(np.uint64) ^ _REAL)
+    whole = np.trunc(values) == values
     if whole.any():
+        whole &= np.abs(values) < 2.0**63
         hashes[whole] = _hash_integers(values[whole].astype(np.int64))
     return hashes
 

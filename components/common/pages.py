@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import re
+import threading
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _UNITS = [
     ("microseconds since midnight", "time", _MICROSECOND),
     ("INT, microseconds", "duration", _MICROSECOND),
 ]
+_REFERS = re.compile(r'{%-? (?:extends|from|import|include) "([^"]+)"')
 _SPANS = [(86_400.0, "days"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
 
 
@@ -42,6 +44,23 @@ def render(package: str, template: str, **context: Any) -> str:
       The page.
     """
     return _environment(package).get_template(template).render(**context)
+
+
+def prepare(package: str, template: str) -> None:
+    """Compiles a template and those that it refers to in a thread, so that `render` finds them while others work.
+
+    Args:
+      package, template: as `render` takes them.
+    """
+    threading.Thread(target=_compile, args=(_environment(package), template), daemon=True).start()
+
+
+def _compile(environment: jinja2.Environment, template: str) -> None:
+    environment.get_template(template)
+    assert environment.loader is not None
+    source, *_ = environment.loader.get_source(environment, template)
+    for referred in _REFERS.findall(source):
+        _compile(environment, referred)
 
 
 @functools.cache

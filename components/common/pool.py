@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures.process
 import contextlib
+import functools
 import gc
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import spawn
 from typing import Any
 
 from headwater.components.common import machine, user_code
@@ -26,6 +27,14 @@ _SERVER = "headwater.components.common.worker_server"
 
 # Processes use every core already; numpy's threads, which wait busily, would take half of each.
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+# Memory that is freed is kept for the next batch, which needs as much: the system would clear every page of it anew. The
+# C library's settings, in bytes, and Arrow's memory by it: Arrow's own allocators give it back sooner.
+_MEMORY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 
 
 def warm_up(preload: Sequence[str], workers: int = 0) -> None:
@@ -219,19 +228,37 @@ def _start_server(preload: Sequence[str]) -> Any:
 
 def _environment() -> dict[str, str]:
     """This process's environment as worker processes have it."""
-    return {**os.environ, **({} if machine.is_given(_BLAS_THREADS) else {_BLAS_THREADS: "1"})}
+    ours = {_BLAS_THREADS: "1", **_MEMORY}
+    return {**os.environ, **{name: value for name, value in ours.items() if not machine.is_given(name)}}
 
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
     # A new worker would import the main module again: a user's unguarded script would run twice, and kfp's
     # executor would cost every worker a second.
-    main = sys.modules["__main__"]
-    saved: dict[str, Any] = {
-        name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__
-    }
-    main.__spec__ = None
+    _starting.without_main = True
     try:
         yield
     finally:
-        main.__dict__.update(saved)
+        _starting.without_main = False
+
+
+class _Starting(threading.local):
+    """Whether this thread starts a process of ours."""
+
+    without_main = False
+
+
+_starting = _Starting()
+
+
+def _prepare(original: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What a new process is told of this one; another's processes are told all of it."""
+    told = original(name)
+    if _starting.without_main:
+        for key in ("init_main_from_name", "init_main_from_path"):
+            told.pop(key, None)
+    return told
+
+
+spawn.get_preparation_data = functools.partial(_prepare, spawn.get_preparation_data)

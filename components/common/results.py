@@ -6,6 +6,8 @@ without one all files are. Under `data_root` the folders lie at
 
     <data_root>/<dataset>/span=<n>/version=<v>/{data,labels,statistics,schema,passed,quarantine,anomalies,reports}/
 
+Beside the spans, `_made/<fingerprint>.json` says where the dataset of a fingerprint lies.
+
 A version's folder of a kind belongs to the fingerprint that claims it first (`_claim.json`, created
 conditionally). An attempt with the same fingerprint writes the same content there, or adopts what is
 committed; one with another fingerprint, or with other files for the same one before anything is committed, moves to
@@ -283,6 +285,27 @@ def save(
     return Result(output, json.loads(content), storage.sha256(content))
 
 
+def found(
+    kind: str, output: str, *, inputs: Mapping[str, Result], settings: Mapping[str, Any], home: Home | None
+) -> Result | None:
+    """What `save` would adopt of an earlier attempt, which need not be made again; its manifest is then at `output`.
+
+    Args:
+      kind, output, inputs, settings, home: as `save` takes them.
+    """
+    if not home:
+        return None
+    identity = fingerprint(kind, {role: result.fingerprint for role, result in inputs.items()}, settings)
+    span = storage.join(home.data_root, home.name, f"span={home.span}")
+    for version in numbered(span, "version"):
+        there = dataclasses.replace(home, version=version).folder(kind)
+        if version >= home.version and storage.exists(storage.join(there, MANIFEST)):
+            result = load(there, kind)
+            if result.fingerprint == identity:
+                return bring(result, output)
+    return None
+
+
 def encode(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as bytes, the same for the same content."""
     return (indented(manifest) + "\n").encode()
@@ -342,6 +365,9 @@ def commit(home: Home, kind: str, manifest: bytes) -> bool:
     """
     fanout.hold()
     folder = home.folder(kind)
+    if kind == "dataset":
+        # Before the manifest: what is noted and not there counts for nothing, but what is there must be noted.
+        _note(home, json.loads(manifest)["fingerprint"])
     if storage.create(storage.join(folder, MANIFEST), manifest):
         return True
     if load(folder, kind).fingerprint != json.loads(manifest)["fingerprint"]:
@@ -380,6 +406,49 @@ def committed(data_root: str, name: str, kind: str, spans: Callable[[int], bool]
             home = Home(data_root, name, span, version)
             if storage.exists(storage.join(home.folder(kind), MANIFEST)):
                 yield home
+
+
+def made_of(data_root: str, name: str, identity: str) -> Home | None:
+    """The dataset of a fingerprint, if one is committed; a few requests, however many spans there are.
+
+    Args:
+      data_root, name: as `committed` takes them.
+      identity: the fingerprint.
+    """
+    complete = storage.join(_notes(data_root, name), "_complete.json")
+    found = _noted(data_root, name, identity)
+    if found or storage.exists(complete):
+        return found
+    # Spans of a version that took no notes.
+    known = set()
+    for other in committed(data_root, name, "dataset"):
+        own = load(other.folder("dataset"), "dataset").fingerprint
+        if own not in known:
+            known.add(own)
+            _note(other, own)
+    if known:
+        storage.create(complete, encode({}))
+    return _noted(data_root, name, identity) if identity in known else None
+
+
+def _noted(data_root: str, name: str, identity: str) -> Home | None:
+    uri = storage.join(_notes(data_root, name), f"{identity}.json")
+    if not storage.exists(uri):
+        return None
+    home = Home(data_root, name, **json.loads(storage.read_bytes(uri)))
+    # It may have been removed since, or never have been committed.
+    if not storage.exists(storage.join(home.folder("dataset"), MANIFEST)):
+        return None
+    return home if load(home.folder("dataset"), "dataset").fingerprint == identity else None
+
+
+def _note(home: Home, identity: str) -> None:
+    place = {"span": home.span, "version": home.version}
+    storage.write_bytes(storage.join(_notes(home.data_root, home.name), f"{identity}.json"), encode(place))
+
+
+def _notes(data_root: str, name: str) -> str:
+    return storage.join(data_root, name, "_made")
 
 
 def before(home: Home, kind: str, most: int) -> list[Home]:

@@ -98,6 +98,7 @@ class Scheduler:
         self._notes = notes or timings.Pass(job.label, 0, job.processes, 0.0)
         self._told = told or (lambda size: None)
         self._begun = 0
+        self._beginning: concurrent.futures.Future | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -106,15 +107,27 @@ class Scheduler:
         self._failed: Node | None = None
 
     def begin(self) -> None:
-        """Gives a pool as many of the job's runs as it has use for."""
+        """Gives a pool as many of the job's runs as it has use for; in a thread, as processes that start are waited for."""
+        if self._job.processes:
+            starter = concurrent.futures.ThreadPoolExecutor(1)
+            self._beginning = starter.submit(self._begin)
+            starter.shutdown(wait=False)
+
+    def _begin(self) -> None:
         for start, stop in self._job.runs():
-            if self._is_full() or not self._job.processes:
+            if self._is_full():
                 return
-            self.add_own(start, stop)
+            self.add(start, self._job.items[start:stop], sum(self._job.sizes[start:stop]))
             self._begun = stop
+
+    def _have_begun(self) -> None:
+        if self._beginning:
+            beginning, self._beginning = self._beginning, None
+            beginning.result()
 
     def add_own(self, start: int, stop: int) -> None:
         """Adds a run of the job's own items, unless it was begun with."""
+        self._have_begun()
         if start >= self._begun:
             self.add(start, self._job.items[start:stop], sum(self._job.sizes[start:stop]))
 
@@ -137,12 +150,16 @@ class Scheduler:
         Returns:
           The nodes that have no parent yet, as some of its other children were never here.
         """
+        self._have_begun()
         while self._tasks:
             self._take()
         return self._nodes if self._failed is None else {self._failed: self._nodes[self._failed]}
 
     def close(self) -> None:
         """Ends the processes."""
+        with contextlib.suppress(Exception):
+            # What is wrong was told where it was waited for, or something else was earlier.
+            self._have_begun()
         self._pool.close()
 
     def _is_full(self) -> bool:

@@ -113,6 +113,11 @@ def compute_statistics(
     whole = {name: {**entry, "paths": []} if name in marked else entry for name, entry in told.items()}
     private = find_private(settings, {**marked, **whole})
     check_against(settings, opened.schema, private)
+    recorded = _recorded(settings, private)
+    known = results.found("statistics", output, inputs={"dataset": opened.result}, settings=recorded, home=opened.home)
+    if known:
+        print(f"{_LABEL}: this was computed before: {known.uri}", flush=True)
+        return known
     passes = _Passes(opened, beam_pipeline_args, workers)
     chosen, summary = _choose_slices(passes, settings)
     plan = _plan(settings, steering, opened, private, chosen)
@@ -140,11 +145,11 @@ def _report(
 ) -> Result:
     """Writes what the states say."""
     encoded = {split: state_of.get(split) or state_file.encode(of_no_rows(plan)) for split in opened.splits}
-    known = {split: state_file.decode(content) for split, content in encoded.items()}
+    states = {split: state_file.decode(content) for split, content in encoded.items()}
     label = settings.label_feature
     statistics = {
         split: to_statistics(state, split, settings.sizes, weighted=bool(plan.weight), private=private, label=label)
-        for split, state in known.items()
+        for split, state in states.items()
     }
     files = {
         FILE.format(split=split): proto.SerializeToString(deterministic=True) for split, proto in statistics.items()
@@ -171,7 +176,7 @@ def _report(
         body["slices"] = summary
     if settings.sample_rate < 1:
         seen = sum(opened.rows(split) for split in opened.splits)
-        drawn = int(sum(state.examples[0, 0] for state in known.values()))
+        drawn = int(sum(state.examples[0, 0] for state in states.values()))
         body["sample"] = {"rate": settings.sample_rate, "seed": settings.seed, "seen": seen, "kept": drawn}
     if settings.worst_slices:
         body["worst_slices"], body["worst_slices_looked_at"] = _find_worst(passes, settings.worst_slices, statistics)

@@ -22,6 +22,10 @@ from common import duckdb_query, ratio, run
 def collect(source: str, output: str, settings: str = "{}") -> dict:
     """Seconds of collect."""
     from headwater.components.collect import collect_dataset
+    from headwater.components.common import local_beam
+
+    # As in a task, and in a command.
+    local_beam.claim_process()
 
     shutil.rmtree(output, ignore_errors=True)
     started = time.perf_counter()
@@ -53,7 +57,8 @@ def duplicates(source: str, key: str) -> dict:
         started = time.perf_counter()
         drops = find_duplicates(opened.elements, functools.partial(shaping.read_keys, shape), folder)
         seconds = time.perf_counter() - started
-    return {"seconds": seconds, "dropped": sum(stop - start for parts in drops.offsets for start, stop in parts)}
+        dropped = sum(len(drops.of(number)) for number in range(len(opened.elements)))
+    return {"seconds": seconds, "dropped": dropped}
 
 
 def personal(source: str) -> dict:
@@ -84,8 +89,8 @@ def personal(source: str) -> dict:
         shards.write_range(plan, runs[0])
         spent[0] = 0.0
         started = time.perf_counter()
-        for number in (1, 2, 3):
-            shards.write_range(plan, runs[number])
+        for run in runs[1:4] or runs:
+            shards.write_range(plan, run)
         return {"share": spent[0] / (time.perf_counter() - started)}
 
 
@@ -123,8 +128,8 @@ def _against_copy(label, source, relation, folder, options):
         )
         ours.append(run("collect", source, folder / "out", json.dumps({"analyse": False}))["seconds"])
         whole.append(run("collect", source, folder / "out")["seconds"])
-    yield ratio(f"{label}: against DuckDB COPY", ours, peer, 2.0)
-    yield ratio("  the same with the analysis of a sample", whole, peer, None)
+    yield ratio(f"{label}: against DuckDB COPY", ours, peer, 1.5)
+    yield ratio("  the same with the analysis of a sample", whole, peer, 2.0)
 
 
 def bench_duplicates(folder, options):
@@ -158,7 +163,7 @@ def bench_lookup(folder, options):
     for _ in range(options.runs):
         peer.append(run("duckdb_query", query)["seconds"])
         ours.append(run("collect", source, folder / "out", json.dumps(settings))["seconds"])
-    yield ratio(f"lookup, {options.rows:,} × 100,000, written", ours, peer, 3.0)
+    yield ratio(f"lookup, {options.rows:,} × 100,000, written", ours, peer, 2.0)
 
 
 def bench_memory(folder, options):

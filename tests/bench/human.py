@@ -1,7 +1,7 @@
 """label's method human: votes to classes beside crowd-kit's Dawid and Skene, the majority and an oracle, in one run; and end
 to end.
 
-    python tests/bench/human.py [--only aggregation,small,label] [--rows N]
+    python tests/bench/human.py [--only aggregation,skill,small,label] [--rows N]
 
 crowd-kit runs in the environment that `make test-peers` makes.
 """
@@ -27,6 +27,7 @@ from common import Peak, Row, faster, main, run
 
 _PEER = pathlib.Path.home() / ".cache/headwater-peers/crowd-kit/bin/python"
 _SIDE = str(_HERE.parent / "peers/crowdkit_side.py")
+_SHRUNK = 8
 
 
 def _kinds(votes):
@@ -72,6 +73,35 @@ def bench_aggregation(folder: pathlib.Path, options: argparse.Namespace) -> Iter
         yield f"oracle: {name}", told(known, truth), "", "", ""
     yield faster("Dawid and Skene, fit and prediction: CPU", [cpu], [peer["cpu"]], 8)
     yield faster("the same: wall", [wall], [peer["seconds"]], 8)
+
+
+def bench_skill(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Raters of narrower skill: log loss without truth beside that of confusions that were counted on as many other items whose
+    truth was known, which is as good as they can be known from so many votes; and beside the oracle's."""
+    from raters import generate, oracle
+
+    from headwater.components.label.human.aggregation import dawid_skene
+
+    half, found = 200_000, []
+    for seed in range(1, 6):
+        truth, votes, confusion, shares = generate(2 * half, 500, 5, 4, seed, accuracy=(0.65, 0.90))
+        own = votes.item >= half
+        judged = votes._replace(
+            item=votes.item[own] - half, rater=votes.rater[own], answer=votes.answer[own], items=half
+        )
+        counts = np.zeros(confusion.shape)
+        np.add.at(counts, (votes.rater[~own], truth[votes.item[~own]], votes.answer[~own]), 1)
+        counted = counts + _SHRUNK * confusion.mean(0)
+        posteriors = (
+            dawid_skene(judged, _kinds(judged)).predict(judged),
+            oracle(judged, counted / counted.sum(2, keepdims=True), shares),
+            oracle(judged, confusion, shares),
+        )
+        found.append([float(_loss(each, truth[half:])) for each in posteriors])
+    ours, known, best = np.mean(found, 0)
+    yield "skill .65 to .90, log loss, mean of 5 draws", f"{ours:.4f}", "", "", "≤ .110"
+    yield "  beside confusions counted with truth", f"{ours:.4f}", f"{known:.4f}", f"{ours - known:+.4f}", ""
+    yield "  beside the oracle", f"{ours:.4f}", f"{best:.4f}", f"{ours - best:+.4f}", ""
 
 
 def bench_small(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
@@ -147,7 +177,7 @@ def measure_label(path: str) -> dict:
     return {"seconds": time.perf_counter() - start}
 
 
-BENCHES = {"aggregation": bench_aggregation, "small": bench_small, "label": bench_label}
+BENCHES = {"aggregation": bench_aggregation, "skill": bench_skill, "small": bench_small, "label": bench_label}
 
 if __name__ == "__main__":
     sys.exit(main([make_votes, measure_label], BENCHES))

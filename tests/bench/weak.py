@@ -3,7 +3,8 @@
     python tests/bench/weak.py [--only apart,golden] [--folder F]
 
 Snorkel runs in an environment of its own in the folder, which tests/bench/label.py makes, crowd-kit in the one that
-`make test-peers` makes; each is left out where it is not there. So are real votes, which lie beside the project.
+`make test-peers` makes; each is left out where it is not there. So are real votes, which lie in the folder that
+HEADWATER_VOTES names, or beside the project.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 from common import Row, finish, main
 from votes import generate, naive_bayes, plain_em, smoothed_majority, sparse
 
-_REAL = _HERE.parents[2] / "shared/data/votes"
+_REAL = pathlib.Path(os.environ.get("HEADWATER_VOTES") or _HERE.parents[2] / "shared/data/votes")
 _CROWDKIT = pathlib.Path.home() / ".cache/headwater-peers/crowd-kit/bin/python"
 _SEEDS, _DRAWS = 4, 10
 _GOLD = (100, 500)
@@ -60,6 +61,8 @@ def bench_apart(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[R
 def bench_golden(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[Row]:
     """Log loss with gold rows, means of draws, beside the best of models that take gold."""
     for name, truth, votes, classes in _sets():
+        # It takes no gold.
+        plain = smoothed_majority(votes, classes)
         for golden in (each for each in _GOLD if 1.5 * each < len(truth)):
             losses: dict[str, list[float]] = {}
             for draw in range(_DRAWS):
@@ -71,7 +74,7 @@ def bench_golden(folder: pathlib.Path, options: argparse.Namespace) -> Iterator[
                     ("naive Bayes", naive_bayes(votes, classes, gold)),
                     ("EM", plain_em(votes, classes, gold)),
                     ("Dawid-Skene", plain_em(votes, classes, gold, abstaining=False)),
-                    ("majority", smoothed_majority(votes, classes)),
+                    ("majority", plain),
                 ):
                     losses.setdefault(model, []).append(_score(posterior[gold < 0], truth[gold < 0])[1])
             own = np.array(losses.pop("ours"))

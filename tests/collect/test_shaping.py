@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.shape import duplicates as duplicates_module
+from headwater.components.collect.shape import lookups
 from headwater.components.common import hashing, open_dataset
 from headwater.components.common.dataset import rejected
 from headwater.components.common.errors import HeadwaterError
@@ -58,6 +59,30 @@ def test_a_lookup_adds_columns_and_no_rows(orders, tmp_path):
     rows = sorted(zip(*[ours[name].to_pylist() for name in ("id", "shop_city", "shop_size")]))
     assert rows == [tuple(row) for row in expected]
     assert found.body["lookups"] == {"shops": {"unmatched": sum(1 for i in range(300) if i % 7 > 4)}}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 8, 1_023, 1_024, 40_000])
+def test_a_lookup_of_any_size_finds_what_it_has(tmp_path, size):
+    numbers = np.random.default_rng(size).permutation(2 * size + 2)
+    table = pa.table(
+        {"number": pa.array(numbers[:size], pa.int64()), "square": pa.array(numbers[:size] ** 2, pa.int64())}
+    )
+    with pa.OSFile(str(tmp_path / "lookup"), "wb") as sink, pa.ipc.new_file(sink, _staged(table).schema) as writer:
+        writer.write_table(_staged(table))
+    batch = pa.RecordBatch.from_arrays([pa.array(numbers, pa.int64())], ["number"])
+    unmatched: dict[str, int] = {}
+    lookup = lookups.Lookup(source="", on={"number": "number"})
+    joined = lookups.join(batch, "squares", lookup, str(tmp_path / "lookup"), unmatched)
+    expected = [number**2 if place < size else None for place, number in enumerate(numbers.tolist())]
+    assert joined["square"].to_pylist() == expected and unmatched == {"squares": size + 2}
+
+
+def _staged(table):
+    """A lookup as it is staged: in the order of the keys' hashes."""
+    hashes = hashing.hash_rows([table["number"].combine_chunks()])
+    order = pa.array(np.argsort(hashes))
+    staged = pa.table([table["number"], table["square"], pa.array(hashes)], ["_key_0", "square", "_hash"])
+    return staged.take(order).combine_chunks()
 
 
 def test_a_lookup_of_two_columns_joins_weather_by_hour_and_airport(few_flights, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import files, inferring
-from headwater.components.common.sources.formats import csv, csv_ranges
+from headwater.components.common.sources.formats import csv, csv_parsing, csv_ranges
 from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import VALUE_BYTES
 
@@ -87,6 +87,35 @@ def test_stray_quotes_cut_no_record(body, block_bytes, tmp_path, monkeypatch):
         return
     monkeypatch.setattr(files, "BLOCK_BYTES", 1 << 20)
     assert rows_of(path, ranges) == rows_of(path, ranges_of(path, 1 << 20))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    rows=st.sampled_from(['x1,"\n\r é', "x1é"]).flatmap(
+        lambda letters: st.lists(
+            st.lists(st.text(st.sampled_from(letters), max_size=6), min_size=1, max_size=3), max_size=12
+        )
+    ),
+    end=st.sampled_from(["\n", "\r\n"]),
+    dialect=st.sampled_from([COMMA, Dialect(escape="\\"), Dialect(quote="")]),
+    block_bytes=st.integers(1, 40),
+)
+def test_rows_do_not_depend_on_what_is_parsed_together(rows, end, dialect, block_bytes):
+    def written(text):
+        # Quotes within a value may stand as they are.
+        plain = not dialect.quote or not text.startswith('"') and not set(",\n\r").intersection(text)
+        return text if plain else '"' + text.replace('"', '""') + '"'
+
+    data = "".join(",".join(map(written, row)) + end for row in rows).encode()
+
+    def read():
+        batch, numbers, rejections = csv.read_rows(data, NAMES, {"a": pa.string(), "b": pa.int64()}, dialect, 1)
+        return batch.to_pydict(), numbers.tolist(), rejections, csv.infer_types(data, NAMES, dialect)
+
+    whole = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_parsing, "BLOCK_BYTES", block_bytes)
+        assert read() == whole
 
 
 def test_an_unclosed_quote_names_its_line(tmp_path):

@@ -52,3 +52,25 @@ def test_a_component_imports_no_beam_before_there_is_work():
         "print('apache_beam' in sys.modules, 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False False\n"
+
+
+BEGINS = """
+import os, subprocess, sys, time
+from headwater.components.common import beam
+
+def wait(event, arguments):
+    until = time.monotonic() + 60
+    while (event, arguments[:1]) == ("import", ("apache_beam",)) and not os.path.exists({last!r}):
+        assert time.monotonic() < until, "no work was begun"
+        time.sleep(0.05)
+
+sys.addaudithook(wait)
+items = [["touch", {first!r}], ["touch", {last!r}]]
+print(beam.map_merge("t", items, subprocess.check_output, b"".join, sizes=[1, 1], workers=2))
+"""
+
+
+def test_work_begins_while_beam_is_imported(tmp_path):
+    program = BEGINS.format(first=str(tmp_path / "first"), last=str(tmp_path / "last"))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    assert done.stdout.endswith("b''\n"), done.stderr

@@ -7,7 +7,7 @@ import time
 import pytest
 from jobs import bracket, double, fail_at, join, slow_first
 
-from headwater.components.common import beam, local_beam, timings
+from headwater.components.common import beam, timings
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.merge_tree import GROUP, Tree
 from headwater.components.common.pool import FAILED, WORKED
@@ -113,20 +113,6 @@ def test_bundles_of_any_elements_become_one_result():
     whole = tree.joined({(0, each): double(each) for each in range(100)}, bracket)
     assert join_nodes(tree, bracket, nodes) == {node: WORKED + content for node, content in whole.items()}
     assert join_nodes(tree, bracket, {**nodes, (0, 7): FAILED + b"a", (0, 5): FAILED + b"b"}) == {(0, 5): FAILED + b"b"}
-
-
-def test_workers_have_work_before_beam_is_asked(monkeypatch):
-    # A first import of Beam takes a second, in which workers would wait.
-    asked, begin, graph = [], Scheduler.begin, local_beam.graph
-
-    def noting(scheduler):
-        begin(scheduler)
-        asked.append(len(scheduler._tasks))
-
-    monkeypatch.setattr(Scheduler, "begin", noting)
-    monkeypatch.setattr(local_beam, "graph", lambda arguments: asked.append("beam") or graph(arguments))
-    beam.map_merge("t", list(range(64)), double, join, sizes=[1] * 64, workers=2)
-    assert asked[:2] == [4, "beam"]
 
 
 def test_what_is_told_of_time_adds_up():

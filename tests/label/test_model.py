@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from votes import COPIES, PRIOR, generate, oracle
 
-from headwater.components.label.weak import costs, em, fitting, model, tally
+from headwater.components.label.weak import costs, em, fitting, model, stacking, tally
 
 
 def hashes(rows, seed=12345):
@@ -158,6 +158,20 @@ def test_a_model_that_gold_refutes_is_not_taken():
     seen = fitting.fit(counted(votes, gold, classes=2), pairs=False)
     assert score(blind.predict(votes), truth)[0] < 0.6 < 0.9 < score(seen.predict(votes), truth)[0]
     assert seen.kind == "naive_bayes"
+
+
+def test_gold_that_cannot_choose_between_two_starts_follows_both():
+    chance = np.random.default_rng(0)
+    one, other = chance.normal(size=(2, 20, 2)).astype(np.float32)
+    truth = chance.integers(0, 2, 20)
+    # Each row once more with the models' parts changed, in the same fold: both are as good.
+    logits = [np.concatenate([one, other]), np.concatenate([other, one])]
+    even = stacking.weights_of(logits, np.tile(truth, 2), [np.array([1.0, 0.0]), np.array([0.0, 1.0])])
+    assert even[0] == pytest.approx(even[1]) and even[0] > 0.1
+    truth = chance.integers(0, 2, 400)
+    right, noise = 3 * np.eye(2, dtype=np.float32)[truth], chance.normal(size=(400, 2)).astype(np.float32)
+    sure = stacking.weights_of([right, noise], truth, [np.array([1.0, 0.0]), np.array([0.0, 1.0])])
+    assert sure[0] > 1 and sure[1] < 0.1
 
 
 def test_a_balance_that_is_known_is_kept():

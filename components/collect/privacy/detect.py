@@ -107,6 +107,7 @@ IN_RANGE_SHARE = 0.95
 BELOW = ":\0"
 """What stands between a path within structs and what is counted there."""
 
+_BOUNDS = ((":latitude", 90), (":longitude", 180))
 _SAMPLE = 2048
 _MANY = 4096
 
@@ -135,9 +136,9 @@ def scan(column: pa.Array) -> dict[str, int]:
     if is_text(kind):
         return _scan_text(column)
     if pa.types.is_decimal(kind):
-        return _scan_numbers(column.drop_null().cast(pa.float64()))
+        return _scan_numbers(column.cast(pa.float64()))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _scan_numbers(column.drop_null())
+        return _scan_numbers(column)
     return {}
 
 
@@ -259,18 +260,25 @@ def _scan_text(column: pa.Array) -> dict[str, int]:
 
 def _scan_numbers(column: pa.Array) -> dict[str, int]:
     """Cards among whole numbers, and how many numbers are long or in the range of coordinates."""
-    if not len(column) or pa.types.is_float16(column.type):
+    present = len(column) - column.null_count
+    if not present or pa.types.is_float16(column.type):
         return {}
-    counts = {}
+    counts: dict[str, int] = {}
     real = pa.types.is_floating(column.type)
     least, most = (value.as_py() for value in pc.min_max(column).values())
-    numbers = column.to_numpy(zero_copy_only=False)
+    # Of nothing but NaN the least is none, or above the most.
+    inside = [key for key, bound in _BOUNDS if real and -bound <= least <= most <= bound]
+    if len(inside) == len(_BOUNDS):
+        return dict.fromkeys(inside, present)
+    if not real and most < 10**6:
+        return {}
+    numbers = column.drop_null().to_numpy(zero_copy_only=False)
     if most >= 10**6:
         counts[":long"] = int(np.count_nonzero((numbers >= 10**6) & (numbers <= 10**19 - 1)))
     if real:
-        for key, bound in ((":latitude", 90), (":longitude", 180)):
-            inside = -bound <= least and most <= bound and not math.isnan(least + most)
-            counts[key] = len(numbers) if inside else int(np.count_nonzero(np.abs(numbers) <= bound))
+        sizes = np.abs(numbers)
+        for key, bound in _BOUNDS:
+            counts[key] = present if key in inside else int(np.count_nonzero(sizes <= bound))
     elif most >= 10**12:
         for length in range(13, 20):
             counts.update(merge([counts, _scan_cards(numbers, length)]))

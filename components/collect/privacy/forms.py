@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -85,6 +86,12 @@ class NumberTemplate:
     check: Callable[[np.ndarray], np.ndarray]
     bare: bool = False
     alone: bool = True
+
+    @functools.cached_property
+    def first_digits(self) -> tuple[int, int]:
+        """Where its first run of digits begins, and how long that is."""
+        first = self.form.index("d")
+        return first, len(self.form) - first - len(self.form[first:].lstrip("d"))
 
 
 def _templates() -> tuple[NumberTemplate, ...]:

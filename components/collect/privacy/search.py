@@ -39,6 +39,8 @@ from headwater.components.collect.privacy.forms import (
 
 _PAD = 64
 _CHUNK_BYTES = 1 << 28
+# Longer runs of digits are no part of any number that is looked for.
+_LONG_RUN = 32
 
 
 def find(values: pa.Array) -> dict[str, np.ndarray]:
@@ -111,7 +113,8 @@ class _Text:
     def __init__(self, values: pa.Array):
         end = "\n" if pa.types.is_string(values.type) else b"\n"
         lines = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
-        joined = np.frombuffer(pc.binary_join(lines, end)[0].as_buffer(), np.uint8)
+        self._text = pc.binary_join(lines, end)[0].as_buffer().to_pybytes()
+        joined = np.frombuffer(self._text, np.uint8)
         self.bytes = np.full(len(joined) + 2 * _PAD, 10, np.uint8)
         self.bytes[_PAD:-_PAD] = joined
         offsets = _offsets(values)
@@ -122,13 +125,14 @@ class _Text:
         self.starts, self.ends = edges[0::2], edges[1::2]
         self.lengths = self.ends - self.starts
         self.bounds = np.searchsorted(self.starts, np.append(self.lines, len(self.bytes)))
+        self._has_runs = np.bincount(np.minimum(self.lengths, _LONG_RUN), minlength=_LONG_RUN + 1) > 0
         self._begun: dict[int, np.ndarray] = {}
 
     def match(self, template: NumberTemplate, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold a template's number to `found`."""
-        form = template.form
-        first = form.index("d")
-        length = len(form) - first - len(form[first:].lstrip("d"))
+        form, (first, length) = template.form, template.first_digits
+        if not self._has_runs[length]:
+            return
         starts = self._runs_of(length) - first
         for place, wanted in enumerate(form):
             if not len(starts):
@@ -171,7 +175,7 @@ class _Text:
 
     def ipv4(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold four numbers up to 255 with points between them, none with a leading zero."""
-        if len(self.starts) < 4:
+        if len(self.starts) < 4 or b"." not in self._text:
             return
         short = (self.lengths <= 3) & ((self.lengths == 1) | (self.bytes[self.starts] != 48))
         pointed = (self.starts[1:] == self.ends[:-1] + 1) & (self.bytes[self.ends[:-1]] == ord("."))
@@ -186,7 +190,9 @@ class _Text:
 
     def macs(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold six pairs of hexadecimal digits, with a letter and a digit among them."""
-        for mark in (ord(":"), ord("-")):
+        for mark in b":-":
+            if mark not in self._text:
+                continue
             starts = np.flatnonzero(self.bytes == mark) - 2
             for place in range(1, 5):
                 starts = starts[self.bytes[starts + 2 + 3 * place] == mark]
@@ -209,6 +215,8 @@ class _Text:
 
     def with_colons(self) -> np.ndarray:
         """The rows with digits that may hold an IPv6 address."""
+        if b":" not in self._text:
+            return np.zeros(0, np.int64)
         colons = np.flatnonzero(self.bytes == ord(":"))
         double = colons[self.bytes[colons + 1] == ord(":")]
         many = colons[6:][colons[6:] - colons[:-6] <= 30]

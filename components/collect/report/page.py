@@ -153,15 +153,23 @@ def _column(
     if numbers is not None:
         result["chart"] = _chart(name, *numbers)
     elif pa.types.is_string(present.type) or pa.types.is_boolean(present.type):
-        counts = pc.value_counts(present)
-        pairs = sorted(
-            zip(counts.field(1).to_pylist(), counts.field(0).to_pylist()), key=lambda pair: (-pair[0], str(pair[1]))
-        )
-        if pairs[0][0] > 1:
-            bins = [Bin(_short(value), (count / len(values),)) for count, value in pairs]
-            result["chart"] = charts.rows(name, bins, ["share"], most_rows=_MOST_VALUES)
+        result["chart"] = _words(name, pc.value_counts(present), len(values))
     result["example"] = _short(_told(present[0]))
     return result
+
+
+def _words(name: str, counted: pa.StructArray, rows: int) -> dict[str, Any] | None:
+    """The chart of the most frequent values; None where no value repeats."""
+    counts = counted.field(1).to_numpy()
+    if counts.max() <= 1:
+        return None
+    least = np.sort(counts)[-min(_MOST_VALUES, len(counts))]
+    chosen = np.flatnonzero(counts >= least)
+    values = counted.field(0).take(pa.array(chosen)).to_pylist()
+    pairs = sorted(zip(counts[chosen].tolist(), values), key=lambda pair: (-pair[0], str(pair[1])))
+    bins = [Bin(_short(value), (count / rows,)) for count, value in pairs[:_MOST_VALUES]]
+    others = np.sort(counts)[::-1][len(bins) :].tolist()
+    return charts.rows(name, bins + [Bin("", (count / rows,)) for count in others], ["share"], most_rows=_MOST_VALUES)
 
 
 def _numbers(values: pa.Array) -> tuple[np.ndarray, Unit] | None:

@@ -28,7 +28,7 @@ def find_personal(
     private: dict[str, Any] = {}
     findings = []
     for field in schema:
-        counts = detect.merge([record["personal"].get(field.name, {}) for record in outcome.records])
+        counts = outcome.counts["personal"].get(field.name, {})
         present = state[field.name]["rows"] - state[field.name]["missing"] if field.name in state else 0
         others = [name for name in schema.names if name != field.name]
         judged = detect.judge(field.name, field.type, counts, present, others)

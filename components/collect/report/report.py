@@ -57,7 +57,7 @@ def add_report(
     Returns:
       The page.
     """
-    state = profile.merge([record["profile"] for record in outcome.records])
+    state = outcome.counts["profile"]
     measured = profile.finish(state, schema, settings.event_time or None)
     private, findings = personal.find_personal(outcome, schema, state, settings)
     for name in private:

@@ -141,9 +141,11 @@ def _words(known: pa.Array) -> list[Code]:
     order = np.argsort(-counts, kind="stable")[:_MOST_WORDS]
     texts = [str(text) for text in values.take(pa.array(order)).to_pylist()]
     shares = dict(zip(texts, counts[order].tolist()))
-    codes = [text for text in texts if text.strip().lower() in WORDS and shares[text] >= LEAST_ROWS]
+    codes = [text for text in texts if shares[text] >= LEAST_ROWS and text.strip().lower() in WORDS]
+    if not codes:
+        return []
     others = [text for text in texts if text not in codes]
-    if not codes or len(others) < 2:
+    if len(others) < 2:
         return []
     return [Code(text, shares[text], "the other values are different") for text in codes if not _fits(text, others)]
 

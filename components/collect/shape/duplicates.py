@@ -2,37 +2,67 @@
 
 Of the rows with one key the first stays, in the order of sources and of rows in them. A key is 128 bits of hash, so two
 different keys are taken for one with a chance of n²/2¹²⁹.
+
+Ranges are spilled in runs of neighbours, so that files and requests grow with rows divided by the rows of a partition, squared. Of
+the rows of a run with one key only the first is spilled: one key that most rows have is no large partition.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from headwater.components.common import hashing, partitions
+from headwater.components.common import hashing, partitions, storage
 from headwater.components.common.partitions import PartitionResults, Spilled
 from headwater.components.common.sources import Element, Misfit
+from headwater.components.common.sources.joining import joined
 
 PARTITION_ROWS = 2_000_000
-"""How many rows a partition holds, on average."""
+"""How many rows a partition holds, on average, and a run at most."""
 
 _NAME = "keys"
 _RECORD = np.dtype([("first", "<u8"), ("second", "<u8"), ("element", "<u4"), ("row", "<u4")])
-_DROP = np.dtype([("element", "<u4"), ("row", "<u4")])
+# `element` is the run here, as what is given back is to be found by it.
+_DROP = np.dtype([("element", "<u4"), ("range", "<u4"), ("row", "<u4")])
 
 
 class Drops(NamedTuple):
-    """The rows to be dropped."""
+    """The rows to be dropped.
+
+    Attributes:
+      dropped: those whose key stands in an earlier run, by run.
+      own: of each run, how many rows repeat a key of the same run.
+      starts: the first range of each run.
+    """
 
     dropped: PartitionResults
+    own: Sequence[int]
+    starts: Sequence[int]
 
     def of(self, element: int) -> np.ndarray:
         """The rows to be dropped from an element, counted from its first, int64, rising."""
-        return np.sort(self.dropped.of(element)["row"]).astype(np.int64)
+        drops = self._of_run(bisect.bisect_right(self.starts, element) - 1)
+        return np.sort(drops["row"][drops["range"] == element]).astype(np.int64)
+
+    def _of_run(self, run: int) -> np.ndarray:
+        global _last
+        folder = self.dropped.folder
+        # Neighbours follow each other.
+        if _last is None or _last[0] != (folder, run):
+            own = np.empty(0, _DROP)
+            if self.own[run]:
+                own = np.frombuffer(storage.read_bytes(_own(folder, run)), _DROP)
+            _last = (folder, run), np.concatenate([own, self.dropped.of(run)])
+        return _last[1]
+
+
+_last: tuple[tuple[str, int], np.ndarray] | None = None
 
 
 def find_duplicates(
@@ -47,7 +77,7 @@ def find_duplicates(
       elements: the ranges, in order.
       keys_of: gives an element's keys as batches of the key columns alone, each with the numbers of its rows in the
         source; picklable.
-      folder: URI of a scratch folder that every worker reaches.
+      folder: URI of a scratch folder that every worker reaches, of this search alone.
       **beam: options of `beam.map_merge`.
 
     Raises:
@@ -55,64 +85,100 @@ def find_duplicates(
     """
     from headwater.components.common.beam import map_merge
 
-    rows = sum(element.rows for element in elements)
-    count = max(1, -(-rows // PARTITION_ROWS))
+    sizes = [element.rows for element in elements]
+    count = max(1, -(-sum(sizes) // PARTITION_ROWS))
+    runs = joined(list(enumerate(elements)), (sizes, PARTITION_ROWS))
     lines = map_merge(
         "collect: keys",
-        list(enumerate(elements)),
+        [_Run(number, run) for number, run in enumerate(runs)],
         functools.partial(_spill, keys_of, folder, count),
         b"\n".join,
-        sizes=[element.rows for element in elements],
+        sizes=[sum(element.rows for _, element in run) for run in runs],
         **beam,
     )
-    bounds = [json.loads(line) for line in lines.splitlines()]
-    if not all(bounds):
+    told = [json.loads(line) for line in lines.splitlines()]
+    if not all(told):
         raise Misfit
-    spilled = Spilled(folder, _NAME, _RECORD, bounds)
+    spilled = Spilled(folder, _NAME, _RECORD, [bounds for bounds, _ in told])
+    starts = [run[0][0] for run in runs]
     lines = map_merge(
         "collect: duplicates",
         list(range(count)),
-        functools.partial(_resolve, spilled),
+        functools.partial(_resolve, spilled, starts),
         b"\n".join,
         sizes=[spilled.rows(number) for number in range(count)],
         **beam,
     )
-    return Drops(PartitionResults(folder, _NAME, _DROP, [json.loads(line) for line in lines.splitlines()]))
+    found = PartitionResults(folder, _NAME, _DROP, [json.loads(line) for line in lines.splitlines()])
+    return Drops(found, [own for _, own in told], starts)
 
 
-def _spill(keys_of, folder: str, count: int, item: tuple[int, Element]) -> bytes:
-    """Writes one element's hashes; gives where each partition begins, or nothing for a misfit."""
-    number, element = item
+class _Run(NamedTuple):
+    """Neighbouring ranges, each with its number, and the number of the run."""
+
+    number: int
+    elements: tuple[tuple[int, Element], ...]
+
+    def halves(self) -> list[_Run]:
+        """Both halves, to find the range that ends its reader; nothing of one."""
+        half = len(self.elements) // 2
+        return [_Run(self.number, part) for part in (self.elements[:half], self.elements[half:])] if half else []
+
+
+def _spill(keys_of, folder: str, count: int, item: _Run) -> bytes:
+    """Writes a run's hashes, of each key the first; gives where each partition begins and how many rows repeat a key, or
+    nothing for a misfit."""
+    run, elements = item
     parts = [np.empty(0, _RECORD)]
     try:
-        for keys, rows in keys_of(element):
-            records = np.empty(keys.num_rows, _RECORD)
-            records["first"] = hashing.hash_rows(keys.columns)
-            records["second"] = hashing.second_hash(keys.columns)
-            records["element"] = number
-            records["row"] = rows - element.first_row
-            parts.append(records)
+        for number, element in elements:
+            for keys, rows in keys_of(element):
+                records = np.empty(keys.num_rows, _RECORD)
+                records["first"] = hashing.hash_rows(keys.columns)
+                records["second"] = hashing.second_hash(keys.columns)
+                records["element"] = number
+                records["row"] = rows - element.first_row
+                parts.append(records)
     except Misfit:
         return json.dumps([]).encode()
-    return json.dumps(partitions.spill(folder, _NAME, number, parts, count)).encode()
+    every = np.concatenate(parts)
+    again = _repeated(every)
+    if len(again):
+        drops = _drops(every[again], np.full(len(again), run))
+        storage.write_bytes(_own(folder, run), pa.py_buffer(drops))
+        every = np.delete(every, again)
+    return json.dumps([partitions.spill(folder, _NAME, run, [every], count), len(again)]).encode()
 
 
-def _resolve(spilled: Spilled, partition: int) -> bytes:
-    """Writes the list of one partition's rows to be dropped; gives where each element's begin."""
+def _resolve(spilled: Spilled, starts: Sequence[int], partition: int) -> bytes:
+    """Writes the list of one partition's rows to be dropped; gives where each run's begin."""
     records = spilled.read(partition)
-    # Stable, so that of equal keys the first in source order stays.
+    again = records[_repeated(records)]
+    runs = np.searchsorted(np.array(starts), again["element"], "right") - 1
+    given = partitions.give_back(spilled.folder, _NAME, partition, _drops(again, runs), len(starts))
+    return json.dumps(given).encode()
+
+
+def _repeated(records: np.ndarray) -> np.ndarray:
+    """The places of the records whose key another has that stands before, in the order of sources."""
     order = np.argsort(records["first"], kind="stable")
-    sorted_records = records[order]
-    same = sorted_records["first"][1:] == sorted_records["first"][:-1]
-    alike = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
-    candidates = sorted_records[alike]
-    order = np.lexsort((candidates["row"], candidates["element"], candidates["second"], candidates["first"]))
-    candidates = candidates[order]
+    first = records["first"][order]
+    same = first[1:] == first[:-1]
+    alike = order[np.concatenate([same, [False]]) | np.concatenate([[False], same])] if len(order) else order
+    candidates = records[alike]
+    by = np.lexsort((candidates["row"], candidates["element"], candidates["second"], candidates["first"]))
+    alike, candidates = alike[by], candidates[by]
     again = (candidates["first"][1:] == candidates["first"][:-1]) & (
         candidates["second"][1:] == candidates["second"][:-1]
     )
-    dropped = candidates[1:][again]
-    drops = np.empty(len(dropped), _DROP)
-    drops["element"], drops["row"] = dropped["element"], dropped["row"]
-    given = partitions.give_back(spilled.folder, _NAME, partition, drops, len(spilled.bounds))
-    return json.dumps(given).encode()
+    return alike[1:][again]
+
+
+def _drops(records: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    drops = np.empty(len(records), _DROP)
+    drops["element"], drops["range"], drops["row"] = runs, records["element"], records["row"]
+    return drops
+
+
+def _own(folder: str, run: int) -> str:
+    return storage.join(folder, f"{_NAME}-own-{run:06d}")

@@ -110,13 +110,14 @@ def _measure(column: pa.Array) -> dict[str, Any]:
 
 
 def _runs(column: pa.Array) -> dict[str, Any]:
-    values = (column if not column.null_count else pc.fill_null(column, 0)).to_numpy(zero_copy_only=False)
+    # A missing value ends a run: of reals it becomes NaN, which equals nothing.
+    real = pa.types.is_floating(column.type)
+    values = (column if real or not column.null_count else pc.fill_null(column, 0)).to_numpy(zero_copy_only=False)
     changes = values[1:] != values[:-1]
-    if column.null_count:
+    if column.null_count and not real:
         valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        # A missing value ends a run.
         changes |= ~(valid[1:] & valid[:-1])
-    if len(changes) > 64 and changes.mean() > 0.5:
+    if len(changes) > 64 and 2 * np.count_nonzero(changes) > len(changes):
         # Most numbers change from row to row: then runs are short, and the exact length of a short one says nothing.
         places = np.flatnonzero(~changes)
         longest = _longest_stretch(places) + 1

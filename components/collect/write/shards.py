@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,7 +168,7 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
                         sinks[split] = ShardWriter(_file_schema(plan.schema, part))
                     sinks[split].write(part, ordered[2][start:stop])
     except Misfit:
-        return Outcome([{"misfit": True}], None, None).encode()
+        return Outcome([{"misfit": True}], {}, None, None).encode()
     shards = {}
     for split, sink in sinks.items():
         path = plan.path(split_folder(plan.schema.names, split), number)
@@ -183,13 +183,12 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
             "stop": elements[-1].stop,
         }
     rejections = account.rejections
-    record: dict[str, Any] = {
-        "read": [element.rows for element in elements],
+    record: dict[str, Any] = {"read": [element.rows for element in elements], "shards": shards}
+    counts: dict[str, Any] = {
         "rejected": len(rejections),
         "filtered": account.filtered,
         "sentinels": account.sentinels,
         "unmatched": account.unmatched,
-        "shards": shards,
         "reasons": {},
         "profile": profile.merge(states),
         "personal": {
@@ -199,11 +198,11 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
     if rejections:
         for rejection in rejections:
             reason = rejection.reason.partition(":")[0]
-            record["reasons"][reason] = record["reasons"].get(reason, 0) + 1
+            counts["reasons"][reason] = counts["reasons"].get(reason, 0) + 1
         path, encoded = plan.path("_rejected", number), _encode(elements, rejections, settings)
         storage.write_bytes(storage.join(plan.base, path), encoded)
         record["file"] = {"path": path, "bytes": len(encoded), "sha256": storage.sha256(encoded)}
-    return Outcome([record], *(pa.concat_tables(each) if each else None for each in (samples, keys))).encode()
+    return Outcome([record], counts, *(pa.concat_tables(each) if each else None for each in (samples, keys))).encode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,31 +210,61 @@ class Outcome:
     """What came of ranges, in order.
 
     Attributes:
-      records: one a shard of each split, or less.
+      records: of each what was read, its shards and its file of rejected rows.
+      counts: of all together: `rejected`, `filtered`, `sentinels`, `unmatched`, `reasons`, `profile`, `personal`; so that
+        they do not grow with the rows.
       sample: rows of them, with `SPLIT` (a position) and `PLACE`; None when there are none.
       keys: what `repeated_keys` keeps; None when there is none.
     """
 
     records: list[dict[str, Any]]
+    counts: dict[str, Any]
     sample: pa.Table | None
     keys: pa.Table | None
 
     def encode(self) -> bytes:
-        """As bytes: the records as lines of JSON, the sample and the keys as Arrow streams, each after its length."""
+        """As bytes: the records as lines of JSON, the counts, the sample and the keys as Arrow streams, each after its
+        length."""
         lines = b"\n".join(json.dumps(record).encode() for record in self.records)
-        return _joined([lines, _to_stream(self.sample), _to_stream(self.keys)])
+        return _joined([lines, json.dumps(self.counts).encode(), _to_stream(self.sample), _to_stream(self.keys)])
 
     @staticmethod
     def decode(content: bytes) -> Outcome:
         """The outcome that `encode` wrote."""
-        lines, *streams = _parts(content)
-        return Outcome([json.loads(line) for line in lines.splitlines()], *map(_from_stream, streams))
+        lines, counts, *streams = _parts(content)
+        return Outcome(
+            [json.loads(line) for line in lines.splitlines()], json.loads(counts), *map(_from_stream, streams)
+        )
 
     @staticmethod
     def merge(outcomes: list[bytes]) -> bytes:
         """Outcomes of neighbouring ranges as one."""
-        lines, *streams = zip(*map(_parts, outcomes or [Outcome([], None, None).encode()]))
-        return _joined([b"\n".join(lines), *map(_concatenated, streams)])
+        lines, counts, *streams = zip(*map(_parts, outcomes or [Outcome([], {}, None, None).encode()]))
+        counted = json.dumps(_add_counts([json.loads(each) for each in counts])).encode()
+        return _joined([b"\n".join(lines), counted, *map(_concatenated, streams)])
+
+
+def _add_counts(counts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of neighbouring ranges as one."""
+    # Those of a misfit are none.
+    some = [each for each in counts if each]
+    if not some:
+        return {}
+    names = {name: None for each in some for name in each["personal"]}
+    return {
+        "rejected": sum(each["rejected"] for each in some),
+        **{key: _sum(each[key] for each in some) for key in ("filtered", "sentinels", "unmatched", "reasons")},
+        "profile": profile.merge([each["profile"] for each in some]),
+        "personal": {name: detect.merge(each["personal"].get(name, {}) for each in some) for name in names},
+    }
+
+
+def _sum(counted: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counted:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total
 
 
 def _file_schema(schema: pa.Schema, first: pa.RecordBatch) -> pa.Schema:

@@ -2,7 +2,10 @@
 
 Log-linear: the posterior is that of Σ weight × log posterior of each model. Weights are at least zero, fitted on held-out
 gold, and shrunk to what votes alone bear out, which little gold does not better (Wolpert, "Stacked
-generalization", Neural Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996).
+generalization", Neural Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996). To what they are shrunk
+and how strongly, held-out gold says as well; little gold cannot pick one of many, so that all are averaged, each by how well
+it does (exponential weights: Leung and Barron, "Information theory and mixing least-squares regressions", IEEE Transactions
+on Information Theory 52, 2006).
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ import numpy as np
 
 from headwater.components.label.weak.model import LabelModel, log_loss, softmax
 
-# From hardly at all to hardly anything else; which of them, held-out gold says.
-_SHRINKAGES = (2.0, 8.0, 32.0, 128.0)
+# From hardly at all to hardly anything else.
+_SHRINKAGES = (2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)
+# So many nats of held-out gold make one of them count e times as much as another.
+_NATS = 2.0
 _PARTS = 5
 _STEPS = 60
 _STILL = 1e-7
 _LEAST_STEP = 1e-6
+_LEAST_COUNT = 1e-3
 
 
 def weights_of(logits: Sequence[np.ndarray], truth: np.ndarray, starts: Sequence[np.ndarray]) -> np.ndarray:
@@ -35,16 +41,21 @@ def weights_of(logits: Sequence[np.ndarray], truth: np.ndarray, starts: Sequence
     scale = np.maximum(np.sqrt((stacked**2).mean((1, 2))), 1e-9)
     stacked /= scale[:, None, None]
     part = np.arange(len(truth)) % _PARTS
-    tried = []
+    losses, tried = [], []
     for start, shrinkage in itertools.product(starts, _SHRINKAGES):
         begin, loss = start * scale, 0.0
         for number in range(_PARTS):
             held = part == number
             found = _fitted(stacked[:, ~held], truth[~held], begin, shrinkage)
             loss += log_loss(softmax(np.tensordot(found, stacked[:, held], 1)), truth[held]) * held.sum()
-        tried.append((loss, begin, shrinkage))
-    _, begin, shrinkage = min(tried, key=lambda each: each[0])
-    return _fitted(stacked, truth, begin, shrinkage) / scale
+        losses.append(loss)
+        tried.append((begin, shrinkage))
+    counts = np.exp((min(losses) - np.array(losses)) / _NATS)
+    counts[counts < _LEAST_COUNT] = 0
+    every = [
+        count * _fitted(stacked, truth, begin, shrinkage) for count, (begin, shrinkage) in zip(counts, tried) if count
+    ]
+    return np.sum(every, 0) / counts.sum() / scale
 
 
 def _fitted(stacked: np.ndarray, truth: np.ndarray, begin: np.ndarray, shrinkage: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.types import concat
 
+BLOCK_BYTES = 1 << 20
+"""So much text without quotes is split into values and converted at once that it stays in a core's cache."""
+
 
 def parse(
     data: bytes,
@@ -24,23 +28,53 @@ def parse(
     ragged: list[pacsv.InvalidRow],
     only: Sequence[str] | None = None,
 ) -> pa.Table:
+    """The values of whole records that `clean` has left; records of another number of values go to `ragged`."""
+    if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
+        return pa.table({name: pa.array([], kinds.get(name, pa.null())) for name in names})
+    quotes = dialect.quote and dialect.quote.encode() in data
+    if quotes or dialect.escape or b"\r" in data or len(data) <= BLOCK_BYTES:
+        # Some versions of pyarrow cut a record, or count its line end twice, where a block ends.
+        return _parse(data, names, dialect, kinds, ragged, only, len(data) + 1)
+    # Where nothing is quoted the parser looks at each byte once less.
+    dialect = dataclasses.replace(dialect, quote="")
+    try:
+        return _parse(data, names, dialect, kinds, ragged, only, BLOCK_BYTES)
+    except pa.ArrowInvalid as error:
+        if "conversion error" in str(error):
+            raise
+    # A record is longer than a block.
+    ragged.clear()
+    return _parse(data, names, dialect, kinds, ragged, only, len(data) + 1)
+
+
+def _parse(
+    data: bytes,
+    names: Sequence[str],
+    dialect: Dialect,
+    kinds: dict[str, pa.DataType],
+    ragged: list[pacsv.InvalidRow],
+    only: Sequence[str] | None,
+    block_size: int,
+) -> pa.Table:
     def skip(row: pacsv.InvalidRow) -> str:
         ragged.append(row)
         return "skip"
 
-    if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
-        return pa.table({name: pa.array([], kinds.get(name, pa.null())) for name in names})
     return pacsv.read_csv(
         pa.BufferReader(data),
-        # One thread and one block: rows keep their numbers, and the pool's processes already use every core.
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=list(names)),
+        # One thread: rows keep their numbers, and the pool's processes already use every core.
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=block_size, column_names=list(names)),
         parse_options=dialect.parse_options(
             # A blank line is no record, but in a file of one column it is a missing value.
             ignore_empty_lines=len(names) > 1,
             invalid_row_handler=skip,
         ),
         convert_options=pacsv.ConvertOptions(
-            column_types=kinds, include_columns=list(only) if only else None, decimal_point=dialect.decimal
+            column_types=kinds,
+            include_columns=list(only) if only else None,
+            decimal_point=dialect.decimal,
+            # `clean` has looked at all bytes.
+            check_utf8=False,
         ),
     )
 

@@ -170,5 +170,5 @@ def _has_leading_zero(data: bytes, dialect: Dialect) -> bool:
 
 
 def beyond_exact(column: pa.ChunkedArray) -> bool:
-    largest = pc.max(pc.abs(column)).as_py()
-    return largest is not None and largest >= _EXACT_INTEGERS
+    ends = pc.min_max(column).as_py()
+    return ends["max"] is not None and max(ends["max"], -ends["min"]) >= _EXACT_INTEGERS

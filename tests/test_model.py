@@ -1,0 +1,115 @@
+"""The model of time and money: it grows with rows, its parts add up, and every constant and setting counts."""
+
+import copy
+import dataclasses
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "bench"))
+
+import limits  # noqa: E402
+import model  # noqa: E402
+from model import ENGINES, SIZES, WAYS, Settings, Shape, cpu  # noqa: E402
+
+CONSTANTS = json.loads(model.CONSTANTS.read_text())
+
+
+def _leaves(found, path=()):
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, name))
+        elif isinstance(value, (int, float)):
+            yield (*path, name)
+
+
+def _doubled(path):
+    changed = copy.deepcopy(CONSTANTS)
+    *above, last = path
+    place = changed
+    for name in above:
+        place = place[name]
+    place[last] *= 2
+    return changed, place[last]
+
+
+def _all(constants, settings=Settings()):
+    files = [sum(cpu(way, Shape(1e6), constants, files=1_000).values()) for way in WAYS]
+    return files, [run(way, shape, constants, settings) for run in ENGINES.values() for way in WAYS for shape in SIZES]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("way", WAYS)
+def test_more_rows_take_more(engine, way):
+    costs = [ENGINES[engine](way, Shape(10.0**power), CONSTANTS, Settings()) for power in range(5, 13)]
+    for less, more in zip(costs, costs[1:]):
+        assert more.core_seconds >= less.core_seconds > 0 and more.dollars >= less.dollars > 0
+    assert costs[-1].seconds > costs[0].seconds or way in model.OF_COLUMNS
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_parts_add_up(way):
+    parts = cpu(way, Shape(2_500_000), CONSTANTS)
+    own = CONSTANTS["seconds"][way]
+    cells = sum(own["cell"][kind] * 2_500_000 * columns for kind, columns in model.KINDS.items())
+    count = model.elements(way, Shape(2_500_000), CONSTANTS)
+    total = own["start"] + 18 * own["column"] + cells + count * own["element"]
+    assert sum(parts.values()) == pytest.approx(total)
+    # One core that never waits has all of it to do, but what is merged last.
+    settings = Settings(cores=1, busy=1, latency=0)
+    alone = model.one_machine(way, Shape(2_500_000), CONSTANTS, settings)
+    assert total <= alone.seconds <= total + own["element"] * model.merges(count, CONSTANTS) + 1e-9
+    reads, writes = model.requests(way, Shape(2_500_000), CONSTANTS)
+    paid = (
+        alone.core_seconds / 3600 * settings.core_hour + reads * settings.reads / 1e3 + writes * settings.writes / 1e3
+    )
+    assert alone.dollars == pytest.approx(paid)
+
+
+def test_every_constant_counts():
+    before, tables = _all(CONSTANTS), model.written(model.PAGE.read_text(), CONSTANTS)
+    for path in _leaves({name: value for name, value in CONSTANTS.items() if name != "about"}):
+        changed, value = _doubled(path)
+        if value:
+            assert _all(changed) != before or model.written(tables, changed) != tables, path
+
+
+def test_every_setting_counts():
+    before = _all(CONSTANTS)
+    stored = list(model.totals(CONSTANTS, Settings()))
+    for field in dataclasses.fields(Settings):
+        changed = dataclasses.replace(Settings(), **{field.name: getattr(Settings(), field.name) / 2})
+        assert _all(CONSTANTS, changed) != before or list(model.totals(CONSTANTS, changed)) != stored, field.name
+
+
+def test_kinds_are_those_of_the_table():
+    from generator import batches
+
+    names = next(batches(10)).schema.names
+    own = {kind: [name for name in names if name.startswith(model.PREFIXES[kind])] for kind in model.KINDS}
+    assert {kind: len(columns) for kind, columns in own.items()} == model.KINDS
+    assert sorted(name for columns in own.values() for name in columns) == sorted(names)
+
+
+def test_a_prediction_that_is_far_off_is_counted(tmp_path, monkeypatch, capsys):
+    told = {way: sum(cpu(way, Shape(1_000), CONSTANTS).values()) for way in WAYS}
+    told["label"] *= 1.3
+    told["validate"] /= 1.1
+    monkeypatch.setattr(model, "least", lambda runs, way, *_: (told[way], told[way]))
+    assert model.check(tmp_path, CONSTANTS, [1_000], 1) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if " label " in line][0].split("wall")[0].rstrip().endswith("-23%")
+
+
+def test_what_ends_it_first_is_what_there_is_least_of(monkeypatch):
+    lines = list(limits.limiting(CONSTANTS))
+    assert lines[2].endswith("| nothing |") and lines[-2].endswith("× what there is |")
+    monkeypatch.setitem(limits.LIMITS, "memory of a task", 1)
+    assert "memory of a task" in list(limits.limiting(CONSTANTS))[2]
+
+
+def test_the_page_has_the_tables_of_the_committed_constants():
+    page = model.PAGE.read_text()
+    assert model.written(page, CONSTANTS) == page
