@@ -11,7 +11,7 @@ import numpy as np
 from model import KINDS, Shape, as_csv, least, prepared
 
 OVER_KINDS = ("collect csv", "collect parquet", "generate-statistics")
-SMALL, LARGE, WIDE = 100_000, 1_000_000, (20_000, 500)
+SMALL, LARGE, WIDE = 100_000, 2_500_000, (20_000, 500)
 FILES, FILE_ROWS = (100, 1_000), 200
 _MANY_CELLS = 256 << 10
 
