@@ -13,7 +13,7 @@ from model import KINDS, Shape, as_csv, least, prepared
 OVER_KINDS = ("collect csv", "collect parquet", "generate-statistics")
 SMALL, LARGE, WIDE = 100_000, 2_500_000, (20_000, 500)
 FILES, FILE_ROWS = (100, 1_000), 200
-_MANY_CELLS = 256 << 10
+_MANY_CELLS = 64 << 10
 
 
 def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from jobs import bracket, double, fail_at, join, slow_first
+from jobs import bracket, double, fail_before, join, slow_first
 
 from headwater.components.common import beam, timings
 from headwater.components.common.errors import HeadwaterError
@@ -83,9 +83,10 @@ def test_memory_does_not_follow_from_the_elements():
     assert held[1] <= held[0] + 2 * GROUP * (Tree(2_000).root[0] - Tree(200).root[0] + 2)
 
 
-def test_the_first_failure_is_told_and_little_is_begun_after_it():
+def test_the_first_failure_is_told_and_little_is_begun_after_it(tmp_path):
+    work = functools.partial(fail_before, str(tmp_path / "failed"), 3)
     with timings.recorded() as record, pytest.raises(HeadwaterError, match="item 3 is bad"):
-        beam.map_merge("t", list(range(2_000)), functools.partial(fail_at, 3), join, sizes=[1] * 2_000, workers=2)
+        beam.map_merge("t", list(range(2_000)), work, join, sizes=[1] * 2_000, workers=2)
     assert sum(note.elements for note in record.passes[0].notes) <= 2_000 / 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import time
 
 from headwater.components.common.errors import HeadwaterError
@@ -24,6 +25,17 @@ def fail_at(bad, item):
     if item == bad:
         raise HeadwaterError(f"item {item} is bad")
     return double(item)
+
+
+def fail_before(failed, bad, item):
+    """As `fail_at`; what is far behind it waits for the file that says that it failed, however the system shares its cores."""
+    if item == bad:
+        pathlib.Path(failed).touch()
+    deadline = time.monotonic() + 60
+    while item > bad + 100 and not os.path.exists(failed) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.001)
+    return fail_at(bad, item)
 
 
 def die(item):
