@@ -86,7 +86,11 @@ def _fitted(way: str, found: list[tuple[dict[str, float], int, float]]) -> dict[
     else:
         rows = [[1.0, 0.0, sum(cells.values())] for cells, _, _ in found]
     used = np.array([seconds for _, _, seconds in found])
-    answer, _ = nnls(np.array(rows) / used[:, None], np.ones(len(used)))
+    # What is predicted is a table of all kinds, which costs less than the same columns in tables of their own.
+    weight = np.array(
+        [3.0 if all(cells.values()) and columns == sum(KINDS.values()) else 1.0 for cells, columns, _ in found]
+    )
+    answer, _ = nnls(np.array(rows) * (weight / used)[:, None], weight)
     start, column, *cell = answer.tolist()
     cell = cell * len(KINDS) if len(cell) == 1 else cell
     return {"start": start, "column": column, "cell": dict(zip(KINDS, cell)), "element": 0.0, "file": 0.0}
