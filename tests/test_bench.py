@@ -10,7 +10,7 @@ import pytest
 _BENCH = pathlib.Path(__file__).parent / "bench"
 sys.path.insert(0, str(_BENCH))
 
-import common  # noqa: E402
+import benches  # noqa: E402
 import run  # noqa: E402
 
 _TINY = {
@@ -24,12 +24,12 @@ _TINY = {
 
 
 def _rows(*seconds):
-    made = [common.told("csv", common.ratio(f"row {n}", ours, peer, 1.5)) for n, (ours, peer) in enumerate(seconds)]
+    made = [benches.told("csv", benches.ratio(f"row {n}", ours, peer, 1.5)) for n, (ours, peer) in enumerate(seconds)]
     return {"collect": {"rows": made}}
 
 
 def test_a_row_has_medians_and_quartiles():
-    row = common.told("csv", common.ratio("CSV", [3.0, 1.0, 2.0, 5.0, 4.0], [2.0], 1.5))
+    row = benches.told("csv", benches.ratio("CSV", [3.0, 1.0, 2.0, 5.0, 4.0], [2.0], 1.5))
     assert row["seconds"]["ours"] == {"median": 3.0, "quartiles": [2.0, 4.0], "runs": 5}
     assert row["seconds"]["peer"] == {"median": 2.0, "quartiles": [2.0, 2.0], "runs": 1}
     assert (row["bench"], row["what"], row["ratio"], row["bar"]) == ("csv", "CSV", "1.50", "≤ 1.5")
@@ -43,7 +43,7 @@ def test_ratios_are_compared_and_no_times():
 
 def test_a_row_that_is_better_the_larger_it_is_is_compared_by_its_times():
     before, after = (
-        {"peers": {"rows": [common.told("x", common.faster("TFDV", ours, [10.0], 5))]}} for ours in ([1.0], [1.3])
+        {"peers": {"rows": [benches.told("x", benches.faster("TFDV", ours, [10.0], 5))]}} for ours in ([1.0], [1.3])
     )
     assert len(list(run.worse(before, after))) == 1
     assert not list(run.worse(after, before))
@@ -55,11 +55,11 @@ def test_readme_has_the_tables_of_the_committed_figures():
 
 
 def test_a_table_says_what_was_left_out():
-    rows = [common.told("statistics", each) for each in (
-        common.ratio("statistics, 10 rows; A", [1.0], [2.0], None),
-        common.ratio("statistics, 10 rows; B", [1.2], [40.0], None),
-        common.ratio("statistics, 50 rows; A", [3.0], [4.0], None),
-        common.Row("statistics, 10 rows; C: left out, there is no java"),
+    rows = [benches.told("statistics", each) for each in (
+        benches.ratio("statistics, 10 rows; A", [1.0], [2.0], None),
+        benches.ratio("statistics, 10 rows; B", [1.2], [40.0], None),
+        benches.ratio("statistics, 50 rows; A", [3.0], [4.0], None),
+        benches.Row("statistics, 10 rows; C: left out, there is no java"),
     )]  # fmt: skip
     machine = {"cores": 2, "processor": "P", "memory": 8}
     lines = list(run.tables({"rows": rows, "machine": machine, "versions": {"Python": "3"}, "date": "2026-01-02"}))
@@ -81,7 +81,7 @@ def test_suites_name_benches_that_there_are(suite):
 
 
 def test_the_full_suite_has_all_benches():
-    others = {"common", "generator", "limits", "model", "model_fit", "mutants", "run", "sizing", "weak_following"}
+    others = {"benches", "generator", "limits", "model", "model_fit", "mutants", "run", "sizing", "weak_following"}
     assert {path.stem for path in _BENCH.glob("*.py")} - others == set(run.SUITES["full"])
 
 

@@ -19,7 +19,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Row, finish, main, run
+from benches import Row, finish, main, run
 
 _BARS = {"digits": 0.848, "clusters": 0.735}
 _NAMED = ("margin", "entropy", "clusters", "committee", "regions", "mix")

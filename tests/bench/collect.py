@@ -13,8 +13,8 @@ import statistics
 import sys
 import time
 
-import common
-from common import duckdb_query, ratio, run
+import benches
+from benches import duckdb_query, ratio, run
 
 # What is run in a process of its own.
 
@@ -35,7 +35,7 @@ def collect(source: str, output: str, settings: str = "{}") -> dict:
 
 def memory(source: str, output: str) -> dict:
     """The highest memory of collect and its workers; looking at it takes time, so seconds are told beside."""
-    with common.Peak() as peak:
+    with benches.Peak() as peak:
         found = collect(source, output)
     return {**found, "peak": peak.bytes}
 
@@ -232,4 +232,4 @@ BENCHES = {
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(MEASURES, BENCHES))
+    sys.exit(benches.main(MEASURES, BENCHES))

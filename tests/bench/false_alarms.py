@@ -20,7 +20,7 @@ import pyarrow as pa
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from common import Row, main
+from benches import Row, main
 
 _COLUMNS = (10, 100)
 _POWER = (20, 60, 100, 400, 1_000, 10_000)

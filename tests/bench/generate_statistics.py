@@ -17,8 +17,8 @@ import statistics
 import sys
 import time
 
-import common
-from common import duckdb_query, ratio, run
+import benches
+from benches import duckdb_query, ratio, run
 
 _WIDE_ROWS, _WIDE_COLUMNS = 50_000, 2_000
 _COLUMNS = 18
@@ -47,12 +47,12 @@ def profile(source: str, output: str) -> dict:
 
     with timings.recorded() as record:
         measure(source, output)
-    return common.where(record)
+    return benches.where(record)
 
 
 def memory(source: str, output: str) -> dict:
     """The highest memory of compute_statistics and its workers; looking at it takes time, so seconds are not told."""
-    with common.Peak() as peak:
+    with benches.Peak() as peak:
         measure(source, output)
     return {"peak": peak.bytes}
 
@@ -81,7 +81,7 @@ def bench_duckdb(folder, options):
 def bench_profile(folder, options):
     for rows in (options.rows, options.big):
         found = run("profile", _parquet(folder, rows), folder / "out")
-        yield from common.profiled(f"{rows:,} rows", found, 0.03 if rows == options.big else None)
+        yield from benches.profiled(f"{rows:,} rows", found, 0.03 if rows == options.big else None)
 
 
 def bench_memory(folder, options):
@@ -159,4 +159,4 @@ def _parquet(folder: pathlib.Path, rows: int) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(MEASURES, BENCHES))
+    sys.exit(benches.main(MEASURES, BENCHES))

@@ -23,7 +23,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Peak, Row, faster, main, run
+from benches import Peak, Row, faster, main, run
 
 _PEER = pathlib.Path.home() / ".cache/headwater-peers/crowd-kit/bin/python"
 _SIDE = str(_HERE.parent / "peers/crowdkit_side.py")

@@ -24,7 +24,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Peak, Row, duckdb_query, finish, main, ratio, run
+from benches import Peak, Row, duckdb_query, finish, main, ratio, run
 
 _MODEL_ROWS = 1_000_000
 _SEEDS = range(5)

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import common
+import benches
 
 CONSTANTS = pathlib.Path(__file__).with_suffix(".json")
 PAGE = pathlib.Path(__file__).parents[2] / "images/OPERATING.md"
@@ -369,7 +369,7 @@ def least(runs: int, way: str, source: pathlib.Path, folder: pathlib.Path, *more
     found = []
     for _ in range(runs):
         begun = time.perf_counter()
-        used = common.run("work", way, source.with_suffix(""), folder, *more)["cpu"]
+        used = benches.run("work", way, source.with_suffix(""), folder, *more)["cpu"]
         found.append((used, time.perf_counter() - begun))
     return min(used for used, _ in found), min(seconds for _, seconds in found)
 
@@ -414,7 +414,7 @@ def check(folder: pathlib.Path, constants: Mapping[str, Any], rows: Sequence[int
             predicted = sum(parts.values())
             used, seconds = least(runs, way, path, folder / "model" / str(count))
             spread = parts.get("cells", 0) + parts.get("elements", 0)
-            wall = predicted - spread + spread / common.THREADS
+            wall = predicted - spread + spread / benches.THREADS
             share = predicted / used - 1
             off += abs(share) > BAR
             told = f"{count:>12,} {way:20} CPU {predicted:8.1f} s, run {used:8.1f} s: {share:+.0%}"
@@ -463,7 +463,7 @@ def about() -> dict[str, Any]:
 
     return {
         "date": datetime.date.today().isoformat(),
-        "cores": common.THREADS,
+        "cores": benches.THREADS,
         "machine": platform.machine(),
         "python": platform.python_version(),
         "pyarrow": pyarrow.__version__,

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE)]
 
-from common import Row, Timed, main
+from benches import Row, Timed, main
 from generator import write_csv, write_parquet
 
 _PATIENCE = 30.0

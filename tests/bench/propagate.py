@@ -19,7 +19,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Peak, Row, main, run
+from benches import Peak, Row, main, run
 
 _ROWS = 200_000
 _SEEDS = 1_000

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 
 import duckdb
-from common import _memory, _tree
+from benches import _memory, _tree
 from generator import write_parquet
 
 from headwater.components.common.kubernetes_values import memory_bytes

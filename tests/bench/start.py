@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 _HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Row, main, ratio
+from benches import Row, main, ratio
 from generator import write_csv
 from pods import Done, Pipeline
 

@@ -26,7 +26,7 @@ _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support"), str(_HERE.parent / "storage")]
 
 import generator
-from common import Peak, Row, finish, main, ratio, run
+from benches import Peak, Row, finish, main, ratio, run
 
 _HEADWATER = [sys.executable, "-m", "headwater.pipelines.cli"]
 _MIB = 1 << 20

@@ -22,7 +22,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from common import Peak, Row, duckdb_query, main, ratio, run
+from benches import Peak, Row, duckdb_query, main, ratio, run
 from generator import _batch, _wide_batch, write_parquet
 
 SIZES = (

@@ -21,7 +21,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from common import Row, finish, main
+from benches import Row, finish, main
 from votes import generate, naive_bayes, plain_em, smoothed_majority, sparse
 
 _REAL = pathlib.Path(os.environ.get("HEADWATER_VOTES") or _HERE.parents[2] / "shared/data/votes")
