@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import benches
+import sizing
 
 CONSTANTS = pathlib.Path(__file__).with_suffix(".json")
 PAGE = pathlib.Path(__file__).parents[2] / "images/OPERATING.md"
@@ -321,18 +322,6 @@ def money(dollars: float) -> str:
 # Measuring.
 
 RULES = "name: sizes\nvalidate: {rows: {rules: [{name: small, row: 'int_small < 10'}, {name: words, row: 'length(text) > 5'}]}}\n"
-FUNCTIONS = """name: sizes
-label:
-  steps:
-  - method: weak_supervision
-    classes: [no, yes]
-    functions:
-    - {name: float, sql: "CASE WHEN float_0 > 0.5 THEN 'yes' WHEN float_0 < -0.5 THEN 'no' END"}
-    - {name: count, threshold: {column: int_count, below: 35, vote: 'no'}}
-    - {name: category, lookup: {column: category_20, values: {value-0: 'yes', value-1: 'no', value-2: 'no'}}}
-    - {name: year, sql: "CASE WHEN int_year > 2000 THEN 'yes' ELSE 'no' END"}
-    - {name: both, sql: "CASE WHEN float_1 > 1 AND int_small > 5 THEN 'yes' WHEN float_2 IS NOT NULL THEN 'no' END"}
-"""
 COMMANDS = {
     "collect csv": ["collect", "{source}.csv", "--output", "csv"],
     "collect parquet": ["collect", "{source}.parquet", "--output", "data"],
@@ -354,7 +343,7 @@ def work(way: str, source: str, folder: str, least_cells: str = "") -> dict:
     os.chdir(folder)
     command = [part.format(source=source) for part in COMMANDS[way]]
     shutil.rmtree(command[-1], ignore_errors=True)
-    for name, text in (("label.yaml", FUNCTIONS), ("rules.yaml", RULES)):
+    for name, text in (("label.yaml", f"name: sizes{sizing.WEAK}"), ("rules.yaml", RULES)):
         pathlib.Path(name).write_text(text)
     if least_cells:
         compute.LEAST_CELLS, compute.ELEMENTS = int(least_cells), 1 << 30

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import os
 import pathlib
-import subprocess
-import sys
 import zlib
 
+import aborting
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -299,27 +297,9 @@ def test_a_footer_that_promises_more_rows_is_told(tmp_path, monkeypatch):
 
 
 def test_a_file_that_ends_its_reader_is_named(tmp_path):
-    """In a process of its own, as the command line works: a damaged page header made pyarrow 10 abort."""
     path = write(tmp_path, pa.table({"id": range(1000)}))
-    script = (
-        "import os, sys\n"
-        "from headwater.components.common.sources.formats import parquet\n"
-        "from headwater.components.collect import collect_dataset\n"
-        "import aborting\n"
-        "aborting.install()\n"
-        f"collect_dataset({str(path)!r}, {str(tmp_path / 'out')!r})\n"
-    )
-    (tmp_path / "aborting.py").write_text(
-        "import functools, os\n"
-        "from headwater.components.collect import ingest\n"
-        "def write_range(plan, item):\n    os.abort()\n"
-        "def install():\n    ingest.write_range = write_range\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, env=environment
-    )
-    assert f"HeadwaterError: {path}: the worker process that handled it died twice (signal SIGABRT)" in done.stderr
+    told = aborting.said(path, tmp_path / "out", path)
+    assert f"HeadwaterError: {path}: the worker process that handled it died twice (signal SIGABRT)" in told
 
 
 def test_a_files_metadata_is_parsed_once_and_follows_the_file(tmp_path):

@@ -1,10 +1,8 @@
 """Many small files: read and written together, and the dataset is what it is when each is taken alone."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
+import aborting
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -127,26 +125,9 @@ def test_wide_or_heavy_rows_are_not_piled_up():
 
 
 def test_one_of_many_that_ends_its_reader_is_named(many, tmp_path):
-    script = (
-        "from headwater.components.collect import collect_dataset\n"
-        "import aborting\n"
-        "aborting.install()\n"
-        f"collect_dataset({str(many)!r}, {str(tmp_path / 'out')!r}, workers=2)\n"
-    )
-    (tmp_path / "aborting.py").write_text(
-        "import os\n"
-        "from headwater.components.collect import ingest\n"
-        "from headwater.components.collect.write import shards\n"
-        "def write_range(plan, item):\n"
-        "    if any(element.file.uri.endswith('094.parquet') for element in item.elements):\n        os.abort()\n"
-        "    return shards.write_range(plan, item)\n"
-        "def install():\n    ingest.write_range = write_range\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, env=environment
-    )
-    assert f"HeadwaterError: {many / '094.parquet'}: the worker process that handled it died twice" in done.stderr
+    bad = many / "094.parquet"
+    told = aborting.said(many, tmp_path / "out", bad)
+    assert f"HeadwaterError: {bad}: the worker process that handled it died twice" in told
 
 
 _CELLS = st.sampled_from(
