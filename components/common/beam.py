@@ -92,9 +92,9 @@ def _run(
 ) -> bytes:
     """What `map_merge` does, here and now."""
     # Without options the workers are this process's, which is known without Beam.
-    local, scratch = True, scratch or _temp_location(beam_pipeline_args)
-    if beam_pipeline_args:
-        local = local_beam.graph(beam_pipeline_args).is_local(pipeline_options(beam_pipeline_args))
+    options = pipeline_options(beam_pipeline_args) if beam_pipeline_args else None
+    local = options is None or local_beam.graph(beam_pipeline_args).is_local(options)
+    scratch = scratch or _temp_location(beam_pipeline_args)
     processes = processes_for(items, workers, local)
     job = Job(label, items, sizes, work, merge, processes, tuple(preload))
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
@@ -104,7 +104,9 @@ def _run(
         here = stack.enter_context(begun(job, unit)) if local else None
         if not local:
             stack.enter_context(Progress(label, sum(sizes), unit))
-        local_beam.graph(beam_pipeline_args).run(pipeline_options(beam_pipeline_args), job, target, here)
+        if options is None:
+            options = pipeline_options(beam_pipeline_args)
+        local_beam.graph(beam_pipeline_args).run(options, job, target, here)
         return opened(storage.read_bytes(target))
 
 

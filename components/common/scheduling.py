@@ -117,7 +117,7 @@ class Scheduler:
         for start, stop in self._job.runs():
             if self._is_full():
                 return
-            self.add(start, self._job.items[start:stop], sum(self._job.sizes[start:stop]))
+            self._add_run(start, stop)
             self._begun = stop
 
     def _have_begun(self) -> None:
@@ -129,7 +129,10 @@ class Scheduler:
         """Adds a run of the job's own items, unless it was begun with."""
         self._have_begun()
         if start >= self._begun:
-            self.add(start, self._job.items[start:stop], sum(self._job.sizes[start:stop]))
+            self._add_run(start, stop)
+
+    def _add_run(self, start: int, stop: int) -> None:
+        self.add(start, self._job.items[start:stop], sum(self._job.sizes[start:stop]))
 
     def add(self, start: int, items: Sequence[Any], size: int = 0) -> None:
         """Starts a run, once fewer tasks wait than the pool has use for.

@@ -105,13 +105,13 @@ def _quartiles(seconds: Sequence[float]) -> list[float]:
 def run(name: str, *arguments: Any) -> dict:
     """What a measure of this bench returns from a process of its own, and as `cpu` the processor time in seconds of that
     process and all below it, less what the measure says that it took `before`."""
-    earlier = _cpu()
+    earlier = cpu_below()
     done = finish([sys.executable, sys.modules["__main__"].__file__, "--measure", name, *map(str, arguments)])
     found = json.loads(done.splitlines()[-1])
-    return {**found, "cpu": _cpu() - earlier - found.get("before", 0.0)}
+    return {**found, "cpu": cpu_below() - earlier - found.get("before", 0.0)}
 
 
-def _cpu() -> float:
+def cpu_below() -> float:
     """Processor time of all processes that this one started and that ended, and of those that they left to it."""
     # What a worker pool leaves behind is this process's to wait for.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

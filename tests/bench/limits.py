@@ -107,13 +107,7 @@ def history(spans: int) -> dict[str, float]:
     result = collect_dataset(
         str(source), "/tmp/headwater-limits", data_root=_ROOT, name="orders", workers=1, analyse=False
     )
-    # The same manifest and claim for every other span, as if of other content.
-    first = f"{_ROOT}/orders/span=1/version=1"
-    copied = {uri: content for uri, content in store.content.items() if uri.startswith(f"{first}/data/_")}
-    for span in range(2, spans + 1):
-        for uri, content in copied.items():
-            told = content.replace(result.fingerprint.encode(), f"{span:064x}".encode())
-            store.content[uri.replace("/span=1/", f"/span={span}/")] = told
+    store.lengthen(f"{_ROOT}/orders/span=1", result.fingerprint, spans)
     # The first run notes what spans of an earlier version lack; what each run asks for is the second's.
     for number, most in enumerate((5, 3), 1):
         store.reset()

@@ -10,10 +10,8 @@ both of other trees alike: `--beside` measures another tree's environment by tur
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 _HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from benches import Row, main, ratio
+from benches import Row, cpu_below, main, ratio
 from generator import write_csv
 from pods import Done, Pipeline
 
@@ -39,9 +37,6 @@ BARS = {
     "headwater run": 8.0,
 }
 
-# prctl's: what orphans leave, as worker processes do, is this process's to wait for, and their time is its children's.
-_SUBREAPER = 36
-
 Cost = tuple[float, float]
 
 
@@ -49,20 +44,10 @@ def cost(command: Sequence[str], python: str, cwd: pathlib.Path) -> tuple[Cost, 
     """Seconds and CPU seconds of a command and of all that it starts, and what it printed."""
     folder = os.path.dirname(python)
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
-    before, begun = _used(), time.perf_counter()
+    before, begun = cpu_below(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
     seconds = time.perf_counter() - begun
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            break
-    return (seconds, _used() - before), Done(done.returncode, done.stdout + done.stderr, "")
-
-
-def _used() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return (seconds, cpu_below() - before), Done(done.returncode, done.stdout + done.stderr, "")
 
 
 def tasks(data: pathlib.Path, python: str) -> Iterator[tuple[str, Cost]]:
@@ -112,7 +97,6 @@ def bench_processes(folder: pathlib.Path, options: argparse.Namespace) -> Iterat
 def _medians(
     measure: Callable[..., Iterator[tuple[str, Cost]]], folder: pathlib.Path, rows: int, options: argparse.Namespace
 ) -> Iterator[Row]:
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     data = write_csv(folder / f"{rows}.csv", rows)
     pythons = [sys.executable, *filter(None, [options.beside])]
     costs: dict[str, dict[str, list[Cost]]] = {}

@@ -30,11 +30,7 @@ def _collect(tmp_path, seed, span=-1):
 
 def _lengthen(store, result, spans):
     """As many spans as that, each with a manifest of its own, as a version without notes left them."""
-    files = {uri: content for uri, content in store.content.items() if "/span=1/version=1/data/_" in uri}
-    for span in range(2, spans + 1):
-        for uri, content in files.items():
-            own = content.replace(result.fingerprint.encode(), f"{span:064x}".encode())
-            store.content[uri.replace("/span=1/", f"/span={span}/")] = own
+    store.lengthen(f"{ROOT}/orders/span=1", result.fingerprint, spans)
     for uri in [uri for uri in store.content if "/_made/" in uri]:
         del store.content[uri]
     store.reset()

@@ -28,6 +28,20 @@ class Counted(Store):
         self.got: Counter[str] = Counter()
         self._sorted: list[str] | None = None
 
+    def lengthen(self, first, fingerprint, spans):
+        """Copies a dataset's manifest and claim to so many spans, each as if of other content.
+
+        Args:
+          first: the URI of its span 1.
+          fingerprint: of that.
+          spans: how many there are then.
+        """
+        copied = {uri: content for uri, content in self.content.items() if uri.startswith(f"{first}/version=1/data/_")}
+        for span in range(2, spans + 1):
+            for uri, content in copied.items():
+                own = content.replace(fingerprint.encode(), f"{span:064x}".encode())
+                self.content[uri.replace("/span=1/", f"/span={span}/")] = own
+
     def size(self, uri):
         self.requests["size"] += 1
         return len(self._of(uri))

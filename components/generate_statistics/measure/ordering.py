@@ -29,6 +29,12 @@ def by_key_and_value(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
     return order[np.argsort(keys.astype(np.int16) if most < 2**15 else keys, kind="stable")]
 
 
+def runs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct keys of sorted ones, and how often each stands there."""
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, np.int64)
+    return keys[first], np.diff(np.append(first, len(keys)))
+
+
 def distinct_cells(cells: np.ndarray, places: bool) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Distinct cells in order, where each row's is among them if that is asked for, and how many rows each has.
 

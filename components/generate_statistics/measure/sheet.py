@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.hashing import hash_values
 from headwater.components.generate_statistics.measure.features import BYTES, INT, STRING, Feature, Level
-from headwater.components.generate_statistics.measure.ordering import distinct_cells
+from headwater.components.generate_statistics.measure.ordering import distinct_cells, runs
 from headwater.components.generate_statistics.measure.sliced_numbers import measure_slices
 from headwater.components.generate_statistics.plan.plan import Plan
 from headwater.components.generate_statistics.state import counts as counting
@@ -285,8 +285,8 @@ class Sheet:
                 if weights is not None and index is not None:
                     held = np.bincount(index, weights[inside], minlength=len(cells))
             # The cells are in order, and so are their slices.
-            first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else keys
-            slices, index = keys[first], np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
+            slices, size = runs(keys)
+            index = np.repeat(np.arange(len(slices)), size)
             own_keys = slices * self._width + place
             fields: dict[str, Any] = {
                 "kind": kind,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headwater.components.generate_statistics.measure.features import INT
+from headwater.components.generate_statistics.measure.ordering import runs
 from headwater.components.generate_statistics.state import points as pointing
 from headwater.components.generate_statistics.state.limits import Limits
 from headwater.components.generate_statistics.state.points import Points
@@ -44,7 +45,7 @@ def measure_slices(
     sorted_slices = own[order]
     first = int(np.searchsorted(sorted_slices, 0))
     order, sorted_slices = order[first:], sorted_slices[first:].astype(np.int64)
-    slices, size = _runs(sorted_slices)
+    slices, size = runs(sorted_slices)
     values, weights = values[order], None if weights is None else weights[order]
     _sort_within(size, values, weights)
     local = np.repeat(np.arange(len(slices)), size)
@@ -89,12 +90,6 @@ def measure_slices(
         squares = np.square(finite - mean[of_finite]) * weights
         fields["weighted_m2"] = np.bincount(of_finite, squares, minlength=len(slices))
     return Sliced(slices, fields, points, weighted)
-
-
-def _runs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys of sorted ones, and how often each stands there."""
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, np.int64)
-    return keys[first], np.diff(np.append(first, len(keys)))
 
 
 def _sort_within(size: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import re
 from collections.abc import Sequence
@@ -31,20 +32,21 @@ def parse(
     """The values of whole records that `clean` has left; records of another number of values go to `ragged`."""
     if data[:1] in (b"", b"\r", b"\n") and not data.strip(b"\r\n"):
         return pa.table({name: pa.array([], kinds.get(name, pa.null())) for name in names})
+    read = functools.partial(_parse, data, names, kinds=kinds, ragged=ragged, only=only)
     quotes = dialect.quote and dialect.quote.encode() in data
     if quotes or dialect.escape or b"\r" in data or len(data) <= BLOCK_BYTES:
         # Some versions of pyarrow cut a record, or count its line end twice, where a block ends.
-        return _parse(data, names, dialect, kinds, ragged, only, len(data) + 1)
+        return read(dialect=dialect, block_size=len(data) + 1)
     # Where nothing is quoted the parser looks at each byte once less.
     dialect = dataclasses.replace(dialect, quote="")
     try:
-        return _parse(data, names, dialect, kinds, ragged, only, BLOCK_BYTES)
+        return read(dialect=dialect, block_size=BLOCK_BYTES)
     except pa.ArrowInvalid as error:
         if "conversion error" in str(error):
             raise
     # A record is longer than a block.
     ragged.clear()
-    return _parse(data, names, dialect, kinds, ragged, only, len(data) + 1)
+    return read(dialect=dialect, block_size=len(data) + 1)
 
 
 def _parse(
