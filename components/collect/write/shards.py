@@ -17,7 +17,7 @@ from headwater.components.collect.settings import Settings
 from headwater.components.collect.shape.shaping import ROW_BITS, Account, Shape, read_shaped
 from headwater.components.collect.shape.splitting import assign
 from headwater.components.collect.write import profile, repeated_keys
-from headwater.components.common import hashing, storage
+from headwater.components.common import hashing, storage, timings
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import (
@@ -135,12 +135,13 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
     sinks: dict[str, ShardWriter] = {}
     states, personal, samples, keys = [], [], [], []
     try:
-        for batch, rows in read_shaped(plan.shape, first, elements, account):
+        for batch, rows in timings.drawn("reading", read_shaped(plan.shape, first, elements, account)):
             if not batch.num_rows:
                 continue
-            batch = _encoded(batch)
-            content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
-            choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
+            with timings.spent("hashing"):
+                batch = _encoded(batch)
+                content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
+                choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
             assigned, filtered = assign(settings.split, plan.splits, batch, choice)
             for rule, out in filtered.items():
                 account.filtered[rule] = account.filtered.get(rule, 0) + int(out.sum())
@@ -150,30 +151,33 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
                 choice = choice[kept]
                 if not batch.num_rows:
                     continue
-            states.append(profile.measure(batch))
-            personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
+            with timings.spent("profile and personal data"):
+                states.append(profile.measure(batch))
+                personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
             if plan.key_rate:
                 keys.append(repeated_keys.keep(choice, rows & _ROW, first + (rows >> ROW_BITS), plan.key_rate))
             chosen = profile.in_sample(content, plan.sample_rate)
             if plan.sample_rate and chosen.any():
                 samples.append(_sampled(batch, rows, assigned, chosen, first, plan.schema))
-            ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
-            for position, (split, _) in enumerate(plan.splits):
-                start, stop = ends[position], ends[position + 1]
-                if start < stop:
-                    part = ordered[0].slice(start, stop - start)
-                    if not settings.key:
-                        part = _with_row_ids(part, identities, ordered[1][start:stop])
-                    if split not in sinks:
-                        sinks[split] = ShardWriter(_file_schema(plan.schema, part))
-                    sinks[split].write(part, ordered[2][start:stop])
+            with timings.spent("writing"):
+                ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
+                for position, (split, _) in enumerate(plan.splits):
+                    start, stop = ends[position], ends[position + 1]
+                    if start < stop:
+                        part = ordered[0].slice(start, stop - start)
+                        if not settings.key:
+                            part = _with_row_ids(part, identities, ordered[1][start:stop])
+                        if split not in sinks:
+                            sinks[split] = ShardWriter(_file_schema(plan.schema, part))
+                        sinks[split].write(part, ordered[2][start:stop])
     except Misfit:
         return Outcome([{"misfit": True}], {}, None, None).encode()
     shards = {}
     for split, sink in sinks.items():
         path = plan.path(split_folder(plan.schema.names, split), number)
-        content, described = sink.close()
-        storage.write_bytes(storage.join(plan.base, path), content)
+        with timings.spent("checksums and storing"):
+            content, described = sink.close()
+            storage.write_bytes(storage.join(plan.base, path), content)
         shards[split] = {
             "path": path,
             **described,

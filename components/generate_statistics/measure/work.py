@@ -65,14 +65,7 @@ def on_element(work: Any, schema: pa.Schema, cells: int, item: Element) -> bytes
 
 def _read(parts: Sequence[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for part in parts:
-        batches = read_element(part, schema)
-        while True:
-            with timings.spent("reading"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            yield batch
-            del batch
+        yield from timings.drawn("reading", read_element(part, schema))
 
 
 def _pieces(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
