@@ -271,7 +271,7 @@ class _Collection:
                 runs,
                 functools.partial(write_range, plan),
                 Outcome.merge,
-                sizes=[sum(element.rows for element in run.elements) for run in runs],
+                sizes=[sum(each.element.rows for each in run.item) for run in runs],
                 **self._beam,
             )
             outcome = Outcome.decode(content)
