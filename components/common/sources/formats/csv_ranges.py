@@ -154,6 +154,21 @@ def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     return Block(quotes, (starts[0], starts[1]), (lines[0], lines[1]), blank, regular)
 
 
+def has_records(data: bytes, dialect: Dialect, records: int) -> bool:
+    """Whether whole records are surely so many, also where others stand before and after them.
+
+    Args:
+      data: the records.
+      dialect: how they are written; with escapes or comments nothing is sure.
+      records: how many there should be.
+    """
+    if dialect.escape or dialect.comment or data.count(b"\r") != data.count(b"\r\n"):
+        return False
+    block = scan_block(data, dialect)
+    lines = block.lines[0] + (data[-1:] != b"\n")
+    return not block.blank and block.regular[0] and block.quotes % 2 == 0 and lines == records
+
+
 def chain_blocks(
     uri: str, place: str, blocks: Sequence[Block], size: int, dialect: Dialect, first: int, *, ended: bool
 ) -> list[tuple[int, int, int]]:
