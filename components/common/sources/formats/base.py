@@ -129,6 +129,10 @@ class Format:
             "notices": outline.notices,
         }
 
+    def look_together(self, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+        """What `look` says of each of several blocks, for formats that are quicker with many small files at once."""
+        return [self.look(block) for block in blocks]
+
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
         """Compares the files of this format, where what one is depends on the others.
 

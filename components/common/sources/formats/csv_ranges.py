@@ -154,19 +154,23 @@ def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     return Block(quotes, (starts[0], starts[1]), (lines[0], lines[1]), blank, regular)
 
 
-def has_records(data: bytes, dialect: Dialect, records: int) -> bool:
-    """Whether whole records are surely so many, also where others stand before and after them.
+def count_records(data: bytes, dialect: Dialect) -> int:
+    """How many records these are, as `sure_records` tells it."""
+    return sure_records(data, scan_block(data, dialect), dialect)
+
+
+def sure_records(data: bytes, block: Block, dialect: Dialect) -> int:
+    """How many whole records there are, wherever others stand before and after them; -1 where that is not sure.
 
     Args:
       data: the records.
+      block: what `scan_block` says of them.
       dialect: how they are written; with escapes or comments nothing is sure.
-      records: how many there should be.
     """
-    if dialect.escape or dialect.comment or data.count(b"\r") != data.count(b"\r\n"):
-        return False
-    block = scan_block(data, dialect)
-    lines = block.lines[0] + (data[-1:] != b"\n")
-    return not block.blank and block.regular[0] and block.quotes % 2 == 0 and lines == records
+    sure = not (dialect.escape or dialect.comment or block.blank) and block.regular[0] and block.quotes % 2 == 0
+    if not sure or data.count(b"\r") != data.count(b"\r\n"):
+        return -1
+    return block.lines[0] + (data[-1:] not in (b"", b"\n"))
 
 
 def chain_blocks(
