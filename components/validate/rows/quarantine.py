@@ -93,6 +93,8 @@ def check_rows(
         raise HeadwaterError(f"environment: {environment!r} is an environment of a schema, but no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": _PRELOAD}
+    # What a plain file holds identifies what is written of it; without it nobody asks, and it need not be read for that.
+    options["unread"] = not (passed or quarantine)
     opened = load_dataset(as_uri(dataset), **options)
     if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
         warm_up(_PRELOAD, workers)
