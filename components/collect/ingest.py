@@ -19,7 +19,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, together, write_range
-from headwater.components.common import fanout, overview, pages, results, sources, storage
+from headwater.components.common import fanout, overview, pages, results, sources, storage, timings
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -146,6 +146,8 @@ class _Collection:
             files = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + files
         if sources.need_a_pool(files):
             warm_up(_PRELOAD, self._beam["workers"])
+            # It imports pandas when it first makes an array: while the server starts, and not while workers wait.
+            pa.array([0])
         scans = sources.scan_files(files, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)
@@ -170,19 +172,20 @@ class _Collection:
             body["lineage"]["spans"] = [[files.span, files.version] for files in self._chosen.spans]
             body["lineage"]["end"] = self._chosen.end.isoformat() if self._chosen.end else None
             _write_indexes(body, outcome.records, plan)
-            page = report.add_report(
-                body,
-                outcome,
-                plan.schema,
-                settings,
-                notices=opened.notices,
-                home=home,
-                as_of=self._as_of(),
-                anonymity=measured,
-                fingerprint=identity,
-                available=self._chosen.available,
-                known=known,
-            )
+            with timings.span("report"):
+                page = report.add_report(
+                    body,
+                    outcome,
+                    plan.schema,
+                    settings,
+                    notices=opened.notices,
+                    home=home,
+                    as_of=self._as_of(),
+                    anonymity=measured,
+                    fingerprint=identity,
+                    available=self._chosen.available,
+                    known=known,
+                )
             content = _finish(body, plan, home, identity, shaping_of, page)
         except BaseException:
             _remove_attempt(base, attempt)
@@ -268,7 +271,7 @@ class _Collection:
                 runs,
                 functools.partial(write_range, plan),
                 Outcome.merge,
-                sizes=[sum(element.rows for element in run.elements) for run in runs],
+                sizes=[sum(each.element.rows for each in run.item) for run in runs],
                 **self._beam,
             )
             outcome = Outcome.decode(content)

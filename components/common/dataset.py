@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.components.common import results, storage, stores
+from headwater.components.common import local_beam, results, storage, stores
 from headwater.components.common.dataset_index import (
     carried_splits,
     decode_schema,
@@ -371,6 +371,7 @@ def _load_plain(folder: str, may_be_empty: bool, unread: bool, beam: Mapping[str
     if sources.need_a_pool(files):
         # Its server imports what workers need while this process imports Beam.
         warm_up(beam.get("preload", ()), beam.get("workers", 0))
+        local_beam.begin_import(beam.get("beam_pipeline_args", ()))
     scans = sources.open_files(files, "read", **beam) if unread else None
     unread = scans is not None
     if scans is None:

@@ -1,4 +1,7 @@
-"""How a process of ours ends: nothing of it stays in the temporary folder, however it ends."""
+"""How a process of ours ends: nothing of it stays in the temporary folder, however it ends.
+
+Of one that is killed the next one removes what is left.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import multiprocessing
 import multiprocessing.util
 import os
 import pathlib
+import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -25,10 +30,13 @@ TERMINATED = 128 + signal.SIGTERM
 _HOME = "HEADWATER_TEMPORARY"
 """Environment variable that names the temporary folder of the process that started this one."""
 
+_PREFIX = "headwater-"
 _PROCESS = "process"
 _STOPPED = "stopped by SIGTERM; nothing is left half-written, so run it again"
 # Kubernetes may give ten seconds: for what is asked to end, what is made to, and for files.
 _SECONDS_TO_END = 3.0
+# For what the killed process had started, to notice that it is gone.
+_SECONDS_AFTER_A_KILL = 60.0
 
 
 @contextlib.contextmanager
@@ -71,18 +79,21 @@ def _temporary_home() -> Iterator[pathlib.Path]:
         os._exit(TERMINATED)
     try:
         # The server of worker processes outlives this folder, and the path of its socket must be short.
-        multiprocessing.util.get_temp_dir()
-        home = pathlib.Path(tempfile.mkdtemp(prefix="headwater-"))
+        sockets = os.path.basename(multiprocessing.util.get_temp_dir())
+        _remove_what_was_killed(pathlib.Path(tempfile.gettempdir()))
+        home = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError as error:
         raise HeadwaterError(f"TMPDIR: no folder for temporary files can be made: {error}") from None
     names = ("TMPDIR", _HOME)
     earlier = {name: os.environ[name] for name in names if name in os.environ}
     earlier_default = tempfile.tempdir
     try:
-        with open(home / _PROCESS, "w") as process:
+        # By its name it is locked from the first moment to the end of this process.
+        with open(home / f"{_PROCESS}-", "w") as process:
             fcntl.flock(process, fcntl.LOCK_EX)
-            process.write(str(os.getpid()))
+            process.write(f"{os.getpid()}\n{socket.gethostname()}\n{sockets}\n")
             process.flush()
+            os.rename(process.name, home / _PROCESS)
             os.environ.update(dict.fromkeys(names, str(home)))
             tempfile.tempdir = str(home)
             yield home
@@ -101,10 +112,10 @@ def _signal_workers(number: int) -> None:
 
 def _remove(home: pathlib.Path) -> None:
     """Removes the folder once the processes that have one of their own within it, kfp's tasks, have ended."""
-    tasks = list(home.glob(f"headwater-*/{_PROCESS}"))
+    tasks = list(home.glob(f"{_PREFIX}*/{_PROCESS}"))
     for number in (signal.SIGTERM, signal.SIGKILL):
         for task in filter(_is_alive, tasks):
-            _signal(int(task.read_text() or 0), number)
+            _signal(int(task.read_text().split()[0]), number)
         _wait_until(lambda: not any(map(_is_alive, tasks)))
 
     def is_removed() -> bool:
@@ -115,6 +126,24 @@ def _remove(home: pathlib.Path) -> None:
     _wait_until(is_removed)
 
 
+def _remove_what_was_killed(folder: pathlib.Path) -> None:
+    """Removes the folders of processes of this user and machine that ended without removing theirs."""
+    for home in folder.glob(f"{_PREFIX}*"):
+        process = home / _PROCESS
+        # What lives, cannot be looked into, or goes meanwhile raises an error, and is left alone.
+        with contextlib.suppress(OSError, ValueError):
+            # Locks may not be seen from one machine to the next.
+            _, machine, sockets = process.read_text().splitlines()
+            own = home.lstat().st_uid == os.geteuid() and machine == socket.gethostname()
+            if own and time.time() - process.stat().st_mtime > _SECONDS_AFTER_A_KILL:
+                # Its tasks may live on.
+                for each in home.rglob(_PROCESS):
+                    _check_is_dead(each)
+                shutil.rmtree(home)
+                if re.fullmatch(r"pymp-\w+", sockets):
+                    shutil.rmtree(folder / sockets)
+
+
 def _wait_until(done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _SECONDS_TO_END
     while not done() and time.monotonic() < deadline:
@@ -122,15 +151,20 @@ def _wait_until(done: Callable[[], bool]) -> None:
 
 
 def _is_alive(task: pathlib.Path) -> bool:
-    """Whether the process whose id is in the file has not ended, and so has the file locked."""
+    """Whether `_check_is_dead` finds it alive; one that cannot be looked at is not."""
     try:
-        with open(task) as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _check_is_dead(task)
     except BlockingIOError:
         return True
     except OSError:
         pass
     return False
+
+
+def _check_is_dead(task: pathlib.Path) -> None:
+    """Raises BlockingIOError if the process whose id is in the file has not ended, and so has the file locked."""
+    with open(task) as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _signal(process: int | None, number: int) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 
+class Run(tuple):
+    """Neighbouring files or ranges that are worked on one after the other, and could be alone."""
+
+
 class Numbered(NamedTuple):
-    """An item with its number among all of its graph."""
+    """An item, or a run of neighbouring ones, with its number among all of its graph."""
 
     number: int
     item: Any
@@ -18,17 +22,17 @@ def name_of(item: Any) -> str:
     uris = [file.uri for file in _files_of(item)]
     if not uris:
         return "a part of the work"
-    return uris[0] if len(runs_of(item)) < 2 or uris[0] == uris[-1] else f"{uris[0]} to {uris[-1]}"
+    return uris[0] if len(halves_of(item)) < 2 or uris[0] == uris[-1] else f"{uris[0]} to {uris[-1]}"
 
 
-def runs_of(item: Any) -> list[Any]:
-    """The two halves of an item that is about several files or ranges, which can be worked on alone; else nothing."""
-    if isinstance(item, Numbered):
-        return runs_of(item.item)
-    if hasattr(item, "halves"):
-        return item.halves()
-    if type(item) is tuple and len(item) > 1 and all(isinstance(part, tuple) for part in item):
-        return [item[: len(item) // 2], item[len(item) // 2 :]]
+def halves_of(item: Any) -> list[Any]:
+    """Two items in place of one that is a run, or holds one: each with half of it; nothing where there are no two."""
+    if isinstance(item, Run):
+        half = len(item) // 2
+        return [Run(item[:half]), Run(item[half:])] if half else []
+    for name in getattr(item, "_fields", ()):
+        if halves := halves_of(getattr(item, name)):
+            return [item._replace(**{name: half}) for half in halves]
     return []
 
 

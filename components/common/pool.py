@@ -17,7 +17,7 @@ from typing import Any
 
 from headwater.components.common import machine, user_code
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.items import name_of, runs_of
+from headwater.components.common.items import halves_of, name_of
 
 WORKED, FAILED = b"\0", b"\1"
 
@@ -130,7 +130,7 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, task: str, pre
         return receiver.recv_bytes()
     except EOFError:
         process.join()
-        for half in runs_of(item):
+        for half in halves_of(item):
             told = run_alone(work, half, name_of(half), task, preload)
             if told[:1] == FAILED:
                 return told

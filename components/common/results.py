@@ -416,7 +416,7 @@ def made_of(data_root: str, name: str, identity: str) -> Home | None:
       identity: the fingerprint.
     """
     complete = storage.join(_notes(data_root, name), "_complete.json")
-    found = _noted(data_root, name, identity)
+    found = noted(data_root, name, identity)
     if found or storage.exists(complete):
         return found
     # Spans of a version that took no notes.
@@ -428,10 +428,11 @@ def made_of(data_root: str, name: str, identity: str) -> Home | None:
             _note(other, own)
     if known:
         storage.create(complete, encode({}))
-    return _noted(data_root, name, identity) if identity in known else None
+    return noted(data_root, name, identity) if identity in known else None
 
 
-def _noted(data_root: str, name: str, identity: str) -> Home | None:
+def noted(data_root: str, name: str, identity: str) -> Home | None:
+    """As `made_of`, of datasets that were noted when they were committed."""
     uri = storage.join(_notes(data_root, name), f"{identity}.json")
     if not storage.exists(uri):
         return None

@@ -11,7 +11,9 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Note(NamedTuple):
@@ -157,6 +159,17 @@ def spent(what: str) -> Iterator[None]:
         yield
     finally:
         _spent[what] = _spent.get(what, 0.0) + time.monotonic() - began
+
+
+def drawn(what: str, items: Iterator[Item]) -> Iterator[Item]:
+    """The items, none of which is None; the time that they are waited for is `spent` on `what`."""
+    while True:
+        with spent(what):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
+        del item
 
 
 def parts() -> tuple[tuple[str, float], ...]:

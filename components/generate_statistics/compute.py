@@ -13,6 +13,7 @@ from headwater.components.common import results, storage, timings
 from headwater.components.common.arrow_types import is_text
 from headwater.components.common.beam import check_options, map_merge
 from headwater.components.common.dataset import Dataset, load_dataset
+from headwater.components.common.items import Run
 from headwater.components.common.origins import describe
 from headwater.components.common.pages import relative_page
 from headwater.components.common.pool import warm_up
@@ -248,12 +249,12 @@ def _gather(opened: Dataset, rows: int) -> Iterator[Element]:
         total = 0
         for element in opened.elements(split):
             if held and total + element.rows > rows:
-                yield Element(split, place, tuple(held))
+                yield Element(split, place, Run(held))
                 place, held, total = place + 1, [], 0
             held.append(element)
             total += element.rows
         if held:
-            yield Element(split, place, tuple(held))
+            yield Element(split, place, Run(held))
             place += 1
 
 

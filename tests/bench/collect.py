@@ -40,6 +40,15 @@ def memory(source: str, output: str) -> dict:
     return {**found, "peak": peak.bytes}
 
 
+def profile(source: str, output: str, settings: str = "{}") -> dict:
+    """Where the time of collect goes."""
+    from headwater.components.common import timings
+
+    with timings.recorded() as record:
+        collect(source, output, settings)
+    return benches.where(record)
+
+
 def duplicates(source: str, key: str) -> dict:
     """Seconds to find the rows whose key stands before."""
     import functools
@@ -100,7 +109,7 @@ def imports(statement: str) -> dict:
     return {"seconds": time.perf_counter() - started, "tensorflow": "tensorflow" in sys.modules}
 
 
-MEASURES = (collect, memory, duckdb_query, duplicates, personal, imports)
+MEASURES = (collect, profile, memory, duckdb_query, duplicates, personal, imports)
 
 
 # The table's rows.
@@ -130,6 +139,16 @@ def _against_copy(label, source, relation, folder, options):
         whole.append(run("collect", source, folder / "out")["seconds"])
     yield ratio(f"{label}: against DuckDB COPY", ours, peer, 1.5)
     yield ratio("  the same with the analysis of a sample", whole, peer, 2.0)
+
+
+def bench_profile(folder, options):
+    from generator import write_csv, write_parquet
+
+    for write, name in ((write_csv, "CSV"), (write_parquet, "Parquet")):
+        source = write(folder / f"{options.rows}.{name.lower()}", options.rows)
+        for settings in ({"analyse": False}, {}):
+            label = f"{name}, {options.rows:,} rows{'' if settings else ', analysis'}"
+            yield from benches.profiled(label, run("profile", source, folder / "out", json.dumps(settings)), None)
 
 
 def bench_duplicates(folder, options):
@@ -222,6 +241,7 @@ def bench_imports(folder, options):
 BENCHES = {
     "csv": bench_csv,
     "parquet": bench_parquet,
+    "profile": bench_profile,
     "duplicates": bench_duplicates,
     "lookup": bench_lookup,
     "memory": bench_memory,

@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 
 import numpy as np
 import pyarrow as pa
-from counted import Counted
+from counting_store import Counted
 
 _ROOT = "counted://lake"
 _SUM = "ab" * 32

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from counted import Counted
+from counting_store import Counted
 
 from headwater.components.collect.shape import duplicates
 from headwater.components.common import stores

@@ -3,19 +3,30 @@
 import pathlib
 
 import aborting
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.components.collect import collect_dataset
 from headwater.components.common import open_dataset, stores
 from headwater.components.common.dataset import rejected
 from headwater.components.common.dataset_index import shard_index
-from headwater.components.common.sources import joining
+from headwater.components.common.errors import HeadwaterError
+from headwater.components.common.sources import (
+    Misfit,
+    Reading,
+    discover,
+    joining,
+    open_sources,
+    read_element,
+    read_elements,
+    scan_files,
+)
 from headwater.components.common.sources.files import Element, SourceFile
-from headwater.components.common.sources.formats import headers
+from headwater.components.common.sources.formats import csv, headers
 
 _ROWS = 5
 
@@ -128,6 +139,93 @@ def test_one_of_many_that_ends_its_reader_is_named(many, tmp_path):
     bad = many / "094.parquet"
     told = aborting.said(many, tmp_path / "out", bad)
     assert f"HeadwaterError: {bad}: the worker process that handled it died twice" in told
+
+
+_LINES = st.sampled_from(
+    [
+        b"1,a,2.5",
+        b"2,b,",
+        b"03,c,1",
+        b"4,,-1e3",
+        b'5,"d, e",7',
+        b'6,"two\nlines",8',
+        b"7,g",
+        b"8,\xff,1",
+        b'9,5" x,2',
+        b"",
+    ]
+)
+
+
+@st.composite
+def _small(draw):
+    end = draw(st.sampled_from([b"\n", b"\n", b"\r\n"]))
+    lines = draw(st.lists(_LINES, min_size=1, max_size=6))
+    header = draw(st.sampled_from([b"id,name,share", b"id,name,share", b"id,name,share", b"id,other,share"]))
+    return end.join([header, *lines]) + draw(st.sampled_from([end, end, b""]))
+
+
+def _opened(folder):
+    return open_sources(scan_files(discover([str(folder)]), "", Reading(), workers=1), workers=1)
+
+
+def _outcome(read):
+    """What reading gives: rows with the place of their range and their number, and what was refused."""
+    try:
+        read = list(read)
+    except Misfit:
+        return "misfit"
+    rows = [
+        row for batch, of, numbers, _ in read for row in zip(of.tolist(), numbers.tolist(), map(str, batch.to_pylist()))
+    ]
+    return rows, [refused for *_, told in read for refused in told]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents=st.lists(_small(), min_size=2, max_size=6))
+def test_read_at_once_as_one_by_one(tmp_path, contents):
+    for old in tmp_path.iterdir():
+        old.unlink()
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.csv").write_bytes(content)
+    opened = _opened(tmp_path)
+    arguments = opened.schema, opened.guessed
+    alone = (
+        (batch, np.full(len(rows), place), rows, [(place, each) for each in refused])
+        for place, element in enumerate(opened.elements)
+        for batch, rows, refused in read_element(element, *arguments)
+    )
+    expected = _outcome(alone)
+    assert _outcome(read_elements(opened.elements, *arguments)) == expected
+
+
+def test_files_alike_are_parsed_once(tmp_path, monkeypatch):
+    for number in range(5):
+        (tmp_path / f"{number}.csv").write_text(f'id,name\n{number},"a"\n{number},"b\nc"\n')
+    opened = _opened(tmp_path)
+    parsed = []
+    parse = csv.parse
+    monkeypatch.setattr(csv, "parse", lambda data, *others: (parsed.append(data), parse(data, *others))[1])
+    assert len(_outcome(read_elements(opened.elements, opened.schema, opened.guessed))[0]) == 10
+    assert len(parsed) == 1
+
+
+def test_rows_that_moved_to_another_file_are_no_fit(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("id,name\n1,a\n2,b\n3,c\n")
+    opened = _opened(tmp_path)
+    (tmp_path / "0.csv").write_text("id,name\n1,a\n2,bbbbb\n")
+    (tmp_path / "1.csv").write_text("id,name\n1,\n2,\n3,\n4,\n")
+    assert _outcome(read_elements(opened.elements, opened.schema, opened.guessed)) == "misfit"
+
+
+def test_of_files_alike_the_one_that_is_gone_is_named(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("id,name\n1,a\n2,b\n")
+    opened = _opened(tmp_path)
+    (tmp_path / "1.csv").unlink()
+    with pytest.raises(HeadwaterError, match="1.csv"):
+        list(read_elements(opened.elements, opened.schema, opened.guessed))
 
 
 _CELLS = st.sampled_from(

@@ -7,12 +7,14 @@ import sys
 
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
-from jobs import abort_at, bracket, die, die_once, double, fail_at, join, variable, where
+from jobs import abort_among, abort_at, bracket, die, die_once, double, fail_at, join, variable, where
 
 from headwater.components.common import beam
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.merge_tree import Tree, pack, unpack
-from headwater.components.common.sources import SourceFile
+from headwater.components.common.items import Numbered, Run
+from headwater.components.common.merge_tree import Tree, leaf, pack, unpack
+from headwater.components.common.sources import Element, SourceFile
+from headwater.components.generate_statistics.measure import work
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 300])
@@ -58,6 +60,19 @@ def test_a_signal_and_the_file_are_named(tmp_path):
     assert str(error.value).startswith(
         f"{files[3].uri}: the worker process that handled it died twice (signal SIGABRT)"
     )
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["one task", "a part of a fan-out"])
+@pytest.mark.parametrize("held", [None, "item", "parts"], ids=["alone", "collect", "statistics"])
+def test_the_file_of_a_run_that_ends_its_reader_is_named(tmp_path, held, spread):
+    files = [SourceFile(str(tmp_path / f"{number}.csv"), "csv", 1) for number in range(5)]
+    run = Run(Element(file, 0, 1, 1, 1) for file in files)
+    item = {None: run, "item": Numbered(7, run), "parts": work.Element("all", 0, run)}[held]
+    own = functools.partial(abort_among, files[3].uri, held)
+    item, own = (Numbered(2, item), functools.partial(leaf, own)) if spread else (item, own)
+    with pytest.raises(HeadwaterError) as error:
+        beam.map_merge("t", [item] * 2, own, join, sizes=[1] * 2, workers=2)
+    assert str(error.value).startswith(f"{files[3].uri}: the worker process that handled it died twice")
 
 
 def test_one_parquet_file_ends_no_process_but_its_own(tmp_path):

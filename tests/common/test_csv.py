@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import files, inferring
-from headwater.components.common.sources.formats import csv, csv_parsing, csv_ranges
+from headwater.components.common.sources.files import Reading, SourceFile
+from headwater.components.common.sources.formats import csv, csv_inferring, csv_parsing, csv_ranges
+from headwater.components.common.sources.formats.base import Block
 from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import VALUE_BYTES
 
@@ -256,3 +258,84 @@ def test_a_rejected_value_is_kept_up_to_256_bytes():
     data = b"1," + "é".encode() * 1000 + b"\n"
     _, _, [rejection] = csv.read_rows(data, NAMES, {"a": pa.int64(), "b": pa.int64()}, COMMA, 2)
     assert len(rejection.value.encode()) <= VALUE_BYTES
+
+
+_VALUES = st.sampled_from(
+    [
+        "",
+        "1",
+        "-2",
+        "0",
+        "01",
+        "0x1F",
+        "+3",
+        "4.0",
+        "1.5",
+        "-.5",
+        "1e3",
+        "1e-3",
+        "inf",
+        "nan",
+        "NA",
+        "null",
+        "true",
+        "t",
+        "F",
+    ]
+    + ["12345678901234567", "9007199254740993", "9223372036854775807", "18446744073709551615", "1e300", "2024-01-02"]
+    + [
+        "2024-01-02 03:04:05",
+        "2024-01-02T03:04:05.123456789Z",
+        "12:30",
+        "word",
+        "value-1",
+        "ünder",
+        "'x'",
+        " 5 ",
+        "None",
+    ]
+    + ['"quoted"', '"a, b"', '"two\nlines"', "#N/A", "-nan", "1,2", "\xff"]
+)
+
+
+@st.composite
+def _blocks(draw):
+    """First blocks of a few files, whose columns each have a few values."""
+    blocks = []
+    columns = [draw(st.lists(_VALUES, min_size=1, max_size=3)) for _ in range(3)]
+    for number in range(draw(st.integers(2, 5))):
+        rows = [[draw(st.sampled_from(values)) for values in columns] for _ in range(draw(st.integers(0, 4)))]
+        end = draw(st.sampled_from(["\n", "\n", "\n", "\r\n"]))
+        text = end.join(["a,b,c", *map(",".join, rows)]) + draw(st.sampled_from([end, ""]))
+        data = text.encode("latin-1" if draw(st.integers(0, 19)) == 0 else "utf-8")
+        file = SourceFile(f"{number}.csv", "csv", len(data))
+        blocks.append(Block(file, 0, data, b"\n", Reading(thousands=draw(st.sampled_from([""] * 9 + ["."])))))
+    return blocks
+
+
+@settings(max_examples=600, deadline=None)
+@given(_blocks())
+def test_files_looked_at_together_look_as_each_alone(blocks):
+    def looks(look):
+        try:
+            return look()
+        except HeadwaterError as error:
+            return str(error)
+
+    assert looks(lambda: csv.FORMAT.look_together(blocks)) == looks(
+        lambda: [csv.FORMAT.look(block) for block in blocks]
+    )
+
+
+@pytest.mark.parametrize(("last", "parsed"), [("x", 1), ("true", 6)])
+def test_types_of_files_alike_are_inferred_at_once(monkeypatch, last, parsed):
+    """Text, whole numbers and fractions are certain; of booleans each file is looked at, and of those columns alone."""
+    data = f"a,b,c\n1,2.5,{last}\n2,,{last}\n".encode()
+    blocks = [Block(SourceFile(f"{number}.csv", "csv", len(data)), 0, data, b"\n", Reading()) for number in range(5)]
+    calls = []
+    parse = csv_inferring.parse
+    monkeypatch.setattr(csv_inferring, "parse", lambda *arguments: (calls.append(arguments), parse(*arguments))[1])
+    kinds = {"x": "string", "true": "bool"}
+    expected = {"a": "int64", "b": "double", "c": kinds[last]}
+    assert [look["kinds"] for look in csv.FORMAT.look_together(blocks)] == [expected] * 5
+    assert len(calls) == parsed and all(list(only) == ["c"] for *_, only in calls[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv as python_csv
 import io
 import itertools
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import Reading, discover, files, open_sources, read_element, scan_files
-from headwater.components.common.sources.formats import csv, csv_ranges
+from headwater.components.common.sources.formats import csv, csv_ranges, sniffing
 from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.formats.headers import detect_header, name_columns
 from headwater.components.common.sources.formats.sniffing import sniff
@@ -149,6 +150,44 @@ def test_what_is_detected(text, dialect):
 )
 def test_headers_are_told_from_data(rows, there, sure):
     assert detect_header([row.split(",") for row in rows.split("|")]) == (there, sure)
+
+
+_PIECES = st.sampled_from(
+    ["", "a", "1.5", ",", ";", "\n", "\n\n", "\r\n", "\r", '"', "'", "\\", "#", "\x0b", "\u2028", " "]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(_PIECES, max_size=20).map("".join),
+    st.sampled_from(",;"),
+    st.sampled_from(['"', "'", ""]),
+    st.sampled_from(["", "\\"]),
+    st.integers(0, 2),
+)
+def test_the_first_records_are_those_of_pythons_reader(text, delimiter, quote, escape, skipped):
+    dialect = Dialect(delimiter, quote, escape, skip_rows=skipped)
+    lines = io.StringIO(text, newline="")
+    for _ in range(skipped):
+        next(lines, None)
+    reader = dialect.read_lines(lines)
+    expected = []
+    with contextlib.suppress(python_csv.Error):
+        expected += ((cells, skipped + reader.line_num) for cells in reader)
+    assert list(sniffing._records(text, dialect)) == expected
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_PIECES, max_size=20).map("".join), st.sampled_from(",;^]-"))
+def test_where_quotes_begin_values(text, delimiter):
+    def begin(quote):
+        return any(text[at] == quote and (not at or text[at - 1] in f"\n{delimiter}") for at in range(len(text)))
+
+    if begin('"') or not begin("'"):
+        assert sniffing._quotes(text, delimiter, Reading()) == ['"']
+    quoted = delimiter.join(["'a b'"] * 3)
+    assert sniffing._quotes(quoted, delimiter, Reading()) == ["'"]
+    assert sniffing._quotes(f'{quoted}\n"a"', delimiter, Reading()) == ['"']
 
 
 def test_unnamed_columns_get_names_that_no_other_has():

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from counted import Counted
+from counting_store import Counted
 
 from headwater.components.collect import collect_dataset
 from headwater.components.collect.write.shards import Outcome

@@ -15,7 +15,7 @@ from headwater.components.common import results, storage
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.maintenance import find_garbage, list_datasets, remove_garbage, trace, verify
 from headwater.components.common.maintenance import lineage as lineages
-from headwater.components.common.maintenance.garbage import DEAD, RETENTION, SCRATCH, TEMPORARY, Retention
+from headwater.components.common.maintenance.garbage import DEAD, NOTE, RETENTION, SCRATCH, TEMPORARY, Retention
 from headwater.components.common.times import seconds
 from headwater.components.generate_statistics import compute_statistics
 from headwater.components.infer_schema import derive_schema
@@ -62,6 +62,10 @@ def age(path: pathlib.Path, seconds: float) -> None:
 
 def files(root: pathlib.Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def notes(root: pathlib.Path) -> list[pathlib.Path]:
+    return list(root.glob("rides/_made/*"))
 
 
 def garbage(root: pathlib.Path, **options) -> dict[str, str]:
@@ -203,9 +207,8 @@ def test_what_is_committed_between_listing_and_removal_stays(root):
     hidden.unlink()
     age(root, 2 * DAY)
     before = files(root)
-    removal = find_garbage(str(root))
-    first = next(removal)
-    assert "span=2" in first.uri
+    told = garbage(root)
+    assert DEAD in told.values() and NOTE in told.values() and all("span=2" in name or "_made" in name for name in told)
     removed = remove_garbage(str(root))
     hidden.write_bytes(content)
     age(hidden, 2 * DAY)
@@ -215,13 +218,34 @@ def test_what_is_committed_between_listing_and_removal_stays(root):
 def test_retention_lets_go_of_whole_versions_manifests_first(root):
     age(root, 2 * DAY)
     found = list(find_garbage(str(root), retention=Retention(keep_spans=2)))
-    assert {each.reason for each in found} == {RETENTION} and all("span=1" in each.uri for each in found)
+    assert [each.reason for each in found].count(NOTE) == 1 and found[-1].reason == NOTE
+    assert {each.reason for each in found[:-1]} == {RETENTION} and all("span=1" in each.uri for each in found[:-1])
     names = [each.uri.rpartition("/")[2] for each in found]
     manifests = [place for place, name in enumerate(names) if name == "_manifest.json"]
     assert manifests == [0, 1, 2, 3]
     assert len(list(remove_garbage(str(root), retention=Retention(keep_spans=2)))) == len(found)
     assert [each["span"] for each in list_datasets(str(root))] == [2, 3]
     assert verify(str(root)).problems == []
+    assert len(notes(root)) == 2
+
+
+def test_notes_go_with_what_they_are_of(root):
+    first, *_ = results.committed(str(root), "rides", "dataset", lambda span: span == 1)
+    identity = results.load(first.folder("dataset"), "dataset").fingerprint
+    mine = root / "rides/_made/mine.json"
+    mine.write_text("{}")
+    # Of a dead attempt; of a dataset that was removed by hand; and of one whose place another one has.
+    (root / "rides/_made" / f"{'f' * 64}.json").write_text('{"span": 9, "version": 1}')
+    (root / "rides/_made" / f"{'e' * 64}.json").write_text('{"span": 2, "version": 1}')
+    shutil.rmtree(root / "rides/span=1")
+    age(root, 2 * DAY)
+    gone = {f"rides/_made/{name}.json": NOTE for name in (identity, "f" * 64, "e" * 64)}
+    assert garbage(root) == gone
+    assert {storage.relative(each.uri, str(root)) for each in remove_garbage(str(root))} == set(gone)
+    assert len(notes(root)) == 3 and mine in notes(root) and results.made_of(str(root), "rides", identity) is None
+    # What is noted anew is young, and its dataset may be on the way.
+    results._note(first, identity)
+    assert garbage(root) == {}
 
 
 def test_each_retention_has_its_effect(root):
@@ -233,7 +257,11 @@ def test_each_retention_has_its_effect(root):
         "keep_versions": garbage(root, retention=Retention(keep_versions=1)),
         "older_than": garbage(root, retention=Retention(older_than=30 * DAY)),
     }
-    assert {name: sorted({"/".join(path.split("/")[1:3]) for path in paths}) for name, paths in gone.items()} == {
+    versions = {
+        name: sorted({"/".join(path.split("/")[1:3]) for path, reason in paths.items() if reason == RETENTION})
+        for name, paths in gone.items()
+    }
+    assert versions == {
         "keep_spans": ["span=1/version=1", "span=2/version=1"],
         "keep_versions": ["span=3/version=1"],
         "older_than": ["span=1/version=1"],

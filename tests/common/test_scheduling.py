@@ -131,7 +131,8 @@ def test_what_is_told_of_time_adds_up():
 
 def test_time_spent_within_an_element_is_noted_with_it():
     stretch = timings.Stretch("work")
+    assert list(timings.drawn("drawing", iter([1, 2]))) == [1, 2]
     with timings.spent("reading"):
         time.sleep(0.001)
     note = stretch.end(elements=1)
-    assert dict(note.parts)["reading"] > 0 and not timings.parts()
+    assert dict(note.parts)["reading"] > 0 and dict(note.parts)["drawing"] > 0 and not timings.parts()

@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from counted import counted
+from noted_calls import noted
 
 from headwater.components.common import beam
 
@@ -38,7 +38,7 @@ def main(source: str, output: str, *arguments: str) -> None:
     folder.mkdir(parents=True)
     (folder / "driver").write_text(str(os.getpid()))
     # Before anything takes it by name.
-    beam.map_merge = counted(beam.map_merge, str(folder / "calls"))
+    beam.map_merge = noted(beam.map_merge, str(folder / "calls"))
     from headwater.components.collect import collect_dataset
     from headwater.components.generate_statistics import compute
     from headwater.components.label import attribution, label_dataset

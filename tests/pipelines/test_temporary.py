@@ -146,6 +146,77 @@ def test_workers_and_their_server_end_with_a_driver_that_is_killed(temporary, tm
         wait_for(lambda: not left(temporary))
 
 
+def test_what_a_killed_command_left_goes_with_the_next(temporary, tmp_path, big):
+    command = ("collect", big, "--output", "data", "--workers", "2")
+    process = start("-m", "headwater.pipelines.cli", *command, temporary=temporary, cwd=tmp_path)
+    wait_for(lambda: any(temporary.glob("headwater-*/beam-pipeline-temp*")) or process.poll() is not None)
+    process.kill()
+    output, _ = process.communicate(timeout=_SECONDS)
+    assert process.returncode == -signal.SIGKILL, output
+    (home,) = temporary.glob("headwater-*")
+    # What it had started may not have ended yet.
+    assert home in next_command(temporary, tmp_path)
+    age(home)
+    assert next_command(temporary, tmp_path) == []
+
+
+def test_what_lives_or_may_live_stays(temporary, tmp_path):
+    held = tmp_path / "held.py"
+    held.write_text(
+        "import subprocess, sys, time\n"
+        "from headwater.components.common.ending import ended_cleanly\n"
+        "with ended_cleanly():\n"
+        "    # As kfp starts a task.\n"
+        "    task = subprocess.Popen([sys.executable, __file__]) if sys.argv[1:] else None\n"
+        "    time.sleep(600)\n"
+    )
+
+    def tasks():
+        return list(temporary.glob("headwater-*/headwater-*/process"))
+
+    process = start(held, "with a task", temporary=temporary, cwd=tmp_path)
+    wait_for(tasks)
+    (home,), (task,) = temporary.glob("headwater-*"), tasks()
+    sockets = next(temporary.glob("pymp-*"))
+    stays = sorted([home, sockets])
+    age(home)
+    # One that is stopped for long is not dead, nor is one whose task lives.
+    process.send_signal(signal.SIGSTOP)
+    assert next_command(temporary, tmp_path) == stays
+    process.kill()
+    process.wait()
+    assert next_command(temporary, tmp_path) == stays and tasks() == [task]
+    os.kill(int(task.read_text().split()[0]), signal.SIGKILL)
+    process.communicate(timeout=_SECONDS)
+    # Of another machine, of another user, and nobody's.
+    text = (home / "process").read_text()
+    (home / "process").write_text(text.replace("\n", "\nelse-", 1))
+    age(home)
+    assert next_command(temporary, tmp_path) == stays
+    (home / "process").rename(home / "else")
+    assert next_command(temporary, tmp_path) == stays
+    (home / "process").write_text(text)
+    age(home)
+    if os.geteuid() == 0:
+        os.chown(home, 1, 1)
+        assert next_command(temporary, tmp_path) == stays
+        os.chown(home, 0, 0)
+    assert next_command(temporary, tmp_path) == []
+
+
+def age(home: pathlib.Path) -> None:
+    """Lets two minutes pass since a process began."""
+    then = time.time() - 120
+    os.utime(home / "process", (then, then))
+
+
+def next_command(temporary: pathlib.Path, cwd: pathlib.Path) -> list[pathlib.Path]:
+    """What there is in the temporary folder after one more command."""
+    code, output = headwater("project-schema", temporary=temporary, cwd=cwd)
+    assert code == 0, output
+    return sorted(temporary.iterdir())
+
+
 @pytest.mark.slow
 def test_the_whole_pipeline_leaves_nothing(temporary, tmp_path):
     orders(tmp_path / "monday.csv", 2000)

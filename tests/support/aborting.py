@@ -12,7 +12,7 @@ from typing import Any
 def write_range(bad: str, plan: Any, item: Any) -> bytes:
     from headwater.components.collect.write import shards
 
-    if any(element.file.uri == bad for element in item.elements):
+    if any(each.element.file.uri == bad for each in item.item):
         os.abort()
     return shards.write_range(plan, item)
 

@@ -48,6 +48,13 @@ def abort_at(uri, file):
     return b""
 
 
+def abort_among(uri, held, item):
+    """As `abort_at`, of the elements of a run, or of that which an item holds there."""
+    for element in getattr(item, held) if held else item:
+        abort_at(uri, element.file)
+    return b""
+
+
 def die_once(mark, item):
     if item == 4 and not os.path.exists(mark):
         open(mark, "w").close()

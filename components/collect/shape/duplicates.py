@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import hashing, partitions, storage
+from headwater.components.common.items import Numbered
 from headwater.components.common.partitions import PartitionResults, Spilled
 from headwater.components.common.sources import Element, Misfit
 from headwater.components.common.sources.joining import joined
@@ -90,7 +91,7 @@ def find_duplicates(
     runs = joined(list(enumerate(elements)), (sizes, PARTITION_ROWS))
     lines = map_merge(
         "collect: keys",
-        [_Run(number, run) for number, run in enumerate(runs)],
+        [Numbered(number, run) for number, run in enumerate(runs)],
         functools.partial(_spill, keys_of, folder, count),
         b"\n".join,
         sizes=[sum(element.rows for _, element in run) for run in runs],
@@ -113,20 +114,8 @@ def find_duplicates(
     return Drops(found, [own for _, own in told], starts)
 
 
-class _Run(NamedTuple):
-    """Neighbouring ranges, each with its number, and the number of the run."""
-
-    number: int
-    elements: tuple[tuple[int, Element], ...]
-
-    def halves(self) -> list[_Run]:
-        """Both halves, to find the range that ends its reader; nothing of one."""
-        half = len(self.elements) // 2
-        return [_Run(self.number, part) for part in (self.elements[:half], self.elements[half:])] if half else []
-
-
-def _spill(keys_of, folder: str, count: int, item: _Run) -> bytes:
-    """Writes a run's hashes, of each key the first; gives where each partition begins and how many rows repeat a key, or
+def _spill(keys_of, folder: str, count: int, item: Numbered) -> bytes:
+    """Writes the hashes of a run of numbered ranges, of each key the first; gives where each partition begins and how many rows repeat a key, or
     nothing for a misfit."""
     run, elements = item
     parts = [np.empty(0, _RECORD)]

@@ -18,7 +18,7 @@ from headwater.components.collect.shape import consistency, lookups, splitting
 from headwater.components.collect.shape.duplicates import Drops
 from headwater.components.common import expressions
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.sources import Element, Misfit, Rejection, read_element, reads_columns
+from headwater.components.common.sources import Element, Misfit, Rejection, read_element, read_elements, reads_columns
 from headwater.components.common.sources.formats.base import Rows
 
 MISFIT = b"misfit"
@@ -105,11 +105,10 @@ def _read(shape: Shape, elements: Sequence[Element]) -> Iterator[Rows]:
         yield from read_element(elements[0], shape.source, shape.guessed)
         return
     batches, places, rejections = [], [], []
-    for each, element in enumerate(elements):
-        for batch, rows, refused in read_element(element, shape.source, shape.guessed):
-            batches.append(batch)
-            places.append(rows + (each << ROW_BITS))
-            rejections += [one._replace(row=one.row + (each << ROW_BITS)) for one in refused]
+    for batch, of, rows, refused in read_elements(elements, shape.source, shape.guessed):
+        batches.append(batch)
+        places.append(rows + (of << ROW_BITS))
+        rejections += [one._replace(row=one.row + (each << ROW_BITS)) for each, one in refused]
     if batches:
         table = pa.Table.from_batches(batches).combine_chunks()
         whole = table.to_batches()[0] if table.num_rows else batches[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -17,8 +18,9 @@ from headwater.components.collect.settings import Settings
 from headwater.components.collect.shape.shaping import ROW_BITS, Account, Shape, read_shaped
 from headwater.components.collect.shape.splitting import assign
 from headwater.components.collect.write import profile, repeated_keys
-from headwater.components.common import hashing, storage
+from headwater.components.common import hashing, storage, timings
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
+from headwater.components.common.items import Numbered, Run
 from headwater.components.common.shard_writer import ShardWriter
 from headwater.components.common.sources import (
     Element,
@@ -71,44 +73,33 @@ class Plan:
         return f"{folder}/part-{number:05d}{self.suffix}.parquet"
 
 
-class Ranges(NamedTuple):
-    """What is written together: one shard a split.
+class Range(NamedTuple):
+    """A range of the input.
 
     Attributes:
-      number: of these among all.
-      first: the number of the first range among all.
-      elements: the ranges.
-      identities: what the `_row_id`s of each are made of.
+      number: of it among all.
+      element: what it is.
+      identity: what its `_row_id`s are made of.
     """
 
     number: int
-    first: int
-    elements: tuple[Element, ...]
-    identities: tuple[str, ...]
-
-    def halves(self) -> list[Ranges]:
-        """Both halves of several ranges, to find the one that ends its reader; nothing of one."""
-        half = len(self.elements) // 2
-        pieces = [(0, half), (half, len(self.elements))] if half else []
-        return [
-            Ranges(self.number, self.first + start, self.elements[start:stop], self.identities[start:stop])
-            for start, stop in pieces
-        ]
+    element: Element
+    identity: str
 
 
-def together(opened: Sources, columns: int) -> list[Ranges]:
-    """All ranges in order, small ones together.
+def together(opened: Sources, columns: int) -> list[Numbered]:
+    """All ranges in order, small ones in runs that are written together: one shard a split.
 
     Args:
       opened: the input.
       columns: how many columns a shaped row has.
     """
     identities = _identities(opened.files)
-    runs, first = [], 0
-    for number, elements in enumerate(joined_ranges(opened.elements, columns)):
-        runs.append(Ranges(number, first, elements, tuple(identities[element.file.uri] for element in elements)))
-        first += len(elements)
-    return runs
+    numbers = itertools.count()
+    return [
+        Numbered(number, Run(Range(next(numbers), each, identities[each.file.uri]) for each in elements))
+        for number, elements in enumerate(joined_ranges(opened.elements, columns))
+    ]
 
 
 def _identities(files: Sequence[SourceFile]) -> dict[str, str]:
@@ -122,25 +113,28 @@ def _identities(files: Sequence[SourceFile]) -> dict[str, str]:
     return identified
 
 
-def write_range(plan: Plan, item: Ranges) -> bytes:
-    """Writes the shards of ranges, one a split, and their rejected records.
+def write_range(plan: Plan, item: Numbered) -> bytes:
+    """Writes the shards of a run of ranges, one a split, and their rejected records.
 
     Returns:
       An outcome (`Outcome.encode`): the account of the ranges, their shards by split, what was counted, their sample. When
       a guess did not hold, nothing is written, and the record is `{"misfit": true}`.
     """
-    number, first, elements, identities = item
+    number, ranges = item
+    first = ranges[0].number
+    elements, identities = [each.element for each in ranges], [each.identity for each in ranges]
     settings = plan.shape.settings
     account = Account()
     sinks: dict[str, ShardWriter] = {}
     states, personal, samples, keys = [], [], [], []
     try:
-        for batch, rows in read_shaped(plan.shape, first, elements, account):
+        for batch, rows in timings.drawn("reading", read_shaped(plan.shape, first, elements, account)):
             if not batch.num_rows:
                 continue
-            batch = _encoded(batch)
-            content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
-            choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
+            with timings.spent("hashing"):
+                batch = _encoded(batch)
+                content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
+                choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
             assigned, filtered = assign(settings.split, plan.splits, batch, choice)
             for rule, out in filtered.items():
                 account.filtered[rule] = account.filtered.get(rule, 0) + int(out.sum())
@@ -150,30 +144,33 @@ def write_range(plan: Plan, item: Ranges) -> bytes:
                 choice = choice[kept]
                 if not batch.num_rows:
                     continue
-            states.append(profile.measure(batch))
-            personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
+            with timings.spent("profile and personal data"):
+                states.append(profile.measure(batch))
+                personal.append({name: detect.scan(column) for name, column in zip(batch.schema.names, batch.columns)})
             if plan.key_rate:
                 keys.append(repeated_keys.keep(choice, rows & _ROW, first + (rows >> ROW_BITS), plan.key_rate))
             chosen = profile.in_sample(content, plan.sample_rate)
             if plan.sample_rate and chosen.any():
                 samples.append(_sampled(batch, rows, assigned, chosen, first, plan.schema))
-            ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
-            for position, (split, _) in enumerate(plan.splits):
-                start, stop = ends[position], ends[position + 1]
-                if start < stop:
-                    part = ordered[0].slice(start, stop - start)
-                    if not settings.key:
-                        part = _with_row_ids(part, identities, ordered[1][start:stop])
-                    if split not in sinks:
-                        sinks[split] = ShardWriter(_file_schema(plan.schema, part))
-                    sinks[split].write(part, ordered[2][start:stop])
+            with timings.spent("writing"):
+                ordered, ends = _by_split(batch, rows, content, assigned, len(plan.splits))
+                for position, (split, _) in enumerate(plan.splits):
+                    start, stop = ends[position], ends[position + 1]
+                    if start < stop:
+                        part = ordered[0].slice(start, stop - start)
+                        if not settings.key:
+                            part = _with_row_ids(part, identities, ordered[1][start:stop])
+                        if split not in sinks:
+                            sinks[split] = ShardWriter(_file_schema(plan.schema, part))
+                        sinks[split].write(part, ordered[2][start:stop])
     except Misfit:
         return Outcome([{"misfit": True}], {}, None, None).encode()
     shards = {}
     for split, sink in sinks.items():
         path = plan.path(split_folder(plan.schema.names, split), number)
-        content, described = sink.close()
-        storage.write_bytes(storage.join(plan.base, path), content)
+        with timings.spent("checksums and storing"):
+            content, described = sink.close()
+            storage.write_bytes(storage.join(plan.base, path), content)
         shards[split] = {
             "path": path,
             **described,

@@ -9,19 +9,20 @@ attempt that lives writes. Ages are by the store's own clock, measured by a mark
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from headwater.components.common import results, storage
 from headwater.components.common.dataset_index import carried_splits, other_files, shard_index
 from headwater.components.common.errors import HeadwaterError
-from headwater.components.common.maintenance.layout import KINDS, REPORTS, Place, Version, folder_of, place_of
+from headwater.components.common.maintenance.layout import KINDS, REPORTS, Place, Version, folder_of, note_of, place_of
 from headwater.components.common.stores import local
 
 MIN_AGE = 86_400.0
 """Seconds that a file must be old, by default, before it can be garbage."""
 
 DEAD, TEMPORARY, SCRATCH, RETENTION = "dead attempt", "temporary file", "scratch", "retention"
+NOTE = "note of a dataset that is gone"
 """Why a file can go."""
 
 _CLAIM = "_claim.json"
@@ -50,7 +51,7 @@ class Garbage(NamedTuple):
     Attributes:
       uri: the file.
       bytes: its size.
-      reason: one of `DEAD`, `TEMPORARY`, `SCRATCH` and `RETENTION`.
+      reason: one of `DEAD`, `TEMPORARY`, `SCRATCH`, `RETENTION` and `NOTE`.
     """
 
     uri: str
@@ -82,7 +83,11 @@ def find_garbage(data_root: str, *, retention: Retention = Retention(), min_age:
         yield from _whole(root, version)
     known: tuple[Place | None, set[str] | None] = (None, None)
     for file in storage.walk(root):
-        place = place_of(storage.relative(file.uri, root))
+        path = storage.relative(file.uri, root)
+        if now - file.modified >= min_age and _notes_nothing(root, path, gone):
+            yield Garbage(file.uri, file.size, NOTE)
+            continue
+        place = place_of(path)
         if place is None or place.version in gone:
             continue
         here = place._replace(path="")
@@ -112,11 +117,13 @@ def remove_garbage(
 ) -> Iterator[Garbage]:
     """Removes what can go, as `find_garbage` tells it, and yields each file once it is gone.
 
-    A folder without a manifest is looked at once more right before the first of its files is removed.
+    A folder without a manifest is looked at once more right before the first of its files is removed, and so is what a note is of.
     """
     root = storage.normalise(data_root)
     folder, spared = "", False
     for file in find_garbage(root, retention=retention, min_age=min_age):
+        if file.reason == NOTE and not _notes_nothing(root, storage.relative(file.uri, root)):
+            continue
         if file.reason == DEAD:
             place = place_of(storage.relative(file.uri, root))
             # Only files of known places are dead.
@@ -227,6 +234,15 @@ def _named(folder: str, kind: str) -> set[str] | None:
             named.add(entry["index"])
             named |= {shard["path"] for shard in shard_index(result, split, carried=carried)}
     return named
+
+
+def _notes_nothing(root: str, path: str, gone: Collection[Version] = ()) -> bool:
+    """Whether a file says where a dataset lies that is not there, or goes."""
+    note = note_of(path)
+    if not note:
+        return False
+    home = results.noted(root, *note)
+    return home is None or Version(home.name, home.span, home.version) in gone
 
 
 def _is_alive(folder: str, now: float, min_age: float) -> bool:

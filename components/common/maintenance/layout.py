@@ -9,6 +9,7 @@ from headwater.components.common import results, storage
 
 _PLACE = re.compile(r"(?P<name>[^/]+)/span=(?P<span>\d+)/version=(?P<version>\d+)/(?P<folder>[^/]+)/(?P<path>.+)")
 _SCRATCH = re.compile(r"_scratch/[^/]+")
+_NOTE = re.compile(r"([^/]+)/_made/([0-9a-f]{64})\.json")
 KINDS = {folder: kind for kind, folder in results.FOLDERS.items()}
 REPORTS = "reports"
 
@@ -45,6 +46,12 @@ def place_of(path: str) -> Place | None:
         return Place(version, match["folder"], match["path"])
     scratch = _SCRATCH.match(path)
     return Place(None, scratch[0], path[len(scratch[0]) :].lstrip("/")) if scratch else None
+
+
+def note_of(path: str) -> tuple[str, str] | None:
+    """The dataset and the fingerprint that a file notes the place of, by its path below the root; None where it is no note."""
+    match = _NOTE.fullmatch(path)
+    return (match[1], match[2]) if match else None
 
 
 def folder_of(root: str, place: Place) -> str:

@@ -74,6 +74,7 @@ __all__ = [
     "open_here",
     "open_sources",
     "read_element",
+    "read_elements",
     "reads_columns",
     "scan_files",
 ]
@@ -203,16 +204,81 @@ def read_element(
     """
     file = element.file
     form = FORMATS[file.format]
-    # Without a column there would be no rows.
-    chosen = None if only is None else set(only)
-    names = [name for name in file.names if chosen is None or name in chosen] or list(file.names[:1])
-    wanted = dict(zip(schema.names, schema.types))
-    kinds = {name: wanted.get(name) for name in names}
+    kinds = _kinds(file, schema, only)
     for batch, rows, rejections in _read(form, element, kinds, guessed):
         if not form.converts:
             batch, rows, refused = _cast_batch(batch, rows, schema)
             rejections = [*rejections, *refused]
         yield _conform(batch, schema, file), rows, rejections
+
+
+def read_elements(
+    elements: Sequence[Element], schema: pa.Schema, guessed: Collection[str] = ()
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray, list[tuple[int, Rejection]]]]:
+    """The rows of several ranges, in order; those of neighbours that are alike at once, where their format can.
+
+    Args:
+      elements: the ranges.
+      schema, guessed: as `read_element` takes them.
+
+    Yields:
+      A batch; of each of its rows the place of its range among the elements and its number in the file, int64; and the
+      records that could not be read, each after the place of its range.
+
+    Raises:
+      Misfit: what was guessed does not hold here.
+    """
+    for _, group in itertools.groupby(enumerate(elements), key=lambda pair: _alike(pair[1])):
+        places, alike = zip(*group)
+        together = _read_together(alike, schema, guessed) if len(alike) > 1 else None
+        if together:
+            batch, records, rejections = together
+            own, rows = _located(alike, records)
+            refused, refused_rows = _located(alike, np.array([each.row for each in rejections], np.int64))
+            told = [
+                (places[place], rejection._replace(row=int(row)))
+                for rejection, place, row in zip(rejections, refused, refused_rows)
+            ]
+            yield batch, own + places[0], rows, told
+            continue
+        for place, element in zip(places, alike):
+            for batch, rows, rejections in read_element(element, schema, guessed):
+                yield batch, np.full(len(rows), place, np.int64), rows, [(place, each) for each in rejections]
+
+
+def _alike(element: Element) -> tuple[Any, ...]:
+    """What is the same for ranges that may be read at once."""
+    file = element.file
+    return file.format, file.names, file.layout, file.partitions, element.guessed
+
+
+def _read_together(elements: Sequence[Element], schema: pa.Schema, guessed: Collection[str]) -> Rows | None:
+    file = elements[0].file
+    try:
+        read = FORMATS[file.format].read_together(elements, _kinds(file, schema), guessed)
+    except (pa.ArrowException, OSError):
+        # Whatever it is, reading one by one tells of which file.
+        return None
+    if read is None:
+        return None
+    batch, records, rejections = read
+    return _conform(batch, schema, file), records, rejections
+
+
+def _located(elements: Sequence[Element], records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of records numbered throughout, the place of each one's range, and its number in the file."""
+    begins = np.cumsum([0, *(element.rows for element in elements)])
+    places = np.searchsorted(begins, records, "right") - 1
+    return places, records - begins[places] + np.array([element.first_row for element in elements])[places]
+
+
+def _kinds(file: SourceFile, schema: pa.Schema, only: Collection[str] | None = None) -> dict[str, pa.DataType | None]:
+    """The columns of a file that are wanted, with the types that they have in the end."""
+    # Without a column there would be no rows.
+    chosen = None if only is None else set(only)
+    names = [name for name in file.names if chosen is None or name in chosen] or list(file.names[:1])
+    wanted = dict(zip(schema.names, schema.types))
+    return {name: wanted.get(name) for name in names}
 
 
 def _read(

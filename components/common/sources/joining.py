@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from headwater.components.common.items import Run
 from headwater.components.common.sources import files as source_files
 
 Item = TypeVar("Item")
@@ -16,7 +17,7 @@ MOST_CELLS = 2 << 20
 """What holds more values is not joined: about as many as a block of text of `BLOCK_BYTES` has."""
 
 
-def joined(items: Sequence[Item], *sizes: tuple[Sequence[float], float]) -> list[tuple[Item, ...]]:
+def joined(items: Sequence[Item], *sizes: tuple[Sequence[float], float]) -> list[Run]:
     """Items in runs, each alone where it is large: a function of the items and their sizes alone.
 
     Args:
@@ -25,20 +26,20 @@ def joined(items: Sequence[Item], *sizes: tuple[Sequence[float], float]) -> list
         part of the whole.
     """
     bounds = [min(most, sum(each) / LEAST) for each, most in sizes]
-    runs: list[tuple[Item, ...]] = []
+    runs: list[Run] = []
     held: list[Item] = []
     totals = [0.0] * len(sizes)
     for item, *own in zip(items, *(each for each, _ in sizes)):
         grown = [total + size for total, size in zip(totals, own)]
         if held and any(total > bound for total, bound in zip(grown, bounds)):
-            runs.append(tuple(held))
+            runs.append(Run(held))
             held, grown = [], list(own)
         held.append(item)
         totals = grown
-    return [*runs, tuple(held)] if held else runs
+    return [*runs, Run(held)] if held else runs
 
 
-def joined_ranges(elements: Sequence[source_files.Element], columns: int) -> list[tuple[source_files.Element, ...]]:
+def joined_ranges(elements: Sequence[source_files.Element], columns: int) -> list[Run]:
     """Ranges that are read, and written, together.
 
     Args:

@@ -173,20 +173,29 @@ def _open(item: tuple[SourceFile, int]) -> bytes:
 
 
 def _look_at_all(reading: Reading, blocks: tuple[tuple[SourceFile, int], ...]) -> bytes:
-    return b"\n".join(_look_at(reading, block) for block in blocks)
+    lines = []
+    for name, group in itertools.groupby(blocks, lambda block: block[0].format):
+        form = FORMATS[name]
+        read = [_read_block(reading, *block) for block in group]
+        packed = [form.text and not block.start and staging.other_encoding(block.data[:4]) for block in read]
+        looks = iter(form.look_together([block for block, other in zip(read, packed) if not other]))
+        lines += [
+            {
+                "uri": block.file.uri,
+                "sha256": storage.sha256(block.data),
+                **({"unpack": True} if other else next(looks)),
+            }
+            for block, other in zip(read, packed)
+        ]
+    return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
-def _look_at(reading: Reading, item: tuple[SourceFile, int]) -> bytes:
-    file, start = item
-    form = FORMATS[file.format]
+def _read_block(reading: Reading, file: SourceFile, start: int) -> Block:
     # What stands before a block tells something in text alone, and costs a copy.
-    earlier = 1 if form.text and start else 0
+    earlier = 1 if FORMATS[file.format].text and start else 0
     data = storage.read_range(file.content, start - earlier, start + source_files.BLOCK_BYTES)
     before, data = (data[:1], data[1:]) if earlier else (b"\n", data)
-    record: dict[str, Any] = {"uri": file.uri, "sha256": storage.sha256(data)}
-    if form.text and not start and staging.other_encoding(data[:4]):
-        return json.dumps({**record, "unpack": True}).encode()
-    return json.dumps({**record, **form.look(Block(file, start, data, before, reading))}).encode()
+    return Block(file, start, data, before, reading)
 
 
 def _scan_of(file: SourceFile, looks: Sequence[dict]) -> Scan:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from headwater.components.common import timings
 from headwater.components.common.dataset import read_element
 from headwater.components.common.distributions import buffers
+from headwater.components.common.items import Run
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan import slicing as slices
 from headwater.components.generate_statistics.plan.plan import Plan
@@ -47,7 +48,7 @@ class Element(NamedTuple):
 
     split: str
     place: int
-    parts: tuple[Any, ...]
+    parts: Run
     blocks: tuple[Any, ...] = ()
 
 
@@ -65,14 +66,7 @@ def on_element(work: Any, schema: pa.Schema, cells: int, item: Element) -> bytes
 
 def _read(parts: Sequence[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for part in parts:
-        batches = read_element(part, schema)
-        while True:
-            with timings.spent("reading"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            yield batch
-            del batch
+        yield from timings.drawn("reading", read_element(part, schema))
 
 
 def _pieces(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:

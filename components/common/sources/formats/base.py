@@ -133,6 +133,10 @@ class Format:
             "notices": outline.notices,
         }
 
+    def look_together(self, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+        """What `look` says of each of several blocks, for formats that are quicker with many small files at once."""
+        return [self.look(block) for block in blocks]
+
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
         """Compares the files of this format, where what one is depends on the others.
 
@@ -176,6 +180,22 @@ class Format:
           Misfit: what was guessed does not hold here.
         """
         raise NotImplementedError
+
+    def read_together(
+        self, elements: Sequence[Element], kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Rows | None:
+        """The rows of ranges of several files with the same columns and layout, at once; None where they are read one by one.
+
+        For formats that convert. The numbers of rows are not those in their files: they count all records of the ranges, from 0.
+
+        Args:
+          elements: the ranges, all of them `guessed` or none.
+          kinds, guessed: as `read` takes them.
+
+        Raises:
+          Misfit: what was guessed does not hold for one of them.
+        """
+        return None
 
     def describe(self, file: SourceFile) -> dict[str, Any]:
         """What a manifest says of a file beyond its name, size, checksum and rows."""

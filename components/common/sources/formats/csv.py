@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
-from headwater.components.common.sources import inferring
 from headwater.components.common.sources.files import Element, Misfit, Reading, SourceFile, unpacked_name
 from headwater.components.common.sources.formats import csv_ranges, sniffing
 from headwater.components.common.sources.formats.base import (
@@ -30,18 +28,14 @@ from headwater.components.common.sources.formats.base import (
     check_names,
     content_of,
 )
+from headwater.components.common.sources.formats.csv_inferring import Sample, guess_types, infer_types
 from headwater.components.common.sources.formats.csv_parsing import clean, parse, ragged_row
 from headwater.components.common.sources.formats.csv_values import (
-    as_csv,
     beyond_exact,
     cast_text,
-    find_suspects,
-    is_nanoseconds,
     missing_where_empty,
     needs_text,
-    ungrouped,
     whole_numbers,
-    without_missing_names,
 )
 from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.rejections import Rejection, clip
@@ -49,53 +43,6 @@ from headwater.components.common.sources.types import concat, parse_type
 
 SAMPLE_BYTES = 4 << 20
 """The beginning of each file that its types are guessed from."""
-
-
-def infer_types(data: bytes, names: Sequence[str], dialect: Dialect) -> tuple[int, dict[str, pa.DataType]]:
-    """Infers the columns' types from one range.
-
-    Numbers that would lose digits (a leading zero, hexadecimal ones, integers beyond float64's exact ones) stay text,
-    and rows that will be rejected for their bytes have no say.
-
-    Returns:
-      The number of records, rejected ones included; and the type of each column, as `inferring` tells types.
-    """
-    data, dialect, kept, rejections = clean(data, names, dialect, 0)
-    ragged: list[pacsv.InvalidRow] = []
-    table = parse(data, names, dialect, {}, ragged)
-    kinds = {name: _settle(table.schema.field(name).type) for name in names}
-    for name in find_suspects(data, table, dialect, names, kinds):
-        kinds[name] = pa.string()
-    fine = [name for name, kind in kinds.items() if is_nanoseconds(kind)]
-    texts = parse(data, names, dialect, dict.fromkeys(fine, pa.string()), [], fine) if fine else table
-    kinds = {name: _inferred(kind, texts[name] if name in fine else table[name]) for name, kind in kinds.items()}
-    if dialect.thousands:
-        for name, kind in kinds.items():
-            if pa.types.is_string(kind) and pa.types.is_string(table[name].type):
-                kinds[name] = _infer_grouped(concat([table[name]])[0], dialect) or kind
-    return table.num_rows + len(ragged) + len(rejections), kinds
-
-
-def sample_types(data: bytes, names: Sequence[str], dialect: Dialect, whole: bool) -> dict[str, pa.DataType]:
-    """Guesses the columns' types from the beginning of a file's records; nothing where it cannot.
-
-    Args:
-      data: the beginning, at a record.
-      names: the header's names.
-      dialect: how it is written.
-      whole: whether `data` is all there is.
-    """
-    if not whole:
-        end = data.rfind(b"\n") + 1
-        quote = dialect.quote.encode()
-        while end and quote and data.count(quote, 0, end) % 2:
-            end = data.rfind(b"\n", 0, end - 1) + 1
-        data = data[:end]
-    try:
-        kinds = infer_types(data, names, dialect)[1] if data else {}
-        return {name: kind if kind == inferring.MIXED_ZONES else inferring.settle(kind) for name, kind in kinds.items()}
-    except pa.ArrowInvalid:
-        return {}
 
 
 def read_rows(
@@ -175,37 +122,6 @@ def read_rows(
     return batch, rows, sorted(rejections, key=lambda rejection: rejection.row)
 
 
-def _infer_grouped(texts: pa.Array, dialect: Dialect) -> pa.DataType | None:
-    """The type of text that is numbers in groups of three digits; None where it is not that."""
-    plain = ungrouped(texts, dialect)
-    if plain.equals(texts):
-        return None
-    _, kinds = infer_types(as_csv(plain), ["value"], Dialect(decimal=dialect.decimal))
-    return kinds["value"] if inferring.settle(kinds["value"]) in (pa.int64(), pa.float64()) else None
-
-
-def _settle(kind: pa.DataType) -> pa.DataType:
-    """An inferred type as the type that Parquet keeps unchanged."""
-    if pa.types.is_timestamp(kind) and kind.unit != "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_time32(kind):
-        return pa.time32("ms")
-    return pa.string() if pa.types.is_binary(kind) else kind
-
-
-def _inferred(kind: pa.DataType, column: pa.ChunkedArray) -> pa.DataType:
-    """A settled type as `inferring` tells it."""
-    if pa.types.is_integer(kind):
-        ends = pc.min_max(column).as_py()
-        return inferring.integers(ends["min"] or 0, ends["max"] or 0)
-    if is_nanoseconds(kind):
-        return inferring.times(without_missing_names(concat([column])[0]))
-    if pa.types.is_string(kind) and pa.types.is_string(column.type):
-        inferred = inferring.times(concat([column])[0])
-        return inferred if inferred == inferring.MIXED_ZONES else kind
-    return kind
-
-
 def _column_of(error: pa.ArrowInvalid) -> int:
     match = re.search(r"CSV column #(\d+)", str(error))
     if not match:
@@ -225,11 +141,24 @@ class _Csv(Format):
     converts = True
 
     def look(self, block: Block) -> dict[str, Any]:
+        return self.look_together([block])[0]
+
+    def look_together(self, blocks: Sequence[Block]) -> list[dict[str, Any]]:
+        """As `Format.look_together`: types are guessed of all files at once."""
+        looked = [self._look(block) for block in blocks]
+        guessed = iter(guess_types([sample for _, sample in looked if sample]))
+        return [
+            {**look, "kinds": {name: str(kind) for name, kind in next(guessed).items()}} if sample else look
+            for look, sample in looked
+        ]
+
+    def _look(self, block: Block) -> tuple[dict[str, Any], Sample | None]:
+        """What `look` finds but for types, and of a file's first block what these are guessed from."""
         file, data, reading = block.file, block.data, block.reading
         ended = data[-1:] == b"\n"
         if block.start:
             dialect = file.layout or Dialect(delimiter=_expected(file, reading))
-            return {**csv_ranges.scan_block(data, dialect, block.before)._asdict(), "ended": ended}
+            return {**csv_ranges.scan_block(data, dialect, block.before)._asdict(), "ended": ended}, None
         looked: dict[str, Any] = {"ended": ended, "sure": True}
         dialect = file.layout
         if dialect is None:
@@ -240,18 +169,20 @@ class _Csv(Format):
         names, unnamed, first = csv_ranges.read_header(file.uri, data[start:], dialect, reading.column_names)
         check_names(file.uri, names)
         first += start
-        sample = data[first : first + SAMPLE_BYTES]
-        kinds = sample_types(sample, names, dialect, whole=first + len(sample) == file.size)
-        return {
-            **csv_ranges.scan_block(data[first:], dialect)._asdict(),
+        content = data[first:]
+        found = csv_ranges.scan_block(content, dialect)
+        whole = len(content) <= SAMPLE_BYTES and block.is_whole
+        sure = csv_ranges.sure_records(content, found, dialect) if whole else -1
+        look = {
+            **found._asdict(),
             **looked,
             "dialect": dataclasses.asdict(dialect),
             "expected": _expected(file, reading),
             "names": names,
             "first": first,
-            "kinds": {name: str(kind) for name, kind in kinds.items()},
             "unnamed": [_unnamed_notice(name, names) for name in unnamed],
         }
+        return look, Sample(content[:SAMPLE_BYTES], names, dialect, sure, whole)
 
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
         """A file whose dialect is uncertain follows the others."""
@@ -311,6 +242,21 @@ class _Csv(Format):
             guessed=guessed if element.guessed else (),
             records=element.rows if element.guessed else -1,
             only=list(kinds),
+        )
+
+    def read_together(
+        self, elements: Sequence[Element], kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Rows | None:
+        """As `Format.read_together`: to begin with a file costs pyarrow's parser more than a hundred rows do."""
+        file, contents = elements[0].file, []
+        for element in elements:
+            data = content_of(element)
+            if not element.guessed or csv_ranges.count_records(data, file.layout) != element.rows:
+                return None
+            contents.append(data if data.endswith(b"\n") else data + b"\n")
+        whole, records = b"".join(contents), sum(element.rows for element in elements)
+        return read_rows(
+            whole, file.names, as_text(kinds), file.layout, 0, guessed=guessed, records=records, only=list(kinds)
         )
 
     def describe(self, file: SourceFile) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def clean(
         # How MySQL, Hive and Postgres write a missing value into escaped files.
         edge = re.escape(dialect.delimiter.encode())
         data = re.sub(rb"(?:^|(?<=[%s\r\n]))\\N(?=[%s\r\n]|\Z)" % (edge, edge), b"", data)
-    if b"\0" not in data and _is_utf8(data):
+    if b"\0" not in data and is_text(data):
         return data, dialect, None, []
     # Every byte read as one character: a text that pyarrow can hand over whole, with the same commas and quotes.
     ragged: list[pacsv.InvalidRow] = []
@@ -155,7 +155,8 @@ def ragged_row(row: pacsv.InvalidRow, number: int, text: str | bytes) -> Rejecti
     return Rejection(number, None, reason, clip(text))
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_text(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
     if data.isascii():
         return True
     try:

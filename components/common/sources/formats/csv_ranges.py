@@ -154,6 +154,25 @@ def scan_block(data: bytes, dialect: Dialect, before: bytes = b"\n") -> Block:
     return Block(quotes, (starts[0], starts[1]), (lines[0], lines[1]), blank, regular)
 
 
+def count_records(data: bytes, dialect: Dialect) -> int:
+    """How many records these are, as `sure_records` tells it."""
+    return sure_records(data, scan_block(data, dialect), dialect)
+
+
+def sure_records(data: bytes, block: Block, dialect: Dialect) -> int:
+    """How many whole records there are, wherever others stand before and after them; -1 where that is not sure.
+
+    Args:
+      data: the records.
+      block: what `scan_block` says of them.
+      dialect: how they are written; with escapes or comments nothing is sure.
+    """
+    sure = not (dialect.escape or dialect.comment or block.blank) and block.regular[0] and block.quotes % 2 == 0
+    if not sure or data.count(b"\r") != data.count(b"\r\n"):
+        return -1
+    return block.lines[0] + (data[-1:] not in (b"", b"\n"))
+
+
 def chain_blocks(
     uri: str, place: str, blocks: Sequence[Block], size: int, dialect: Dialect, first: int, *, ended: bool
 ) -> list[tuple[int, int, int]]:

@@ -147,7 +147,7 @@ def find_suspects(
     plus = b"+" in data
     suspects = [name for name in kinds if pa.types.is_floating(kinds[name]) and (plus or beyond_exact(table[name]))]
     whole = [name for name in kinds if pa.types.is_integer(kinds[name])]
-    if whole and _has_leading_zero(data, dialect):
+    if whole and has_leading_zero(data, dialect):
         suspects += whole
     if not suspects:
         return []
@@ -161,7 +161,7 @@ def find_suspects(
     ]
 
 
-def _has_leading_zero(data: bytes, dialect: Dialect) -> bool:
+def has_leading_zero(data: bytes, dialect: Dialect) -> bool:
     """Whether some field may begin with 0 and another digit, or be hexadecimal; too often, never too rarely."""
     pattern = rf"(?:^|[{re.escape(dialect.delimiter + dialect.quote)}\r\n])\s*[+-]?0[0-9xX]"
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
@@ -169,6 +169,6 @@ def _has_leading_zero(data: bytes, dialect: Dialect) -> bool:
     return pc.match_substring_regex(whole, pattern)[0].as_py()
 
 
-def beyond_exact(column: pa.ChunkedArray) -> bool:
+def beyond_exact(column: pa.ChunkedArray | pa.Array) -> bool:
     ends = pc.min_max(column).as_py()
     return ends["max"] is not None and max(ends["max"], -ends["min"]) >= _EXACT_INTEGERS

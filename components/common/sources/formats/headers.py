@@ -42,8 +42,12 @@ def detect_header(records: Sequence[Sequence[str]]) -> Header:
     first, *body = records
     if not body:
         return Header(not any(_kind(cell) in ("number", "time") for cell in first), True)
-    if all(_kind(cell) in ("text", "") for cell in first) and any(list(record) == list(first) for record in body):
+    kinds = {_kind(cell) for cell in first}
+    if kinds <= {"text", ""} and list(first) in map(list, body):
         # Files with headers were put together.
+        return Header(True, True)
+    if kinds == {"text"} and any(_kind_of_all(column) for _, *column in zip(first, *body)):
+        # No name is alike a column's values, and one stands above values that are no text.
         return Header(True, True)
     typed = [(cell, kind) for cell, *column in zip(first, *body) if (kind := _kind_of_all(column))]
     named = [cell for cell, kind in typed if _kind(cell) == "text"]

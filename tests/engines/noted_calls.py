@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def counted(map_merge: Callable[..., bytes], log: str) -> Callable[..., bytes]:
+def noted(map_merge: Callable[..., bytes], log: str) -> Callable[..., bytes]:
     """`map_merge`, noting in a file each graph's number of elements and each call of what it was given.
 
     Args:
@@ -20,9 +20,9 @@ def counted(map_merge: Callable[..., bytes], log: str) -> Callable[..., bytes]:
         graph = f"{label}-{uuid.uuid4().hex}"
         for _ in items:
             _note(log, graph, "element")
-        noted = functools.partial(_call, log, graph)
+        called = functools.partial(_call, log, graph)
         return map_merge(
-            label, items, functools.partial(noted, "work", work), functools.partial(noted, "merge", merge), **options
+            label, items, functools.partial(called, "work", work), functools.partial(called, "merge", merge), **options
         )
 
     return noting
