@@ -197,6 +197,12 @@ class Format:
         """
         return None
 
+    def read_encoded(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        """As `read`, but text may be `ENCODED`, where the file holds it so."""
+        return self.read(element, kinds, guessed)
+
     def describe(self, file: SourceFile) -> dict[str, Any]:
         """What a manifest says of a file beyond its name, size, checksum and rows."""
         return {}
