@@ -42,6 +42,7 @@ from headwater.components.common.sources.scanning import (
     digest_of,
     need_a_pool,
     open_files,
+    open_here,
     scan_files,
 )
 from headwater.components.common.sources.types import (
@@ -71,6 +72,7 @@ __all__ = [
     "joined_ranges",
     "need_a_pool",
     "open_files",
+    "open_here",
     "open_sources",
     "read_element",
     "read_elements",

@@ -111,6 +111,10 @@ class Format:
         """
         raise NotImplementedError
 
+    def open_here(self, uri: str) -> Outline | None:
+        """As `open`, in the user's own process, of a local file; None where that could end it."""
+        return None
+
     def look(self, block: Block) -> dict[str, Any]:
         """What `outline` needs to know of one block, as JSON. Runs on workers, for each block of each file.
 

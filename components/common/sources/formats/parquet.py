@@ -21,7 +21,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.extension_types import named
 from headwater.components.common.sources.cells import find_rows, leaves
 from headwater.components.common.sources.files import Element
-from headwater.components.common.sources.formats import parquet_duckdb
+from headwater.components.common.sources.formats import parquet_duckdb, parquet_plain
 from headwater.components.common.sources.formats.base import Format, NoticeOf, Outline, Rows
 from headwater.components.common.sources.formats.parquet_pages import has_gzip_members
 from headwater.components.common.sources.rejections import Rejection
@@ -345,6 +345,15 @@ class _Parquet(Format):
     columnar = True
     # pyarrow does, at some.
     may_abort = True
+
+    def open_here(self, uri: str) -> Outline | None:
+        """The layout is names and types of the columns that DuckDB reads as pyarrow does."""
+        footer = parquet_plain.read_footer(uri)
+        if footer is None:
+            return None
+        schema, groups, plain = footer
+        kinds = dict(zip(schema.names, schema.types))
+        return Outline(_ranges(groups), schema.names, kinds, FIRST_ROW, layout=plain)
 
     def open(self, uri: str) -> Outline:
         footer = read_footer(uri)
