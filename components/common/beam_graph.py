@@ -63,6 +63,19 @@ _here: dict[str, Scheduler] = {}
 _RUNS = 256
 
 
+class _Options(PipelineOptions):
+    """Beam's options, each view of which is made once: Beam asks for sixty a graph, and would make a parser for each."""
+
+    def view_as(self, cls: type) -> Any:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+    def __getstate__(self) -> Any:
+        return {name: value for name, value in super().__getstate__().items() if name != "_views"}
+
+
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     """Beam's options, with the local runner named so that nothing is downloaded or started.
 
@@ -71,7 +84,7 @@ def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     Raises:
       HeadwaterError: a runner or a mode that is known to lose data or to open ports without authentication.
     """
-    options = PipelineOptions(list(beam_pipeline_args))
+    options = _Options(list(beam_pipeline_args))
     standard = options.view_as(StandardOptions)
     runner = standard.runner or ""
     if runner.rpartition(".")[2] == "DaskRunner":
@@ -125,20 +138,24 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            results = (
+            elements = (
                 pipeline
-                | f"{label}/Elements" >> beam.Create(_elements(job, here is not None), reshuffle=here is None)
-                | f"{label}/Work" >> beam.ParDo(_Work(job._replace(items=(), sizes=(), total=len(job.items)), run))
+                | f"{label}/Impulse" >> beam.Impulse()
+                | f"{label}/Elements" >> beam.ParDo(_Elements(_elements(job, here is not None)))
             )
+            if not here:
+                elements = elements | f"{label}/SpreadElements" >> beam.Reshuffle()
+            work = _Work(job._replace(items=(), sizes=(), total=len(job.items)), run)
+            results = elements | f"{label}/Work" >> beam.ParDo(work)
             # Here all is one bundle, and so one result already.
             for level in [tree.root[0]] if here else _levels(tree):
                 results = (
                     results
-                    | f"{label}/Group{level}" >> beam.Map(functools.partial(_to_group, level))
+                    | f"{label}/Group{level}" >> beam.ParDo(_ToGroup(level))
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                    | f"{label}/Merge{level}" >> beam.FlatMap(functools.partial(_merge_group, tree, job.merge))
+                    | f"{label}/Merge{level}" >> beam.ParDo(_MergeGroup(tree, job.merge))
                 )
-            _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+            _ = results | f"{label}/Result" >> beam.ParDo(_WriteResult(target))
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
         raise
@@ -166,7 +183,24 @@ def _levels(tree: Tree) -> list[int]:
     return [*range(2, tree.root[0], 2), tree.root[0]]
 
 
-class _Work(beam.DoFn):
+class _Step(beam.DoFn):
+    """A step of the graph. Beam inspects every method that a step lists, eight times a graph: a quarter of what a small one costs."""
+
+    def __dir__(self) -> list[str]:
+        return [name for name in vars(type(self)) if not name.startswith("_")]
+
+
+class _Elements(_Step):
+    """Gives what Beam calls elements."""
+
+    def __init__(self, elements: list[tuple[int, int, Sequence[Any]]]):
+        self._elements = elements
+
+    def process(self, start: bytes) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        yield from self._elements
+
+
+class _Work(_Step):
     """Runs elements in a process pool, a bounded number at a time, and merges what meets in a bundle."""
 
     def __init__(self, job: Job, run: str):
@@ -198,15 +232,32 @@ class _Work(beam.DoFn):
             self._own.close()
 
 
-def _to_group(level: int, result: tuple[Node, bytes]) -> tuple[int, tuple[Node, bytes]]:
-    """A result under the number of the node at a level that is above it, or below it."""
-    own, number = result[0]
-    return (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
+class _ToGroup(_Step):
+    """Puts a result under the number of the node at a level that is above it, or below it."""
+
+    def __init__(self, level: int):
+        self._level = level
+
+    def process(self, result: tuple[Node, bytes]) -> Iterator[tuple[int, tuple[Node, bytes]]]:
+        (own, number), level = result[0], self._level
+        yield (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
 
 
-def _merge_group(tree: Tree, merge: Merge, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> list[tuple[Node, bytes]]:
-    return list(join(tree, merge, dict(group[1])).items())
+class _MergeGroup(_Step):
+    """Merges the results of a group as far as they go."""
+
+    def __init__(self, tree: Tree, merge: Merge):
+        self._tree, self._merge = tree, merge
+
+    def process(self, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> Iterator[tuple[Node, bytes]]:
+        yield from join(self._tree, self._merge, dict(group[1])).items()
 
 
-def _write_result(target: str, pair: tuple[Node, bytes]) -> None:
-    storage.write_bytes(target, pair[1])
+class _WriteResult(_Step):
+    """Writes the one result that is left."""
+
+    def __init__(self, target: str):
+        self._target = target
+
+    def process(self, result: tuple[Node, bytes]) -> None:
+        storage.write_bytes(self._target, result[1])

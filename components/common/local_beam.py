@@ -4,7 +4,7 @@ Beam's extras (Google Cloud, S3, Azure, data frames) and its clients for HDFS an
 where it is installed, and Beam goes without where it is not. Together they are two thirds of what `import apache_beam` costs,
 nearly a second of each task, and a graph that runs in this process uses none: files are read by pyarrow's and our own clients.
 So in a process that is ours alone (a task, a command), and without options of Beam's that could ask for one, they are not found
-while Beam is imported. Nobody else's process is touched: in a notebook, and where there are options, Beam has all that it finds.
+while Beam is imported. In nobody else's process: in a notebook, and where there are options, Beam has all that it finds.
 """
 
 from __future__ import annotations
@@ -53,8 +53,29 @@ def claim_process() -> None:
 
 def graph(beam_pipeline_args: Sequence[str]) -> Any:
     """The module `beam_graph`, and with it Beam, imported once."""
+    if _GRAPH not in sys.modules and not _ours:
+        atexit.register(_end_without_search)
     with uncollected():
         return _graph(beam_pipeline_args)
+
+
+def begin_import(beam_pipeline_args: Sequence[str]) -> None:
+    """Begins with what `graph` imports, in a thread: for who has to wait for another process before there is work."""
+
+    def import_it() -> None:
+        # What is wrong is told to who asks for it.
+        with contextlib.suppress(Exception):
+            graph(beam_pipeline_args)
+
+    if _GRAPH not in sys.modules:
+        threading.Thread(target=import_it).start()
+
+
+def _end_without_search() -> None:
+    """Looks for garbage once more. Python would do so several times while it takes the process down, and through all that Beam
+    has imported: half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def _graph(beam_pipeline_args: Sequence[str]) -> Any:

@@ -74,3 +74,42 @@ def test_work_begins_while_beam_is_imported(tmp_path):
     program = BEGINS.format(first=str(tmp_path / "first"), last=str(tmp_path / "last"))
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
     assert done.stdout.endswith("b''\n"), done.stderr
+
+
+ENDS = """
+import atexit, gc
+atexit.register(lambda: print("left unsearched:", gc.get_freeze_count() > 100_000))
+
+class Told:
+    def __del__(self):
+        print("garbage was found")
+
+told = Told()
+told.itself = told
+del told
+gc.disable()
+from headwater.components.common import beam
+beam.map_merge("t", [b"a"], bytes.upper, b"".join, sizes=[1], workers=1)
+"""
+
+
+def test_a_process_that_imported_beam_ends_without_a_search_through_it_and_what_was_garbage_before_is_found():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ENDS], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["garbage was found", "left unsearched: True"], done.stderr
+
+
+EARLY = """
+import sys, threading
+from headwater.components.common import beam, local_beam
+local_beam.begin_import(())
+begun = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+print(beam.map_merge("t", [b"a", b"b"], bytes.upper, b"".join, sizes=[1, 1], workers=1))
+[thread.join() for thread in begun]
+local_beam.begin_import(())
+print(len(begun), threading.active_count(), "apache_beam" in sys.modules)
+"""
+
+
+def test_beam_may_be_imported_while_something_else_is_waited_for():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", EARLY], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["b'AB'", "1 1 True"], done.stderr

@@ -184,15 +184,24 @@ def test_points_at_their_capacity_are_left_alone():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(-3, 9), st.integers(1, 5)), min_size=1, max_size=9), st.integers(1, 12))
-def test_quantiles_are_those_of_the_rows(rows, count):
-    table = pointed([0] * len(rows), [value for value, _ in rows], [weight for _, weight in rows])
-    every = np.sort(np.repeat([value for value, _ in rows], [weight for _, weight in rows]))
-    bounds, upto = points.quantiles(table.values, table.weights, count)
-    assert bounds[0] == every[0] and bounds[1:].tolist() == [
-        every[-(-len(every) * part // count) - 1] for part in range(1, count + 1)
-    ]
-    assert upto.tolist() == [(every <= bound).sum() for bound in bounds]
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(-3, 9), st.integers(1, 5)), min_size=1, max_size=9), min_size=1, max_size=4
+    ),
+    st.integers(1, 12),
+    st.sampled_from([1.0, 0.25, 1 / 3]),
+)
+def test_quantiles_are_those_of_the_rows(parts, count, weight):
+    tables = [pointed([0] * len(rows), *zip(*rows)) for rows in parts]
+    _, values, weights = (np.concatenate(columns) for columns in zip(*tables))
+    size = np.array([len(table.keys) for table in tables])
+    bounds, upto = points.quantiles(values, weights * weight, size, count, np.arange(1, count + 1))
+    for rows, own, sums in zip(parts, bounds, upto):
+        every = np.sort(np.repeat(*map(list, zip(*rows))))
+        assert own.tolist() == [every[-(-len(every) * part // count) - 1] for part in range(1, count + 1)]
+        assert sums.tolist() == pytest.approx([(every <= bound).sum() * weight for bound in own])
+    some = points.quantiles(values, weights * weight, size, count, np.array([count]))
+    assert [each.tolist() for each in some] == [bounds[:, -1:].tolist(), upto[:, -1:].tolist()]
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,80 +1,132 @@
-"""Distributions as TFMD's histograms."""
+"""Distributions as TFMD's histograms, of many features at once.
+
+All functions take the points of several distributions one after another; `size` says how many each has, at least one.
+"""
 
 from __future__ import annotations
 
-import functools
-import math
-from typing import TypeAlias
-
 import numpy as np
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from headwater.components.generate_statistics.report import wire
 from headwater.components.generate_statistics.state import points as pointing
-from headwater.components.generate_statistics.state.state import N
 
-_Histogram: TypeAlias = statistics_pb2.Histogram
+# Finer quantiles that the median is read from, as in TFDV.
+_FINER = 10
 
 
-def add_quantiles(
-    histogram: _Histogram,
+def medians(values: np.ndarray, weights: np.ndarray, size: np.ndarray, buckets: int) -> np.ndarray:
+    """The median of each distribution, as TFDV reads it from finer quantiles than it tells."""
+    half = np.array([_FINER * buckets // 2])
+    return pointing.quantiles(values, weights, size, _FINER * buckets, half)[0][:, 0]
+
+
+def quantiles(
     values: np.ndarray,
     weights: np.ndarray,
+    size: np.ndarray,
     buckets: int,
-    numbers: np.ndarray | None = None,
-) -> None:
-    """Buckets of nearly equal weight; those with the same bounds share what falls there."""
-    if len(values) == 1 and numbers is None:
-        histogram.MergeFrom(_of_one(float(values[0]), float(weights[0]), buckets))
-        return
-    histogram.type = _Histogram.QUANTILES
-    bounds, upto = pointing.quantiles(values, weights, buckets)
-    if numbers is not None:
+    ends: tuple[np.ndarray, np.ndarray] | None = None,
+) -> list[bytes]:
+    """Buckets of nearly equal weight; those with the same bounds share what falls there.
+
+    Args:
+      values, weights, size: the distributions.
+      buckets: how many there are.
+      ends: the least and the greatest value of each, where points may be rounded.
+
+    Returns:
+      What a histogram's message reads.
+    """
+    begin = np.cumsum(size) - size
+    bounds, upto = pointing.quantiles(values, weights, size, buckets, np.arange(1, buckets + 1))
+    bounds, upto = (np.column_stack([first[begin], more]) for first, more in ((values, bounds), (weights, upto)))
+    if ends is not None:
         # The middle of the last part may stand for the greatest value; the extremes are known.
-        bounds[0], bounds[-1] = numbers[N["min"]], numbers[N["max"]]
-    low, high = bounds[:-1], bounds[1:]
-    held = np.diff(upto)
+        bounds[:, 0], bounds[:, -1] = ends
+    low, high = bounds[:, :-1].ravel(), bounds[:, 1:].ravel()
+    held = np.diff(upto, axis=1)
     # What is up to the least value belongs to the first bucket.
-    held[0] += upto[0]
-    group = np.cumsum(np.concatenate([[0], (low[1:] != low[:-1]) | (high[1:] != high[:-1])]))
-    held = (np.bincount(group, held) / np.bincount(group))[group]
-    for left, right, count in zip(low.tolist(), high.tolist(), held.tolist()):
-        histogram.buckets.add(low_value=left, high_value=right, sample_count=count)
+    held[:, 0] += upto[:, 0]
+    first = np.concatenate([[True], (low[1:] != low[:-1]) | (high[1:] != high[:-1])])
+    first[::buckets] = True
+    group = np.cumsum(first) - 1
+    shared = (np.bincount(group, held.ravel()) / np.bincount(group))[group]
+    return wire.buckets(low, high, shared, np.full(len(size), buckets))
 
 
-@functools.lru_cache(maxsize=1024)
-def _of_one(value: float, weight: float, buckets: int) -> _Histogram:
-    """All buckets at one value, as for lists that have one length: they are the same of many features."""
-    histogram = _Histogram(type=_Histogram.QUANTILES)
-    for _ in range(buckets):
-        histogram.buckets.add(low_value=value, high_value=value, sample_count=weight / buckets)
-    return histogram
+def widths(
+    values: np.ndarray, weights: np.ndarray, size: np.ndarray, ends: tuple[np.ndarray, np.ndarray], buckets: int
+) -> list[bytes]:
+    """Buckets of equal width, and one for each infinity.
+
+    One bucket has all where no value is finite, or where all finite ones are equal; there is none where a width is beyond
+    what a double holds.
+
+    Args:
+      values, weights, size: the distributions.
+      ends: the least and the greatest finite value of each.
+      buckets: how many there are of equal width.
+
+    Returns:
+      What a histogram's message reads.
+    """
+    many, (low, high) = len(size), ends
+    own = np.repeat(np.arange(many), size)
+    finite = np.isfinite(low) & np.isfinite(high)
+    bounds = _bounds(low, high, buckets)
+    drawn = finite & np.isfinite(bounds).all(axis=1)
+    inner = np.where(drawn, np.where(low == high, 1, buckets), 0)
+    # Of each distribution: one bucket below, those of equal width, one above, and the one that has all.
+    rows, there = np.zeros((many, buckets + 3, 3)), np.zeros((many, buckets + 3), bool)
+    for column, end in ((0, -np.inf), (-2, np.inf)):
+        at = values == end
+        rows[:, column, :2] = end
+        rows[:, column, 2] = np.bincount(own[at], weights[at], minlength=many)
+        there[:, column] = drawn & (rows[:, column, 2] > 0)
+    rows[:, 1:-2, 0], rows[:, 1:-2, 1] = bounds[:, :-1], bounds[:, 1:]
+    chosen = drawn[own] & np.isfinite(values)
+    own_finite = own[chosen]
+    cells = own_finite * buckets + _places(values[chosen], own_finite, bounds, inner)
+    rows[:, 1:-2, 2] = np.bincount(cells, weights[chosen], minlength=many * buckets).reshape(many, buckets)
+    there[:, 1:-2] = np.arange(buckets) < inner[:, None]
+    rows[:, -1] = np.column_stack([low, high, np.bincount(own, weights, minlength=many)])
+    there[:, -1] = ~finite
+    lows, highs, held = rows[there].T
+    return wire.buckets(lows, highs, held, there.sum(axis=1))
 
 
-def add_widths(
-    histogram: _Histogram,
-    values: np.ndarray,
-    weights: np.ndarray,
-    low: float,
-    high: float,
-    buckets: int,
-    below: float,
-    above: float,
-) -> None:
-    """Buckets of equal width over the finite values, and one for each infinity."""
-    histogram.type = _Histogram.STANDARD
-    if not (np.isfinite(low) and np.isfinite(high)):
-        histogram.buckets.add(low_value=low, high_value=high, sample_count=weights.sum())
-        return
-    with np.errstate(over="ignore"):
-        bounds = np.array([low, high]) if low == high else np.linspace(low, high, buckets + 1)
-    if not np.isfinite(bounds).all():
-        return
-    if below:
-        histogram.buckets.add(low_value=-math.inf, high_value=-math.inf, sample_count=below)
-    inside = np.isfinite(values)
-    place = np.clip(np.searchsorted(bounds, values[inside], side="right") - 1, 0, len(bounds) - 2)
-    held = np.bincount(place, weights[inside], minlength=len(bounds) - 1)
-    for left, right, count in zip(bounds[:-1].tolist(), bounds[1:].tolist(), held.tolist()):
-        histogram.buckets.add(low_value=left, high_value=right, sample_count=count)
-    if above:
-        histogram.buckets.add(low_value=math.inf, high_value=math.inf, sample_count=above)
+def _bounds(low: np.ndarray, high: np.ndarray, buckets: int) -> np.ndarray:
+    """As `numpy.linspace` has them, one row a distribution."""
+    place = np.arange(buckets + 1)
+    with np.errstate(all="ignore"):
+        whole = (high - low)[:, None]
+        step = whole / buckets
+        # Less than the least double is no step.
+        bounds = np.where(step == 0, place / buckets * whole, place * step) + low[:, None]
+    bounds[:, -1] = high
+    # To the sign of a zero.
+    for column, end in ((0, low), (1, high)):
+        bounds[:, column] = np.where(bounds[:, column] == end, end, bounds[:, column])
+    return bounds
+
+
+def _places(values: np.ndarray, own: np.ndarray, bounds: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The bucket that each value falls into: it is at least its lower bound, and less than the upper one but in the last.
+
+    Args:
+      values: finite.
+      own: the distribution of each.
+      bounds: of each distribution's buckets.
+      inner: how many buckets each distribution has.
+    """
+    last = inner[own] - 1
+    with np.errstate(all="ignore"):
+        guess = (values - bounds[own, 0]) / (bounds[own, -1] - bounds[own, 0]) * (last + 1)
+    places = np.clip(np.nan_to_num(guess), 0, last).astype(np.int64)
+    while True:
+        # Rounding may have put it beside its bucket.
+        up = (places < last) & (values >= bounds[own, np.minimum(places + 1, last)])
+        down = (places > 0) & (values < bounds[own, places])
+        if not (up.any() or down.any()):
+            return places
+        places += up.astype(np.int64) - down

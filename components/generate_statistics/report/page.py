@@ -262,22 +262,20 @@ def _evenly(many: int, parts: int) -> list[int]:
 
 def _values(mine: Mapping[str, _Feature], top: int) -> dict[str, Any]:
     """The most frequent text values and their shares in each split."""
+    texts = {split: feature.string_stats for split, feature in mine.items() if feature.HasField("string_stats")}
+    named = dict.fromkeys(value.value for stats in texts.values() for value in stats.top_values[:top])
+    if not named:
+        return {}
     shares: dict[str, dict[str, float]] = {}
-    for split, feature in mine.items():
-        if not feature.HasField("string_stats"):
-            continue
-        stats = feature.string_stats
+    for split, stats in texts.items():
         total = stats.common_stats.tot_num_values or 1
-        shares[split] = {bucket.label: bucket.sample_count / total for bucket in stats.rank_histogram.buckets}
-        shares[split].update({value.value: value.frequency / total for value in stats.top_values})
+        own = shares[split] = {value.value: value.frequency / total for value in stats.top_values}
+        if named.keys() - own.keys():
+            # What is frequent in another split may be less so here.
+            own.update({each.label: each.sample_count / total for each in stats.rank_histogram.buckets})
         if weighted := stats.weighted_string_stats.top_values:
             total = stats.common_stats.weighted_common_stats.tot_num_values or 1
             shares[f"{split}, weighted"] = {value.value: value.frequency / total for value in weighted}
-    if not any(shares.values()):
-        return {}
-    named: dict[str, None] = {}
-    for feature in mine.values():
-        named.update(dict.fromkeys(value.value for value in feature.string_stats.top_values[:top]))
     ranked = sorted(named, key=lambda value: -max(own.get(value, 0.0) for own in shares.values()))[:top]
     return {
         "heads": list(shares),

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from headwater.components.common.arrow_types import is_utf8
 from headwater.components.common.findings import percent
 from headwater.components.generate_statistics.measure import semantics as meaning
 from headwater.components.generate_statistics.measure.conversion import RULE
 from headwater.components.generate_statistics.measure.cross_features import TOGETHER
 from headwater.components.generate_statistics.measure.features import BYTES, FLOAT, INT, STRING, STRUCT, UNKNOWN
 from headwater.components.generate_statistics.plan.privacy import Private
-from headwater.components.generate_statistics.report.histograms import add_quantiles, add_widths
+from headwater.components.generate_statistics.report import histograms
+from headwater.components.generate_statistics.report.batches import Batches
 from headwater.components.generate_statistics.report.lift import add_crosses, add_lift
+from headwater.components.generate_statistics.report.ranks import Ranked, rank
 from headwater.components.generate_statistics.report.tables import Tables
 from headwater.components.generate_statistics.state import counts as counting
-from headwater.components.generate_statistics.state import points as pointing
 from headwater.components.generate_statistics.state.state import (
     OF_INNER,
     OF_LENGTHS,
@@ -48,8 +48,9 @@ EVERYTHING = "All Examples"
 """TFDV's name for the statistics of all rows, where there are those of slices too."""
 
 _LENGTHS = "level_{}_value_list_length_{}"
-# Finer quantiles that the histogram with equal widths and the median are read from, as in TFDV.
-_FINER = 10
+
+_ENDS = ("min", "max"), ("finite_min", "finite_max")
+_QUANTILES = statistics_pb2.Histogram(type=statistics_pb2.Histogram.QUANTILES).SerializeToString()
 
 _Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 _Histogram: TypeAlias = statistics_pb2.Histogram
@@ -105,16 +106,59 @@ def to_statistics(
     return result
 
 
+class _Drawn(NamedTuple):
+    """What is drawn of one distribution: what the message of each kind of histogram reads, and the median."""
+
+    widths: bytes
+    quantiles: bytes
+    median: float
+
+
 class _Filler:
     """Fills in protos from a state."""
 
     def __init__(self, tables: Tables, sizes: Sizes, weighted: bool, private: Private):
         self._tables, self._state = tables, tables.state
         self._sizes, self._weighted, self._private = sizes, weighted, private
+        self._examples = self._state.examples.tolist()
+        self._drawn = {role: self._draw_in_batches(role) for role in (OF_VALUES, OF_WEIGHTS)}
+        table = self._state.counts
+        self._ranked = self._rank_in_batches(table.counts, sizes.frequency_threshold, statistics_pb2.StringStatistics)
+        self._ranked_by_weight = self._rank_in_batches(
+            table.weights, sizes.weighted_frequency_threshold, statistics_pb2.WeightedStringStatistics
+        )
+
+    def _draw_in_batches(self, role: int) -> Batches[_Drawn]:
+        keys, begin, size = self._tables.points_runs
+        own = keys % ROLES == role
+
+        def make(keys: np.ndarray, rows: np.ndarray, size: np.ndarray) -> list[_Drawn]:
+            known, numbers = self._state.numbers
+            numbers = numbers[np.searchsorted(known, keys)]
+            points = self._state.points.values[rows], self._state.points.weights[rows], size
+            ends, finite = ((numbers[:, N[low]], numbers[:, N[high]]) for low, high in _ENDS)
+            parts = self._sizes.num_quantiles_histogram_buckets
+            widths = histograms.widths(*points, finite, self._sizes.num_histogram_buckets)
+            quantiles = histograms.quantiles(*points, parts, ends)
+            return list(map(_Drawn, widths, quantiles, histograms.medians(*points, parts).tolist()))
+
+        return Batches(keys[own] // ROLES, begin[own], size[own], make)
+
+    def _rank_in_batches(self, held: np.ndarray, threshold: float, message: Any) -> Batches[Ranked]:
+        keys, begin, size = self._tables.counts_runs
+        together = np.array([path[0] == TOGETHER for path in self._state.paths], bool)
+        own = ~together[keys % self._tables.width] if len(keys) else slice(None)
+        most = self._sizes.num_top_values, self._sizes.num_rank_histogram_buckets
+
+        def make(keys: np.ndarray, rows: np.ndarray, size: np.ndarray) -> list[Ranked]:
+            values = self._state.counts.values.take(pa.array(rows))
+            return rank(values, held[rows], size, threshold, message, *most)
+
+        return Batches(keys[own], begin[own], size[own], make)
 
     def fill(self, dataset: statistics_pb2.DatasetFeatureStatistics, code: int) -> None:
         """Fills in the statistics of one slice, features in order of their paths."""
-        rows, weight = self._state.examples[code]
+        rows, weight = self._examples[code]
         dataset.num_examples = int(rows)
         if self._weighted:
             dataset.weighted_num_examples = weight
@@ -167,16 +211,14 @@ class _Filler:
         code: int,
         place: int,
         path: tuple[str, ...],
-        levels: Sequence[np.ndarray],
+        levels: Sequence[Sequence[float]],
     ) -> None:
         # What lies in a struct is missing of the structs, a column's values of the rows.
         parent = self._tables.places.get(path[:-1])
-        above, weight_above = self._state.examples[code]
+        above, weight_above = self._examples[code]
         if parent is not None:
-            above, weight_above = self._tables.level(code, parent, self._tables.depths[parent] - 1)[
-                [L["total"], L["weighted_total"]]
-            ]
-        outer = (above, weight_above)
+            outermost = self._tables.level(code, parent, self._tables.depths[parent] - 1)
+            above, weight_above = outermost[L["total"]], outermost[L["weighted_total"]]
         first, last = levels[0], levels[-1]
         common.num_non_missing = int(first[L["present"]])
         common.num_missing = int(above - first[L["present"]])
@@ -186,8 +228,8 @@ class _Filler:
             common.min_num_values, common.max_num_values = int(first[L[least]]), int(first[L[most]])
             common.avg_num_values = last[L["total"]] / first[L["present"]]
             role = OF_INNER if len(levels) > 1 else OF_LENGTHS
-            values, weights = self._lengths(code, place, role, first, L[least])
-            add_quantiles(common.num_values_histogram, values, weights, self._sizes.num_values_histogram_buckets)
+            lengths = self._lengths(code, place, role, first, L[least])
+            common.num_values_histogram.MergeFromString(_of_lengths(lengths, self._sizes.num_values_histogram_buckets))
         for level in levels:
             if len(levels) > 1:
                 proto = common.presence_and_valency_stats.add()
@@ -198,10 +240,10 @@ class _Filler:
                     proto.tot_num_values = int(level[L["total"]])
             above = level[L["total"]]
         if self._weighted:
-            self._fill_weighted(common, outer[1], levels)
+            self._fill_weighted(common, weight_above, levels)
 
     def _fill_weighted(
-        self, common: statistics_pb2.CommonStatistics, above: float, levels: Sequence[np.ndarray]
+        self, common: statistics_pb2.CommonStatistics, above: float, levels: Sequence[Sequence[float]]
     ) -> None:
         present, total = L["weighted_present"], L["weighted_total"]
         whole = common.weighted_common_stats
@@ -218,97 +260,56 @@ class _Filler:
                 above = level[total]
 
     def _lengths(
-        self, code: int, place: int, role: int, level: np.ndarray, shortest: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, code: int, place: int, role: int, level: Sequence[float], shortest: int
+    ) -> tuple[np.ndarray, np.ndarray] | tuple[float, float]:
+        """The distribution of lengths, or the only length and how many lists have it."""
         values, weights = self._tables.distribution((code * self._tables.width + place) * ROLES + role)
-        if len(values):
-            return values, weights
         # Lists of one value each have no distribution of their lengths.
-        return np.array([level[shortest]]), np.array([level[L["present"]]])
+        return (values, weights) if len(values) else (level[shortest], level[L["present"]])
 
-    def _fill_lengths(self, feature: _Feature, code: int, place: int, level: int, numbers: np.ndarray) -> None:
+    def _fill_lengths(self, feature: _Feature, code: int, place: int, level: int, numbers: Sequence[float]) -> None:
         if not numbers[L["present"]]:
             return
-        values, weights = self._lengths(code, place, OF_LENGTHS + level, numbers, L["min"])
+        lengths = self._lengths(code, place, OF_LENGTHS + level, numbers, L["min"])
         buckets = self._sizes.num_values_histogram_buckets
         histogram = feature.custom_stats.add(name=_LENGTHS.format(level + 1, "quantiles")).histogram
-        add_quantiles(histogram, values, weights, buckets)
+        histogram.MergeFromString(_of_lengths(lengths, buckets))
+        values, weights = map(np.atleast_1d, lengths)
         histogram = feature.custom_stats.add(name=_LENGTHS.format(level + 1, "standard")).histogram
-        add_widths(histogram, values, weights, values[0], values[-1], buckets, 0.0, 0.0)
+        ends = values[:1], values[-1:]
+        histogram.MergeFromString(histograms.widths(values, weights, np.array([len(values)]), ends, buckets)[0])
 
-    def _fill_numbers(self, feature: _Feature, code: int, place: int, numbers: np.ndarray) -> None:
+    def _fill_numbers(self, feature: _Feature, code: int, place: int, numbers: Sequence[float]) -> None:
         stats = feature.num_stats
-        nan, count = numbers[N["nan"]], numbers[N["values"]]
+        nan, count = int(numbers[N["nan"]]), numbers[N["values"]]
         if not count:
             if nan:
                 for kind in (_Histogram.STANDARD, _Histogram.QUANTILES):
-                    stats.histograms.add(type=kind).num_nan = int(nan)
+                    stats.histograms.add(type=kind, num_nan=nan)
             return
         stats.mean, stats.std_dev = _moments(numbers, "mean", "m2", count - _infinite(numbers))
         stats.num_zeros = int(numbers[N["zeros"]])
         stats.min, stats.max = numbers[N["min"]], numbers[N["max"]]
-        key = (code * self._tables.width + place) * ROLES
-        values, weights = self._tables.distribution(key + OF_VALUES)
-        stats.median = self._add_histograms(stats.histograms, values, weights, numbers, "pos_inf", "neg_inf")
+        key = code * self._tables.width + place
+        stats.median = _add_histograms(stats.histograms, self._drawn[OF_VALUES].get(key), nan)
         error = numbers[N["rank_error"]] / count
         feature.custom_stats.add(name=RANKED, str=f"rank error at most {percent(error)}" if error else "exact")
         if self._weighted:
             weighted = stats.weighted_numeric_stats
             weighted.mean, weighted.std_dev = _moments(numbers, "weighted_mean", "weighted_m2", numbers[N["weight"]])
-            values, weights = self._tables.distribution(key + OF_WEIGHTS)
-            if len(values):
-                weighted.median = self._add_histograms(
-                    weighted.histograms, values, weights, numbers, "weighted_pos_inf", ""
-                )
+            if drawn := self._drawn[OF_WEIGHTS].get(key):
+                weighted.median = _add_histograms(weighted.histograms, drawn, nan)
 
-    def _add_histograms(
-        self,
-        histograms: Any,
-        values: np.ndarray,
-        weights: np.ndarray,
-        numbers: np.ndarray,
-        pos_inf: str,
-        neg_inf: str,
-    ) -> float:
-        """Adds both histograms, and gives the median."""
-        nan = int(numbers[N["nan"]])
-        below = float(weights[values == -np.inf].sum())
-        above = float(weights[values == np.inf].sum())
-        standard = histograms.add(num_nan=nan)
-        add_widths(
-            standard,
-            values,
-            weights,
-            numbers[N["finite_min"]],
-            numbers[N["finite_max"]],
-            self._sizes.num_histogram_buckets,
-            below,
-            above,
-        )
-        add_quantiles(
-            histograms.add(num_nan=nan), values, weights, self._sizes.num_quantiles_histogram_buckets, numbers
-        )
-        bounds, _ = pointing.quantiles(values, weights, _FINER * self._sizes.num_quantiles_histogram_buckets)
-        half = len(bounds) // 2
-        return float(bounds[half] if len(bounds) % 2 else (bounds[half - 1] + bounds[half]) / 2)
-
-    def _fill_text(self, feature: _Feature, code: int, place: int, numbers: np.ndarray, total: float) -> None:
+    def _fill_text(self, feature: _Feature, code: int, place: int, numbers: Sequence[float], total: float) -> None:
         stats = feature.string_stats
         if total:
             stats.avg_length = numbers[N["bytes"]] / total
         stats.invalid_utf8_count = int(numbers[N["not_text"]])
         key = code * self._tables.width + place
         start, stop = self._tables.counts.get(key, (0, 0))
-        table = self._state.counts
-        self._add_ranks(stats, start, stop, table.counts[start:stop], self._sizes.frequency_threshold)
+        _add_ranks(stats, self._ranked.get(key))
         if self._weighted and stop > start:
-            self._add_ranks(
-                stats.weighted_string_stats,
-                start,
-                stop,
-                table.weights[start:stop],
-                self._sizes.weighted_frequency_threshold,
-            )
+            _add_ranks(stats.weighted_string_stats, self._ranked_by_weight.get(key))
         if not numbers[N["sketched"]]:
             stats.unique = stop - start
             if numbers[N["values"]]:
@@ -324,60 +325,44 @@ class _Filler:
             name=COUNTED, str=f"sketched: counts are at most {int(numbers[N['removed']]):,} too low; {unique}"
         )
 
-    def _add_ranks(
-        self,
-        stats: statistics_pb2.StringStatistics | statistics_pb2.WeightedStringStatistics,
-        start: int,
-        stop: int,
-        held: np.ndarray,
-        threshold: float,
-    ) -> None:
-        """Adds the values that occur most, by falling count, then value."""
-        most = max(self._sizes.num_top_values, self._sizes.num_rank_histogram_buckets)
-        values = self._state.counts.values[start:stop]
-        if not is_utf8(values):
-            values, held = _as_shown(values, held)
-        places = _most_frequent(values, held, np.flatnonzero(held >= threshold), most)
-        texts = values.take(pa.array(places)).to_pylist()
-        ranked = zip(held[places].tolist(), texts)
-        for rank, (count, value) in enumerate(ranked):
-            text = value.decode()
-            if rank < self._sizes.num_top_values:
-                stats.top_values.add(value=text, frequency=count)
-            if rank < self._sizes.num_rank_histogram_buckets:
-                stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=text, sample_count=count)
+
+def _add_histograms(added: Any, drawn: _Drawn | None, nan: int) -> float:
+    """Adds both histograms, and gives the median."""
+    assert drawn, "numbers with values have points"
+    added.add(num_nan=nan).MergeFromString(drawn.widths)
+    added.add(num_nan=nan, type=_Histogram.QUANTILES).MergeFromString(drawn.quantiles)
+    return drawn.median
 
 
-def _most_frequent(values: pa.Array, held: np.ndarray, places: np.ndarray, most: int) -> np.ndarray:
-    """So many of the places with the greatest counts, by falling count, then falling value, as TFDV settles ties."""
-    if not most or not len(places):
-        return places[:0]
-    if len(places) > most:
-        last = -np.partition(-held[places], most - 1)[most - 1]
-        above, tied = places[held[places] > last], places[held[places] == last]
-        wanted = most - len(above)
-        if wanted < len(tied):
-            table = pa.table({"value": values.take(pa.array(tied))})
-            tied = tied[pc.select_k_unstable(table, wanted, [("value", "descending")]).to_numpy()]
-        places = np.concatenate([above, tied])
-    table = pa.table({"count": held[places], "value": values.take(pa.array(places))})
-    return places[pc.sort_indices(table, [("count", "descending"), ("value", "descending")]).to_numpy()]
+def _add_ranks(stats: Any, ranked: Ranked | None) -> None:
+    """Adds the values that occur most; nothing where there are none."""
+    if ranked and ranked.tops:
+        stats.MergeFromString(ranked.tops)
+    if ranked and ranked.ranks:
+        stats.rank_histogram.MergeFromString(ranked.ranks)
 
 
-def _infinite(numbers: np.ndarray) -> float:
+def _of_lengths(lengths: tuple[np.ndarray, np.ndarray] | tuple[float, float], buckets: int) -> bytes:
+    if isinstance(lengths[0], np.ndarray):
+        values, weights = lengths
+        return _QUANTILES + histograms.quantiles(values, weights, np.array([len(values)]), buckets)[0]
+    return _of_one_length(*lengths, buckets)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_one_length(length: float, lists: float, buckets: int) -> bytes:
+    """All buckets at one value: they are the same of many features."""
+    return _of_lengths((np.array([length]), np.array([lists])), buckets)
+
+
+def _infinite(numbers: Sequence[float]) -> float:
     return numbers[N["pos_inf"]] + numbers[N["neg_inf"]]
 
 
-def _moments(numbers: np.ndarray, mean: str, m2: str, count: float) -> tuple[float, float]:
+def _moments(numbers: Sequence[float], mean: str, m2: str, count: float) -> tuple[float, float]:
     """Mean and standard deviation; of infinite values as arithmetic has them, and no deviation."""
     if _infinite(numbers):
         both = numbers[N["pos_inf"]] and numbers[N["neg_inf"]]
         return (math.nan if both else math.inf if numbers[N["pos_inf"]] else -math.inf), 0.0
     spread = numbers[N[m2]] / count if count else 0.0
-    return float(numbers[N[mean]]), math.sqrt(spread) if spread > 0 else 0.0
-
-
-def _as_shown(values: pa.Array, held: np.ndarray) -> tuple[pa.Array, np.ndarray]:
-    """Values under the names that they are shown by, and what each name has together."""
-    encoded = pa.array([counting.shown(value).encode() for value in values.to_pylist()]).dictionary_encode()
-    return encoded.dictionary, np.bincount(encoded.indices.to_numpy(), held)
+    return numbers[N[mean]], math.sqrt(spread) if spread > 0 else 0.0

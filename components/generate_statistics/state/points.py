@@ -116,22 +116,37 @@ def shrink(values: np.ndarray, weights: np.ndarray, capacity: int) -> tuple[np.n
     return values[centre], held, float(max(moved.max(), 0.0))
 
 
-def quantiles(values: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boundaries of `count` parts of nearly equal weight, and the weight up to and with each.
+def quantiles(
+    values: np.ndarray, weights: np.ndarray, size: np.ndarray, count: int, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bounds of parts of nearly equal weight, and the weight up to and with each, of several distributions.
 
     Args:
-      values, weights: the points of one key, in order; at least one.
+      values, weights: their points, in order, one distribution after another.
+      size: how many points each has, at least one.
       count: number of parts.
+      chosen: which parts' bounds are wanted, from 1 to `count`.
 
     Returns:
-      Both float64[count + 1]; the first boundary is the least value.
+      Both float64, one row a distribution and one column a part.
     """
+    end = np.cumsum(size)
     upto = np.cumsum(weights)
-    wanted = upto[-1] * np.arange(1, count + 1) / count
-    # A hair less, so that a sum of rounded weights does not skip to the next value.
-    places = np.minimum(np.searchsorted(upto, wanted * (1 - 1e-12)), len(values) - 1)
-    places = np.concatenate([[0], places])
-    return values[places], upto[places]
+    before = np.concatenate([[0.0], upto[end[:-1] - 1]])
+    if upto[-1] < 2**53 and (weights == np.floor(weights)).all():
+        # Sums of whole numbers are exact, and so are their differences.
+        wanted = (upto[end - 1] - before)[:, None] * chosen / count
+        # A hair less, so that a sum of rounded weights does not skip to the next value.
+        places = np.searchsorted(upto, before[:, None] + np.ceil(wanted * (1 - 1e-12)))
+        places = np.minimum(places, end[:, None] - 1)
+        return values[places], upto[places] - before[:, None]
+    places, sums = np.empty((len(size), len(chosen)), np.int64), np.empty((len(size), len(chosen)))
+    for row, (start, stop) in enumerate(zip((end - size).tolist(), end.tolist())):
+        upto = np.cumsum(weights[start:stop])
+        found = np.searchsorted(upto, upto[-1] * chosen / count * (1 - 1e-12))
+        found = np.minimum(found, stop - start - 1)
+        places[row], sums[row] = start + found, upto[found]
+    return values[places], sums
 
 
 def spread(values: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,6 +163,8 @@ def spread(values: np.ndarray, kind: int) -> tuple[np.ndarray, np.ndarray]:
 
 def tally(keys: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> Points:
     """Points of values that stand in order of key and value."""
+    if not len(keys):
+        return EMPTY
     first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]) | (values[1:] != values[:-1])]))
     if weights is None:
         return Points(keys[first], values[first], np.diff(np.append(first, len(keys))).astype(np.float64))
