@@ -68,9 +68,14 @@ def test_parts_add_up(way):
     settings = Settings(cores=1, busy=1, latency=0)
     alone = model.one_machine(way, Shape(2_500_000), CONSTANTS, settings)
     begin = model.begun(way, CONSTANTS, 1)
-    assert begin >= own["start"] >= own["start"] / 2 <= model.begun(way, CONSTANTS, 2) == model.begun(way, CONSTANTS, 64)
+    assert (
+        begin >= own["start"] >= own["start"] / 2 <= model.begun(way, CONSTANTS, 2) == model.begun(way, CONSTANTS, 64)
+    )
     total += begin - own["start"]
-    assert total <= alone.seconds + 1e-9 and alone.seconds <= total + own["element"] * model.merges(count, CONSTANTS) + 1e-9
+    assert (
+        total <= alone.seconds + 1e-9
+        and alone.seconds <= total + own["element"] * model.merges(count, CONSTANTS) + 1e-9
+    )
     reads, writes = model.requests(way, Shape(2_500_000), CONSTANTS)
     paid = (
         alone.core_seconds / 3600 * settings.core_hour + reads * settings.reads / 1e3 + writes * settings.writes / 1e3

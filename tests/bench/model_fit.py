@@ -44,7 +44,11 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     seconds["generate-statistics"]["element"] = max(0.0, (used - few) / count)
     for way in ("collect csv", "collect parquet"):
         seconds[way]["file"] = _of_a_file(way, folder, runs)
-    known = {"seconds": seconds, "graph": _graph(), "bytes": {name: _sizes(folder, name) for name in ("csv", "parquet")}}
+    known = {
+        "seconds": seconds,
+        "graph": _graph(),
+        "bytes": {name: _sizes(folder, name) for name in ("csv", "parquet")},
+    }
     for way, found in walls.items():
         seconds[way]["clock"] = _clock(way, found, known)
     return {
