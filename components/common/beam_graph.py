@@ -58,6 +58,8 @@ _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
 # What works on the jobs whose driver is this process, for the DoFns that happen to live in it.
 _here: dict[str, Scheduler] = {}
+# The results of those jobs that are on their way.
+_lying: dict[str, list[bytes]] = {}
 
 # Where processes are elsewhere, so that nobody knows how many: elements come in about so many runs.
 _RUNS = 256
@@ -136,9 +138,9 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
                     results
                     | f"{label}/Group{level}" >> beam.Map(functools.partial(_to_group, level))
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                    | f"{label}/Merge{level}" >> beam.FlatMap(functools.partial(_merge_group, tree, job.merge))
+                    | f"{label}/Merge{level}" >> beam.FlatMap(functools.partial(_merge_group, tree, job.merge, run))
                 )
-            _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target))
+            _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target, run))
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
         raise
@@ -151,6 +153,7 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
         ) from error
     finally:
         _here.pop(run, None)
+        _lying.pop(run, None)
 
 
 def _elements(job: Job, here: bool) -> list[tuple[int, int, Sequence[Any]]]:
@@ -190,7 +193,8 @@ class _Work(beam.DoFn):
         return ()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for result in (self._own or _here[self._run]).finish().items():
+        for node, content in (self._own or _here[self._run]).finish().items():
+            result = node, _left(self._run, content)
             yield WindowedValue(result, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
     def teardown(self) -> None:
@@ -204,9 +208,26 @@ def _to_group(level: int, result: tuple[Node, bytes]) -> tuple[int, tuple[Node, 
     return (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
 
 
-def _merge_group(tree: Tree, merge: Merge, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> list[tuple[Node, bytes]]:
-    return list(join(tree, merge, dict(group[1])).items())
+def _merge_group(
+    tree: Tree, merge: Merge, run: str, group: tuple[int, Iterable[tuple[Node, bytes]]]
+) -> list[tuple[Node, bytes]]:
+    merged = join(tree, merge, {node: _taken(run, content) for node, content in group[1]})
+    return [(node, _left(run, content)) for node, content in merged.items()]
 
 
-def _write_result(target: str, pair: tuple[Node, bytes]) -> None:
-    storage.write_bytes(target, pair[1])
+def _write_result(target: str, run: str, pair: tuple[Node, bytes]) -> None:
+    storage.write_bytes(target, _taken(run, pair[1]))
+
+
+def _left(run: str, content: bytes) -> bytes:
+    """What travels in a result's place: where its job's driver is this process, a number. Beam would copy it many times."""
+    if run not in _here:
+        return content
+    left = _lying.setdefault(run, [])
+    left.append(content)
+    return str(len(left) - 1).encode()
+
+
+def _taken(run: str, content: bytes) -> bytes:
+    """The result that something travelled in the place of."""
+    return _lying[run][int(content)] if run in _here else content
