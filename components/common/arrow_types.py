@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
+
+ENCODED = pa.dictionary(pa.int32(), pa.string())
+"""Text as a dictionary."""
 
 
 def canonical_type(kind: pa.DataType) -> pa.DataType:
@@ -62,6 +66,24 @@ def is_same(first: pa.DataType, second: pa.DataType) -> bool:
             for one, other in zip(parts, others)
         )
         and getattr(first, "list_size", None) == getattr(second, "list_size", None)
+    )
+
+
+def used_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """A column of `ENCODED` whose dictionary has what its rows hold alone: rows that went elsewhere leave nothing here."""
+    known, missing = len(column.dictionary), None
+    indices = np.frombuffer(column.indices.buffers()[1], np.int32, len(column) + column.offset)[column.offset :]
+    if column.null_count:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        indices = np.where(missing, 0, indices)
+    counts = np.bincount(indices if missing is None else indices[~missing], minlength=known)
+    used = np.flatnonzero(counts)
+    if len(used) == known:
+        return column
+    place = np.zeros(max(known, 1), np.int32)
+    place[used] = np.arange(len(used), dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(place[indices], mask=missing), column.dictionary.take(pa.array(used)), safe=False
     )
 
 

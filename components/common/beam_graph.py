@@ -65,6 +65,19 @@ _lying: dict[str, list[bytes]] = {}
 _RUNS = 256
 
 
+class _Options(PipelineOptions):
+    """Beam's options, each view of which is made once: Beam asks for sixty a graph, and would make a parser for each."""
+
+    def view_as(self, cls: type) -> Any:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+    def __getstate__(self) -> Any:
+        return {name: value for name, value in super().__getstate__().items() if name != "_views"}
+
+
 def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     """Beam's options, with the local runner named so that nothing is downloaded or started.
 
@@ -73,7 +86,7 @@ def pipeline_options(beam_pipeline_args: Sequence[str]) -> PipelineOptions:
     Raises:
       HeadwaterError: a runner or a mode that is known to lose data or to open ports without authentication.
     """
-    options = PipelineOptions(list(beam_pipeline_args))
+    options = _Options(list(beam_pipeline_args))
     standard = options.view_as(StandardOptions)
     runner = standard.runner or ""
     if runner.rpartition(".")[2] == "DaskRunner":
@@ -127,20 +140,24 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
     try:
         with beam.Pipeline(options=options) as pipeline:
             # In this process a pool spreads the items; other runners spread what is shuffled.
-            results = (
+            elements = (
                 pipeline
-                | f"{label}/Elements" >> beam.Create(_elements(job, here is not None), reshuffle=here is None)
-                | f"{label}/Work" >> beam.ParDo(_Work(job._replace(items=(), sizes=(), total=len(job.items)), run))
+                | f"{label}/Impulse" >> beam.Impulse()
+                | f"{label}/Elements" >> beam.ParDo(_Elements(_elements(job, here is not None)))
             )
+            if not here:
+                elements = elements | f"{label}/SpreadElements" >> beam.Reshuffle()
+            work = _Work(job._replace(items=(), sizes=(), total=len(job.items)), run)
+            results = elements | f"{label}/Work" >> beam.ParDo(work)
             # Here all is one bundle, and so one result already.
             for level in [tree.root[0]] if here else _levels(tree):
                 results = (
                     results
-                    | f"{label}/Group{level}" >> beam.Map(functools.partial(_to_group, level))
+                    | f"{label}/Group{level}" >> beam.ParDo(_ToGroup(level))
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                    | f"{label}/Merge{level}" >> beam.FlatMap(functools.partial(_merge_group, tree, job.merge, run))
+                    | f"{label}/Merge{level}" >> beam.ParDo(_MergeGroup(tree, job.merge, run))
                 )
-            _ = results | f"{label}/Result" >> beam.Map(functools.partial(_write_result, target, run))
+            _ = results | f"{label}/Result" >> beam.ParDo(_WriteResult(target, run))
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
         raise
@@ -169,7 +186,24 @@ def _levels(tree: Tree) -> list[int]:
     return [*range(2, tree.root[0], 2), tree.root[0]]
 
 
-class _Work(beam.DoFn):
+class _Step(beam.DoFn):
+    """A step of the graph. Beam inspects every method that a step lists, eight times a graph: a quarter of what a small one costs."""
+
+    def __dir__(self) -> list[str]:
+        return [name for name in vars(type(self)) if not name.startswith("_")]
+
+
+class _Elements(_Step):
+    """Gives what Beam calls elements."""
+
+    def __init__(self, elements: list[tuple[int, int, Sequence[Any]]]):
+        self._elements = elements
+
+    def process(self, start: bytes) -> Iterator[tuple[int, int, Sequence[Any]]]:
+        yield from self._elements
+
+
+class _Work(_Step):
     """Runs elements in a process pool, a bounded number at a time, and merges what meets in a bundle."""
 
     def __init__(self, job: Job, run: str):
@@ -202,21 +236,37 @@ class _Work(beam.DoFn):
             self._own.close()
 
 
-def _to_group(level: int, result: tuple[Node, bytes]) -> tuple[int, tuple[Node, bytes]]:
-    """A result under the number of the node at a level that is above it, or below it."""
-    own, number = result[0]
-    return (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
+class _ToGroup(_Step):
+    """Puts a result under the number of the node at a level that is above it, or below it."""
+
+    def __init__(self, level: int):
+        self._level = level
+
+    def process(self, result: tuple[Node, bytes]) -> Iterator[tuple[int, tuple[Node, bytes]]]:
+        (own, number), level = result[0], self._level
+        yield (number // GROUP ** (level - own) if own <= level else number * GROUP ** (own - level)), result
 
 
-def _merge_group(
-    tree: Tree, merge: Merge, run: str, group: tuple[int, Iterable[tuple[Node, bytes]]]
-) -> list[tuple[Node, bytes]]:
-    merged = join(tree, merge, {node: _taken(run, content) for node, content in group[1]})
-    return [(node, _left(run, content)) for node, content in merged.items()]
+class _MergeGroup(_Step):
+    """Merges the results of a group as far as they go."""
+
+    def __init__(self, tree: Tree, merge: Merge, run: str):
+        self._tree, self._merge, self._run = tree, merge, run
+
+    def process(self, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> Iterator[tuple[Node, bytes]]:
+        parts = {node: _taken(self._run, content) for node, content in group[1]}
+        for node, content in join(self._tree, self._merge, parts).items():
+            yield node, _left(self._run, content)
 
 
-def _write_result(target: str, run: str, pair: tuple[Node, bytes]) -> None:
-    storage.write_bytes(target, _taken(run, pair[1]))
+class _WriteResult(_Step):
+    """Writes the one result that is left."""
+
+    def __init__(self, target: str, run: str):
+        self._target, self._run = target, run
+
+    def process(self, result: tuple[Node, bytes]) -> None:
+        storage.write_bytes(self._target, _taken(self._run, result[1]))
 
 
 def _left(run: str, content: bytes) -> bytes:

@@ -157,6 +157,27 @@ def load_dataset(uri: str, *, may_be_empty: bool = False, unread: bool = False, 
     return Dataset(result, schema, list(body["key"]), parts)
 
 
+def open_plain_here(uri: str) -> Dataset | None:
+    """Plain files as a dataset, opened in this process; it is `unread`.
+
+    Args:
+      uri: as `load_dataset` takes it.
+
+    Returns:
+      The dataset; None where a worker should open it, or it is one of ours.
+
+    Raises:
+      HeadwaterError: as of `load_dataset`.
+    """
+    from headwater.components.common import sources
+
+    folder = storage.normalise(uri)
+    if stores.scheme(folder) or storage.exists(storage.join(folder, results.MANIFEST)):
+        return None
+    scans = sources.open_here(sources.discover([folder], left_out=(SPLIT,)))
+    return None if scans is None else _of_files(folder, sources.open_sources(scans, exact=True), False, True)
+
+
 def open_dataset(path_or_uri: str, split: str | None = None) -> pads.Dataset | LabelledRows:
     """A dataset's rows as a `pyarrow.dataset`, for training and for looking.
 
@@ -356,6 +377,10 @@ def _load_plain(folder: str, may_be_empty: bool, unread: bool, beam: Mapping[str
     if scans is None:
         scans = sources.scan_files(files, "", sources.Reading(), label="read", **beam)
     opened = sources.open_sources(scans, exact=True, label="read", **beam)
+    return _of_files(folder, opened, may_be_empty, unread)
+
+
+def _of_files(folder: str, opened: Sources, may_be_empty: bool, unread: bool) -> Dataset:
     for notice in opened.notices:
         print(f"read: {notice.severity}: {notice.message}", flush=True)
     parts: dict[str, list[Any]] = {}

@@ -54,9 +54,11 @@ _REFUSED = {
     "POSITIONAL_REFERENCE": "a reference by position",
     "DEFAULT": "DEFAULT",
 }
-_TABLE = "batch"
 _RANDOM = "reservoir"
 _NO_SCALAR = "it is not a scalar function"
+
+TABLE = "batch"
+"""What expressions may call the rows, as in `batch.fare`."""
 
 PARSED_BEFORE = "SELECT ("
 """What stands before an expression where it is parsed."""
@@ -137,7 +139,7 @@ def evaluate(where: str, expression: str, batch: pa.RecordBatch) -> tuple[pa.Arr
             reason += f"; expressions cannot read {' and '.join(left)}"
         raise HeadwaterError(f"{where}: the expression {expression!r} cannot be computed: {reason}") from None
     finally:
-        connection.unregister(_TABLE)
+        connection.unregister(TABLE)
     return values, failed.astype(bool)
 
 
@@ -167,12 +169,12 @@ def evaluate_each(
     made_of = ["{0}" if number in short else made for number, (_, _, made) in enumerate(expressions)]
     outer = ", ".join(f"{made.format(f'v{number}')} AS w{number}" for number, made in enumerate(made_of))
     try:
-        table = connection.execute(f"SELECT {outer} FROM (SELECT {inner} FROM {_TABLE})").fetch_arrow_table()
+        table = connection.execute(f"SELECT {outer} FROM (SELECT {inner} FROM {TABLE})").fetch_arrow_table()
     except duckdb.Error:
         # One by one, to tell which, and on which rows.
-        connection.unregister(_TABLE)
+        connection.unregister(TABLE)
         return [_made(where, text, made, batch) for where, text, made in expressions]
-    connection.unregister(_TABLE)
+    connection.unregister(TABLE)
     return [(_whole(column), np.zeros(batch.num_rows, bool)) for column in table.columns]
 
 
@@ -197,7 +199,7 @@ def _register(connection: Any, batch: pa.RecordBatch) -> list[str]:
     if not rows.num_columns:
         # DuckDB wants one at least.
         rows = pa.table({"": pa.nulls(batch.num_rows, pa.int8())})
-    connection.register(_TABLE, rows)
+    connection.register(TABLE, rows)
     return left
 
 
@@ -208,23 +210,29 @@ def _unread(schema: pa.Schema) -> list[int]:
     return [number for number, kind in enumerate(schema.types) if not _are_read(frozenset([kind]))]
 
 
+# Most columns are of these, which need not be asked for.
+_READ = {pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.date32(), pa.timestamp("us")}
+
+
 @functools.lru_cache(maxsize=256)
 def _are_read(kinds: frozenset[pa.DataType]) -> bool:
     """Whether DuckDB has a type for each of some. Connecting takes longer than an expression, and few columns differ in type."""
+    if kinds <= _READ:
+        return True
     import duckdb
 
     schema = pa.schema([pa.field(str(number), kind) for number, kind in enumerate(kinds)])
     # A connection of its own, which a refusal may leave in an aborted transaction.
     with duckdb.connect() as connection:
         try:
-            connection.register(_TABLE, schema.empty_table())
+            connection.register(TABLE, schema.empty_table())
         except duckdb.Error:
             return False
     return True
 
 
 def _select(connection: Any, expression: str) -> pa.Array:
-    column = connection.execute(f"SELECT {expression} AS value FROM {_TABLE}").fetch_arrow_table()["value"]
+    column = connection.execute(f"SELECT {expression} AS value FROM {TABLE}").fetch_arrow_table()["value"]
     return _whole(column)
 
 
@@ -265,7 +273,7 @@ def _is_text(node: dict[str, Any]) -> bool:
 
 
 def _column_of(node: dict[str, Any]) -> str:
-    names = [name for name in node["column_names"] if name != _TABLE] or node["column_names"]
+    names = [name for name in node["column_names"] if name != TABLE] or node["column_names"]
     return names[0]
 
 
@@ -336,7 +344,7 @@ def parse(where: str, expression: str) -> dict[str, Any]:
     Raises:
       HeadwaterError: it is not one scalar SQL expression.
     """
-    text = f"{PARSED_BEFORE}{expression}\n) AS value FROM {_TABLE}"
+    text = f"{PARSED_BEFORE}{expression}\n) AS value FROM {TABLE}"
     parsed = json.loads(_connection().execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0])
     if parsed.get("error"):
         raise HeadwaterError(
@@ -364,10 +372,20 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:
 
 @functools.lru_cache(maxsize=1)
 def _connection() -> Any:
+    # One thread: rows keep their order, and the pool's processes already use every core.
+    return connect(1)
+
+
+def connect(threads: int, settings: Sequence[str] = ()) -> Any:
+    """A connection that expressions may be computed in: it reaches nothing, and nothing of it can be set.
+
+    Args:
+      threads: how many it uses.
+      settings: made before.
+    """
     import duckdb
 
-    # One thread: rows keep their order, and the pool's processes already use every core.
-    connection = duckdb.connect(config={"threads": 1, "memory_limit": machine.duckdb_limit()})
-    for setting in _SETTINGS:
+    connection = duckdb.connect(config={"threads": threads, "memory_limit": machine.duckdb_limit()})
+    for setting in (*settings, *_SETTINGS):
         connection.execute(setting)
     return connection

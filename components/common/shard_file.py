@@ -22,7 +22,7 @@ from headwater.components.common.errors import HeadwaterError
 _TAIL_BYTES = 1 << 16
 # Ranges that lie no farther apart are read as one: a request costs more than so many bytes.
 _GAP_BYTES = 1 << 16
-_LENGTH_AND_MAGIC = 8
+LENGTH_AND_MAGIC = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _few(shard: Shard, columns: Sequence[str]) -> pa.Buffer:
         start = max(0, shard.bytes - _TAIL_BYTES)
         stream.seek(start)
         tail = stream.read(shard.bytes - start)
-        footer = int.from_bytes(tail[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
+        footer = int.from_bytes(tail[-LENGTH_AND_MAGIC:-4], "little") + LENGTH_AND_MAGIC
         if footer > shard.bytes:
             raise _altered(shard)
         if footer > len(tail):
@@ -123,7 +123,7 @@ def _parts(metadata: pq.FileMetaData, size: int) -> list[tuple[int, int]]:
             if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
                 start = min(start, chunk.dictionary_page_offset)
             ranges.append((start, start + chunk.total_compressed_size))
-    return [*ranges, (size - metadata.serialized_size - _LENGTH_AND_MAGIC, size)]
+    return [*ranges, (size - metadata.serialized_size - LENGTH_AND_MAGIC, size)]
 
 
 def _wanted(metadata: pq.FileMetaData, columns: set[str]) -> np.ndarray:

@@ -45,6 +45,13 @@ class Shape:
     drops: Drops | None = None
     small_groups: np.ndarray | None = None
 
+    @property
+    def as_read(self) -> bool:
+        """Whether no rule looks at values, so that text may be `ENCODED`."""
+        own = self.settings
+        rules = own.missing, own.formats, own.units, own.lookups, own.derived, own.filters, own.private
+        return not any(rules)
+
 
 @dataclasses.dataclass
 class Account:
@@ -102,7 +109,7 @@ def read_shaped(
 
 def _read(shape: Shape, elements: Sequence[Element]) -> Iterator[Rows]:
     if len(elements) == 1:
-        yield from read_element(elements[0], shape.source, shape.guessed)
+        yield from read_element(elements[0], shape.source, shape.guessed, encoded=shape.as_read)
         return
     batches, places, rejections = [], [], []
     for batch, of, rows, refused in read_elements(elements, shape.source, shape.guessed):

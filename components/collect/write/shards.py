@@ -19,6 +19,7 @@ from headwater.components.collect.shape.shaping import ROW_BITS, Account, Shape,
 from headwater.components.collect.shape.splitting import assign
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.common import hashing, storage, timings
+from headwater.components.common.arrow_types import used_dictionary
 from headwater.components.common.dataset import REJECTED_SCHEMA, ROW_ID, split_folder
 from headwater.components.common.items import Numbered, Run
 from headwater.components.common.shard_writer import ShardWriter
@@ -132,7 +133,7 @@ def write_range(plan: Plan, item: Numbered) -> bytes:
             if not batch.num_rows:
                 continue
             with timings.spent("hashing"):
-                batch = _encoded(batch)
+                batch = _encoded(batch, plan.schema)
                 content = hashing.hash_rows([_named(batch, name) for name in sorted(plan.schema.names)])
                 choice = hashing.hash_rows([_named(batch, name) for name in settings.key]) if settings.key else content
             assigned, filtered = assign(settings.split, plan.splits, batch, choice)
@@ -271,13 +272,24 @@ def _file_schema(schema: pa.Schema, first: pa.RecordBatch) -> pa.Schema:
     )
 
 
-def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _encoded(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Text whose values repeat as dictionaries: hashed, searched and filtered by distinct value."""
-    columns = []
-    for column in batch.columns:
-        repeating = pa.types.is_string(column.type) and hashing.repeats(column)
-        columns.append(column.dictionary_encode() if repeating else column)
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+    return pa.RecordBatch.from_arrays(
+        [_encode_text(column, schema.field(name).type) for name, column in zip(batch.schema.names, batch.columns)],
+        batch.schema.names,
+    )
+
+
+def _encode_text(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_string(kind):
+        return column
+    if pa.types.is_string(column.type):
+        return column.dictionary_encode() if hashing.repeats(column) else column
+    # As read. A file may list a value twice, and rows may be left out by now.
+    column = used_dictionary(column)
+    if len(column.dictionary.unique()) < len(column.dictionary):
+        column = column.cast(kind).dictionary_encode()
+    return column if hashing.repeats(column) else column.cast(kind)
 
 
 def _plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

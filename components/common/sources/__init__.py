@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headwater.components.common.arrow_types import ENCODED
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources import hive, inferring
 from headwater.components.common.sources.cells import invalid_text
@@ -31,7 +32,7 @@ from headwater.components.common.sources.files import (
     merge_notices,
 )
 from headwater.components.common.sources.formats import FORMATS
-from headwater.components.common.sources.formats.base import Format, Rows, clear_errors
+from headwater.components.common.sources.formats.base import Rows, clear_errors
 from headwater.components.common.sources.joining import joined, joined_ranges
 from headwater.components.common.sources.rejections import Rejection, clip
 from headwater.components.common.sources.scanning import (
@@ -41,6 +42,7 @@ from headwater.components.common.sources.scanning import (
     digest_of,
     need_a_pool,
     open_files,
+    open_here,
     scan_files,
 )
 from headwater.components.common.sources.types import (
@@ -70,6 +72,7 @@ __all__ = [
     "joined_ranges",
     "need_a_pool",
     "open_files",
+    "open_here",
     "open_sources",
     "read_element",
     "read_elements",
@@ -184,7 +187,12 @@ def lineage(opened: Sources, rows: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def read_element(
-    element: Element, schema: pa.Schema, guessed: Collection[str] = (), only: Collection[str] | None = None
+    element: Element,
+    schema: pa.Schema,
+    guessed: Collection[str] = (),
+    only: Collection[str] | None = None,
+    *,
+    encoded: bool = False,
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
     """The rows of one range as record batches of `schema`.
 
@@ -193,6 +201,7 @@ def read_element(
       schema: the united schema.
       guessed: columns whose types have to be checked.
       only: the columns that are wanted, all by default; the others are missing throughout.
+      encoded: whether text may be `ENCODED`, where the file holds it so.
 
     Yields:
       A batch; the number of each of its rows in the file, int64; and the records that could not be read.
@@ -203,9 +212,10 @@ def read_element(
     file = element.file
     form = FORMATS[file.format]
     kinds = _kinds(file, schema, only)
-    for batch, rows, rejections in _read(form, element, kinds, guessed):
+    read = form.read_encoded if encoded else form.read
+    for batch, rows, rejections in _read(read(element, kinds, guessed), element):
         if not form.converts:
-            batch, rows, refused = _cast_batch(batch, rows, schema)
+            batch, rows, refused = _cast_batch(batch, rows, schema, encoded)
             rejections = [*rejections, *refused]
         yield _conform(batch, schema, file), rows, rejections
 
@@ -279,13 +289,10 @@ def _kinds(file: SourceFile, schema: pa.Schema, only: Collection[str] | None = N
     return {name: wanted.get(name) for name in names}
 
 
-def _read(
-    form: Format, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
-) -> Iterator[Rows]:
-    reading = form.read(element, kinds, guessed)
+def _read(reading: Iterator[Rows], element: Element) -> Iterator[Rows]:
     while True:
         # Only what reading raises is about the file.
-        with clear_errors(element.file.uri, form.name):
+        with clear_errors(element.file.uri, element.file.format):
             rows = next(reading, None)
         if rows is None:
             return
@@ -298,7 +305,7 @@ def reads_columns(element: Element) -> bool:
 
 
 def _cast_batch(
-    batch: pa.RecordBatch, rows: np.ndarray, schema: pa.Schema
+    batch: pa.RecordBatch, rows: np.ndarray, schema: pa.Schema, encoded: bool = False
 ) -> tuple[pa.RecordBatch, np.ndarray, list[Rejection]]:
     columns, bad, rejections = {}, np.zeros(batch.num_rows, bool), []
     names, wanted = batch.schema.names, dict(zip(schema.names, schema.types))
@@ -311,7 +318,7 @@ def _cast_batch(
         bad = np.zeros(batch.num_rows, bool)
     for name, column in zip(names, batch.columns):
         kind = wanted.get(name, column.type)
-        if column.type.equals(kind):
+        if column.type.equals(kind) or (encoded and pa.types.is_string(kind) and column.type.equals(ENCODED)):
             columns[name] = column
             continue
         columns[name], places = cast_rows(column, kind, functools.partial(conform, target=kind))
@@ -456,4 +463,5 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema, file: SourceFile) -> pa.R
         else pa.nulls(batch.num_rows, field.type)
         for field in schema
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    fields = [field.with_type(ENCODED) if array.type.equals(ENCODED) else field for field, array in zip(schema, arrays)]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))

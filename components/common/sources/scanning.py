@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from headwater.components.common import storage
+from headwater.components.common import storage, stores
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import may_abort
 from headwater.components.common.scheduling import run_here
@@ -20,7 +20,7 @@ from headwater.components.common.sources import files as source_files
 from headwater.components.common.sources import staging
 from headwater.components.common.sources.files import Element, Notice, Reading, SourceFile
 from headwater.components.common.sources.formats import FORMATS
-from headwater.components.common.sources.formats.base import Block, check_names
+from headwater.components.common.sources.formats.base import Block, Outline, check_names
 from headwater.components.common.sources.joining import joined
 
 RECORD_BYTES = 256 << 20
@@ -67,6 +67,22 @@ def open_files(files: Sequence[SourceFile], label: str, **beam: Any) -> list[Sca
         run = map_merge
     looks = _by_file(run, [(file, 0) for file in files], _open, f"{label}: open", [1] * len(files), "files", beam)
     return [_scan_of(file, looks[file.uri]) for file in files]
+
+
+def open_here(files: Sequence[SourceFile]) -> list[Scan] | None:
+    """As `open_files`, in this process.
+
+    Returns:
+      What was found; None where a file must not be opened here, or has to be read for its outline.
+    """
+    scans = []
+    for file in files:
+        plain = not (file.compression or file.place or file.partitions or stores.scheme(file.uri))
+        outline = FORMATS[file.format].open_here(file.uri) if plain and file.format in FORMATS else None
+        if outline is None:
+            return None
+        scans.append(_scan(file, "", outline))
+    return scans
 
 
 def blocks_of(file: SourceFile) -> list[tuple[SourceFile, int]]:
@@ -184,7 +200,10 @@ def _read_block(reading: Reading, file: SourceFile, start: int) -> Block:
 
 def _scan_of(file: SourceFile, looks: Sequence[dict]) -> Scan:
     digest = checksum(look["sha256"] for look in looks) if "sha256" in looks[0] else ""
-    outline = FORMATS[file.format].outline(file, looks)
+    return _scan(file, digest, FORMATS[file.format].outline(file, looks))
+
+
+def _scan(file: SourceFile, digest: str, outline: Outline) -> Scan:
     file = dataclasses.replace(file, sha256=digest, names=tuple(outline.names), layout=outline.layout)
     check_names(file.uri, file.names)
     _check_records(file, outline.ranges)

@@ -125,7 +125,8 @@ def judge(plan: Plan, item: Item) -> bytes:
         broken = sorted(_broken(plan, batch, traced, rows), key=lambda pair: pair[0])
         bad = np.zeros(batch.num_rows, bool)
         for number, places in broken:
-            _note(notes, plan, item, number, places, batch, numbers[rows : rows + batch.num_rows])
+            chosen = places[: examples_wanted(notes, number)]
+            note(notes, plan, item, number, len(places), batch, chosen, numbers[rows : rows + batch.num_rows])
             if plan.rules[number].severity == "error":
                 bad[places] = True
         if plan.passed or plan.quarantine:
@@ -219,18 +220,34 @@ def _numbers(item: Item) -> Sequence[int] | np.ndarray:
     return range(item.first_row, item.first_row + item.element.rows) if places is None else places + item.first_row
 
 
-def _note(
+def examples_wanted(notes: Mapping[str, Mapping[str, Any]], number: int) -> int:
+    """How many more rows are to be shown of those that break a rule."""
+    return EXAMPLES - len(notes[str(number)]["examples"]) if str(number) in notes else EXAMPLES
+
+
+def note(
     notes: dict[str, dict[str, Any]],
     plan: Plan,
     item: Item,
     number: int,
-    places: np.ndarray,
+    broken: int,
     batch: pa.RecordBatch,
+    chosen: np.ndarray,
     numbers: Sequence[int] | np.ndarray,
 ) -> None:
+    """Adds to what is known of a split's rules that rows break one.
+
+    Args:
+      notes: by rule `broken`, `first` and `examples`.
+      plan, item: as of `judge`.
+      number: the rule's.
+      broken: how many rows break it.
+      batch: rows.
+      chosen: the places among them of those to show.
+      numbers: the number of each of the rows in its file.
+    """
     known = notes.setdefault(str(number), {"broken": 0, "first": item.name, "examples": []})
-    known["broken"] += len(places)
-    chosen = places[: EXAMPLES - len(known["examples"])]
+    known["broken"] += broken
     if not len(chosen):
         return
     key = _shown(batch, plan.key, chosen, plan.private)

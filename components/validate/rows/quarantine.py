@@ -22,7 +22,7 @@ from headwater.components.common.pool import warm_up
 from headwater.components.common.results import Home, Result
 from headwater.components.common.shard_file import Shard
 from headwater.components.common.tables_in_memory import DESCRIPTION, Tabular, as_uri, named
-from headwater.components.validate.rows import judging, key_sets, outliers, outputs, tracing
+from headwater.components.validate.rows import judging, key_sets, outliers, outputs, queries, tracing
 from headwater.components.validate.rows.judging import Item, Judged, Plan
 from headwater.components.validate.rows.outputs import PASSED, QUARANTINE
 from headwater.components.validate.rows.report import RowReport, make_report
@@ -93,10 +93,18 @@ def check_rows(
         raise HeadwaterError(f"environment: {environment!r} is an environment of a schema, but no schema is given")
     passed, quarantine = (storage.normalise(uri) if uri else "" for uri in (passed, quarantine))
     options: dict[str, Any] = {"beam_pipeline_args": beam_pipeline_args, "workers": workers, "preload": _PRELOAD}
-    opened = load_dataset(as_uri(dataset), **options)
-    if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
-        warm_up(_PRELOAD, workers)
-    read_by = check_columns(settings, opened.schema)
+    # What a plain file holds identifies what is written of it; without it nobody asks, and it need not be read for that.
+    options["unread"] = not (passed or quarantine)
+    uri = as_uri(dataset)
+    alone = schema is None and options["unread"] and queries.suit(settings, beam_pipeline_args)
+    plain = queries.open_plain(uri, settings) if alone else None
+    if plain:
+        opened, read_by = plain
+    else:
+        opened = load_dataset(uri, **options)
+        if sum(map(opened.rows, opened.splits)) * len(opened.schema) >= _CELLS_WORTH_A_POOL:
+            warm_up(_PRELOAD, workers)
+        read_by = check_columns(settings, opened.schema)
     demands = rules_of(schema, environment, settings.schema_severity, opened.schema) if schema is not None else []
     crossings, referred = _crossings(settings, opened, options)
     learning, learnt_from = _learning(settings, opened, options)
@@ -122,21 +130,24 @@ def check_rows(
         "scratch": storage.join(opened.home.data_root, "_scratch") if opened.home else "",
         "preload": _PRELOAD,
     }
-    with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
-        traces, sets = tracing.trace(crossings, opened, folder, **beam)
-        learnt, unlearnt = outliers.learn(learning, folder, **beam)
-        plan = dataclasses.replace(plan, folder=folder, sets=tuple(sets), outliers=tuple(learnt))
-        items = _items(opened, traces)
-        content = map_merge(
-            "validate: rows",
-            items,
-            functools.partial(judging.judge, plan),
-            judging.merge,
-            sizes=[item.element.rows for item in items],
-            **beam,
-        )
-    key_sets.release_sets()
-    outliers.release()
+    content = queries.judge(plan, _items(opened, {}), workers) if plain else None
+    unlearnt: dict[int, str] = {}
+    if content is None:
+        with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
+            traces, sets = tracing.trace(crossings, opened, folder, **beam)
+            learnt, unlearnt = outliers.learn(learning, folder, **beam)
+            plan = dataclasses.replace(plan, folder=folder, sets=tuple(sets), outliers=tuple(learnt))
+            items = _items(opened, traces)
+            content = map_merge(
+                "validate: rows",
+                items,
+                functools.partial(judging.judge, plan),
+                judging.merge,
+                sizes=[item.element.rows for item in items],
+                **beam,
+            )
+        key_sets.release_sets()
+        outliers.release()
     state = json.loads(content)
     report = make_report(rules, {split: opened.rows(split) for split in opened.splits}, state, unlearnt)
     written: dict[str, Any] = {

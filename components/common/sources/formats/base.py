@@ -111,6 +111,10 @@ class Format:
         """
         raise NotImplementedError
 
+    def open_here(self, uri: str) -> Outline | None:
+        """As `open`, in the user's own process, of a local file; None where that could end it."""
+        return None
+
     def look(self, block: Block) -> dict[str, Any]:
         """What `outline` needs to know of one block, as JSON. Runs on workers, for each block of each file.
 
@@ -192,6 +196,12 @@ class Format:
           Misfit: what was guessed does not hold for one of them.
         """
         return None
+
+    def read_encoded(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        """As `read`, but text may be `ENCODED`, where the file holds it so."""
+        return self.read(element, kinds, guessed)
 
     def describe(self, file: SourceFile) -> dict[str, Any]:
         """What a manifest says of a file beyond its name, size, checksum and rows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.extension_types import named
 from headwater.components.common.sources.cells import find_rows, leaves
 from headwater.components.common.sources.files import Element
-from headwater.components.common.sources.formats import parquet_duckdb
+from headwater.components.common.sources.formats import parquet_duckdb, parquet_plain
 from headwater.components.common.sources.formats.base import Format, NoticeOf, Outline, Rows
 from headwater.components.common.sources.formats.parquet_pages import has_gzip_members
 from headwater.components.common.sources.rejections import Rejection
@@ -33,6 +33,8 @@ FIRST_ROW = 1
 """The number of a file's first row."""
 
 _BATCH_ROWS = 1 << 17
+# Of text whose values repeat, a row takes no more with its share of the dictionary.
+_ENCODED_BYTES = 4
 _TAIL_BYTES = 1 << 16
 # What pyarrow says of whole files that it has no code for.
 _UNSUPPORTED = (
@@ -97,7 +99,7 @@ def read_footer(uri: str) -> Footer:
 
 
 def read_rows(
-    uri: str, start: int, stop: int, first_row: int, rows: int, kinds: Mapping[str, pa.DataType]
+    uri: str, start: int, stop: int, first_row: int, rows: int, kinds: Mapping[str, pa.DataType], encoded: bool = False
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray, list[Rejection]]]:
     """The rows of row groups [start, stop), batch by batch, with the number of each in the file, int64.
 
@@ -108,13 +110,14 @@ def read_rows(
       first_row: the number of the first row.
       rows: how many rows the footer promises.
       kinds: the columns wanted, with the types that they are to be cast to later.
+      encoded: whether text that the file holds as a dictionary comes as one, `ENCODED`.
 
     Raises:
       HeadwaterError: the file is damaged, or neither reader can read it.
     """
     done = 0
     try:
-        for batch, refused in _read_in_full(uri, start, stop, first_row, kinds):
+        for batch, refused in _read_in_full(uri, start, stop, first_row, kinds, encoded):
             count = batch.num_rows
             numbers = np.arange(first_row + done, first_row + done + count, dtype=np.int64)
             done += count
@@ -135,20 +138,26 @@ def read_rows(
 
 
 @contextlib.contextmanager
-def _open(uri: str, int96: str = "us", plain_text: bool = False) -> Iterator[pq.ParquetFile]:
+def _open(
+    uri: str, int96: str = "us", plain_text: bool = False, encoded: int | None = None
+) -> Iterator[pq.ParquetFile]:
     """A Parquet file, open for reading; what goes wrong inside is reported with the file's name.
 
     Args:
       uri: where it lies.
       int96: the unit of its INT96 timestamps.
       plain_text: reads text as large_string, also what is stored as a dictionary.
+      encoded: the row group whose text is read as dictionaries where it is stored so.
     """
-    options = {"binary_type": pa.large_binary()} if plain_text else {}
+    options: dict[str, Any] = {"binary_type": pa.large_binary()} if plain_text else {}
     with storage.open_input(uri) as stream:
         if stream.size() == 0:
             raise HeadwaterError(f"{uri}: the file is empty (zero bytes); a Parquet file never is")
         try:
-            yield pq.ParquetFile(stream, metadata=_metadata_of(stream), coerce_int96_timestamp_unit=int96, **options)
+            metadata = _metadata_of(stream)
+            if encoded is not None and metadata is not None:
+                options["read_dictionary"] = _dictionaries(metadata, encoded)
+            yield pq.ParquetFile(stream, metadata=metadata, coerce_int96_timestamp_unit=int96, **options)
         except _FAILURES as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             if any(words in reason.lower() for words in _UNSUPPORTED):
@@ -186,6 +195,22 @@ def _parsed(footer: bytes) -> pq.FileMetaData:
     return pq.read_metadata(pa.BufferReader(footer))
 
 
+def _dictionaries(metadata: pq.FileMetaData, group: int) -> list[str]:
+    """The columns of text whose values repeat in a row group, so that most of it are numbers into a dictionary."""
+    row_group = metadata.row_group(group)
+    if row_group.num_rows > _BATCH_ROWS:
+        return []
+    text = {field.name for field in metadata.schema.to_arrow_schema() if pa.types.is_string(field.type)}
+    chunks = [row_group.column(place) for place in range(metadata.num_columns)]
+    return [
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.path_in_schema in text
+        and chunk.has_dictionary_page
+        and chunk.total_uncompressed_size <= _ENCODED_BYTES * chunk.num_values
+    ]
+
+
 def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """Row groups of (rows, bytes) as ranges."""
     ranges: list[tuple[int, int, int]] = []
@@ -200,11 +225,11 @@ def _ranges(groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
 
 
 def _read_in_full(
-    uri: str, start: int, stop: int, first_row: int, kinds: Mapping[str, pa.DataType]
+    uri: str, start: int, stop: int, first_row: int, kinds: Mapping[str, pa.DataType], encoded: bool
 ) -> Iterator[tuple[pa.RecordBatch, list[Rejection]]]:
     done = 0
     try:
-        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds):
+        for batch, refused in _read_by_pyarrow(uri, start, stop, first_row, kinds, encoded=encoded):
             yield batch, refused
             done += batch.num_rows
     except _InvalidDictionary:
@@ -223,9 +248,12 @@ def _read_by_pyarrow(
     first_row: int,
     kinds: Mapping[str, pa.DataType],
     plain_text: bool = False,
+    encoded: bool = False,
 ) -> Iterator[tuple[pa.RecordBatch, list[Rejection]]]:
     groups, columns = range(start, stop), list(kinds)
-    with _open(uri, plain_text=plain_text) as file:
+    # Where dictionaries change, batches would end: the rows of one row group have one.
+    within = start if encoded and stop == start + 1 else None
+    with _open(uri, plain_text=plain_text, encoded=within) as file:
         if not _READS_MEMBERS and has_gzip_members(uri, file.metadata, groups, columns):
             raise _Unsupported(
                 f"a page has several gzip members, of which pyarrow {pa.__version__} reads only the first"
@@ -318,6 +346,15 @@ class _Parquet(Format):
     # pyarrow does, at some.
     may_abort = True
 
+    def open_here(self, uri: str) -> Outline | None:
+        """The layout is names and types of the columns that DuckDB reads as pyarrow does."""
+        footer = parquet_plain.read_footer(uri)
+        if footer is None:
+            return None
+        schema, groups, plain = footer
+        kinds = dict(zip(schema.names, schema.types))
+        return Outline(_ranges(groups), schema.names, kinds, FIRST_ROW, layout=plain)
+
     def open(self, uri: str) -> Outline:
         footer = read_footer(uri)
         schema = footer.schema
@@ -328,8 +365,17 @@ class _Parquet(Format):
     def read(
         self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
     ) -> Iterator[Rows]:
+        return self._read(element, kinds, False)
+
+    def read_encoded(
+        self, element: Element, kinds: Mapping[str, pa.DataType | None], guessed: Collection[str]
+    ) -> Iterator[Rows]:
+        return self._read(element, kinds, True)
+
+    def _read(self, element: Element, kinds: Mapping[str, pa.DataType | None], encoded: bool) -> Iterator[Rows]:
         wanted = {name: kind or pa.null() for name, kind in kinds.items()}
-        return read_rows(element.file.content, element.start, element.stop, element.first_row, element.rows, wanted)
+        place = element.start, element.stop, element.first_row, element.rows
+        return read_rows(element.file.content, *place, wanted, encoded)
 
 
 FORMAT = _Parquet()

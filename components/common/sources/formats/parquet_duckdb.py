@@ -33,12 +33,38 @@ def read_footer(uri: str, reason: str) -> tuple[pa.Schema, list[tuple[int, int]]
     with _connect(uri, reason) as (connection, path):
         schema = connection.execute("SELECT * FROM read_parquet(?, hive_partitioning = false)", [path])
         schema = schema.fetch_record_batch(1).schema
-        groups = connection.execute(
-            "SELECT any_value(row_group_num_rows), any_value(row_group_bytes) FROM parquet_metadata(?) "
-            "GROUP BY row_group_id ORDER BY row_group_id",
-            [path],
-        ).fetchall()
-    return schema, groups
+        return schema, _groups(connection, path)
+
+
+def _groups(connection: Any, path: str) -> list[tuple[int, int]]:
+    """The rows and bytes of each row group."""
+    return connection.execute(
+        "SELECT any_value(row_group_num_rows), any_value(row_group_bytes) FROM parquet_metadata(?) "
+        "GROUP BY row_group_id ORDER BY row_group_id",
+        [path],
+    ).fetchall()
+
+
+def read_columns(uri: str) -> tuple[list[tuple[Any, ...]], list[tuple[int, int]], dict[bytes, bytes]] | None:
+    """What a file says of itself.
+
+    Args:
+      uri: the file.
+
+    Returns:
+      Of each node of its schema name, physical, converted and logical type, repetition and number of parts; the rows and bytes of
+      each row group; and its notes by key. None where DuckDB cannot read it.
+    """
+    try:
+        with _connect(uri, "") as (connection, path):
+            columns = connection.execute(
+                "SELECT name, type, converted_type, logical_type, repetition_type, num_children FROM parquet_schema(?)",
+                [path],
+            ).fetchall()
+            notes = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", [path]).fetchall()
+            return columns, _groups(connection, path), dict(notes)
+    except HeadwaterError:
+        return None
 
 
 def read_rows(uri: str, start: int, rows: int, columns: Sequence[str], reason: str) -> Iterator[pa.RecordBatch]:
