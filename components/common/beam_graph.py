@@ -265,8 +265,10 @@ class _WriteResult(_Step):
     def __init__(self, target: str, run: str):
         self._target, self._run = target, run
 
-    def process(self, result: tuple[Node, bytes]) -> None:
+    def process(self, result: tuple[Node, bytes]) -> Iterable[None]:
         storage.write_bytes(self._target, _taken(self._run, result[1]))
+        # Beam warns of a step that gives nothing back.
+        return ()
 
 
 def _left(run: str, content: bytes) -> bytes:
