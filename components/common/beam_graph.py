@@ -259,5 +259,7 @@ class _WriteResult(_Step):
     def __init__(self, target: str):
         self._target = target
 
-    def process(self, result: tuple[Node, bytes]) -> None:
+    def process(self, result: tuple[Node, bytes]) -> Iterable[None]:
         storage.write_bytes(self._target, result[1])
+        # Beam warns of a step that gives nothing back.
+        return ()

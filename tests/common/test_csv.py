@@ -295,6 +295,7 @@ _VALUES = st.sampled_from(
         "None",
     ]
     + ['"quoted"', '"a, b"', '"two\nlines"', "#N/A", "-nan", "1,2", "\xff"]
+    + ["id-1", "n/a", "infinity", "True", "FALSE", "null ", "i", "N", "note", "nine", "iota", "fine", "tale", "N/A"]
 )
 
 

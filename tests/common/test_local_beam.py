@@ -45,6 +45,12 @@ def test_where_beam_needs_what_was_left_out_it_has_everything():
     assert (result, sound) == ("b'AB'", "3 False") and "google.cloud.storage" in found.split()
 
 
+def test_beam_has_no_warning_of_our_graph():
+    program = PROGRAM.format(claim="local_beam.claim_process()", arguments=[], names=())
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True)
+    assert "b'AB'" in done.stdout and "apache_beam" not in done.stderr
+
+
 def test_a_component_imports_no_beam_before_there_is_work():
     program = (
         "import sys, headwater.components.collect.ingest, headwater.components.label.labelling\n"

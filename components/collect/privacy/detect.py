@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from headwater.components.collect.privacy import checksums
 from headwater.components.collect.privacy.names import axis_of, is_number, is_text, name_kinds, words_of
 from headwater.components.collect.privacy.search import find, plain_text
+from headwater.components.common.extremes import extremes, extremes_of
 
 KINDS = (
     "email",
@@ -265,14 +266,18 @@ def _scan_numbers(column: pa.Array) -> dict[str, int]:
         return {}
     counts: dict[str, int] = {}
     real = pa.types.is_floating(column.type)
-    least, most = (value.as_py() for value in pc.min_max(column).values())
-    # Of nothing but NaN the least is none, or above the most.
+    # Missing reals are NaN, which is within no bounds.
+    numbers = column.to_numpy(zero_copy_only=False) if real else None
+    least, most = extremes(column) if numbers is None else extremes_of(numbers)
+    if least is None:
+        return {}
     inside = [key for key, bound in _BOUNDS if real and -bound <= least <= most <= bound]
     if len(inside) == len(_BOUNDS):
         return dict.fromkeys(inside, present)
     if not real and most < 10**6:
         return {}
-    numbers = column.drop_null().to_numpy(zero_copy_only=False)
+    if numbers is None:
+        numbers = column.drop_null().to_numpy(zero_copy_only=False)
     if most >= 10**6:
         counts[":long"] = int(np.count_nonzero((numbers >= 10**6) & (numbers <= 10**19 - 1)))
     if real:

@@ -124,16 +124,26 @@ class _Text:
         edges = np.flatnonzero(digits[1:] != digits[:-1]) + 1
         self.starts, self.ends = edges[0::2], edges[1::2]
         self.lengths = self.ends - self.starts
-        self.bounds = np.searchsorted(self.starts, np.append(self.lines, len(self.bytes)))
+        self.bounds = self._bounds()
+        # What stands before each run, which tells most of those that are a part of something else.
+        self._before = CLASSES[self.bytes[self.starts - 1]]
         self._has_runs = np.bincount(np.minimum(self.lengths, _LONG_RUN), minlength=_LONG_RUN + 1) > 0
-        self._begun: dict[int, np.ndarray] = {}
+        self._begun: dict[tuple[int, bool], np.ndarray] = {}
+
+    def _bounds(self) -> np.ndarray:
+        """Which runs are of which row: the first of each, and one past the last."""
+        starts, lines = self.starts, self.lines
+        if len(starts) == len(lines) and (starts >= lines).all() and (starts[:-1] < lines[1:]).all():
+            # One each, as in most codes.
+            return np.arange(len(lines) + 1)
+        return np.searchsorted(self.starts, np.append(self.lines, len(self.bytes)))
 
     def match(self, template: NumberTemplate, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold a template's number to `found`."""
         form, (first, length) = template.form, template.first_digits
         if not self._has_runs[length]:
             return
-        starts = self._runs_of(length) - first
+        starts = self._runs_of(length, bool(first)) - first
         for place, wanted in enumerate(form):
             if not len(starts):
                 return
@@ -156,9 +166,9 @@ class _Text:
 
     def ibans(self, rows_of: dict[str, np.ndarray]) -> None:
         """Adds the rows that hold an IBAN, in one piece or in fours."""
-        starts = self.starts[self.lengths >= 2] - 2
+        starts = self.starts[(self.lengths >= 2) & (self._before & LETTER > 0)] - 2
         starts = starts[self._is(starts, "L")]
-        starts = starts[self._is(starts + 1, "L") & ~self._has(starts - 1, BLOCKS_BEFORE)]
+        starts = starts[~self._has(starts - 1, BLOCKS_BEFORE)]
         country = UPPER[self.bytes[starts]].astype(np.int64) * 256 + UPPER[self.bytes[starts + 1]]
         sizes = IBAN_SIZES[country]
         for size in np.unique(sizes[sizes > 0]).tolist():
@@ -193,7 +203,8 @@ class _Text:
         for mark in b":-":
             if mark not in self._text:
                 continue
-            starts = np.flatnonzero(self.bytes == mark) - 2
+            marks = np.flatnonzero(self.bytes == mark)
+            starts = marks[:-4][marks[4:] - marks[:-4] == 12] - 2
             for place in range(1, 5):
                 starts = starts[self.bytes[starts + 2 + 3 * place] == mark]
             pairs = np.array([3 * place + digit for place in range(6) for digit in (0, 1)])
@@ -205,13 +216,15 @@ class _Text:
 
     def near_runs(self) -> np.ndarray:
         """The rows with digits that a telephone number may begin with."""
-        before = self.bytes[self.starts - 1]
+        # None is a part of a word or of a longer number, but for what a plus sign begins.
+        free = np.flatnonzero((self._before & BLOCKS_BEFORE == 0) | (self.bytes[self.starts - 1] == ord("+")))
+        starts, lengths, ends = self.starts[free], self.lengths[free], self.ends[free]
+        before = self.bytes[starts - 1]
         plus, opened = before == ord("+"), before == ord("(")
-        likely = plus | opened | (self.bytes[self.starts] == ord("0")) | (self.lengths == 1) | (self.lengths == 3)
-        likely &= plus | ~self._has(self.starts - 1, BLOCKS_BEFORE)
-        gaps = np.append(self.starts[1:] - self.ends[:-1], _PAD)
-        likely &= plus | ((gaps <= 3) & PHONE_GAPS[self.bytes[self.ends]])
-        return self.rows(self.starts[likely])
+        likely = plus | opened | (self.bytes[starts] == ord("0")) | (lengths == 1) | (lengths == 3)
+        gaps = np.append(self.starts, ends[-1:] + _PAD)[free + 1] - ends
+        likely &= plus | ((gaps <= 3) & PHONE_GAPS[self.bytes[ends]])
+        return self.rows(starts[likely])
 
     def with_colons(self) -> np.ndarray:
         """The rows with digits that may hold an IPv6 address."""
@@ -246,10 +259,14 @@ class _Text:
         rows = self.rows(positions)
         rows_of[key] = np.union1d(rows_of[key], rows) if key in rows_of else rows
 
-    def _runs_of(self, length: int) -> np.ndarray:
-        if length not in self._begun:
-            self._begun[length] = self.starts[self.lengths == length]
-        return self._begun[length]
+    def _runs_of(self, length: int, inside: bool) -> np.ndarray:
+        """Where runs of a length begin; unless they may be `inside` of a form, those that are no part of a longer word."""
+        if (length, inside) not in self._begun:
+            chosen = self.lengths == length
+            self._begun[length, inside] = self.starts[
+                chosen if inside else chosen & (self._before & BLOCKS_BEFORE == 0)
+            ]
+        return self._begun[length, inside]
 
     def _has(self, positions: np.ndarray, flags: int) -> np.ndarray:
         return (CLASSES[self.bytes[positions]] & flags) > 0

@@ -49,8 +49,11 @@ def stage_lookup(name: str, lookup: Lookup, folder: str, **beam: Any) -> tuple[s
       HeadwaterError: a column is not there, or a key is there twice.
     """
     from headwater.components.common.dataset import load_dataset, read_element
+    from headwater.components.common.sources import digest_of
 
-    dataset = load_dataset(lookup.source, **beam)
+    # What has to be read whole here anyway takes no pass over its files before.
+    dataset = load_dataset(lookup.source, unread=True, **beam)
+    dataset = dataset.read([digest_of(block) for block in dataset.blocks()])
     own = [column for column in dataset.schema.names if not column.startswith("_")]
     keys = list(lookup.on.values())
     wanted = lookup.columns or [column for column in own if column not in keys]

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.components.common import hashing
+from headwater.components.common.extremes import extremes, extremes_of
 
 SAMPLE_ROWS = 20_000
 """About how many rows the sample holds."""
@@ -96,12 +97,14 @@ def _measure(column: pa.Array) -> dict[str, Any]:
     elif pa.types.is_decimal(kind):
         column = pc.cast(column, pa.float64(), safe=False)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) and not pa.types.is_float16(column.type):
-        extremes = pc.min_max(column).as_py()
-        state["min"], state["max"] = (_finite(extremes[end]) for end in ("min", "max"))
-        state.update(_runs(column))
+        values = _values(column)
+        ends = extremes_of(values) if pa.types.is_floating(column.type) else extremes(column)
+        state["min"], state["max"] = map(_finite, ends)
+        state.update(_runs(column, values))
     # Whether it is one value throughout; runs of words are no sensor's.
     elif (
         (pa.types.is_string(kind) or pa.types.is_boolean(kind))
+        and column[0].equals(column[len(column) - 1])
         and pc.all(pc.equal(column, column[0])).as_py()
         and not column.null_count
     ):
@@ -109,12 +112,16 @@ def _measure(column: pa.Array) -> dict[str, Any]:
     return state
 
 
-def _runs(column: pa.Array) -> dict[str, Any]:
-    # A missing value ends a run: of reals it becomes NaN, which equals nothing.
+def _values(column: pa.Array) -> np.ndarray:
+    """Numbers with 0 for missing ones, of reals NaN."""
     real = pa.types.is_floating(column.type)
-    values = (column if real or not column.null_count else pc.fill_null(column, 0)).to_numpy(zero_copy_only=False)
+    return (column if real or not column.null_count else pc.fill_null(column, 0)).to_numpy(zero_copy_only=False)
+
+
+def _runs(column: pa.Array, values: np.ndarray) -> dict[str, Any]:
+    # A missing value ends a run: of reals it became NaN, which equals nothing.
     changes = values[1:] != values[:-1]
-    if column.null_count and not real:
+    if column.null_count and not pa.types.is_floating(column.type):
         valid = pc.is_valid(column).to_numpy(zero_copy_only=False)
         changes |= ~(valid[1:] & valid[:-1])
     if len(changes) > 64 and 2 * np.count_nonzero(changes) > len(changes):

@@ -176,7 +176,7 @@ class _Csv(Format):
         look = {
             **found._asdict(),
             **looked,
-            "dialect": dataclasses.asdict(dialect),
+            "dialect": vars(dialect),
             "expected": _expected(file, reading),
             "names": names,
             "first": first,

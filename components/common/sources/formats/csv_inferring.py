@@ -24,9 +24,17 @@ from headwater.components.common.sources.formats.csv_values import (
 from headwater.components.common.sources.formats.dialect import Dialect
 from headwater.components.common.sources.types import concat
 
-# What begins so is no number, date, time or boolean, and stands for no missing value.
-_TEXT_ALONE = np.ones(256, bool)
-_TEXT_ALONE[list(b'\t\r\n "#+,-./0123456789:<?tTfFnNiI\0')] = False
+
+def _table_of(characters: bytes) -> np.ndarray:
+    table = np.zeros(256, bool)
+    table[list(characters)] = True
+    return table
+
+
+# A value is text where it begins with none of these: no number, date, time, boolean, nor what stands for a missing value.
+_OTHERS = _table_of(b'\t\r\n "#+,-./0123456789:<?tTfFnNiI\0')
+# Beginning with one of these letters it is not text alone where the second character is one of those: true, nan, N/A, inf.
+_LETTERS, _SECOND = _table_of(b"tTfFnNiI"), _table_of(b"rRaAuUnN/")
 
 
 class Sample(NamedTuple):
@@ -179,14 +187,19 @@ def _kinds_of_each(column: pa.Array, begins: np.ndarray, safe: bool) -> list[pa.
     elif pa.types.is_date32(kind):
         kinds = [kind] * count
     elif pa.types.is_string(kind):
-        offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1]
-        content = np.frombuffer(column.buffers()[2] or b"\0", np.uint8)
-        first = content[np.minimum(offsets[:-1], len(content) - 1)]
-        texts = np.logical_or.reduceat(_TEXT_ALONE[first] & (np.diff(offsets) > 0), begins)
-        kinds = [kind if text else None for text in texts]
+        kinds = [kind if text else None for text in np.logical_or.reduceat(_is_text_alone(column), begins)]
     else:
         kinds = [None] * count
     return [pa.null() if none and found is not None else found for found, none in zip(kinds, empty)]
+
+
+def _is_text_alone(texts: pa.Array) -> np.ndarray:
+    """Whether values surely are nothing but text, by how they begin."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    content = np.frombuffer(texts.buffers()[2] or b"\0", np.uint8)
+    lengths, last = np.diff(offsets), len(content) - 1
+    first, second = (content[np.minimum(offsets[:-1] + place, last)] for place in (0, 1))
+    return (lengths > 0) & ~_OTHERS[first] | (lengths > 1) & _LETTERS[first] & ~_SECOND[second]
 
 
 def _infer_grouped(texts: pa.Array, dialect: Dialect) -> pa.DataType | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as pacsv
 
+from headwater.components.common.extremes import extremes
 from headwater.components.common.sources import inferring
 from headwater.components.common.sources.files import Misfit
 from headwater.components.common.sources.formats.csv_parsing import parse
@@ -170,5 +171,5 @@ def has_leading_zero(data: bytes, dialect: Dialect) -> bool:
 
 
 def beyond_exact(column: pa.ChunkedArray | pa.Array) -> bool:
-    ends = pc.min_max(column).as_py()
-    return ends["max"] is not None and max(ends["max"], -ends["min"]) >= _EXACT_INTEGERS
+    least, most = extremes(column)
+    return most is not None and max(most, -least) >= _EXACT_INTEGERS

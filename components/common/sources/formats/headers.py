@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,7 +43,7 @@ def detect_header(records: Sequence[Sequence[str]]) -> Header:
     first, *body = records
     if not body:
         return Header(not any(_kind(cell) in ("number", "time") for cell in first), True)
-    kinds = {_kind(cell) for cell in first}
+    kinds = set(map(_kind_of_name, first))
     if kinds <= {"text", ""} and list(first) in map(list, body):
         # Files with headers were put together.
         return Header(True, True)
@@ -99,6 +100,10 @@ def _kind(cell: str) -> str:
     if text.removeprefix("-").replace(".", "", 1).isdecimal():
         return "number"
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(text)), "text")
+
+
+# Many files have the same columns.
+_kind_of_name = functools.lru_cache(4096)(_kind)
 
 
 def _is_sequence(cells: Sequence[str]) -> bool:

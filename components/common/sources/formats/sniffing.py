@@ -7,7 +7,9 @@ decides here whether the user is asked.
 
 from __future__ import annotations
 
+import bisect
 import collections
+import contextlib
 import csv
 import dataclasses
 import io
@@ -101,7 +103,8 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
         doubts += _doubt_delimiter(best, fitting, candidates)
     sure = not doubts
     if reading.header is None and not reading.column_names and best.records:
-        header = detect_header([record for record in best.records if len(record) == best.width])
+        width = best.width
+        header = detect_header([record for record in best.records if len(record) == width])
         dialect = dataclasses.replace(dialect, header=header.there)
         sure = sure and header.sure
         doubts += _notice_header(header.there, header.sure, best.width)
@@ -110,9 +113,14 @@ def sniff(data: bytes, whole: bool, reading: Reading, expected: str) -> Sniffed:
     notices: list[tuple[str, str, str | None, str]] = [
         ("csv_dialect", "info", None, sentence) for sentence in _notice_dialect(dialect, expected, reading)
     ]
-    doubts += _notice_comments(best)
+    if "#" in text:
+        doubts += _notice_comments(best)
     notices += [("csv_dialect", "warning", None, sentence) for sentence in doubts]
-    notices += _notice_numbers(best, dialect)
+    # Within values commas stand where something else separates them, or where they are quoted or escaped.
+    if "," in text and (
+        dialect.delimiter != "," or any(mark and mark in text for mark in (dialect.quote, dialect.escape))
+    ):
+        notices += _notice_numbers(best, dialect)
     return Sniffed(dialect, sure, notices)
 
 
@@ -124,57 +132,62 @@ def _worth(candidate: _Candidate) -> tuple[float, int, bool, int]:
 def _try(text: str, whole: bool, dialect: Dialect, reading: Reading) -> _Candidate:
     if reading.escape is not None:
         dialect = dataclasses.replace(dialect, escape=reading.escape)
-    rows = list(_records(text, dialect))
-    if not whole and len(rows) > 1 and rows[-1][1] == text.count("\n"):
+    rows, lines = _records(text, dialect)
+    if not whole and len(rows) > 1 and lines[-1] == text.count("\n"):
         # A quote may have been left open where the sample was cut.
-        rows.pop()
+        rows = rows[:-1]
     if reading.skip_rows is not None:
-        kept = [row for row in rows if row[1] > reading.skip_rows]
+        kept = rows[bisect.bisect_right(lines, reading.skip_rows) :]
         dialect = dataclasses.replace(dialect, skip_rows=reading.skip_rows)
     else:
-        skipped = _preamble([cells for cells, _ in rows], dialect.delimiter)
+        skipped = _preamble(rows, dialect.delimiter)
         kept = rows[skipped:]
-        lines = dialect.skip_rows if not skipped else rows[skipped - 1][1]
-        dialect = dataclasses.replace(dialect, skip_rows=lines)
-    records = [cells for cells, _ in kept if cells]
-    share = sum(len(cells) == len(records[0]) for cells in records) / len(records) if records else 0.0
-    return _Candidate(dialect, records, share)
+        if skipped:
+            dialect = dataclasses.replace(dialect, skip_rows=lines[skipped - 1])
+    records = [cells for cells in kept if cells]
+    widths = [len(cells) for cells in records]
+    return _Candidate(dialect, records, widths.count(widths[0]) / len(widths) if widths else 0.0)
 
 
-def _records(text: str, dialect: Dialect) -> Iterator[tuple[list[str], int]]:
-    """The first records, blank ones as no cells, each with the number of the line that it ends on."""
+def _records(text: str, dialect: Dialect) -> tuple[list[list[str]], Sequence[int]]:
+    """The first records, blank ones as no cells; and the number of the line that each ends on."""
+    skipped = dialect.skip_rows
     if not any(mark and mark in text for mark in (dialect.quote, dialect.escape, dialect.comment, *_READERS_OWN)):
         # Python's reader would cut there as well, in twice the time.
-        stop = dialect.skip_rows + MOST_RECORDS
-        plain = text.removesuffix("\n").split("\n", stop) if text else []
-        for number, line in enumerate(plain[dialect.skip_rows : stop], dialect.skip_rows + 1):
-            yield line.split(dialect.delimiter) if line else [], number
-        return
+        plain = text.removesuffix("\n").split("\n", skipped + MOST_RECORDS) if text else []
+        mark = dialect.delimiter
+        rows = [line.split(mark) if line else [] for line in plain[skipped : skipped + MOST_RECORDS]]
+        return rows, range(skipped + 1, skipped + 1 + len(rows))
     lines = io.StringIO(text, newline="")
-    for _ in range(dialect.skip_rows):
+    for _ in range(skipped):
         next(lines, None)
     reader = dialect.read_lines(lines)
-    try:
+    rows, ends = [], []
+    with contextlib.suppress(csv.Error):
         for _, cells in zip(range(MOST_RECORDS), reader):
             if not (dialect.comment and cells and cells[0].startswith(dialect.comment)):
-                yield cells, dialect.skip_rows + reader.line_num
-    except csv.Error:
-        return
+                rows.append(cells)
+                ends.append(skipped + reader.line_num)
+    return rows, ends
 
 
 def _preamble(rows: Sequence[Sequence[str]], delimiter: str) -> int:
     """How many records stand before the table: a title, notes, blank lines, also as a spreadsheet pads them."""
-    widths = collections.Counter(len(cells) for cells in rows if len(cells) > 1)
+    widths = collections.Counter(map(len, rows))
+    del widths[0], widths[1]
     if not widths:
         return next((number for number, cells in enumerate(rows[:MOST_SKIPPED]) if cells), 0)
     width = max(widths, key=lambda size: (widths[size], size))
     start = next((number for number, cells in enumerate(rows) if len(cells) == width and _filled(cells) == width), 0)
-    before, table = rows[:start], [cells for cells in rows[start:] if len(cells) == width]
+    before = rows[:start]
     if start > MOST_SKIPPED:
         return 0
+    if not before and not next(cells for cells in rows if len(cells) == width)[0].startswith("#"):
+        return 0
+    table = [cells for cells in rows[start:] if len(cells) == width]
     if not before:
         # A note may hold as many delimiters as the table has.
-        noted = len(table) > 2 and table[0][0].startswith("#") and _surely_headed(table[1:])
+        noted = len(table) > 2 and _surely_headed(table[1:])
         return 1 if noted and not _surely_headed(table) else 0
     if _surely_headed(table):
         return start
@@ -308,7 +321,8 @@ def _notice_numbers(candidate: _Candidate, dialect: Dialect) -> Iterator[tuple[s
         return
     first, *records = candidate.records
     names, _ = name_columns(first if dialect.header else [""] * len(first))
-    for name, column in zip(names, zip(*(cells for cells in records if len(cells) == len(first)))):
+    width = len(first)
+    for name, column in zip(names, zip(*(cells for cells in records if len(cells) == width))):
         telling = (text for text in map(str.strip, column) if text and not text.isdigit())
         value = next(telling, "")
         if "," not in value:
