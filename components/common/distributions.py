@@ -125,16 +125,21 @@ _NUMBER_KINDS = (0, 1)
 
 def _all_rows(table: pa.Table) -> dict[str, Any]:
     """The columns of a table where its slice is all rows, which come first."""
-    slices = table["slice"].to_numpy()
+    slices = _values(one_array(table["slice"]))
     kept = table.slice(0, int(np.searchsorted(slices, 0, side="right"))) if len(slices) else table
     return {name: _values(one_array(kept[name])) for name in kept.column_names if name != "slice"}
 
 
 def _values(column: pa.Array) -> Any:
     """Numbers as NumPy's, whole ones as int64; the rest as it is."""
-    if pa.types.is_integer(column.type):
-        return column.to_numpy().astype(np.int64)
-    return column.to_numpy() if pa.types.is_floating(column.type) else column
+    whole = pa.types.is_integer(column.type)
+    if not whole and not pa.types.is_floating(column.type):
+        return column
+    # None is missing. To convert them pyarrow would import pandas, which takes longer than the rest.
+    _, content = column.buffers()
+    values: np.ndarray = np.frombuffer(content or b"", column.type.to_pandas_dtype())
+    values = values[column.offset : column.offset + len(column)]
+    return values.astype(np.int64) if whole else values
 
 
 def _features(
@@ -149,7 +154,10 @@ def _features(
             first[path] = present
         if level >= last.get(path, (0, 0))[0]:
             last[path] = (level, total)
-    of_values = points["role"] == _OF_VALUES
+    of_values: Any = points["role"] == _OF_VALUES
+    if of_values.all():
+        # Without a copy.
+        of_values = slice(None)
     point_spans = _spans(points["path"][of_values])
     values, weights = points["value"][of_values], points["weight"][of_values]
     count_spans = _spans(counts["path"])
@@ -165,9 +173,10 @@ def _features(
         above = rows if parent is None else last.get(parent, (0, 0))[1]
         begin, end = point_spans.get(place, (0, 0))
         start, stop = count_spans.get(place, (0, 0))
-        cut = slice(*rest_spans.get(place, (0, 0)))
         rest = np.zeros(HASH_BINS, np.int64)
-        rest[rests["bin"][cut]] = rests["count"][cut]
+        if place in rest_spans:
+            cut = slice(*rest_spans[place])
+            rest[rests["bin"][cut]] = rests["count"][cut]
         features[path] = Feature(
             numeric=kind in _NUMBER_KINDS and end > begin,
             rule=rules.get(path, ""),
@@ -228,4 +237,4 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array, without a copy where it is one already."""
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)

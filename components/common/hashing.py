@@ -9,6 +9,7 @@ missing as a value of its own, nested values by their parts and positions.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -257,7 +258,7 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
     view: np.ndarray = np.ndarray(shape=(end - base + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
     begin = offsets[:-1] - base
     having = _where(lengths > 0)
-    hashes[having] += _mixed(_own_bytes(view[begin[having]], lengths[having]) + _places(0))
+    hashes[having] += _mixed(_own_bytes(view[begin[having]], lengths[having]) + _place(0))
     having = _where(lengths > 8)
     words = (lengths[having] + 7) // 8
     if not len(words):
@@ -272,7 +273,7 @@ def _hash_bytes(buffer: pa.Buffer | None, offsets: np.ndarray) -> np.ndarray:
         value = view[start[:count] + 8 * place]
         further = int(np.count_nonzero(words[:count] > place + 1))
         _own_bytes(value[further:], length[further:count] - 8 * place)
-        value += _places(place)
+        value += _place(place)
         total[:count] += _mixed(value)
         place, count = place + 1, further
     for row in np.flatnonzero(words > place):
@@ -289,9 +290,15 @@ def _where(mask: np.ndarray) -> Any:
     return slice(None) if mask.all() else np.flatnonzero(mask)
 
 
-def _places(numbers: int | np.ndarray) -> np.ndarray:
+def _places(numbers: np.ndarray) -> np.ndarray:
     """What words of these places are mixed with."""
-    return _mixed(np.atleast_1d(numbers).astype(np.uint64) + _TEXT)
+    return _mixed(numbers.astype(np.uint64) + _TEXT)
+
+
+@functools.lru_cache(maxsize=256)
+def _place(number: int) -> np.uint64:
+    """What words of one place are mixed with."""
+    return _places(np.array([number]))[0]
 
 
 # The bytes of a word that are a string's own, by how many are left of it, up to 8.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from headwater.components.common.distributions import Feature
+from headwater.components.common.importing import uncollected
 from headwater.components.validate import drift
 from headwater.components.validate.checks.base import Outcome
 from headwater.components.validate.context import Context
@@ -87,6 +88,7 @@ def run(
     return outcome
 
 
+@uncollected()
 def _compare(context: Context, side: Side) -> tuple[list[dict[str, Any]], list[drift.Compared]]:
     split, title = side.split, side.title
     if side.rows is None:

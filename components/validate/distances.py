@@ -157,33 +157,32 @@ def _measure(tables: Sequence[Table], sides: Sequence[Sides | None]) -> Iterator
         quantile,
         effect,
         differences.max(axis=1),
+        _chance_of_bins(totals, n, m),
         _jensen_shannon(p, q),
         _psi(p, q, n, m),
         *(part[np.arange(len(tables)), most] for part in (p, q)),
     )
-    rows = zip(
-        *(column.tolist() for column in columns), tables, sides, totals, n[:, 0].tolist(), m[:, 0].tolist(), most
-    )
+    rows = zip(*(column.tolist() for column in columns), tables, sides, n[:, 0].tolist(), m[:, 0].tolist(), most)
     for (
         chi,
         alone,
         limit,
         moved,
         greatest,
+        by_chance,
         divergence,
         psi,
         before,
         now,
         table,
         pair,
-        counts,
         one,
         other,
         place,
     ) in rows:
         tests = [alone] if min(one, other) < _ASYMPTOTIC_ROWS else [alone, chi]
         distances = [
-            Distance(L_INFINITY, greatest, _chance_of_bins(counts, one, other), alone),
+            Distance(L_INFINITY, greatest, by_chance, alone),
             Distance(JENSEN_SHANNON, divergence, limit / (8 * math.log(2)), chi),
             Distance(PSI, psi, limit, chi),
         ]
@@ -236,20 +235,23 @@ def _of_bins(
     return p_values
 
 
-def _chance_of_bins(totals: np.ndarray, n: float, m: float) -> float:
-    """The quantile of the greatest difference of shares, over all bins."""
-    tail = (1 - UNDER_CHANCE) / (2 * len(totals))
+def _chance_of_bins(totals: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """The quantile of the greatest difference of shares, over all bins, of one table in each row."""
+    tail = (1 - UNDER_CHANCE) / (2 * totals.shape[1])
     r, share = totals / (n + m), n / (n + m)
     normal = -special.ndtri(tail) * np.sqrt(r * (1 - r) * (1 / n + 1 / m))
     thin = _are_few(totals, n, m)
-    few = totals[thin]
-    if not len(few):
-        return float(normal.max())
+    greatest = np.where(thin, 0.0, normal).max(axis=1)
     # It grows with the number of rows, but for rounding: the fullest bins have the greatest.
-    few = np.sort(few)[-_FULLEST:]
-    ends = [np.ceil(special.bdtrik(at, few, share)) for at in (tail, 1 - tail)]
-    exact = np.nanmax([np.abs(end / n - (few - end) / m) for end in ends])
-    return float(max(exact, normal[~thin].max(initial=0.0)))
+    few = np.sort(np.where(thin, totals, -1.0), axis=1)[:, -_FULLEST:]
+    of = np.nonzero(few >= 0)
+    own, share, n, m = few[of], share[of[0], 0], n[of[0], 0], m[of[0], 0]
+    for at in (tail, 1 - tail):
+        end = np.ceil(special.bdtrik(at, own, share))
+        exact = np.zeros_like(few)
+        exact[of] = np.abs(end / n - (own - end) / m)
+        greatest = np.maximum(greatest, np.fmax.reduce(exact, axis=1))
+    return greatest
 
 
 def _are_few(totals: np.ndarray, n: float | np.ndarray, m: float | np.ndarray) -> np.ndarray:

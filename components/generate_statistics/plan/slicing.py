@@ -102,6 +102,7 @@ def count_slices(batch: pa.RecordBatch, columns: Sequence[Sequence[str]]) -> Cou
     Every combination is one binary value, see `split_values`; the rows that have one at all stand under the empty one.
     """
     tables = []
+    colon, empty = (pa.scalar(text, pa.large_binary()) for text in (b":", b""))
     for key, names in enumerate(columns):
         total = 0
         for layer in _layers(batch, names):
@@ -111,8 +112,8 @@ def count_slices(batch: pa.RecordBatch, columns: Sequence[Sequence[str]]) -> Cou
             parts: list[Any] = []
             for column in layer:
                 value = column.filter(valid).cast(pa.large_binary())
-                parts += [pc.binary_length(value).cast(pa.string()).cast(pa.large_binary()), _COLON, value]
-            joined = pc.binary_join_element_wise(*parts, _EMPTY)
+                parts += [pc.binary_length(value).cast(pa.string()).cast(pa.large_binary()), colon, value]
+            joined = pc.binary_join_element_wise(*parts, empty)
             total += len(joined)
             counted = joined.value_counts()
             tables.append(_table(key, counted.field(0), counted.field(1).to_numpy()))
@@ -145,9 +146,6 @@ def check_sliceable(column: str, kind: pa.DataType) -> None:
             f"slices: column {column!r} is {kind}; only text, integers, booleans and dates can be sliced by; use a "
             'predicate, as in {name: "heavy", where: "weight > 100"}'
         )
-
-
-_COLON, _EMPTY = pa.scalar(b":", pa.large_binary()), pa.scalar(b"", pa.large_binary())
 
 
 def _table(key: int, values: pa.Array, counts: np.ndarray) -> Counts:

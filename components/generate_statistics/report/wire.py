@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _VARINT, _DOUBLE, _BYTES = 0, 1, 2
-_EMPTY = pa.scalar(b"", pa.large_binary())
 
 
 def _tag(message: Any, field: str, kind: int) -> int:
@@ -71,7 +70,7 @@ def tops(message: Any, values: pa.Array, counts: np.ndarray, size: np.ndarray) -
 def _messages(tag: int, parts: Sequence[pa.Array], size: np.ndarray) -> list[bytes]:
     """Messages of parts, each after its tag and length, as many together as `size` says."""
     length = sum(pc.binary_length(part).to_numpy(zero_copy_only=False) for part in parts)
-    joined = pc.binary_join_element_wise(_numbers([tag], length), *parts, _EMPTY)
+    joined = pc.binary_join_element_wise(_numbers([tag], length), *parts, pa.scalar(b"", pa.large_binary()))
     _, offsets, content = joined.buffers()
     ends = np.frombuffer(offsets, np.int64)[joined.offset : joined.offset + len(joined) + 1]
     bounds = ends[np.concatenate([[0], np.cumsum(size)])].tolist()

@@ -62,7 +62,9 @@ class Rests(NamedTuple):
     counts: np.ndarray
 
 
-EMPTY = Counts(np.empty(0, np.int64), pa.array([], pa.large_binary()), np.empty(0, np.int64), np.empty(0))
+# To make it of a list pyarrow would import pandas, where this module is imported for a setting.
+_NO_VALUES = pa.Array.from_buffers(pa.large_binary(), 0, [None, pa.py_buffer(bytes(8)), pa.py_buffer(b"")])
+EMPTY = Counts(np.empty(0, np.int64), _NO_VALUES, np.empty(0, np.int64), np.empty(0))
 NO_HASHES = Hashes(np.empty(0, np.int64), np.empty(0, np.uint64))
 NO_RESTS = Rests(np.empty(0, np.int64), np.empty(0, np.int64))
 

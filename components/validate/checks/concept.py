@@ -13,12 +13,12 @@ from headwater.components.validate.context import Context
 
 
 def prepare(context: Context) -> None:
-    from headwater.components.validate.concept import check_columns
-
     if not context.settings.concept:
         return
     context.need_rows()
     if not context.baseline:
+        from headwater.components.validate.concept import check_columns
+
         check_columns(context.dataset, context.settings.concept)
     elif not context.baseline.results[-1].body["dataset"]["uri"]:
         raise HeadwaterError(
@@ -27,12 +27,12 @@ def prepare(context: Context) -> None:
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate.concept import measure_concept
-
     if not context.settings.concept:
         return Outcome(skipped="no label: set validate.concept")
     if not context.baseline:
         return Outcome(skipped="no baseline: there is no earlier span to compare with")
+    from headwater.components.validate.concept import measure_concept
+
     earlier = context.baseline.results[-1]
     config = context.settings.concept.model_dump()
     measured = measure_concept(

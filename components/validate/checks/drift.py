@@ -36,12 +36,12 @@ class Drift(pydantic.BaseModel):
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate import comparison, reversals
-    from headwater.components.validate.foreign import without_state
-
     baseline = context.baseline
     if baseline is None:
         return Outcome(skipped="no baseline: there is no earlier span to compare with")
+    from headwater.components.validate import comparison, reversals
+    from headwater.components.validate.foreign import without_state
+
     sides = [
         comparison.Side(
             split,

@@ -13,10 +13,10 @@ def prepare(context: Context) -> None:
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate.feature_skew import measure_feature_skew
-
     if not context.settings.feature_skew:
         return Outcome(skipped="no serving rows: set validate.feature_skew")
+    from headwater.components.validate.feature_skew import measure_feature_skew
+
     measured = measure_feature_skew(context.dataset, config=context.settings.feature_skew.model_dump(), **context.beam)
     summary = {name: part for name, part in measured.items() if name != "findings"}
     return Outcome(findings=measured["findings"], summary=summary)

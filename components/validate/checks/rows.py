@@ -13,10 +13,10 @@ def prepare(context: Context) -> None:
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate.rows import check_rows
-
     if not context.settings.rows:
         return Outcome(skipped="no rules: set validate.rows")
+    from headwater.components.validate.rows import check_rows
+
     rules = context.settings.rows
     if context.inferred and "schema_severity" not in rules.model_fields_set:
         # A guess puts no row aside.

@@ -27,11 +27,11 @@ class Serving(pydantic.BaseModel):
 
 
 def run(context: Context) -> Outcome:
-    from headwater.components.validate import schema_checks
-
     serving = context.serving
     if serving is None:
         return Outcome(skipped="no serving data: set validate.serving")
+    from headwater.components.validate import schema_checks
+
     if not serving.rows:
         message = "the serving data has no rows; nothing was validated"
         return Outcome(findings=[finding("serving", "", "EMPTY_SPLIT", "warning", message)])

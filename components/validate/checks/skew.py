@@ -8,13 +8,13 @@ from headwater.components.validate.findings import COMPARISON_IMPOSSIBLE, SKEW
 
 
 def run(context: Context) -> Outcome:
+    serving = context.serving
+    if serving is None:
+        return Outcome(skipped="no serving data: set validate.serving")
     from headwater.components.validate import comparison
     from headwater.components.validate.foreign import without_state
     from headwater.components.validate.rows.schema_rules import in_environment
 
-    serving = context.serving
-    if serving is None:
-        return Outcome(skipped="no serving data: set validate.serving")
     side = comparison.Side(context.splits[0], "serving data", serving.rows, serving.distributions, context.silent)
     outcome = comparison.run(context, SKEW, [side], skipped=without_state(context.statistics, serving.result))
     # What serving data need not have, such as the label, is compared where it has it, and is not missing elsewhere.
