@@ -130,7 +130,7 @@ test-peers: $(VENV)/.ready
 	@$(UV) pip install -q --python $(PEERS)/crowd-kit/bin/python crowd-kit==1.4.2
 	@test -x $(PEERS)/label-studio/bin/python || $(UV) venv -q --python $(PY) $(PEERS)/label-studio
 	@$(UV) pip install -q --python $(PEERS)/label-studio/bin/python label-studio==1.23.2
-	$(PY) -m pytest -q -rs tests/peers
+	$(PY) -m pytest -q -rs -n 2 --dist loadfile tests/peers
 
 # In the hands of others: their tools, each in an environment of its own.
 .PHONY: test-reuse

@@ -27,7 +27,17 @@ def few_flights(months, tmp_path_factory) -> pathlib.Path:
 
 
 # Files that take longest, first: what starts last should be short.
-_LONGEST = ("pipelines/test_run", "security/test_pickles", "label/test_direct", "collect/test_json")
+_LONGEST = (
+    "test_bench",
+    "pipelines/test_readmes",
+    "pipelines/test_run",
+    "pipelines/test_fanout",
+    "label/test_asking",
+    "label/test_direct",
+    "validate/test_concept",
+    "security/test_pickles",
+    "collect/test_json",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

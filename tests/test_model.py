@@ -64,10 +64,18 @@ def test_parts_add_up(way):
     count = model.elements(way, Shape(2_500_000), CONSTANTS)
     total = own["start"] + 18 * own["column"] + cells + count * own["element"]
     assert sum(parts.values()) == pytest.approx(total)
-    # One core that never waits has all of it to do, but what is merged last.
+    # One core that never waits has all of it to do, but what is merged last; two and more start side by side.
     settings = Settings(cores=1, busy=1, latency=0)
     alone = model.one_machine(way, Shape(2_500_000), CONSTANTS, settings)
-    assert total <= alone.seconds <= total + own["element"] * model.merges(count, CONSTANTS) + 1e-9
+    begin = model.begun(way, CONSTANTS, 1)
+    assert (
+        begin >= own["start"] >= own["start"] / 2 <= model.begun(way, CONSTANTS, 2) == model.begun(way, CONSTANTS, 64)
+    )
+    total += begin - own["start"]
+    assert (
+        total <= alone.seconds + 1e-9
+        and alone.seconds <= total + own["element"] * model.merges(count, CONSTANTS) + 1e-9
+    )
     reads, writes = model.requests(way, Shape(2_500_000), CONSTANTS)
     paid = (
         alone.core_seconds / 3600 * settings.core_hour + reads * settings.reads / 1e3 + writes * settings.writes / 1e3

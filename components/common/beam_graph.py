@@ -58,6 +58,8 @@ _BEAMS_REMARK = re.compile(r" \[while running '[^']*'\]")
 
 # What works on the jobs whose driver is this process, for the DoFns that happen to live in it.
 _here: dict[str, Scheduler] = {}
+# The results of those jobs that are on their way.
+_lying: dict[str, list[bytes]] = {}
 
 # Where processes are elsewhere, so that nobody knows how many: elements come in about so many runs.
 _RUNS = 256
@@ -153,9 +155,9 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
                     results
                     | f"{label}/Group{level}" >> beam.ParDo(_ToGroup(level))
                     | f"{label}/Shuffle{level}" >> beam.GroupByKey()
-                    | f"{label}/Merge{level}" >> beam.ParDo(_MergeGroup(tree, job.merge))
+                    | f"{label}/Merge{level}" >> beam.ParDo(_MergeGroup(tree, job.merge, run))
                 )
-            _ = results | f"{label}/Result" >> beam.ParDo(_WriteResult(target))
+            _ = results | f"{label}/Result" >> beam.ParDo(_WriteResult(target, run))
     except HeadwaterError as error:
         error.args = (_BEAMS_REMARK.sub("", str(error)),)
         raise
@@ -168,6 +170,7 @@ def run(options: PipelineOptions, job: Job, target: str, here: Scheduler | None)
         ) from error
     finally:
         _here.pop(run, None)
+        _lying.pop(run, None)
 
 
 def _elements(job: Job, here: bool) -> list[tuple[int, int, Sequence[Any]]]:
@@ -224,7 +227,8 @@ class _Work(_Step):
         return ()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for result in (self._own or _here[self._run]).finish().items():
+        for node, content in (self._own or _here[self._run]).finish().items():
+            result = node, _left(self._run, content)
             yield WindowedValue(result, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
     def teardown(self) -> None:
@@ -246,20 +250,36 @@ class _ToGroup(_Step):
 class _MergeGroup(_Step):
     """Merges the results of a group as far as they go."""
 
-    def __init__(self, tree: Tree, merge: Merge):
-        self._tree, self._merge = tree, merge
+    def __init__(self, tree: Tree, merge: Merge, run: str):
+        self._tree, self._merge, self._run = tree, merge, run
 
     def process(self, group: tuple[int, Iterable[tuple[Node, bytes]]]) -> Iterator[tuple[Node, bytes]]:
-        yield from join(self._tree, self._merge, dict(group[1])).items()
+        parts = {node: _taken(self._run, content) for node, content in group[1]}
+        for node, content in join(self._tree, self._merge, parts).items():
+            yield node, _left(self._run, content)
 
 
 class _WriteResult(_Step):
     """Writes the one result that is left."""
 
-    def __init__(self, target: str):
-        self._target = target
+    def __init__(self, target: str, run: str):
+        self._target, self._run = target, run
 
     def process(self, result: tuple[Node, bytes]) -> Iterable[None]:
-        storage.write_bytes(self._target, result[1])
+        storage.write_bytes(self._target, _taken(self._run, result[1]))
         # Beam warns of a step that gives nothing back.
         return ()
+
+
+def _left(run: str, content: bytes) -> bytes:
+    """What travels in a result's place: where its job's driver is this process, a number. Beam would copy it many times."""
+    if run not in _here:
+        return content
+    left = _lying.setdefault(run, [])
+    left.append(content)
+    return str(len(left) - 1).encode()
+
+
+def _taken(run: str, content: bytes) -> bytes:
+    """The result that something travelled in the place of."""
+    return _lying[run][int(content)] if run in _here else content

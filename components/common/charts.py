@@ -92,6 +92,15 @@ def steps(
     middle = "" if below else middle
     half = len(middle) * _CHARACTER / 2
     at = min(max(medians[0][1] if medians else width / 2, half), max(width - half, half))
+    drawn: list[dict[str, Any]] = [
+        {
+            "x": round(place * slot, 1),
+            "width": round(slot, 1),
+            "text": _told(each, sides),
+            "marked": bool(marked) and each.name == marked,
+        }
+        for place, each in enumerate(placed)
+    ]
     return {
         "kind": "numbers",
         "width": width,
@@ -104,15 +113,9 @@ def steps(
         "outlines": [
             _outline([each.shares[side] for each in placed], slot, most, height) for side in range(len(sides))
         ],
-        "bins": [
-            {
-                "x": round(place * slot, 1),
-                "width": round(slot, 1),
-                "text": _told(each, sides),
-                "marked": bool(marked) and each.name == marked,
-            }
-            for place, each in enumerate(placed)
-        ],
+        "bins": drawn,
+        "marked": [each for each in drawn if each["marked"]],
+        "texts": "; ".join(each["text"] for each in drawn),
         "most": percent(most),
         "low": read(low),
         "high": read(high),

@@ -154,7 +154,10 @@ def _features(
             first[path] = present
         if level >= last.get(path, (0, 0))[0]:
             last[path] = (level, total)
-    of_values = points["role"] == _OF_VALUES
+    of_values: Any = points["role"] == _OF_VALUES
+    if of_values.all():
+        # Without a copy.
+        of_values = slice(None)
     point_spans = _spans(points["path"][of_values])
     values, weights = points["value"][of_values], points["weight"][of_values]
     count_spans = _spans(counts["path"])
@@ -170,9 +173,10 @@ def _features(
         above = rows if parent is None else last.get(parent, (0, 0))[1]
         begin, end = point_spans.get(place, (0, 0))
         start, stop = count_spans.get(place, (0, 0))
-        cut = slice(*rest_spans.get(place, (0, 0)))
         rest = np.zeros(HASH_BINS, np.int64)
-        rest[rests["bin"][cut]] = rests["count"][cut]
+        if place in rest_spans:
+            cut = slice(*rest_spans[place])
+            rest[rests["bin"][cut]] = rests["count"][cut]
         features[path] = Feature(
             numeric=kind in _NUMBER_KINDS and end > begin,
             rule=rules.get(path, ""),

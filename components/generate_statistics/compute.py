@@ -4,9 +4,11 @@ after for the slices that cost most."""
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from headwater.components.common import results, storage, timings
@@ -242,20 +244,30 @@ class _Passes:
 
 
 def _gather(opened: Dataset, rows: int) -> Iterator[Element]:
-    """Elements of the graph: neighbouring shards or ranges of one split, as many as are worth a merge."""
+    """Elements of the graph: neighbouring shards or ranges of one split, as many as are worth a merge.
+
+    Those of a split have about as many rows each, so that the last ones take no longer than others.
+    """
     place = 0
     for split in opened.splits:
-        held: list[Any] = []
-        total = 0
-        for element in opened.elements(split):
-            if held and total + element.rows > rows:
-                yield Element(split, place, Run(held))
-                place, held, total = place + 1, [], 0
-            held.append(element)
-            total += element.rows
-        if held:
-            yield Element(split, place, Run(held))
+        parts = list(opened.elements(split))
+        upto = np.cumsum([0, *(part.rows for part in parts)])
+        many = _fewest([part.rows for part in parts], rows)
+        # Each part belongs where its middle lies.
+        own = (upto[:-1] + upto[1:]) * many // max(1, 2 * int(upto[-1]))
+        for _, group in itertools.groupby(zip(own.tolist(), parts), lambda pair: pair[0]):
+            yield Element(split, place, Run(part for _, part in group))
             place += 1
+
+
+def _fewest(sizes: Sequence[int], most: int) -> int:
+    """How many groups neighbours make that have at most so much together, or are a single one."""
+    groups, held = 0, most + 1
+    for size in sizes:
+        if held + size > most:
+            groups, held = groups + 1, 0
+        held += size
+    return groups
 
 
 def _plan(settings: Settings, steering: Steering, opened: Dataset, private: Private, chosen: Slicing) -> Plan:

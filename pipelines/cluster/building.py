@@ -6,6 +6,7 @@ measured and labelled, for those who look into them, and the gate fails.
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import tempfile
 from collections.abc import Mapping
@@ -48,6 +49,12 @@ def compile_project(project: Mapping[str, Any]) -> str:
     Raises:
       HeadwaterError: the trainer does not fit.
     """
+    # kfp looks at the source of every frame on the stack for each setting of a task, and a notebook's stack is deep.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(_compiled, project).result()
+
+
+def _compiled(project: Mapping[str, Any]) -> str:
     from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder:

@@ -63,9 +63,9 @@ PAIRS = {
 """Our strategies, and scikit-activeml's of the same kind."""
 
 
-def peer(name: str, strategy: str, seeds) -> np.ndarray:
-    """The mean over the curve of one of scikit-activeml's strategies, one a seed."""
-    from rounds import FIRST, split
+def peer(name: str, strategy: str, seeds, last: int = 0) -> np.ndarray:
+    """The mean over the curve of one of scikit-activeml's strategies, one a seed; `last` is that of `rounds.curve`."""
+    from rounds import FIRST, LAST, split
 
     found = []
     for seed in seeds:
@@ -73,7 +73,9 @@ def peer(name: str, strategy: str, seeds) -> np.ndarray:
             pool, codes, held, truth = split(name, seed)
             first = np.random.default_rng(100 + seed).permutation(len(pool))[:FIRST]
             np.savez(f"{work}/rows.npz", pool=pool, codes=codes, held=held, truth=truth, first=first)
-            told = finish([str(_PEERS), "-W", "ignore", str(_SIDE), f"{work}/rows.npz", strategy, str(seed)])
+            told = finish(
+                [str(_PEERS), "-W", "ignore", str(_SIDE), f"{work}/rows.npz", strategy, str(seed), str(last or LAST)]
+            )
             found.append(np.mean(json.loads(told.splitlines()[-1])))
     return np.array(found)
 

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -129,6 +130,25 @@ def finish(command: Sequence[str], **environment: str) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(command)[:500]}: {done.stderr[-2000:]}")
     return done.stdout
+
+
+def environment(place: pathlib.Path, requirements: Sequence[str]) -> str:
+    """Makes an environment for what ours cannot hold, unless it is there; why it could not be made, or nothing."""
+    done = place / ".ready"
+    if done.exists() and done.read_text() == str(tuple(requirements)):
+        return ""
+    beside = pathlib.Path(sys.executable).with_name("uv")
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if not uv:
+        return "there is no uv"
+    install = ["pip", "install", "-q", "--compile-bytecode", "--python", str(place / "bin/python"), *requirements]
+    for arguments in (["venv", "-q", "--clear", "--python", sys.executable, str(place)], install):
+        found = subprocess.run([uv, *arguments], capture_output=True, text=True)
+        if found.returncode:
+            print(f"{place}: {found.stderr.strip()[-1000:]}", file=sys.stderr)
+            return "its environment could not be made"
+    done.write_text(str(tuple(requirements)))
+    return ""
 
 
 def ratio(label: str, ours: Sequence[float], peer: Sequence[float], bar: float | None) -> Row:

@@ -28,7 +28,7 @@ _SLICES = {"slices": [["category_300", "category_20"]], "max_slices": 1000}
 # What is run in a process of its own.
 
 
-def measure(source: str, output: str, config: str = "") -> dict:
+def measure(source: str, output: str, config: str = "", workers: int = 0) -> dict:
     """Seconds of compute_statistics."""
     # Imported lazily; it is the parent's import all the same.
     importlib.import_module("headwater.components.generate_statistics.compute")
@@ -37,7 +37,7 @@ def measure(source: str, output: str, config: str = "") -> dict:
     shutil.rmtree(output, ignore_errors=True)
     settings = {"config": json.loads(config)} if config else {}
     started = time.perf_counter()
-    compute_statistics(source, output, **settings)
+    compute_statistics(source, output, workers=workers, **settings)
     return {"seconds": time.perf_counter() - started}
 
 
@@ -58,7 +58,24 @@ def memory(source: str, output: str) -> dict:
     return {"peak": peak.bytes}
 
 
-MEASURES = (measure, profile, memory, duckdb_query)
+def spread(source: str, output: str, workers: str) -> dict:
+    """What grows with the number of workers, or does not, whatever the cores are."""
+    from headwater.components.common import timings
+    from headwater.components.common.merge_tree import Tree
+
+    importlib.import_module("headwater.components.generate_statistics.compute")
+    with benches.Peak() as peak, timings.recorded() as record:
+        measure(source, output, workers=int(workers))
+    (own,) = [each for each in benches.where(record)["passes"] if each["label"] == "generate-statistics"]
+    # Each run goes to who is free first, as if all elements took the same time.
+    done = [0] * int(workers)
+    for start, stop in Tree(own["elements"]).runs(own["processes"]):
+        done[done.index(min(done))] += stop - start
+    full = own["elements"] / (len(done) * max(done))
+    return {**own, "full": full, "driver": record.cpu, "peak": peak.bytes}
+
+
+MEASURES = (measure, profile, memory, spread, duckdb_query)
 
 
 # The table's rows.
@@ -83,6 +100,19 @@ def bench_profile(folder, options):
     for rows in (options.rows, options.big):
         found = run("profile", _parquet(folder, rows), folder / "out")
         yield from benches.profiled(f"{rows:,} rows", found, 0.03 if rows == options.big else None)
+
+
+def bench_workers(folder, options):
+    drivers = []
+    for rows, workers in (*((options.rows, count) for count in (2, 4, 8, 16)), (options.big, 16)):
+        found = run("spread", _parquet(folder, rows), folder / "out", workers)
+        drivers.append(found["driver"])
+        head = f"{rows:,} rows, {workers} workers: elements, rounds full"
+        yield head, f"{found['elements']:,}", "", f"{found['full']:.0%}", "≥ 75%"
+        yield "  merges by workers; results held at most", f"{found['merges']:,}", str(found["held"]), "", ""
+        returned, peak = (f"{found[name] / 2**20:,.0f} MiB" for name in ("returned", "peak"))
+        yield "  returned; memory of all", returned, peak, "", ""
+        yield "  the driver's processor time; with 2", f"{drivers[-1]:.2f} s", f"{drivers[0]:.2f} s", "", ""
 
 
 def bench_memory(folder, options):
@@ -146,6 +176,7 @@ def bench_page(folder, options):
 BENCHES = {
     "duckdb": bench_duckdb,
     "profile": bench_profile,
+    "workers": bench_workers,
     "memory": bench_memory,
     "wide": bench_wide,
     "slices": bench_slices,

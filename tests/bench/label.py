@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ import numpy as np
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "support")]
 
-from benches import Peak, Row, duckdb_query, finish, main, ratio, run
+from benches import Peak, Row, duckdb_query, environment, finish, main, ratio, run
 
 _MODEL_ROWS = 1_000_000
 _SEEDS = range(5)
@@ -33,6 +32,7 @@ _SAMPLE = 100_000
 _DIRECT_ROWS = 5_000_000
 _MIB = 1 << 20
 
+_REQUIREMENTS = ("snorkel==0.10.0", "numpy<2", "scipy<1.13")
 _SNORKEL = str(_HERE.parent / "support/snorkel_model.py")
 
 
@@ -328,11 +328,11 @@ def _write_feedback(folder: pathlib.Path, rows: int) -> None:
 
 def _snorkel(folder: pathlib.Path) -> str:
     """The interpreter of an environment with Snorkel."""
-    python = os.environ.get("HEADWATER_SNORKEL") or str(folder / "snorkel/bin/python")
-    if not pathlib.Path(python).exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "snorkel")], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "snorkel", "numpy<2", "scipy<1.13"], check=True)
-    return python
+    if given := os.environ.get("HEADWATER_SNORKEL"):
+        return given
+    if reason := environment(folder / "snorkel", _REQUIREMENTS):
+        sys.exit(f"Snorkel: {reason}")
+    return str(folder / "snorkel/bin/python")
 
 
 def _hashes(rows: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import pathlib
 import sys
 from typing import Any
 
+import benches
 import model
 import numpy as np
 from model import KINDS, Shape, as_csv, least, prepared
@@ -20,7 +21,8 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     """All constants, as `model.json` has them."""
     seconds: dict[str, Any] = {}
     taken: dict[str, list[tuple[dict[str, float], int, float]]] = {way: [] for way in model.COMMANDS}
-    tables = [(rows, kind) for kind in KINDS for rows in (SMALL, LARGE)] + [(SMALL, ""), (LARGE, ""), (WIDE[0], "wide")]
+    walls: dict[str, list[tuple[Shape, float]]] = {way: [] for way in model.COMMANDS}
+    tables = [*((LARGE, kind) for kind in KINDS), (SMALL, ""), (LARGE, ""), (WIDE[0], "wide")]
     for rows, kind in tables:
         columns = WIDE[1] if kind == "wide" else 0
         path = prepared(folder, rows, kind if not columns else "", columns)
@@ -28,9 +30,10 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
         cells = _cells(rows, kind, columns)
         for way in model.COMMANDS:
             if way in OVER_KINDS or not kind or (kind == "wide" and way in model.OF_COLUMNS):
-                used, _ = least(runs, way, path, folder / "model" / path.stem)
+                used, wall = least(runs, way, path, folder / "model" / path.stem)
                 taken[way].append((cells, columns or KINDS.get(kind, 18), used))
-                print(f"{way:20} {path.stem:16} {used:.2f} s", file=sys.stderr, flush=True)
+                walls[way] += [] if kind else [(Shape(rows), wall)]
+                print(f"{way:20} {path.stem:16} {used:.2f} s, {wall:.2f} s by the clock", file=sys.stderr, flush=True)
     for way, found in taken.items():
         seconds[way] = _fitted(way, found)
     many, few = prepared(folder, LARGE), taken["generate-statistics"][-2][2]
@@ -41,9 +44,16 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     seconds["generate-statistics"]["element"] = max(0.0, (used - few) / count)
     for way in ("collect csv", "collect parquet"):
         seconds[way]["file"] = _of_a_file(way, folder, runs)
+    known = {
+        "seconds": seconds,
+        "graph": _graph(),
+        "bytes": {name: _sizes(folder, name) for name in ("csv", "parquet")},
+    }
+    for way, found in walls.items():
+        seconds[way]["clock"] = _clock(way, found, known)
     return {
         "seconds": _rounded(seconds),
-        "bytes": {name: _sizes(folder, name) for name in ("csv", "parquet")},
+        "bytes": known["bytes"],
         "bytes of a state": (folder / "model" / many.stem / "statistics/Split-train/State.arrow").stat().st_size,
         "graph": _graph(),
         **_rounded(_of_indexes()),
@@ -94,6 +104,16 @@ def _fitted(way: str, found: list[tuple[dict[str, float], int, float]]) -> dict[
     start, column, *cell = answer.tolist()
     cell = cell * len(KINDS) if len(cell) == 1 else cell
     return {"start": start, "column": column, "cell": dict(zip(KINDS, cell)), "element": 0.0, "file": 0.0}
+
+
+def _clock(way: str, found: list[tuple[Shape, float]], known: dict[str, Any]) -> float:
+    """Seconds of whole runs that are neither of columns nor of what cores share: on average of a small and a large one."""
+    left = []
+    for shape, wall in found:
+        parts = model.cpu(way, shape, known)
+        spread = parts.get("cells", 0.0) + parts.get("elements", 0.0)
+        left.append(wall - parts.get("columns", 0.0) - spread / benches.THREADS)
+    return sum(left) / len(left)
 
 
 def _of_a_file(way: str, folder: pathlib.Path, runs: int) -> float:

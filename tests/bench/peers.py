@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 _HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(_HERE)]
 
-from benches import Row, Timed, main
+from benches import Row, Timed, environment, main
 from generator import write_csv, write_parquet
 
 _PATIENCE = 30.0
@@ -251,10 +251,10 @@ def _seconds(tool: Peer, source: pathlib.Path, folder: pathlib.Path) -> float:
     results = folder / "out"
     for old in folder.glob("out*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", **tool.environment}
+    variables = {**os.environ, "PYTHONWARNINGS": "ignore", **tool.environment}
     command = [str(_python(tool, folder)), "-c", tool.script, str(source), str(results)]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=folder)
     seconds = time.perf_counter() - started
     if done.returncode:
         print(f"{tool.name}: {done.stderr.strip()[-1000:]}", file=sys.stderr)
@@ -270,23 +270,7 @@ def _install(tool: Peer, folder: pathlib.Path) -> str:
     """Makes a tool's environment unless it is there; why it could not, or nothing."""
     if tool.program and not shutil.which(tool.program):
         return f"there is no {tool.program}"
-    place = _python(tool, folder).parents[1]
-    done = place / ".ready"
-    if not tool.requirements or (done.exists() and done.read_text() == str(tool.requirements)):
-        return ""
-    beside = pathlib.Path(sys.executable).with_name("uv")
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if not uv:
-        return "there is no uv"
-    python = str(place / "bin/python")
-    install = ["pip", "install", "-q", "--compile-bytecode", "--python", python, *tool.requirements]
-    for arguments in (["venv", "-q", "--clear", "--python", sys.executable, str(place)], install):
-        found = subprocess.run([uv, *arguments], capture_output=True, text=True)
-        if found.returncode:
-            print(f"{tool.name}: {found.stderr.strip()[-1000:]}", file=sys.stderr)
-            return "its environment could not be made"
-    done.write_text(str(tool.requirements))
-    return ""
+    return environment(_python(tool, folder).parents[1], tool.requirements) if tool.requirements else ""
 
 
 BENCHES = {"statistics": bench_statistics, "parquet": bench_parquet}

@@ -14,6 +14,7 @@ from headwater.components.common import distributions
 from headwater.components.common.distributions import HASH_BINS
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.hashing import hash_values
+from headwater.components.generate_statistics.measure import ordering
 from headwater.components.generate_statistics.measure.features import FLOAT, INT
 from headwater.components.generate_statistics.measure.measuring import measure
 from headwater.components.generate_statistics.plan.plan import Plan
@@ -475,3 +476,23 @@ def test_what_is_cut_in_slices_stays_with_its_feature_beside_pairs(weight):
     held = np.bincount(alone.counts.keys // len(alone.paths) * 2 + (alone.counts.keys % len(alone.paths) == 0), alone.counts.counts, 6)[1::2]  # fmt: skip
     lost = np.bincount(alone.rests.bins // HASH_BINS // len(alone.paths), alone.rests.counts, 3)
     assert (held + lost).tolist() == alone.examples[:, 0].tolist()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2**11, 2**11 + 1, 2**63, 2**64 - 1])))),
+    st.sampled_from([np.uint64, np.float64, np.int64]),
+    st.booleans(),
+)
+def test_keys_and_values_are_ordered_whether_they_come_in_runs_or_not(parts, kind, sorted_parts):
+    """Hashes that differ in their last bits alone are told apart."""
+    rows = [row for part in parts for row in (sorted(part) if sorted_parts else part)]
+    keys = np.array([key for key, _ in rows], np.int64)
+    values = np.array([value % 2**63 if kind is np.int64 else value for _, value in rows], kind)
+    for repeated in (1, 70):
+        own_keys, own = np.tile(keys, repeated), np.tile(values, repeated)
+        order = ordering.by_key_and_value(own_keys, own)
+        expected = np.lexsort((own, own_keys))
+        assert sorted(order.tolist()) == list(range(len(own)))
+        assert own_keys[order].tolist() == own_keys[expected].tolist()
+        assert own[order].tolist() == own[expected].tolist()

@@ -8,6 +8,7 @@ import decimal
 import hashlib
 import math
 import re
+import types
 
 import numpy as np
 import pandas as pd
@@ -219,6 +220,31 @@ def test_any_number_of_workers_gives_the_same_bytes(months, tmp_path, monkeypatc
     # The elements, and so what is merged with what, follow from the data alone.
     assert len({(own.elements, sum(note.merges for note in own.notes)) for own in records}) == 1
     assert records[0].elements > 32 and [own.processes for own in records] == [0, 2, 8, 32]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        ([100] * 25, 722, [6, 6, 7, 6]),
+        ([100] * 25, 116, [1] * 25),
+        ([50, 300, 50, 50], 100, [1, 1, 2]),
+        ([7, 7, 7], 1000, [3]),
+        ([0, 0], 10, [2]),
+        ([], 10, []),
+    ],
+)
+def test_elements_are_about_as_large_and_no_more_than_need_be(sizes, most, expected):
+    class Opened:
+        splits = ("a", "b")
+
+        def elements(self, split):
+            return [types.SimpleNamespace(rows=rows, place=place) for place, rows in enumerate(sizes)]
+
+    items = list(compute._gather(Opened(), most))
+    assert [len(item.parts) for item in items] == expected * 2
+    assert [part.place for item in items for part in item.parts] == [*range(len(sizes))] * 2
+    assert [item.place for item in items] == [*range(len(items))]
+    assert [item.split for item in items] == ["a"] * len(expected) + ["b"] * len(expected)
 
 
 @pytest.mark.parametrize("config", [{}, {"slices": [["c"]]}])

@@ -221,8 +221,8 @@ def test_noise_alone_has_hardly_ever_a_slice():
     assert found <= 7
 
 
-@pytest.mark.sweep(7)
-@pytest.mark.parametrize("rows", [100, 200, 400, 1000, 4000])
+@pytest.mark.sweep(5)
+@pytest.mark.parametrize("rows", [100, 400, 4000])
 @pytest.mark.parametrize("cost", ["rare", "usual", "nearly always", "heavy"])
 def test_noise_of_any_kind_has_hardly_ever_a_slice(rows, cost):
     found = 0

@@ -76,7 +76,7 @@ def answers(folder, of, ids):
 
 def asking(home, tmp_path, ids=(), *, output="tasks", inputs=True, **ask):
     uri, of, _ = home
-    given = {"strategy": "margin", "rows": 12, "classes": CLASSES, "state": str(tmp_path / "state")}
+    given = {"strategy": "margin", "rows": 12, "classes": CLASSES, "state": str(tmp_path / "state"), "estimator": QUICK}
     given |= {"answers": "class", "answers_input": "people"} if inputs else {}
     given |= ask
     more = {"people": answers(tmp_path, of, ids)} if inputs else {}
@@ -88,8 +88,9 @@ def ids_of(asked):
 
 
 FEW = range(0, 60, 3)
+DEFAULT = {"estimator": ""}
 QUICK = "sklearn.naive_bayes:GaussianNB"
-"""An estimator for rounds of which it does not matter what learns."""
+"""The estimator where it does not matter what learns: the default is a forest of a hundred trees."""
 
 
 # --- strategies ---
@@ -226,7 +227,7 @@ def test_a_cold_start_asks_by_clusters_and_says_so(home, tmp_path):
 def test_no_row_is_asked_about_twice_until_all_are(home, tmp_path):
     seen: set[int] = set()
     for number in range(1, 8):
-        asked = asking(home, tmp_path, seen, rows=40, estimator=QUICK, output=f"tasks{number}")
+        asked = asking(home, tmp_path, seen, rows=40, output=f"tasks{number}")
         assert not seen & {*ids_of(asked)}
         seen |= {*ids_of(asked)}
         if number < 7:
@@ -264,7 +265,7 @@ def test_two_runs_at_once_do_not_ask_twice(home, tmp_path):
     found: dict[int, list[int]] = {}
 
     def run(seed):
-        found[seed] = ids_of(asking(home, tmp_path, FEW, output=f"tasks{seed}", seed=seed, estimator=QUICK))
+        found[seed] = ids_of(asking(home, tmp_path, FEW, output=f"tasks{seed}", seed=seed))
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(3)]
     for thread in threads:
@@ -347,7 +348,7 @@ def twice(tmp_path_factory):
 def test_results_do_not_hang_on_files_or_workers(twice, tmp_path, strategy):
     given = {
         "strategy": strategy, "rows": 20, "classes": CLASSES, "columns": ["x", "y", "kind"], "answers": "class",
-        "regions": 3,
+        "regions": 3, "estimator": "" if strategy in ("margin", "mix") else QUICK,
     }  # fmt: skip
     # A single run with processes of its own is enough.
     runs = [(twice[0], 1), (twice[1], 1), *([(twice[1], 2)] if strategy == "mix" else [])]
@@ -368,15 +369,15 @@ def test_a_budget_of_nothing_is_refused(home, tmp_path):
 
 
 def test_a_budget_ends_the_loop_and_says_so(home, tmp_path):
-    first = asking(home, tmp_path, budget=30, estimator=QUICK, tasks={"overlap": 2})
+    first = asking(home, tmp_path, budget=30, tasks={"overlap": 2})
     assert first.report["budget_left"] == 6 and first.report["batch_votes"] == 24
-    second = asking(home, tmp_path, ids_of(first), budget=30, estimator=QUICK, tasks={"overlap": 2})
+    second = asking(home, tmp_path, ids_of(first), budget=30, tasks={"overlap": 2})
     assert second.report["rows"] == 3 and second.report["budget_left"] == 0
     assert "the budget leaves 6 answers, enough for 3 rows" in second.report["notes"]
-    third = asking(home, tmp_path, [*ids_of(first), *ids_of(second)], budget=30, estimator=QUICK, tasks={"overlap": 2})
+    third = asking(home, tmp_path, [*ids_of(first), *ids_of(second)], budget=30, tasks={"overlap": 2})
     assert third.report["rows"] == 0 and third.uri == ""
     assert "the budget is used up: 30 of 30 answers" in third.report["notes"][0]
-    more = asking(home, tmp_path, [*ids_of(first), *ids_of(second)], budget=40, estimator=QUICK, tasks={"overlap": 2})
+    more = asking(home, tmp_path, [*ids_of(first), *ids_of(second)], budget=40, tasks={"overlap": 2})
     assert more.report["rows"] == 5
 
 
@@ -384,7 +385,7 @@ def test_the_expected_gain_falls_and_is_held_against_the_cost(home, tmp_path):
     seen: set[int] = set()
     gains = []
     for number in range(6):
-        asked = asking(home, tmp_path, seen, rows=20, output=f"tasks{number}")
+        asked = asking(home, tmp_path, seen, rows=20, output=f"tasks{number}", estimator="")
         seen |= {*ids_of(asked)}
         gains.append((asked.report["gain"] or {}).get("expected"))
     assert gains[:2] == [None, None] and all(gain is not None for gain in gains[2:])
@@ -434,12 +435,12 @@ def own_code(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("change", SETTINGS, ids=lambda change: "-".join(map(str, next(iter(change.items())))))
 def test_a_setting_changes_the_batch(home, tmp_path, own_code, plain_batch, change):
-    assert ids_of(asking(home, tmp_path, FEW, **change)) != plain_batch
+    assert ids_of(asking(home, tmp_path, FEW, **{**DEFAULT, **change})) != plain_batch
 
 
 @pytest.fixture(scope="module")
 def plain_batch(home, tmp_path_factory):
-    return ids_of(asking(home, tmp_path_factory.mktemp("plain"), FEW))
+    return ids_of(asking(home, tmp_path_factory.mktemp("plain"), FEW, **DEFAULT))
 
 
 @pytest.mark.parametrize(
@@ -459,8 +460,8 @@ def plain_batch(home, tmp_path_factory):
     ids=str,
 )
 def test_a_setting_of_one_strategy_changes_the_batch(home, tmp_path, own_code, one, other):
-    first = asking(home, tmp_path, FEW, **one)
-    second = asking(home, tmp_path, FEW, state=str(tmp_path / "other"), **other)
+    first = asking(home, tmp_path, FEW, **DEFAULT, **one)
+    second = asking(home, tmp_path, FEW, state=str(tmp_path / "other"), **DEFAULT, **other)
     assert ids_of(first) != ids_of(second)
 
 

@@ -1,6 +1,6 @@
 """What runs in scikit-activeml's environment: rounds by one of its strategies with a random forest.
 
-Usage: activeml_side.py <rows>.npz <strategy> <seed>
+Usage: activeml_side.py <rows>.npz <strategy> <seed> <labels to end with>
 """
 
 import json
@@ -12,9 +12,9 @@ from skactiveml.pool import QueryByCommittee, RandomSampling, TypiClust, Uncerta
 from skactiveml.utils import MISSING_LABEL
 from sklearn.ensemble import RandomForestClassifier
 
-EACH, LAST = 20, 180
+EACH = 20
 
-path, strategy, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path, strategy, seed, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 rows = np.load(path)
 width = rows["pool"].std(0)
 scaled = [(rows[name] - rows["pool"].mean(0)) / np.where(width > 0, width, 1) for name in ("pool", "held")]
@@ -42,7 +42,7 @@ while True:
     own = ~np.isnan(known)
     model = RandomForestClassifier(100, random_state=seed).fit(pool[own], codes[own])
     accuracies.append(float((model.predict(held) == truth).mean()))
-    if own.sum() >= LAST:
+    if own.sum() >= last:
         break
     more = {}
     if strategy in ("margin", "entropy"):

@@ -20,7 +20,8 @@ _SPEC.loader.exec_module(bench)
 @pytest.mark.parametrize("name", ["digits", "clusters"])
 @pytest.mark.parametrize("strategy", ["margin", "committee", "clusters"])
 def test_a_strategy_is_no_worse_than_its_peer(name, strategy):
-    seeds = range(3)
-    ours = np.array([np.mean(rounds.curve(name, seed, strategy)) for seed in seeds])
-    apart = ours - bench.peer(name, bench.PAIRS[strategy], seeds)
+    # Strategies differ most in the first rounds: more tell less for each second.
+    seeds, last = range(3), 100
+    ours = np.array([np.mean(rounds.curve(name, seed, strategy, last=last)) for seed in seeds])
+    apart = ours - bench.peer(name, bench.PAIRS[strategy], seeds, last)
     assert apart.mean() >= -apart.std(ddof=1) / np.sqrt(len(apart))
