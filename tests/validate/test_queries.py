@@ -19,6 +19,9 @@ import pytest
 
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.sources.formats import parquet, parquet_plain
+from headwater.components.validate.concept.measure import check_columns
+from headwater.components.validate.concept.settings import Concept
+from headwater.components.validate.feature_skew import measure_feature_skew
 from headwater.components.validate.rows import queries
 from headwater.components.validate.rows.quarantine import check_rows
 from headwater.components.validate.rows.rules import check_row_rules
@@ -292,3 +295,18 @@ def test_an_expression_reaches_no_other_file(tmp_path):
         ):
             with pytest.raises(duckdb.Error):
                 connection.execute(query)
+
+
+UNREAD = {
+    "rows": lambda uri: check_rows(uri, config={"rules": [{"name": "one", "unique": ["key"]}]}),
+    "feature skew": lambda uri: measure_feature_skew(uri, config={"serving": uri, "key": ["key"]}),
+    "columns of concept": lambda uri: check_columns(uri, Concept(label="x")),
+}
+
+
+@pytest.mark.parametrize("what", UNREAD)
+def test_plain_files_are_not_read_for_a_checksum_that_nobody_asks_for(tmp_path, capfd, what):
+    pq.write_table(pa.table({"key": range(100), "x": range(100)}), tmp_path / "x.parquet")
+    UNREAD[what](str(tmp_path / "x.parquet"))
+    told = capfd.readouterr().out
+    assert "read: open: 1 files" in told and "scan" not in told
