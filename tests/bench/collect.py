@@ -1,6 +1,6 @@
 """collect and its peers on the same input, in the same run: medians, and ratios to the bars that we set ourselves.
 
-    python tests/bench/collect.py [--rows 2500000] [--big 25000000] [--runs 3] [--only csv,parquet,…] [--folder F]
+    python tests/bench/collect.py [--rows 2500000] [--big 25000000] [--runs 3] [--files 10000] [--only csv,parquet,…] [--folder F]
 
 Each run is a process of its own; its imports are not counted, its workers' start is.
 """
@@ -219,6 +219,28 @@ def bench_formats(folder, options):
         yield f"{name}, {rows:,} rows, rows/s", f"{rate:,.0f}", "", "", "100,000"
 
 
+def bench_files(folder, options):
+    """CSV files of 200 rows: the processor time of each beyond a tenth of them."""
+    import itertools
+
+    from generator import write_csv
+
+    found = {}
+    for count in (options.files // 10, options.files):
+        place = folder / f"files-{count}"
+        if not place.exists():
+            place.mkdir(parents=True)
+            with write_csv(folder / f"{200 * count}.csv", 200 * count).open() as source:
+                head = next(source)
+                for number in range(count):
+                    (place / f"{number:05d}.csv").write_text(head + "".join(itertools.islice(source, 200)))
+        found[count] = statistics.median(run("collect", place, folder / "out")["cpu"] for _ in range(options.runs))
+        yield f"{count:,} CSV files of 200 rows, CPU", f"{found[count]:.1f} s", "", "", ""
+    few, many = found.values()
+    further = (many - few) / (options.files - options.files // 10)
+    yield "  of a further file", f"{1000 * further:.2f} ms", "", "", "2 ms"
+
+
 def bench_personal(folder, options):
     from generator import write_csv, write_parquet
 
@@ -245,6 +267,7 @@ BENCHES = {
     "duplicates": bench_duplicates,
     "lookup": bench_lookup,
     "memory": bench_memory,
+    "files": bench_files,
     "formats": bench_formats,
     "personal": bench_personal,
     "imports": bench_imports,
@@ -252,4 +275,4 @@ BENCHES = {
 
 
 if __name__ == "__main__":
-    sys.exit(benches.main(MEASURES, BENCHES))
+    sys.exit(benches.main(MEASURES, BENCHES, files=10_000))

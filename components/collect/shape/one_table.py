@@ -24,18 +24,21 @@ def check_one_table(files: Sequence[tuple[str, Sequence[str]]]) -> None:
     Raises:
       HeadwaterError: names a file of each table, its columns, and the setting that takes them as one all the same.
     """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for uri, names in files:
+        alike.setdefault(tuple(names), []).append(uri)
     tables: list[list[frozenset[str]]] = []
     first: list[tuple[str, list[str]]] = []
     counts: list[int] = []
-    for uri, names in files:
+    for names, uris in alike.items():
         columns = frozenset(name.strip().lower() for name in names)
         if not columns:
             continue
         near = [place for place, known in enumerate(tables) if any(_alike(columns, each) for each in known)]
         if not near:
             tables.append([columns])
-            first.append((uri, list(names)))
-            counts.append(1)
+            first.append((uris[0], list(names)))
+            counts.append(len(uris))
             continue
         # What is like two tables shows that they are one.
         for place in reversed(near[1:]):
@@ -44,7 +47,7 @@ def check_one_table(files: Sequence[tuple[str, Sequence[str]]]) -> None:
             first.pop(place)
         if columns not in tables[near[0]]:
             tables[near[0]].append(columns)
-        counts[near[0]] += 1
+        counts[near[0]] += len(uris)
     if len(tables) > 1:
         told = "; ".join(
             f"{uri}{f' and {count - 1} more' if count > 1 else ''} ({_names(own)})"

@@ -389,8 +389,11 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
     kinds: dict[str, pa.DataType] = {}
     guessed: set[str] = set()
     for number, scan in enumerate(scans):
+        declares = _declares(scan)
+        if not declares and number not in inferred:
+            guessed.update(scan.kinds)
         for name, kind in scan.kinds.items():
-            if _declares(scan):
+            if declares:
                 earlier, uri = declared.get(name, (kind, scan.file.uri))
                 wider = widen(earlier, kind)
                 if wider is None:
@@ -400,9 +403,7 @@ def _unite(scans: Sequence[Scan], inferred: Collection[int]) -> tuple[dict[str, 
                     )
                 declared[name] = (wider, uri)
                 kinds.setdefault(name, wider)
-            else:
-                if number not in inferred:
-                    guessed.add(name)
+            elif kinds.get(name) is not kind:
                 kinds[name] = inferring.widen_inferred(kinds[name], kind) if name in kinds else kind
     mixed = {
         name

@@ -161,8 +161,9 @@ def _look(files: Sequence[SourceFile], reading: Reading, label: str, beam) -> di
 def _by_file(run, items, look, label: str, sizes: list[int], unit: str, beam) -> dict[str, list[dict]]:
     options = {"preload": [__name__], **beam}
     content = run(label, items, look, b"\n".join, sizes=sizes, unit=unit, **options)
-    lines = [json.loads(line) for line in content.splitlines()]
-    return {uri: list(group) for uri, group in itertools.groupby(lines, lambda record: record["uri"])}
+    # Read as one, so that the names of what is told are in memory once.
+    records = json.loads(b"[%s]" % content.replace(b"\n", b","))
+    return {uri: list(group) for uri, group in itertools.groupby(records, lambda record: record["uri"])}
 
 
 def _open(item: tuple[SourceFile, int]) -> bytes:
@@ -204,7 +205,7 @@ def _scan_of(file: SourceFile, looks: Sequence[dict]) -> Scan:
 
 
 def _scan(file: SourceFile, digest: str, outline: Outline) -> Scan:
-    file = dataclasses.replace(file, sha256=digest, names=tuple(outline.names), layout=outline.layout)
+    file = dataclasses.replace(file, sha256=digest, names=_shared(*outline.names), layout=outline.layout)
     check_names(file.uri, file.names)
     _check_records(file, outline.ranges)
     elements, row = [], outline.first_row
@@ -215,6 +216,12 @@ def _scan(file: SourceFile, digest: str, outline: Outline) -> Scan:
         Notice(rule, severity, column, message, file.uri) for rule, severity, column, message in outline.notices
     )
     return Scan(file, elements, dict(outline.kinds), notices)
+
+
+@functools.lru_cache(4096)
+def _shared(*names: str) -> tuple[str, ...]:
+    """The columns of files that are alike: in memory once, and once in what workers are sent."""
+    return names
 
 
 def _check_records(file: SourceFile, ranges: Sequence[tuple[int, int, int]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,7 @@ _NAMES = (
 _UNITS = ("s", "ms", "us", "ns")
 
 
+@functools.lru_cache(1024)
 def parse_type(name: str) -> pa.DataType:
     """The Arrow type that a user names, as in `int64`, `timestamp[us, UTC]` or `decimal128[12, 2]`.
 

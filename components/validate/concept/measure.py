@@ -119,7 +119,7 @@ def check_columns(dataset: str, options: Concept) -> None:
     Raises:
       HeadwaterError: the dataset has no such column.
     """
-    known = load_dataset(dataset).schema.names
+    known = load_dataset(dataset, unread=True).schema.names
     for key, name in [("label", options.label), *_named(options)]:
         _check_known(key, name, known)
 

@@ -66,8 +66,9 @@ def measure_feature_skew(
     if isinstance(config, Mapping) and "serving" in config:
         config = {**config, "serving": as_uri(config["serving"], "feature_skew.serving")}
     options = checked(FeatureSkew, whole_numbers(config), "feature_skew")
+    # Nothing is said of what identifies plain files, so they are not read for that.
     opened = [
-        load_dataset(uri, beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
+        load_dataset(uri, unread=True, beam_pipeline_args=beam_pipeline_args, workers=workers, preload=_PRELOAD)
         for uri in (as_uri(training, "training"), options.serving)
     ]
     key, columns = _chosen(options, opened)

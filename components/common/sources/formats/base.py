@@ -281,6 +281,8 @@ def check_names(uri: str, names: Sequence[str]) -> None:
     Raises:
       HeadwaterError: names the column.
     """
+    if len(set(names)) == len(names):
+        return
     seen = set()
     for name in names:
         if name in seen:

@@ -8,6 +8,7 @@ is one quote, and after the closing quote the rest of the field is plain. `diale
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -186,7 +187,7 @@ class _Csv(Format):
 
     def settle(self, looks: Mapping[str, list[dict[str, Any]]], chosen: Sequence[SourceFile]) -> list[SourceFile]:
         """A file whose dialect is uncertain follows the others."""
-        dialects = {uri: Dialect(**blocks[0]["dialect"]) for uri, blocks in looks.items()}
+        dialects = {uri: _dialect(**blocks[0]["dialect"]) for uri, blocks in looks.items()}
         sure = {dialect for uri, dialect in dialects.items() if looks[uri][0]["sure"]}
         common = {dataclasses.replace(dialect, skip_rows=0) for dialect in sure}
         again = []
@@ -206,7 +207,7 @@ class _Csv(Format):
 
     def outline(self, file: SourceFile, looks: Sequence[Mapping[str, Any]]) -> Outline:
         first = looks[0]
-        dialect = Dialect(**first["dialect"])
+        dialect = _dialect(**first["dialect"])
         blocks = [
             csv_ranges.Block(
                 look["quotes"], tuple(look["starts"]), tuple(look["lines"]), look["blank"], tuple(look["regular"])
@@ -266,6 +267,9 @@ class _Csv(Format):
 
 
 FORMAT = _Csv()
+
+# Files that are alike share theirs.
+_dialect = functools.lru_cache(256)(Dialect)
 
 
 def _expected(file: SourceFile, reading: Reading) -> str:

@@ -69,6 +69,8 @@ class Dialect:
 
     def changes(self) -> dict[str, str | int | bool]:
         """What differs from the defaults, by field."""
+        if self == RFC_4180:
+            return {}
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)

@@ -1,7 +1,7 @@
 """Parquet files opened by DuckDB in the user's own process, which pyarrow could end on a damaged one.
 
-DuckDB says less of a file than pyarrow reads from it. What both say alike are columns of numbers, truth, text and days that
-the file stores as what they are.
+DuckDB says less of a file than pyarrow reads from it. What both say alike are columns of numbers, truth, text, days and
+moments that the file stores as what they are.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _PLAIN: dict[tuple[str, str | None], pa.DataType] = {
     ("INT64", "UINT_64"): pa.uint64(),
 }
 _PATTERN = re.compile(r"[*?\[]")
+_LOCAL = "TimestampType(isAdjustedToUTC=0,"
 _SAME = ("IntType(", "DateType(", "StringType(")
 _SCHEMA, _EXTENSION = b"ARROW:schema", b"ARROW:extension"
 
@@ -85,6 +86,8 @@ def _kind(
     name: str, physical: str | None, converted: str | None, logical: str | None, repetition: str, children: int | None
 ) -> pa.DataType | None:
     """The type of a plain column; None for any other."""
+    if converted == "TIMESTAMP_MICROS" and logical and logical.startswith(_LOCAL) and repetition != "REPEATED":
+        return pa.timestamp("us")
     if children or repetition == "REPEATED" or (logical and not (converted and logical.startswith(_SAME))):
         return None
     return _PLAIN.get((physical or "", converted))
