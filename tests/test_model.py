@@ -10,8 +10,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "bench"))
 
+import benches  # noqa: E402
 import limits  # noqa: E402
 import model  # noqa: E402
+import model_fit  # noqa: E402
 from model import ENGINES, SIZES, WAYS, Settings, Shape, cpu  # noqa: E402
 
 CONSTANTS = json.loads(model.CONSTANTS.read_text())
@@ -116,6 +118,33 @@ def test_a_prediction_that_is_far_off_is_counted(tmp_path, monkeypatch, capsys):
     assert model.check(tmp_path, CONSTANTS, [1_000], 1) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if " label " in line][0].split("wall")[0].rstrip().endswith("-23%")
+
+
+def test_the_fit_finds_the_constants_that_runs_were_made_of(tmp_path, monkeypatch):
+    def prepared(folder, rows, kind="", columns=0):
+        return tmp_path / f"{kind or 'all'}-{columns}-{rows}.parquet"
+
+    def least(runs, way, path, folder, *more):
+        own = CONSTANTS["seconds"][way]
+        kind, columns, rows = path.stem.split("-")
+        cells = model_fit._cells(int(rows), kind if kind in model.KINDS else "", int(columns))
+        spread = sum(own["cell"][name] * count for name, count in cells.items())
+        of_columns = own["column"] * (int(columns) or model.KINDS.get(kind, 18))
+        return own["start"] + of_columns + spread, own["clock"] + of_columns + spread / benches.THREADS
+
+    fakes = {"prepared": prepared, "least": least, "as_csv": lambda path: path, "_of_indexes": dict, "_requests": dict}
+    fakes["_sizes"] = lambda folder, name: CONSTANTS["bytes"][name]
+    fakes["_of_a_file"] = lambda way, folder, runs: 0.0
+    for name, fake in fakes.items():
+        monkeypatch.setattr(model_fit, name, fake)
+    state = tmp_path / "model" / prepared(None, model_fit.LARGE).stem / "statistics/Split-train/State.arrow"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"")
+    found = model_fit.constants(tmp_path, 1)["seconds"]
+    for way, own in CONSTANTS["seconds"].items():
+        assert found[way]["cell"] == pytest.approx(own["cell"], rel=0.01), way
+        for name in ("start", "clock", "column"):
+            assert found[way][name] == pytest.approx(own[name], rel=0.01), (way, name)
 
 
 def test_what_ends_it_first_is_what_there_is_least_of(monkeypatch):

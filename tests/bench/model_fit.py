@@ -22,7 +22,9 @@ def constants(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     seconds: dict[str, Any] = {}
     taken: dict[str, list[tuple[dict[str, float], int, float]]] = {way: [] for way in model.COMMANDS}
     walls: dict[str, list[tuple[Shape, float]]] = {way: [] for way in model.COMMANDS}
-    tables = [*((LARGE, kind) for kind in KINDS), (SMALL, ""), (LARGE, ""), (WIDE[0], "wide")]
+    # Of two kinds a few rows tell what a column costs without any; of all whole tables do.
+    few = [(SMALL, "float"), (SMALL, "text"), (SMALL, "")]
+    tables = [*few, *((LARGE, kind) for kind in KINDS), (LARGE, ""), (WIDE[0], "wide")]
     for rows, kind in tables:
         columns = WIDE[1] if kind == "wide" else 0
         path = prepared(folder, rows, kind if not columns else "", columns)
