@@ -235,10 +235,11 @@ def profiled(label: str, found: Mapping[str, Any], bar: float | None) -> Iterato
 
 
 class Peak:
-    """The highest proportional memory in bytes of this process and all below it, looked at ten times a second."""
+    """The highest proportional memory in bytes of this process and all below it, looked at ten times a second; and `cpu`,
+    the seconds of processor time that looking took."""
 
     def __enter__(self) -> Peak:
-        self.bytes = 0
+        self.bytes, self.cpu = 0, 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -251,6 +252,7 @@ class Peak:
     def _watch(self) -> None:
         while not self._done.wait(0.1):
             self.bytes = max(self.bytes, sum(_memory(pid) for pid in _tree(os.getpid())))
+            self.cpu = time.thread_time()
 
 
 def _tree(pid: int) -> list[int]:

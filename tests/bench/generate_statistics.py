@@ -72,7 +72,7 @@ def spread(source: str, output: str, workers: str) -> dict:
     for start, stop in Tree(own["elements"]).runs(own["processes"]):
         done[done.index(min(done))] += stop - start
     full = own["elements"] / (len(done) * max(done))
-    return {**own, "full": full, "driver": record.cpu, "peak": peak.bytes}
+    return {**own, "full": full, "driver": record.cpu - peak.cpu, "peak": peak.bytes}
 
 
 MEASURES = (measure, profile, memory, spread, duckdb_query)
