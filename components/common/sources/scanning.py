@@ -218,7 +218,7 @@ def _scan(file: SourceFile, digest: str, outline: Outline) -> Scan:
     return Scan(file, elements, dict(outline.kinds), notices)
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(256)
 def _shared(*names: str) -> tuple[str, ...]:
     """The columns of files that are alike: in memory once, and once in what workers are sent."""
     return names

@@ -103,7 +103,7 @@ def _kind(cell: str) -> str:
 
 
 # Many files have the same columns.
-_kind_of_name = functools.lru_cache(4096)(_kind)
+_kind_of_name = functools.lru_cache(1024)(_kind)
 
 
 def _is_sequence(cells: Sequence[str]) -> bool:
