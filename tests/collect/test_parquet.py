@@ -278,6 +278,18 @@ def test_what_pyarrow_cannot_read_duckdb_reads(tmp_path):
     assert pa.Table.from_batches(batches).to_pylist() == expected
 
 
+@pytest.mark.parametrize("name", ["v[2].parquet", "*?[!2'].parquet"])
+def test_what_duckdb_reads_is_one_file_though_others_match_its_name(tmp_path, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for first, called in ((0, name), (100, "v2.parquet"), (200, "a-b3.parquet")):
+        written = tmp_path / "written.parquet"
+        query = f"SELECT {first} + range AS id, 'text ' || range AS s FROM range(100)"
+        duckdb.execute(f"COPY ({query}) TO '{written}' (PARQUET_VERSION v2)")
+        written.rename(folder / called)
+    assert sorted(row["id"] for row in rows_of(collect(folder, tmp_path / "out"))) == list(range(300))
+
+
 @pytest.mark.parametrize("cut", [0, 3, 100, -1, -9])
 def test_files_that_are_cut_short_are_told_as_that(tmp_path, cut):
     path = write(tmp_path, pa.table({"id": range(1000)}))

@@ -20,6 +20,7 @@ from headwater.components.common.dataset import Dataset, open_plain_here
 from headwater.components.common.distributions import one_array
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.progress import Progress
+from headwater.components.common.sources.formats import parquet_duckdb
 from headwater.components.common.sources.formats.parquet_plain import ROW_NUMBER
 from headwater.components.validate.rows.judging import Item, Plan, examples_wanted, note
 from headwater.components.validate.rows.rules import RowRules, check_columns
@@ -76,8 +77,7 @@ def judge(plan: Plan, items: Sequence[Item], workers: int) -> bytes | None:
 
     threads = workers or machine.cores()
     by_file = [list(group) for _, group in itertools.groupby(items, lambda item: item.element.file.uri)]
-    paths = ", ".join("'{}'".format(own[0].element.file.uri.replace("'", "''")) for own in by_file)
-    settings = (*_SETTINGS, f"SET allowed_paths = [{paths}]")
+    settings = (*_SETTINGS, parquet_duckdb.allowing(own[0].element.file.uri for own in by_file))
     total: dict[str, Any] = {"splits": {}, "passed": [], "quarantine": []}
     rows = sum(item.element.rows for item in items)
     try:
@@ -97,7 +97,7 @@ class _Otherwise(Exception):
 
 def _add(connection: Any, plan: Plan, items: Sequence[Item], sums: dict[str, Any]) -> None:
     """Adds what is found of one file."""
-    uri = items[0].element.file.uri
+    path = parquet_duckdb.literal(items[0].element.file.uri)
     # Every expression stands in two pairs of brackets, as it was checked in one: none reaches beyond them.
     broken = [f"(({text}\n)) IS FALSE" for _, text in plan.expressions]
     errors = [f"b{place}" for place, (number, _) in enumerate(plan.expressions) if _is_error(plan, number)]
@@ -106,7 +106,7 @@ def _add(connection: Any, plan: Plan, items: Sequence[Item], sums: dict[str, Any
     bad = f"count_if({' OR '.join(errors)})" if errors else "0"
     table = f"read_parquet(?, hive_partitioning = false, {ROW_NUMBER} = true) AS {expressions.TABLE}"
     query = f"SELECT count(*), {bad}, {counts} FROM (SELECT {marks} FROM {table})"
-    rows, bad_rows, *found = connection.execute(query, [uri]).fetchone()
+    rows, bad_rows, *found = connection.execute(query, [path]).fetchone()
     if rows != sum(item.element.rows for item in items):
         raise _Otherwise
     sums["rows"] += rows
@@ -118,7 +118,7 @@ def _add(connection: Any, plan: Plan, items: Sequence[Item], sums: dict[str, Any
         names = [name for name in plan.schema.names if name in (*plan.key, *plan.rules[number].columns)]
         quoted = ", ".join('"{}"'.format(name.replace('"', '""')) for name in (ROW_NUMBER, *names))
         query = f"SELECT {quoted} FROM {table} WHERE {own} LIMIT {wanted}"
-        shown = connection.execute(query, [uri]).fetch_arrow_table()
+        shown = connection.execute(query, [path]).fetch_arrow_table()
         if len(shown) != wanted:
             raise _Otherwise
         numbers = shown[ROW_NUMBER].to_numpy() + items[0].first_row

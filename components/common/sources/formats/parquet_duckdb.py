@@ -6,8 +6,9 @@ Among them are DELTA_LENGTH_BYTE_ARRAY (all that DuckDB writes as version 2), ha
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -102,17 +103,30 @@ def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
     with _local(uri) as path, duckdb.connect(config=settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET arrow_large_buffer_size = false")
-        connection.execute("SET allowed_paths = ['{}']".format(path.replace("'", "''")))
+        connection.execute(allowing([path]))
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         try:
-            yield connection, path
+            yield connection, literal(path)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             other = str(error).replace(path, uri).splitlines()[0]
             raise HeadwaterError(
                 f"{uri}: pyarrow {pa.__version__} cannot read this Parquet file ({reason}), nor can DuckDB "
                 f"{duckdb.__version__} ({other}); if it is whole, write it with the types and encodings of Parquet 2.6"
             ) from None
+
+
+def literal(path: str) -> str:
+    """A path as DuckDB takes it for that of one file, and not for a pattern that others may match."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def allowing(paths: Iterable[str]) -> str:
+    """The setting by which a connection without external access reads these files, by `literal`, and no others."""
+    named = {each for path in paths for each in (path, literal(path))}
+    return "SET allowed_paths = [{}]".format(
+        ", ".join("'{}'".format(each.replace("'", "''")) for each in sorted(named))
+    )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ moments that the file stores as what they are.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,7 +37,6 @@ _PLAIN: dict[tuple[str, str | None], pa.DataType] = {
     ("INT32", "UINT_32"): pa.uint32(),
     ("INT64", "UINT_64"): pa.uint64(),
 }
-_PATTERN = re.compile(r"[*?\[]")
 _LOCAL = "TimestampType(isAdjustedToUTC=0,"
 _SAME = ("IntType(", "DateType(", "StringType(")
 _SCHEMA, _EXTENSION = b"ARROW:schema", b"ARROW:extension"
@@ -54,8 +52,7 @@ def read_footer(uri: str) -> tuple[pa.Schema, list[tuple[int, int]], tuple[tuple
       All columns, of the types that the file notes; the rows and bytes of each row group; and the columns that DuckDB reads as
       pyarrow does, which follows no other notes to the letter. None where pyarrow has to be asked.
     """
-    # DuckDB would take such a name for those of several files.
-    found = None if _PATTERN.search(uri) else parquet_duckdb.read_columns(uri)
+    found = parquet_duckdb.read_columns(uri)
     if found is None:
         return None
     columns, groups, about = found
