@@ -19,17 +19,7 @@ from headwater.components.collect.shape import duplicates, lookups, shaping
 from headwater.components.collect.shape.one_table import check_one_table
 from headwater.components.collect.write import profile, repeated_keys
 from headwater.components.collect.write.shards import Outcome, Plan, together, write_range
-from headwater.components.common import (
-    fanout,
-    local_beam,
-    overview,
-    pages,
-    pandas_later,
-    results,
-    sources,
-    storage,
-    timings,
-)
+from headwater.components.common import fanout, overview, pages, results, sources, storage, timings
 from headwater.components.common.acknowledging import Acknowledged, check_entries
 from headwater.components.common.beam import check_options, map_merge, scratch_folder
 from headwater.components.common.dataset import ROW_ID
@@ -41,7 +31,8 @@ from headwater.components.common.results import Home, Result
 from headwater.components.common.tables_in_memory import Tabular, as_uris
 
 _FIRST_SPAN = 1
-_PRELOAD = ("headwater.components.common.pandas_later", "headwater.components.collect.write.shards")
+# pyarrow imports pandas when it first makes an array: once for all workers, not once in each.
+_PRELOAD = ("headwater.components.collect.write.shards", "pandas")
 
 
 def collect_dataset(
@@ -93,8 +84,7 @@ def collect_dataset(
         "preload": _PRELOAD,
     }
     chosen = _choose_spans(as_uris(source), checked)
-    # In a process that is ours alone nobody else wants pandas.
-    with pandas_later.put_off(local_beam.is_ours()), scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
+    with scratch_folder(beam_pipeline_args, beam["scratch"]) as folder:
         return _Collection(checked, chosen, output, data_root, folder, beam).run(databases, known)
 
 
@@ -156,6 +146,8 @@ class _Collection:
             files = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + files
         if sources.need_a_pool(files):
             warm_up(_PRELOAD, self._beam["workers"])
+            # It imports pandas when it first makes an array: while the server starts, and not while workers wait.
+            pa.array([0])
         scans = sources.scan_files(files, self._folder, self._reading, **self._beam)
         staged = {
             name: lookups.stage_lookup(name, lookup, self._folder, **self._beam)

@@ -51,11 +51,6 @@ def claim_process() -> None:
     _ours = True
 
 
-def is_ours() -> bool:
-    """Whether that was said."""
-    return _ours
-
-
 def graph(beam_pipeline_args: Sequence[str]) -> Any:
     """The module `beam_graph`, and with it Beam, imported once."""
     if _GRAPH not in sys.modules and not _ours:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import spawn
 from typing import Any
 
-from headwater.components.common import machine, pandas_later, user_code
+from headwater.components.common import machine, user_code
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.items import halves_of, name_of
 
@@ -56,8 +56,7 @@ class Pool:
     Args:
       workers: how many processes; 0 runs functions in this process.
       preload: names of the modules that the server imports once for all its processes. It is one server for the
-        life of this process, so the first pool's list counts; later ones are imported where they are used. With
-        `pandas_later` among them its processes, which then run no code of users, do without pandas.
+        life of this process, so the first pool's list counts; later ones are imported where they are used.
     """
 
     def __init__(self, workers: int, preload: Sequence[str]):
@@ -69,7 +68,7 @@ class Pool:
                 workers,
                 mp_context=context,
                 initializer=_adopt,
-                initargs=(_environment(), user_code.packed(), preload),
+                initargs=(_environment(), user_code.packed()),
             )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
@@ -123,7 +122,7 @@ def run_alone(work: Callable[[Any], bytes], item: Any, name: str, task: str, pre
     """
     context = _start_server(preload)
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, _environment(), user_code.packed(), preload, work, item))
+    process = context.Process(target=_send, args=(sender, _environment(), user_code.packed(), work, item))
     with _without_main():
         process.start()
     sender.close()
@@ -182,26 +181,17 @@ def _call(environment: dict[str, str], function: Callable[..., None], arguments:
     function(*arguments)
 
 
-def _send(
-    sender: Any,
-    environment: dict[str, str],
-    functions: bytes,
-    preload: Sequence[str],
-    work: Callable[[Any], bytes],
-    item: Any,
-) -> None:
-    _adopt(environment, functions, preload)
+def _send(sender: Any, environment: dict[str, str], functions: bytes, work: Callable[[Any], bytes], item: Any) -> None:
+    _adopt(environment, functions)
     sender.send_bytes(attempt(work, item))
     sender.close()
 
 
-def _adopt(environment: dict[str, str], functions: bytes = b"", preload: Sequence[str] = ()) -> None:
+def _adopt(environment: dict[str, str], functions: bytes = b"") -> None:
     # What the server has imported is no garbage, neither while this process works nor when it ends.
     gc.freeze()
     gc.enable()
     user_code.unpack(functions)
-    if not functions and pandas_later.__name__ in preload:
-        pandas_later.begin()
     os.environ.clear()
     os.environ.update(environment)
     # It may be known from an earlier environment.
