@@ -146,7 +146,7 @@ class _Collection:
             files = sources.discover(chosen.uris, chosen.coordinates, chosen.roots) + files
         if sources.need_a_pool(files):
             warm_up(_PRELOAD, self._beam["workers"])
-            # It imports pandas when it first makes an array: while the server starts, and not while workers wait.
+            # pyarrow imports pandas when it first makes an array: while the server starts, and not while workers wait.
             pa.array([0])
         scans = sources.scan_files(files, self._folder, self._reading, **self._beam)
         staged = {

@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from headwater.components.common import machine, storage, stores
+from headwater.components.common import expressions, storage, stores
 from headwater.components.common.arrow_types import canonical_schema, with_type
 from headwater.components.common.errors import HeadwaterError
 
 _BATCH_ROWS = 1 << 16
 _CHUNK_BYTES = 1 << 22
+_SETTINGS = ("SET arrow_large_buffer_size = false",)
 
 
 def read_footer(uri: str, reason: str) -> tuple[pa.Schema, list[tuple[int, int]]]:
@@ -99,13 +100,7 @@ def read_rows(uri: str, start: int, rows: int, columns: Sequence[str], reason: s
 def _connect(uri: str, reason: str) -> Iterator[tuple[Any, str]]:
     import duckdb
 
-    settings: dict[str, Any] = {"threads": 1, "memory_limit": machine.duckdb_limit()}
-    with _local(uri) as path, duckdb.connect(config=settings) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET arrow_large_buffer_size = false")
-        connection.execute(allowing([path]))
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+    with _local(uri) as path, expressions.connect(1, (*_SETTINGS, allowing([path]))) as connection:
         try:
             yield connection, literal(path)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
