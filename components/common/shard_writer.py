@@ -14,6 +14,7 @@ from headwater.components.common import hashing
 from headwater.components.common.arrow_types import ENCODED, used_dictionary, with_type
 from headwater.components.common.errors import HeadwaterError
 from headwater.components.common.shard_file import LENGTH_AND_MAGIC, describe
+from headwater.components.common.varints import varint
 
 _FEW_ROWS = 1024
 # The first page of each column is read back.
@@ -129,11 +130,7 @@ def _tell_schema(sink: io.BytesIO, written: pa.Schema, schema: pa.Schema) -> Non
 def _schema_entry(schema: pa.Schema) -> bytes:
     """A schema in a footer: two texts of Thrift's compact protocol, each after its length."""
     told = base64.b64encode(schema.serialize())
-    length, number = bytearray(), len(told)
-    while number >= 128:
-        length.append(number & 127 | 128)
-        number >>= 7
-    return b"\x18\x0cARROW:schema\x18" + bytes([*length, number]) + told
+    return b"\x18\x0cARROW:schema\x18" + varint(len(told)) + told
 
 
 def _check_first_batch(content: pa.Buffer, batch: pa.RecordBatch, schema: pa.Schema) -> None:

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from headwater.components.common.varints import varint
+
 _VARINT, _DOUBLE, _BYTES = 0, 1, 2
 
 
@@ -85,16 +87,8 @@ def _text(tag: int, values: pa.Array) -> tuple[pa.Array, pa.Array]:
 def _numbers(tags: Sequence[int], numbers: np.ndarray) -> pa.Array:
     """Each number as a varint, after each of the tags."""
     known, places = np.unique(numbers, return_inverse=True)
-    written = [b"".join(bytes([tag]) + _varint(number) for tag in tags) for number in known.tolist()]
+    written = [b"".join(bytes([tag]) + varint(number) for tag in tags) for number in known.tolist()]
     return pa.array(written, pa.large_binary()).take(pa.array(places))
-
-
-def _varint(number: int) -> bytes:
-    parts = []
-    while number > 127:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*parts, number])
 
 
 def _doubles(tag: int, numbers: np.ndarray) -> pa.Array:
